@@ -1,0 +1,1 @@
+"""Where a model runs: one file per runtime, all with the same few methods."""

@@ -1,0 +1,199 @@
+"""The run's record: an append-only file of JSON lines, the one source of truth.
+
+Every suggestion, report (with its measurements and the decision on it) and end is one line, written before it
+takes effect. Resume, the live table, the report, warm starts and trials.csv read these lines and nothing else.
+
+The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
+
+    run          the first line: version, raysearch, software, machine, study (the resolved study), parts
+    session      action "start", "resume", "interrupt", "timeout" or "finish": when someone worked on the run
+    suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
+    report       trial, step, values {metric: number}, measurements [..], notes [..], decision
+    end          trial, outcome ("finished", "stopped" or "failed"), reason
+    final        trial, values: the front measured again and evaluated on the test split, with no trial running
+
+Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+VERSION = 1
+FILE_NAME = "journal.jsonl"
+
+Event = dict[str, Any]
+Outcome = Literal["finished", "stopped", "failed"]
+
+
+class Journal:
+    """Appends events to ``folder/journal.jsonl``; each line is on disk when ``write`` returns.
+
+    A last line cut short by a kill is dropped when the journal is opened again: it never took effect.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / FILE_NAME
+        _drop_partial_line(self.path)
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def write(self, event: str, **fields: Any) -> Event:
+        """Append one event and return it as written."""
+        line: Event = {"event": event, "time": round(time.time(), 3), **fields}
+        self._file.write(json.dumps(line, allow_nan=True) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return line
+
+    def close(self) -> None:
+        """Close the file; a later write raises ValueError."""
+        self._file.close()
+
+
+def read(folder: Path) -> Iterator[Event]:
+    """The events of a run folder in order, without a last line that a kill cut short.
+
+    Raises:
+        FileNotFoundError: the folder holds no journal.
+        ValueError: the journal was written by a later version of raysearch.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            event = json.loads(line)
+            if event["event"] == "run" and event["version"] > VERSION:
+                raise ValueError(
+                    f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade raysearch"
+                )
+            yield event
+
+
+def _drop_partial_line(path: Path) -> None:
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("rb+") as file:
+            file.truncate(whole)
+
+
+@dataclass
+class TrialRecord:
+    """What the journal says of one trial.
+
+    Attributes:
+        name: the trial's name in the journal.
+        role: "reference" or "trial".
+        config: the canonical config.
+        key: identifies the canonical form.
+        origin: who proposed it ("design", "nsga2", ...).
+        reports: the values at each step, in the order of arrival.
+        measurements: every measurement its reports carried.
+        notes: remarks of the trial ("bits 2 run no faster than 8 in onnxruntime-cpu").
+        outcome: None while it runs.
+        reason: why it stopped or failed.
+        final: values measured after the search (remeasured latency, test accuracy); empty if it was not.
+        started, ended: seconds since the epoch.
+    """
+
+    name: str
+    role: str
+    config: dict[str, Any]
+    key: str
+    origin: str
+    started: float
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    outcome: Outcome | None = None
+    reason: str = ""
+    final: dict[str, float] = field(default_factory=dict)
+    ended: float | None = None
+
+    @property
+    def step(self) -> int:
+        """The last step reported, -1 before the first."""
+        return max(self.reports, default=-1)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The latest value of every metric reported so far; final figures win."""
+        merged: dict[str, float] = {}
+        for step in sorted(self.reports):
+            merged.update(self.reports[step])
+        return {**merged, **self.final}
+
+
+@dataclass
+class RunRecord:
+    """The state of a run, built event by event from its journal."""
+
+    header: Event = field(default_factory=dict)
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    sessions: list[Event] = field(default_factory=list)
+    last_time: float = 0.0
+
+    @classmethod
+    def load(cls, folder: Path) -> RunRecord:
+        """Read a whole journal."""
+        record = cls()
+        for event in read(folder):
+            record.apply(event)
+        return record
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event in. A report that repeats a step already known changes nothing."""
+        self.last_time = event["time"]
+        kind = event["event"]
+        if kind == "run":
+            self.header = dict(event)
+        elif kind == "session":
+            self.sessions.append(dict(event))
+        elif kind == "suggestion":
+            self.trials[event["trial"]] = TrialRecord(
+                name=event["trial"],
+                role=event["role"],
+                config=event["config"],
+                key=event["key"],
+                origin=event["origin"],
+                started=event["time"],
+            )
+        else:
+            self._update(self.trials[event["trial"]], event)
+
+    def _update(self, trial: TrialRecord, event: Mapping[str, Any]) -> None:
+        if event["event"] == "report":
+            if event["step"] not in trial.reports:
+                trial.reports[event["step"]] = dict(event["values"])
+                trial.measurements += event.get("measurements", [])
+                trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]
+        elif event["event"] == "end":
+            trial.outcome, trial.reason, trial.ended = (
+                event["outcome"],
+                event.get("reason", ""),
+                event["time"],
+            )
+        elif event["event"] == "final":
+            trial.final.update(event["values"])
+            trial.measurements += event.get("measurements", [])
+
+    @property
+    def parent(self) -> TrialRecord | None:
+        """The parent's record, None before it was suggested."""
+        return self.trials.get("parent")
+
+    def searched(self) -> list[TrialRecord]:
+        """The trials that were searched (references left out), in the order of suggestion."""
+        return [t for t in self.trials.values() if t.role == "trial"]

@@ -1,0 +1,206 @@
+"""What a study optimises and what it must respect: objectives, constraints, costs and violations.
+
+Every algorithm sees a trial as a vector of costs (all minimised) and one violation (0 when feasible).
+
+A metric is *static* when it does not depend on the weights' values (latency, size, MACs, memory): it is
+known before the first epoch and counts in full at every step. Any other metric is *trained*: relative to
+the parent it is compared with the parent's own value at the same step; an absolute limit on it counts
+only from the last step on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATIC_METRICS = (
+    "latency_ms",
+    "throughput",
+    "energy_mj",
+    "peak_memory_mb",
+    "size_mb",
+    "file_mb",
+    "macs",
+    "params",
+)
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_METRIC = r"[A-Za-z_][\w./:\-]*"
+_OBJECTIVE = re.compile(rf"(minimi[sz]e|maximi[sz]e)\s+({_METRIC})")
+_CONSTRAINT = re.compile(rf"({_METRIC})\s*(<=|>=)\s*(.+)")
+_RELATIVE = re.compile(
+    rf"(?:(?P<factor>{_NUMBER})\s*\*?\s*)?parent(?:\s*(?P<sign>[-+])\s*(?P<offset>{_NUMBER}))?"
+)
+
+
+def is_static(metric: str) -> bool:
+    """Whether the metric is known before training ("latency_ms/onnxruntime-cpu" is, "accuracy" is not)."""
+    return metric.split("/")[0] in STATIC_METRICS
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One metric to minimise or maximise."""
+
+    metric: str
+    maximize: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """Read "maximize accuracy" or "minimize latency_ms/onnxruntime-cpu".
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        match = _OBJECTIVE.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f'objective "{text}" is not "maximize METRIC" or "minimize METRIC"')
+        return cls(metric=match[2], maximize=match[1].startswith("max"))
+
+    def __str__(self) -> str:
+        return f"{'maximize' if self.maximize else 'minimize'} {self.metric}"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A limit on a metric: ``metric <= factor * parent + offset`` (or ``>=``); factor 0 makes it absolute."""
+
+    metric: str
+    upper: bool
+    offset: float
+    factor: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read "accuracy >= 0.9", "accuracy >= parent - 0.02" or "latency_ms/cpu <= 0.5 parent".
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        match = _CONSTRAINT.fullmatch(text.strip())
+        limit = match[3].strip() if match else ""
+        if match and re.fullmatch(_NUMBER, limit):
+            return cls(match[1], match[2] == "<=", float(limit))
+        relative = _RELATIVE.fullmatch(limit)
+        if match is None or relative is None:
+            raise ValueError(
+                f'constraint "{text}" is not "METRIC <= NUMBER", "METRIC >= parent - NUMBER" '
+                f'or "METRIC <= NUMBER parent"'
+            )
+        offset = float(relative["offset"] or 0) * (-1 if relative["sign"] == "-" else 1)
+        return cls(match[1], match[2] == "<=", offset, float(relative["factor"] or 1))
+
+    @property
+    def relative(self) -> bool:
+        """Whether the limit is read from the parent's figure."""
+        return self.factor != 0
+
+    def limit(self, parent: float = math.nan) -> float:
+        """The limit in the metric's unit, given the parent's figure (NaN where that is unknown)."""
+        return self.offset + (self.factor * parent if self.relative else 0.0)
+
+    def violation(self, value: float, parent: float = math.nan) -> float:
+        """How far ``value`` misses the limit, divided by the limit's size; 0 when it is kept.
+
+        A NaN value or a limit that cannot be known yet (no parent figure) is infinitely far and 0 respectively.
+        """
+        limit = self.limit(parent)
+        if math.isnan(limit):
+            return 0.0
+        if math.isnan(value):
+            return math.inf
+        miss = value - limit if self.upper else limit - value
+        return max(0.0, miss) / (abs(limit) or 1.0)
+
+    def __str__(self) -> str:
+        parts = (
+            [f"{self.factor:g} parent" if self.factor not in (0.0, 1.0) else "parent"]
+            if self.relative
+            else []
+        )
+        if self.offset or not parts:
+            sign = ("+ " if self.offset > 0 else "- ") if parts else ("-" if self.offset < 0 else "")
+            parts.append(f"{sign}{abs(self.offset):g}")
+        return f"{self.metric} {'<=' if self.upper else '>='} {' '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Goals:
+    """The objectives and constraints of a study, with what is needed to read a trial's values at any step.
+
+    Args:
+        objectives: at least one, each on its own metric.
+        constraints: any number.
+        last_step: the step at which a trial is complete (E + 1 for E epochs); absolute limits on trained
+            metrics count from there.
+        parent: the parent's values at each step it reported, for relative limits.
+
+    Raises:
+        ValueError: no objective, or two on the same metric.
+    """
+
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+    last_step: int = 1
+    parent: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        metrics = self.metrics
+        if not metrics:
+            raise ValueError("objectives is empty: give at least one, such as 'maximize accuracy'")
+        twice = sorted({m for m in metrics if metrics.count(m) > 1})
+        if twice:
+            raise ValueError(f"objectives name {twice[0]!r} twice: each metric may be optimised once")
+
+    @classmethod
+    def parse(
+        cls,
+        objectives: Iterable[str],
+        constraints: Iterable[str] = (),
+        last_step: int = 1,
+        parent: Mapping[int, Mapping[str, float]] | None = None,
+    ) -> Goals:
+        """Build goals from the strings of a study file."""
+        return cls(
+            tuple(Objective.parse(o) for o in objectives),
+            tuple(Constraint.parse(c) for c in constraints),
+            last_step,
+            parent or {},
+        )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The objectives' metrics, in order."""
+        return tuple(o.metric for o in self.objectives)
+
+    def costs(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+        """The objectives as costs to minimise, shape (m,); NaN where a metric is absent."""
+        signs = [-1.0 if o.maximize else 1.0 for o in self.objectives]
+        return np.array(
+            [s * float(values.get(m, math.nan)) for s, m in zip(signs, self.metrics, strict=True)]
+        )
+
+    def violation(self, values: Mapping[str, float], step: int) -> float:
+        """The sum of the violations that count at this step; 0 is feasible, inf where a needed metric is NaN."""
+        return sum(self._one(c, values, step) for c in self.constraints)
+
+    def _one(self, constraint: Constraint, values: Mapping[str, float], step: int) -> float:
+        metric = constraint.metric
+        if step < self.last_step and not is_static(metric):
+            # Before the last step an absent trained metric is unknown, not bad, and an absolute limit is not due.
+            if not constraint.relative or metric not in values:
+                return 0.0
+        return constraint.violation(float(values.get(metric, math.nan)), self._parent(metric, step))
+
+    def _parent(self, metric: str, step: int) -> float:
+        """The parent's figure at this step, else at the nearest earlier one that has it, else at the first."""
+        known = sorted(s for s, values in self.parent.items() if metric in values)
+        if not known:
+            return math.nan
+        earlier = [s for s in known if s <= step]
+        return float(self.parent[earlier[-1] if earlier else known[0]][metric])

@@ -1,0 +1,1 @@
+"""What one trial does: build, prune, measure, train, quantise, export, check."""
