@@ -1,0 +1,92 @@
+"""ONNX Runtime on the CPU: one thread, no spinning, CPU kernels only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.backends.base import Array, Form, MeasurementError, cpu_name, first_line
+
+
+class OnnxRuntimeCpu:
+    """The target "onnxruntime-cpu".
+
+    One thread: two on a busy two-core machine are slower than one, and only what runs in the calling thread
+    can be timed by that thread's CPU clock.
+    """
+
+    name = "onnxruntime-cpu"
+    runtime = "onnxruntime"
+    form: Form = "uint8"
+    suffix = ".onnx"
+    channel_multiple = 8
+    threads = 1
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be used here, None where it can."""
+        if find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed: pip install onnxruntime"
+        return None
+
+    def version(self) -> str:
+        """ONNX Runtime's version."""
+        return version("onnxruntime")
+
+    def device(self) -> str:
+        """The processor's model name."""
+        return cpu_name()
+
+    def load(self, path: Path, *, optimize: bool = True) -> OnnxModel:
+        """A session on an ONNX file with one input and one output.
+
+        Args:
+            path: the ``.onnx`` file.
+            optimize: False turns every graph optimisation off, so that nothing is fused or reordered.
+
+        Raises:
+            MeasurementError: ONNX Runtime refuses the file.
+        """
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = self.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = (
+            3  # errors reach the caller as exceptions; warnings would clutter a live table
+        )
+        levels = ort.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+        try:
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no public base class
+            raise MeasurementError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
+        return OnnxModel(session)
+
+
+class OnnxModel:
+    """An ONNX file in a session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._output = session.get_outputs()[0].name
+
+    def __call__(self, batch: Array) -> NDArray[np.float32]:
+        """The logits of a batch."""
+        logits: NDArray[np.float32] = self._session.run([self._output], {self._input: batch})[0]
+        return logits
+
+    def runner(self, batch: Array) -> Callable[[], object]:
+        """One inference a call; input and output are bound once, so that copies are not timed."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, np.ascontiguousarray(batch))
+        binding.bind_output(self._output)
+        session = self._session
+        return lambda: session.run_with_iobinding(binding)

@@ -1,0 +1,341 @@
+"""Exclusive use of a device: one process measures one model at a time and remembers what it has measured.
+
+``MeasurementService`` is a plain class. ``start_service`` makes it a Ray actor on the node of the device,
+whose queue is the lock: trials all over the cluster send it model files through a ``RemoteService``. It asks
+for no CPU, so that a search on a small machine keeps its cores for training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from raysearch import backends
+from raysearch.backends.base import Array, Backend, Measurement, MeasurementError, first_line
+from raysearch.backends.graph import structure_key
+from raysearch.backends.protocol import Figures, Protocol, Run, measure, pinned
+
+# Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
+# itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does
+# not leave out).
+_CONTENTION = 0.1
+_SLOWDOWN = 1.25
+# A model that kills the process is refused by the next one, so only as many restarts as there are such
+# models.
+_RESTARTS = 20
+
+
+@dataclass(frozen=True)
+class _Reference:
+    run: Run
+    structure: str
+    quiet_ms: float
+
+
+class MeasurementService:
+    """Measures latencies against a reference, one at a time, and never the same structure twice.
+
+    Args:
+        protocol: how to measure.
+        folder: where it keeps its references and figures while it lives; one of its own if left out. A
+            service that is started on the folder of one that died goes on where that one stood, and refuses
+            the model that killed it.
+    """
+
+    def __init__(self, protocol: Protocol | None = None, folder: Path | None = None) -> None:
+        self._protocol = protocol or Protocol()
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="raysearch-measure-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log = self._folder / "known.jsonl"
+        self._at_work = self._folder / "at_work"
+        self._fatal = self._folder / "fatal"
+        self._references: dict[str, _Reference] = {}
+        self._known: dict[str, Measurement] = {}
+        self._recover()
+
+    def set_reference(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """Set the model that all others on this target are compared with, and measure its quiet latency.
+
+        Where this reference is already known (a resumed run), its known latency stays the unit.
+
+        Args:
+            target: the target's name.
+            model: the bytes of a model file of the target's form.
+            example: a batch (n, ...) of inputs, usually n = 1.
+
+        Returns:
+            The reference's own measurement as a dictionary; its ratio is 1.
+
+        Raises:
+            ValueError: the target is unknown.
+            MeasurementError: its runtime is not installed, or cannot run the model.
+        """
+        backend = _available(target)
+        with self._file(backend, model) as path:
+            structure = structure_key(path)
+            run = _runner(backend, path, example)
+            key = self._key(backend, structure, structure, example)
+            measurement = self._known.get(key)
+            cached = measurement is not None
+            if measurement is None:
+                # Its ratio to itself is 1 by definition; measuring it shows the noise.
+                figures = replace(self._figures(run, run), ratio=1.0)
+                quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
+                reference = _Reference(run, structure, quiet)
+                measurement = self._learn(_measurement(backend, key, structure, reference, figures, example))
+        self._references[target] = _Reference(run, structure, measurement.reference_ms)
+        self._keep_reference(target, model, example)
+        return replace(measurement, cached=cached).to_dict()
+
+    def measure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """The latency of a model, from the cache where a model of the same structure was measured before.
+
+        Args:
+            target: a target whose reference is set.
+            model: the bytes of a model file of the target's form.
+            example: a batch of inputs, of the shape that the reference was given.
+
+        Returns:
+            A ``Measurement`` as a dictionary.
+
+        Raises:
+            ValueError: the target is unknown or has no reference.
+            MeasurementError: the runtime cannot run the model.
+        """
+        return self._measure(target, model, example, use_cache=True)
+
+    def remeasure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """As ``measure``, but anew, replacing the cached figure: for finalists, with nothing else running."""
+        return self._measure(target, model, example, use_cache=False)
+
+    def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
+        """Take in earlier measurements (of the run that is resumed); the last one of a key wins.
+
+        Raises:
+            ValueError: one of them is not a ``Measurement`` as a dictionary.
+        """
+        for data in measurements:
+            self._learn(Measurement.from_dict(data))
+
+    def close(self) -> None:
+        """Remove the service's folder; its last call."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _measure(self, target: str, model: bytes, example: Array, *, use_cache: bool) -> dict[str, Any]:
+        backend = _available(target)
+        reference = self._references.get(target)
+        if reference is None:
+            raise ValueError(
+                f"target {target!r} has no reference yet: call set_reference with the parent first"
+            )
+        with self._file(backend, model) as path:
+            structure = structure_key(path)
+            key = self._key(backend, structure, reference.structure, example)
+            if use_cache and key in self._known:
+                return replace(self._known[key], cached=True).to_dict()
+            figures = self._figures(_runner(backend, path, example), reference.run)
+        return self._learn(_measurement(backend, key, structure, reference, figures, example)).to_dict()
+
+    def _figures(self, candidate: Run, reference: Run) -> Figures:
+        with pinned():
+            return measure(candidate, reference, self._protocol)
+
+    def _key(self, backend: Backend, structure: str, reference: str, example: Array) -> str:
+        what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
+        how = [list(example.shape), str(example.dtype), self._protocol.to_dict()]
+        return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
+
+    def _learn(self, measurement: Measurement) -> Measurement:
+        measurement = replace(measurement, cached=False)
+        self._known[measurement.key] = measurement
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(measurement.to_dict()) + "\n")
+        return measurement
+
+    @contextmanager
+    def _file(self, backend: Backend, model: bytes) -> Iterator[Path]:
+        """The model as a file, noted as at work: if this process dies meanwhile, the next knows of what."""
+        digest = hashlib.sha256(model).hexdigest()
+        if self._fatal.exists() and digest in self._fatal.read_text(encoding="utf-8").split():
+            raise MeasurementError(f"{backend.name} crashed on this model: its process died while it ran")
+        path = self._folder / f"model{backend.suffix}"
+        path.write_bytes(model)
+        self._at_work.write_text(digest, encoding="utf-8")
+        try:
+            yield path
+        except MeasurementError:
+            raise
+        except Exception as error:  # what a runtime raises has no common base class
+            raise MeasurementError(f"{backend.name} cannot run the model: {first_line(error)}") from error
+        finally:
+            path.unlink()
+            self._at_work.unlink()
+
+    def _keep_reference(self, target: str, model: bytes, example: Array) -> None:
+        folder = self._folder / "references" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model").write_bytes(model)
+        np.save(folder / "example.npy", example)
+
+    def _recover(self) -> None:
+        """Go on where a service that died in this folder stood."""
+        if self._at_work.exists():
+            with self._fatal.open("a", encoding="utf-8") as file:
+                file.write(self._at_work.read_text(encoding="utf-8") + "\n")
+            self._at_work.unlink()
+        if self._log.exists():
+            for line in self._log.read_text(encoding="utf-8").splitlines():
+                measurement = Measurement.from_dict(json.loads(line))
+                self._known[measurement.key] = measurement
+        for folder in sorted(self._folder.glob("references/*")):
+            example = np.load(folder / "example.npy")
+            self.set_reference(folder.name, (folder / "model").read_bytes(), example)
+
+
+def _available(target: str) -> Backend:
+    backend = backends.get(target)
+    reason = backend.unavailable()
+    if reason is not None:
+        raise MeasurementError(f"target {target!r} is not available: {reason}")
+    return backend
+
+
+def _runner(backend: Backend, path: Path, example: Array) -> Run:
+    run = backend.load(path).runner(example)
+    run()  # what cannot run fails here, not in the middle of a measurement
+    return run
+
+
+def _measurement(
+    backend: Backend, key: str, structure: str, reference: _Reference, figures: Figures, example: Array
+) -> Measurement:
+    slowdown = float(np.median(figures.reference_ms)) / reference.quiet_ms
+    return Measurement(
+        target=backend.name,
+        key=key,
+        structure=structure,
+        reference=reference.structure,
+        latency_ms=figures.ratio * reference.quiet_ms,
+        ratio=figures.ratio,
+        reference_ms=reference.quiet_ms,
+        noise=figures.noise,
+        cpu_ms=_percentiles(figures.cpu_ms, (10, 50, 90)),
+        wall_ms=_percentiles(figures.wall_ms, (50, 90, 99)),
+        contention=figures.contention,
+        slowdown=slowdown,
+        contended=figures.contention > _CONTENTION or slowdown > _SLOWDOWN,
+        samples=len(figures.cpu_ms),
+        seconds=figures.seconds,
+        runtime=backend.runtime,
+        version=backend.version(),
+        device=backend.device(),
+        threads=backend.threads,
+        batch=len(example),
+    )
+
+
+def _percentiles(values: Array, percents: tuple[int, ...]) -> dict[str, float]:
+    return {f"p{p}": float(np.percentile(values, p)) for p in percents}
+
+
+class RemoteService:
+    """The service's methods from anywhere in the cluster; it may be pickled and sent to trials.
+
+    Calls wait for their turn. Errors are the service's own, without Ray's wrapping.
+    """
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def set_reference(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """See ``MeasurementService.set_reference``."""
+        return self._measurement("set_reference", target, model, example)
+
+    def measure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """See ``MeasurementService.measure``."""
+        return self._measurement("measure", target, model, example)
+
+    def remeasure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        """See ``MeasurementService.remeasure``."""
+        return self._measurement("remeasure", target, model, example)
+
+    def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
+        """See ``MeasurementService.known``."""
+        self._call("known", [dict(m) for m in measurements])
+
+    def stop(self) -> None:
+        """End the service and remove its folder; for who started it."""
+        import ray
+
+        self._call("close")
+        ray.kill(self._actor)
+
+    def _measurement(self, method: str, target: str, model: bytes, example: Array) -> dict[str, Any]:
+        measurement: dict[str, Any] = self._call(method, target, model, example)
+        return measurement
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(getattr(self._actor, method).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.RayActorError as error:
+            raise MeasurementError(f"the measurement service is gone: {first_line(error)}") from error
+
+
+def start_service(name: str, protocol: Protocol | None = None, node_id: str | None = None) -> RemoteService:
+    """Start the service as a named actor.
+
+    It lives until ``stop``, or until the driver that started it ends. If a model kills its process, Ray
+    starts it again: that model's measurement fails with a MeasurementError, the others waiting are not lost.
+
+    Args:
+        name: the actor's name, under which ``connect`` finds it; one name per device keeps its use exclusive.
+        protocol: how to measure.
+        node_id: the node of the device; this node if left out.
+
+    Raises:
+        ValueError: a service of this name is running.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = node_id or ray.get_runtime_context().get_node_id()
+    # Known before the process starts, so that one that is started again finds it.
+    folder = Path(tempfile.gettempdir()) / f"raysearch-measure-{uuid4().hex}"
+    actor = (
+        ray.remote(MeasurementService)
+        .options(
+            name=name,
+            num_cpus=0,
+            max_concurrency=1,
+            max_restarts=_RESTARTS,
+            max_task_retries=_RESTARTS,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        )
+        .remote(protocol, folder)
+    )
+    return RemoteService(actor)
+
+
+def connect(name: str) -> RemoteService:
+    """The running service of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import ray
+
+    return RemoteService(ray.get_actor(name))
