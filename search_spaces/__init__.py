@@ -1,1 +1,32 @@
-"""What may vary: one file a subject, each with a function of Tune domains and the plan a config decodes to."""
+"""What may vary: one file a subject, each with a function of Tune domains and the plan a config decodes to.
+
+A space has five fixed keys, each of which may be left out: architecture, pruning, bits, teacher, training.
+The functions here give plain Ray Tune domains; ``bind`` joins them into a ``Space``, which decodes the
+configs that any searcher draws from them. Importing this package pulls in neither torch nor ray.
+"""
+
+from raysearch.search_spaces.bit_widths import BitWidthPlan, bit_widths
+from raysearch.search_spaces.channel_pruning import PruningPlan, channel_pruning, kept_channels
+from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.resnet import ResNetPlan, StagePlan, enlarge, resnet
+from raysearch.search_spaces.space import Space, bind
+from raysearch.search_spaces.teachers import TeacherPlan, teachers
+from raysearch.search_spaces.training import TrainingPlan
+
+__all__ = [
+    "BitWidthPlan",
+    "PruningPlan",
+    "ResNetPlan",
+    "Space",
+    "StagePlan",
+    "TeacherPlan",
+    "TrainingPlan",
+    "TrialPlan",
+    "bind",
+    "bit_widths",
+    "channel_pruning",
+    "enlarge",
+    "kept_channels",
+    "resnet",
+    "teachers",
+]

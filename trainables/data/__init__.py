@@ -1,1 +1,1 @@
-"""data"""
+"""Where examples come from: one file a source, all split once by seed."""

@@ -1,1 +1,1 @@
-"""models"""
+"""Networks: the searchable one, and torchvision's by name."""

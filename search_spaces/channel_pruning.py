@@ -1,0 +1,151 @@
+"""How many channels are removed: one ratio for each part, and the criterion that picks the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from raysearch.search_spaces.deferred import Deferred
+from raysearch.search_spaces.domains import one_of
+from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
+from raysearch.search_spaces.resnet import possible_parts
+
+CRITERIA = ("magnitude", "random")
+STEP = 0.05
+MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class PruningPlan:
+    """The share of channels to remove from each part, in [0, 1)."""
+
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    criterion: str = "magnitude"
+    multiple: int = MULTIPLE
+
+    def ratio(self, layer: str) -> float:
+        """The ratio of the part that a layer belongs to; 0 where it belongs to none."""
+        part = part_of(layer, self.ratios)
+        return 0.0 if part is None else self.ratios[part]
+
+
+def kept_channels(width: int, ratio: float, multiple: int) -> int:
+    """How many of ``width`` channels stay: rounded to a multiple, at least one multiple, never more than all.
+
+    A ratio of 0 keeps all, also where the width is no multiple.
+    """
+    if ratio <= 0:
+        return width
+    return min(width, max(multiple, multiple * round(width * (1 - ratio) / multiple)))
+
+
+@overload
+def channel_pruning(
+    max_ratio: float = ..., multiple: int | None = ..., criterion: Any = ..., over: None = ...
+) -> Deferred: ...
+@overload
+def channel_pruning(
+    max_ratio: float = ..., multiple: int | None = ..., criterion: Any = ..., *, over: Any
+) -> dict[str, Any]: ...
+def channel_pruning(
+    max_ratio: float = 0.8,
+    multiple: int | None = None,
+    criterion: str | tuple[str, ...] = ("magnitude",),
+    over: Any = None,
+) -> dict[str, Any] | Deferred:
+    """A space of channel-pruning ratios, each from 0 to ``max_ratio`` in steps of 0.05.
+
+    Args:
+        max_ratio: the largest share of channels to remove, in (0, 1).
+        multiple: kept channels are multiples of this; None takes what the targets like (see ``bind``).
+        criterion: how the channels to keep are picked, one or several to choose from: "magnitude" (largest
+            L2 norm over the dependency group) or "random".
+        over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
+            dependency group under the name of its root layer. Left out, a Study supplies it.
+
+    Returns:
+        Nested Tune domains, or a ``Deferred`` where ``over`` is left out. The output layer is never pruned.
+
+    Raises:
+        ValueError: a bad argument, or a model that torch-pruning cannot take apart.
+    """
+    if not STEP <= max_ratio < 1:
+        raise ValueError(f"max_ratio={max_ratio} is not in [{STEP}, 1)")
+    if multiple is not None and multiple < 1:
+        raise ValueError(f"multiple={multiple} must be at least 1")
+    criteria = one_of("criterion", criterion, CRITERIA)
+    if over is None:
+        keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion}
+        return Deferred(channel_pruning, keywords)
+    space: dict[str, Any] = {"criterion": criteria}
+    if multiple is not None:
+        space["multiple"] = multiple
+    space["ratios"] = {part: _ratio(max_ratio) for part in _parts(over)}
+    return space
+
+
+def _ratio(max_ratio: float) -> Any:
+    from ray import tune
+
+    return tune.quniform(0.0, round(STEP * int(max_ratio / STEP + 1e-9), 4), STEP)
+
+
+def _parts(over: Any) -> tuple[str, ...]:
+    if isinstance(over, Mapping):
+        return possible_parts(over)[:-1]
+    from raysearch.search_spaces.layers import prunable_groups
+
+    model, example_input = over
+    return tuple(prunable_groups(model, example_input))
+
+
+def decode_pruning(
+    config: Mapping[str, Any], widths: Mapping[str, int], multiple: int = MULTIPLE
+) -> PruningPlan | None:
+    """The plan of a pruning config, its ratios rounded to what the channel multiple allows.
+
+    Args:
+        config: "criterion", "multiple" and "ratios"; all may be absent.
+        widths: output channels of each prunable group by its root layer (or of each part, where all groups of
+            a part are equally wide). Ratios of parts without any group are inactive and dropped.
+        multiple: what holds where the config names none.
+
+    Returns:
+        The plan with the parts that lose channels, or None where nothing is pruned.
+
+    Raises:
+        ValueError: an unknown key or criterion, or a ratio outside [0, 1).
+    """
+    check_keys(config, ("criterion", "multiple", "ratios"), "pruning")
+    criterion = str(config.get("criterion", "magnitude"))
+    if criterion not in CRITERIA:
+        raise ValueError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
+    multiple = int(config.get("multiple", multiple))
+    if multiple < 1:
+        raise ValueError(f"pruning/multiple is {multiple}: it must be at least 1")
+    ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
+    rounded = {}
+    for part, ratio in ratios.items():
+        if not 0 <= float(ratio) < 1:
+            raise ValueError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
+        inside = {w for layer, w in widths.items() if part_of(layer, ratios) == part}
+        value = _rounded(float(ratio), inside, multiple)
+        if value > 0:
+            rounded[part] = value
+    return PruningPlan(rounded, criterion, multiple) if rounded else None
+
+
+def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
+    """The ratio that the kept channels amount to; unrounded where groups of several widths share it."""
+    kept = {w: kept_channels(w, ratio, multiple) for w in widths}
+    if all(k == w for w, k in kept.items()):
+        return 0.0
+    if len(kept) > 1:
+        return round(ratio, 6)
+    return round(1 - next(k / w for w, k in kept.items()), 6)
+
+
+def encode_pruning(plan: PruningPlan) -> dict[str, Any]:
+    """The canonical config of a plan."""
+    return {"criterion": plan.criterion, "multiple": plan.multiple, "ratios": dict(plan.ratios)}

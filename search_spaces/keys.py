@@ -1,0 +1,43 @@
+"""Names in a config: spelling errors with the nearest known name, and which part a layer belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raysearch.spelling import did_you_mean
+
+SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
+
+
+def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse a name that is not known, with the nearest one that is.
+
+    Raises:
+        ValueError: a name in ``given`` is not in ``known``.
+    """
+    names = tuple(known)
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{where} has no key {name!r}; {did_you_mean(str(name), names)}")
+
+
+def as_mapping(value: Any, where: str) -> Mapping[str, Any]:
+    """The value itself, refused unless it is a mapping.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} is {value!r}, not a mapping of names to values")
+    return value
+
+
+def belongs(layer: str, part: str) -> bool:
+    """Whether a layer is the part itself or lies inside it ("stage1.0.conv1" lies in "stage1")."""
+    return layer == part or layer.startswith(part + ".")
+
+
+def part_of(layer: str, parts: Iterable[str]) -> str | None:
+    """The innermost of the parts that the layer belongs to, or None."""
+    return max((p for p in parts if belongs(layer, p)), key=len, default=None)

@@ -1,0 +1,89 @@
+"""Which network a student is distilled from, and how strongly (Hinton et al., arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raysearch.search_spaces.domains import floats
+from raysearch.search_spaces.keys import check_keys
+
+NAMES = ("none", "parent", "larger")
+
+
+@dataclass(frozen=True)
+class TeacherPlan:
+    """The teacher's name ("none", "parent", "larger"), the softmax temperature and its share of the loss."""
+
+    name: str = "none"
+    temperature: float = 4.0
+    weight: float = 0.5
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a teacher."""
+        return self.name != "none"
+
+
+def teachers(
+    *names: str | None,
+    temperature: float | tuple[float, float] = (1, 8),
+    weight: float | tuple[float, float] = (0.1, 0.9),
+) -> dict[str, Any]:
+    """A space of teachers.
+
+    Args:
+        names: one or more of None (train on the labels alone), "parent" and "larger" (the parent with its
+            widths doubled; only where there is an architecture).
+        temperature: what logits are divided by, or its range.
+        weight: the share of the distillation loss, in [0, 1], or its range.
+
+    Returns:
+        Nested Tune domains.
+
+    Raises:
+        ValueError: no name, an unknown or repeated one, or a range with low >= high.
+    """
+    from ray import tune
+
+    spelled = ["none" if name is None else name for name in names]
+    if not spelled or len(set(spelled)) < len(spelled) or any(n not in NAMES for n in spelled):
+        raise ValueError(f"teachers{names!r} must name each teacher once, from None, 'parent', 'larger'")
+    bounds = weight if isinstance(weight, (tuple, list)) else (weight,)
+    if not all(0 <= w <= 1 for w in bounds):
+        raise ValueError(f"weight={weight!r} is not within [0, 1]")
+    return {
+        "name": tune.choice(spelled),
+        "temperature": floats("temperature", temperature),
+        "weight": floats("weight", weight),
+    }
+
+
+def decode_teacher(config: Mapping[str, Any]) -> TeacherPlan:
+    """The plan of a teacher config; without a teacher the other settings are inactive.
+
+    Raises:
+        ValueError: an unknown key or name, or a setting out of range.
+    """
+    check_keys(config, ("name", "temperature", "weight"), "teacher")
+    name = config.get("name") or "none"
+    if name not in NAMES:
+        raise ValueError(f"teacher/name is {name!r}, not one of {', '.join(NAMES)}")
+    if name == "none":
+        return TeacherPlan()
+    plan = TeacherPlan(
+        name,
+        float(config.get("temperature", TeacherPlan.temperature)),
+        float(config.get("weight", TeacherPlan.weight)),
+    )
+    if plan.temperature <= 0:
+        raise ValueError(f"teacher/temperature is {plan.temperature}: it must be positive")
+    if not 0 <= plan.weight <= 1:
+        raise ValueError(f"teacher/weight is {plan.weight}, not within [0, 1]")
+    return plan
+
+
+def encode_teacher(plan: TeacherPlan) -> dict[str, Any]:
+    """The canonical config of a plan with a teacher."""
+    return asdict(plan)
