@@ -1,0 +1,130 @@
+"""Order among trials that have several costs and one violation: ranks, fronts, hypervolume, knee.
+
+Everywhere ``costs`` has shape (n, m), all minimised, and ``violations`` shape (n,), 0 where feasible. A NaN
+cost or violation counts as +inf, the worst. Non-dominated sorting and hypervolume are moocore's.
+
+References:
+    Deb, K. (2000). An efficient constraint handling method for genetic algorithms. (constraint domination)
+    Schmucker, R., Donini, M., Zafar, M. B., Salinas, D., & Archambeau, C. (2021). Multi-objective
+        asynchronous successive halving. (the epsilon net)
+"""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+# Farthest-point picks cost one pass over the front each; a fixed number keeps the whole order n log n.
+_EXACT_PICKS = 64
+
+
+def ranks(costs: ArrayLike, violations: ArrayLike) -> Indices:
+    """The rank of each row under constraint domination, shape (n,), 0 is best.
+
+    Feasible rows are ranked by non-dominated front. Infeasible ones come behind all of them, by violation
+    alone. Equal rows have equal ranks.
+    """
+    costs, violations = _worst_for_nan(costs, violations)
+    feasible = violations <= 0
+    result: Indices = np.zeros(len(costs), dtype=np.intp)
+    fronts = 0
+    if feasible.any():
+        result[feasible] = moocore.pareto_rank(costs[feasible])
+        fronts = int(result[feasible].max()) + 1
+    if not feasible.all():
+        result[~feasible] = fronts + np.unique(violations[~feasible], return_inverse=True)[1]
+    return result
+
+
+def epsilon_net_order(costs: ArrayLike) -> Indices:
+    """The rows of one front from best to worst, so that any leading part covers the front evenly, shape (k,).
+
+    The first is the row with the lowest sum of scaled costs; each next one is farthest from those before it
+    (costs scaled to [0, 1] over the front). From the 65th on, rows follow by their distance to the first 64.
+    Rows are told apart by their values only; equal rows keep the order in which they stand.
+    """
+    costs = np.where(np.isnan(array := np.asarray(costs, dtype=np.float64)), np.inf, array)
+    if len(costs) <= 1:
+        return np.arange(len(costs))
+    by_value = np.lexsort(costs.T[::-1])
+    scaled = _scaled(costs[by_value]).T
+    distance = np.full(len(costs), np.inf)
+    picked = np.zeros(min(len(costs), _EXACT_PICKS), dtype=np.intp)
+    pick = int(scaled.sum(axis=0).argmin())
+    for i in range(len(picked)):
+        picked[i] = pick
+        distance = np.minimum(distance, np.square(scaled - scaled[:, pick, None]).sum(axis=0))
+        distance[pick] = -1.0
+        pick = int(distance.argmax())
+    rest = np.argsort(-distance, kind="stable")[: len(costs) - len(picked)]
+    order: Indices = by_value[np.concatenate([picked, rest])]
+    return order
+
+
+def priority(costs: ArrayLike, violations: ArrayLike) -> Indices:
+    """All rows from best to worst: by rank, then by epsilon net inside a rank, shape (n,) of indices."""
+    costs = np.asarray(costs, dtype=np.float64)
+    rank = ranks(costs, violations)
+    if len(rank) == 0:
+        return rank
+    order = np.argsort(rank, kind="stable")
+    starts = np.flatnonzero(np.diff(rank[order])) + 1
+    fronts = np.split(order, starts)
+    return np.concatenate([front[epsilon_net_order(costs[front])] for front in fronts])
+
+
+def non_dominated(costs: ArrayLike, violations: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows form the front: feasible, without NaN, and dominated by none such; equal rows all count."""
+    costs = np.asarray(costs, dtype=np.float64)
+    violations = np.asarray(violations, dtype=np.float64)
+    front: NDArray[np.bool_] = (violations <= 0) & ~np.isnan(costs).any(axis=1)
+    if front.any():
+        front[front] = moocore.is_nondominated(costs[front], keep_weakly=True)
+    return front
+
+
+def hypervolume(costs: ArrayLike, reference: ArrayLike) -> float:
+    """The volume that the rows dominate up to the reference point, shape (m,); 0 for none.
+
+    Rows that are not finite, or not better than the reference in every cost, add nothing.
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    costs = np.asarray(costs, dtype=np.float64).reshape(-1, len(reference))
+    inside = np.isfinite(costs).all(axis=1) & (costs < reference).all(axis=1)
+    return float(moocore.hypervolume(costs[inside], ref=reference)) if inside.any() else 0.0
+
+
+def knee(costs: ArrayLike) -> int:
+    """The balanced choice of a front: the row nearest to the ideal point, costs scaled to [0, 1].
+
+    Raises:
+        ValueError: there is no row.
+    """
+    costs = np.asarray(costs, dtype=np.float64)
+    if len(costs) == 0:
+        raise ValueError("knee of an empty front: give at least one row of costs")
+    distance = np.square(_scaled(np.where(np.isnan(costs), np.inf, costs))).sum(axis=1)
+    return int(np.lexsort((*costs.T[::-1], distance))[0])
+
+
+def _worst_for_nan(costs: ArrayLike, violations: ArrayLike) -> tuple[Floats, Floats]:
+    costs = np.asarray(costs, dtype=np.float64)
+    violations = np.asarray(violations, dtype=np.float64)
+    return np.where(np.isnan(costs), np.inf, costs), np.where(np.isnan(violations), np.inf, violations)
+
+
+def _scaled(costs: Floats) -> Floats:
+    """Each column to [0, 1] over its finite values; +inf becomes 2 and -inf becomes -1, a range away."""
+    finite = np.isfinite(costs)
+    low = np.where(finite, costs, np.inf).min(axis=0)
+    high = np.where(finite, costs, -np.inf).max(axis=0)
+    known = low <= high
+    low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
+    # Halved before subtracting: the range of two finite numbers may overflow.
+    span = np.where(high > low, high / 2 - low / 2, 1.0)
+    scaled = (np.where(finite, costs, 0.0) / 2 - low / 2) / span
+    return np.where(finite, scaled, np.where(costs > 0, 2.0, -1.0))

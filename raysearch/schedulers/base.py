@@ -1,0 +1,49 @@
+"""What a scheduler is: a pure rule that says after each report whether a trial goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Outcome = Literal["finished", "stopped", "failed"]
+
+
+class Decision(StrEnum):
+    """What becomes of a trial after a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    PAUSE = "pause"
+
+
+class Scheduler(Protocol):
+    """Decides from reports alone; no clock, no files, no Ray."""
+
+    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+        """Judge a trial by its report at ``step``; a metric not known at that step is absent.
+
+        A step that was reported before (after a restart) is answered CONTINUE and changes nothing.
+        """
+        ...
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """The trial is over and will not report again."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later decisions depend on, as plain JSON."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        ...
+
+
+@runtime_checkable
+class Promoting(Protocol):
+    """What a scheduler that pauses trials has besides."""
+
+    def promote(self) -> str | None:
+        """A paused trial that shall go on now; None when there is none."""
+        ...

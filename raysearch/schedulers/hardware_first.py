@@ -1,0 +1,40 @@
+"""Hardware first: a trial that breaks a constraint on the hardware report costs no epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raysearch.objectives import Goals
+from raysearch.schedulers.base import Decision, Outcome, Scheduler
+
+
+class HardwareFirst:
+    """Stops a trial at step 0 if its static metrics break a constraint; all else is the inner scheduler's.
+
+    Args:
+        inner: judges the trials that keep the constraints, from step 0 on.
+        goals: the constraints.
+    """
+
+    def __init__(self, inner: Scheduler, goals: Goals) -> None:
+        self._inner = inner
+        self._goals = goals
+
+    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+        """STOP a hardware report that breaks a constraint, else what the inner scheduler says."""
+        if step == 0 and self._goals.violation(values, step) > 0:
+            return Decision.STOP
+        return self._inner.decide(trial, step, values)
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Passed on."""
+        self._inner.end(trial, outcome)
+
+    def state(self) -> dict[str, Any]:
+        """The inner scheduler's state."""
+        return self._inner.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Passed on."""
+        self._inner.load(state)

@@ -1,0 +1,187 @@
+"""NSGA-II, steady state: every trial that ends may replace one of the population at once, so nobody waits.
+
+References:
+    Deb, K., Pratap, A., Agarwal, S., & Meyarivan, T. (2002). A fast and elitist multiobjective genetic
+        algorithm: NSGA-II.
+    Durillo, J. J., Nebro, A. J., Luna, F., & Alba, E. (2009). On the effect of the steady-state selection
+        scheme in multi-objective genetic algorithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.objectives import Goals
+from raysearch.pareto import ranks
+from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.encoding import Encoding, Parameter, Vector
+from raysearch.searchers.novelty import Novelty
+from raysearch.searchers.variation import Variation
+
+_MATINGS = 50  # children bred for one suggestion before it falls back to a random draw
+_FINISHED = math.inf  # the level of a finished trial
+
+
+class NSGA2:
+    """Breeds new configs from the best trials so far, by pymoo's operators on the unit cube.
+
+    The first ``population`` suggestions are the initial configs and random draws. A trial counts with the
+    latest value of each metric. One that was stopped counts behind all that finished, and behind those that
+    were stopped at a later step: it fills a population still small and never displaces a finished one.
+    One that failed, or finished without an objective, has no children.
+
+    Args:
+        parameters: the space.
+        goals: objectives and constraints.
+        seed: of its generator; the same seed and the same calls give the same suggestions.
+        population: how many of the best breed; >= 2.
+        initial: configs to suggest first, in order.
+        canonical: tells which configs are the same variant and which of their parameters matter; none is
+            suggested twice, and only parameters that matter are mutated.
+
+    Raises:
+        ValueError: the space is empty, an initial config is not legal, or population < 2.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        goals: Goals,
+        *,
+        seed: int = 0,
+        population: int = 20,
+        initial: Sequence[Config] = (),
+        canonical: Canonical | None = None,
+    ) -> None:
+        if population < 2:
+            raise ValueError(f"population is {population}: breeding needs at least 2, such as 20")
+        self._encoding = Encoding(parameters)
+        self._variation = Variation(self._encoding)
+        self._goals = goals
+        self._size = population
+        self._novelty = Novelty(self._encoding, canonical, initial)
+        self._rng = np.random.default_rng(seed)
+        self._asked = 0
+        self._running: dict[str, _Running] = {}
+        self._population: list[_Member] = []
+
+    def ask(self, trial: str) -> Config | None:
+        """A config that was not suggested before; None when the space is exhausted.
+
+        Raises:
+            ValueError: the trial was asked for already and has not ended.
+        """
+        if trial in self._running:
+            raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
+        found = self._novelty.initial(self._rng)
+        if found is None and self._asked >= self._size and len(self._population) >= 2:
+            found = self._novelty.first(self._children())
+        found = found or self._novelty.random(self._rng)
+        if found is None:
+            return None
+        vector, config = found
+        self._running[trial] = _Running(vector.tolist())
+        self._asked += 1
+        return config
+
+    def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
+        """Keep the latest value of each metric; a trial never asked for is ignored."""
+        running = self._running.get(trial)
+        if running is not None and step > running.step:
+            running.step = step
+            running.values.update(values)
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Let the trial into the population if it is good enough; a trial never asked for is ignored."""
+        running = self._running.pop(trial, None)
+        if running is None or outcome == "failed" or not running.values:
+            return
+        costs = self._goals.costs(running.values)
+        if outcome == "finished" and np.isnan(costs).any():
+            return
+        level = _FINISHED if outcome == "finished" else float(running.step)
+        violation = self._goals.violation(running.values, running.step)
+        self._population.append(_Member(running.vector, costs.tolist(), violation, level))
+        self._population = [self._population[i] for i in _survival_order(self._population)][: self._size]
+
+    def state(self) -> dict[str, Any]:
+        """The population, the running trials, what was suggested, and the generator."""
+        return {
+            "asked": self._asked,
+            "running": {trial: asdict(running) for trial, running in self._running.items()},
+            "population": [asdict(member) for member in self._population],
+            "novelty": self._novelty.state(),
+            "generator": self._rng.bit_generator.state,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._asked = state["asked"]
+        self._running = {
+            trial: _Running(r["vector"], r["step"], dict(r["values"]))
+            for trial, r in state["running"].items()
+        }
+        self._population = [_Member(**member) for member in state["population"]]
+        self._novelty.load(**state["novelty"])
+        self._rng.bit_generator.state = state["generator"]
+
+    def _children(self) -> Iterator[Vector]:
+        """Up to ``_MATINGS`` children, bred one at a time as long as they are asked for."""
+        for _ in range(_MATINGS):
+            parents = np.array([self._population[self._tournament()].vector for _ in range(2)])
+            child = self._variation.crossed(parents, self._rng)
+            yield self._variation.mutated(child, self._novelty.active(child), self._rng)
+
+    def _tournament(self) -> int:
+        """The better of two members drawn at random; the population stands from best to worst."""
+        return int(self._rng.integers(len(self._population), size=2).min())
+
+
+@dataclass
+class _Running:
+    """A trial under way: its point, the last step told, the latest value of each metric."""
+
+    vector: list[float]
+    step: int = -1
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class _Member:
+    """A trial that may breed; ``level`` is the step it was stopped at, inf when it finished."""
+
+    vector: list[float]
+    costs: list[float]
+    violation: float
+    level: float
+
+
+def _survival_order(members: Sequence[_Member]) -> list[int]:
+    """Indices from best to worst: by level, then rank, then crowding, then the younger."""
+    levels = np.array([m.level for m in members])
+    order: list[int] = []
+    for level in sorted(set(levels.tolist()), reverse=True):
+        same = np.flatnonzero(levels == level)
+        costs = np.array([members[i].costs for i in same.tolist()])
+        rank = ranks(costs, np.array([members[i].violation for i in same.tolist()]))
+        crowding = np.empty(len(same))
+        for front in range(int(rank.max()) + 1):
+            crowding[rank == front] = _crowding(costs[rank == front])
+        order += same[np.lexsort((-same, -crowding, rank))].tolist()
+    return order
+
+
+def _crowding(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The crowding distance of one front by pymoo, (k, m) -> (k,); unknown and infinite costs are large."""
+    from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
+
+    distance: NDArray[np.float64] = get_crowding_function("cd").do(
+        np.nan_to_num(costs, nan=1e30, posinf=1e30, neginf=-1e30)
+    )
+    return distance

@@ -1,0 +1,60 @@
+"""Random search without repetition: the control that every other searcher is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from raysearch.objectives import Goals
+from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.encoding import Encoding, Parameter
+from raysearch.searchers.novelty import Novelty
+
+
+class RandomSearch:
+    """Draws each config evenly over the space and learns nothing.
+
+    Args:
+        parameters: the space.
+        goals: taken like every searcher takes them; a random draw needs none.
+        seed: of its generator.
+        initial: configs to suggest first, in order.
+        canonical: tells which configs are the same variant; none is suggested twice.
+
+    Raises:
+        ValueError: the space is empty or an initial config is not legal.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        goals: Goals,
+        *,
+        seed: int = 0,
+        initial: Sequence[Config] = (),
+        canonical: Canonical | None = None,
+    ) -> None:
+        self._novelty = Novelty(Encoding(parameters), canonical, initial)
+        self._rng = np.random.default_rng(seed)
+
+    def ask(self, trial: str) -> Config | None:
+        """The next initial config, then new random ones; None when the space is exhausted."""
+        found = self._novelty.initial(self._rng) or self._novelty.random(self._rng)
+        return found[1] if found else None
+
+    def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
+        """Nothing is learnt."""
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Nothing is learnt."""
+
+    def state(self) -> dict[str, Any]:
+        """What was suggested, and the generator."""
+        return {"novelty": self._novelty.state(), "generator": self._rng.bit_generator.state}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._novelty.load(**state["novelty"])
+        self._rng.bit_generator.state = state["generator"]

@@ -1,0 +1,70 @@
+"""Ray Tune's side of the searchers: its domains as the encoding's parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
+from ray.tune.search.variant_generator import parse_spec_vars
+
+from raysearch.searchers.encoding import Parameter
+
+
+def parameters_of(space: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """The searched parameters of a Tune ``param_space``, in its order; constants are left out.
+
+    Takes choice, uniform, quniform, loguniform, qloguniform, randint, lograndint (these two exclude their
+    upper bound), qrandint and qlograndint (these include it), in dicts of any depth.
+
+    Raises:
+        ValueError: the space holds grid_search, sample_from, randn or another domain that cannot be searched,
+            a domain inside a list, or one with low >= high.
+    """
+    _, domains, grids = parse_spec_vars(dict(space))
+    if grids:
+        raise ValueError(
+            f"{_join(grids[0][0])} is a grid_search: a searcher chooses the values, use tune.choice"
+        )
+    return tuple(_parameter(path, domain) for path, domain in domains)
+
+
+def _parameter(path: tuple[Any, ...], domain: Domain) -> Parameter:
+    name = _join(path)
+    if not all(isinstance(key, str) for key in path):
+        raise ValueError(
+            f"{name} is a domain inside a list or under a key that is no string: use a dict of strings"
+        )
+    if isinstance(domain, Categorical):
+        return Parameter(path, "categorical", choices=tuple(domain.categories))
+    sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
+    if not isinstance(domain, Integer | Float) or isinstance(sampler, Normal):
+        raise ValueError(
+            f"{name} is a {type(domain).__name__} domain that cannot be searched: use tune.choice, "
+            f"tune.uniform, tune.randint or their log and quantised forms"
+        )
+    if not domain.lower < domain.upper:
+        raise ValueError(f"{name} has low {domain.lower} >= high {domain.upper}: low must be smaller")
+    return _number(path, domain, sampler)
+
+
+def _number(path: tuple[str, ...], domain: Any, sampler: Any) -> Parameter:
+    low, high, step = domain.lower, domain.upper, None
+    if isinstance(sampler, Quantized):
+        step, sampler = sampler.q, sampler.get_sampler()
+        # Tune's grid is the multiples of q inside the bounds; the tolerance lets 0.8 be a multiple of 0.05.
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if first > last:
+            raise ValueError(
+                f"{_join(path)} has no multiple of {step} between {low} and {high}: change q or the bounds"
+            )
+        low, high = first * step, last * step
+    elif isinstance(domain, Integer):
+        high = domain.upper - 1
+    kind: Literal["integer", "float"] = "integer" if isinstance(domain, Integer) else "float"
+    return Parameter(path, kind, low, high, isinstance(sampler, LogUniform), step)
+
+
+def _join(path: tuple[Any, ...]) -> str:
+    return "/".join(map(str, path))
