@@ -1,4 +1,4 @@
-"""Ray Tune's side of the searchers: its domains as the encoding's parameters."""
+"""Ray Tune's side of the searchers: its domains as the encoding's parameters, and an adapter for any searcher."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
 from ray.tune.search.variant_generator import parse_spec_vars
 
+from raysearch.schedulers.tune import numbers
+from raysearch.searchers.base import Config, Outcome, Searcher
 from raysearch.searchers.encoding import Parameter
 
 
@@ -68,3 +70,57 @@ def _number(path: tuple[str, ...], domain: Any, sampler: Any) -> Parameter:
 
 def _join(path: tuple[Any, ...]) -> str:
     return "/".join(map(str, path))
+
+
+class TuneSearcher(tune_search.Searcher):
+    """Runs a pure searcher inside ``ray.tune.Tuner``.
+
+    Args:
+        searcher: proposes nested configs and is told every numeric entry of a result as a value. None from its
+            ``ask`` means later while trials are in flight, and the end when none is.
+        step: the entry of a result that holds its step.
+        last_step: the step that completes a trial; one that ends before it counts as stopped.
+    """
+
+    def __init__(self, searcher: Searcher, *, step: str = "training_iteration", last_step: int = 0) -> None:
+        super().__init__()
+        self.searcher = searcher
+        self.step, self.last_step = step, last_step
+        self._in_flight: set[str] = set()
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
+        """Ignores Tune's single metric and mode; the space is the pure searcher's."""
+        return True
+
+    def suggest(self, trial_id: str) -> Config | str | None:
+        """The next config, None for later, or Tune's sign that the search is over."""
+        config = self.searcher.ask(trial_id)
+        if config is None:
+            return None if self._in_flight else str(tune_search.Searcher.FINISHED)
+        self._in_flight.add(trial_id)
+        return config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Tells the searcher; Tune does not call it for the result that stops a trial."""
+        if self.step in result:
+            self.searcher.tell(trial_id, int(result[self.step]), numbers(result))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells the last result and the end."""
+        self._in_flight.discard(trial_id)
+        step = -1
+        if result and self.step in result:
+            step = int(result[self.step])
+            self.searcher.tell(trial_id, step, numbers(result))
+        outcome: Outcome = "finished" if step >= self.last_step else "stopped"
+        self.searcher.end(trial_id, "failed" if error or step < 0 else outcome)
+
+    def save(self, checkpoint_path: str) -> None:
+        """The state as JSON; Tune's snapshots call this."""
+        Path(checkpoint_path).write_text(json.dumps(self.searcher.state()), encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Takes a saved state over."""
+        self.searcher.load(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))

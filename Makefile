@@ -1,0 +1,28 @@
+# Everything a new machine needs is Python 3.11 and the package registry.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= runs/digits
+
+.PHONY: help venv search test lint
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/raysearch: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev,vision]"
+	@touch $@
+
+venv: $(BIN)/raysearch  ## set up .venv with the tested versions
+
+search: venv  ## search the embedded data set; ends by printing where the report is
+	$(BIN)/raysearch run examples/digits.yaml --out $(OUT)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: venv lint  ## lint, types, tests
+	$(BIN)/pytest

@@ -1,0 +1,345 @@
+"""A study at work: the references, the search and the finalists, one after another, on Ray.
+
+Each phase is one ``ray.tune.Tuner`` over a Session, or a Ray task. Everything is journalled, so a phase that was
+cut short is gone on with by the next call, and one that is complete is passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+import raysearch
+from raysearch import journal as journals
+from raysearch import backends
+from raysearch.cards import write_cards
+from raysearch.backends.service import RemoteService, start_service
+from raysearch.journal import Event, Journal, RunRecord
+from raysearch.reporting.html import write_report
+from raysearch.reporting.progress import LiveTable
+from raysearch.results import StudyResult
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.tune import TuneScheduler, numbers
+from raysearch.searchers.fixed import FixedList
+from raysearch.searchers.tune import TuneSearcher
+from raysearch.session import Session
+from raysearch.study import Study
+from raysearch.trainables.stages import FILES, TrialSetup
+
+# What keeps the driver's cost a trial flat; measured, see docs/architecture.md.
+_TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+}
+WORKER_RESTARTS = 2
+
+
+@dataclass
+class Run:
+    """What the phases of one call share."""
+
+    study: Study
+    folder: Path
+    num_trials: int
+    journal: Journal
+    record: RunRecord
+    listener: Callable[[Event], None]
+    deadline: float
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def setup(self) -> TrialSetup:
+        """What the trials are given."""
+        study = self.study
+        return TrialSetup(
+            study.task,
+            study.space,
+            study.targets,
+            study.epochs,
+            self.folder,
+            references=study.references,
+            seed=study.seed,
+            service=f"raysearch-{self.folder.name}",
+        )
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Journal one event and take it in."""
+        line = self.journal.write(event, **fields)
+        self.record.apply(line)
+        self.listener(line)
+
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return self.deadline - time.time()
+
+
+class _SessionScheduler(TuneScheduler):
+    """Hands a trial's measurements, notes and failure to the session beside its values."""
+
+    scheduler: Session
+
+    def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
+        values = numbers({metric: result[metric] for metric in result["metrics"]})
+        return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
+
+    def on_trial_complete(self, tune_controller: Any, trial: tune.experiment.Trial, result: dict[str, Any]) -> None:
+        if "failure" in result:
+            self.scheduler.fail(trial.trial_id, result["failure"])
+        else:
+            super().on_trial_complete(tune_controller, trial, result)
+
+
+def run_study(
+    study: Study, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
+) -> StudyResult:
+    """Run a study in a folder, or go on with the run that is there; see ``Study.run``."""
+    described = study.describe()
+    record, events = _open(folder, described)
+    deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
+    journal = Journal(folder)
+    with LiveTable(record, num_trials=num_trials, quiet=not progress) as table, contextlib.closing(journal):
+        run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
+        if not record.header:
+            run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
+        run.write("session", action="resume" if events else "start", num_trials=num_trials)
+        with _ray():
+            ending = _phases(run)
+        run.write("session", action=ending)
+    return _conclude(folder)
+
+
+def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
+    """The record of a run that is already in the folder, or an empty one."""
+    record = RunRecord()
+    if not (folder / journals.FILE_NAME).exists():
+        return record, []
+    events = list(journals.read(folder))
+    for event in events:
+        record.apply(event)
+    if record.header and record.header["study"] != described:
+        changed = [k for k in described if record.header["study"].get(k) != described[k]]
+        raise ValueError(
+            f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
+        )
+    return record, events
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[None]:
+    """The cluster that was found, else one on this machine for the length of the run."""
+    os.environ.update({k: v for k, v in _TUNE_SETTINGS.items() if k not in os.environ})
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS", "local"),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _phases(run: Run) -> str:
+    """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt"."""
+    service = start_service(run.setup.service)
+    try:
+        _recall(run, service)
+        if not _references(run):
+            return _cut_short(run)
+        goals = run.study.goals(run.record.trials["parent"].reports)
+        complete = _search(run, goals)
+        if not complete and run.seconds_left() > 0:
+            return "interrupt"
+        _finalists(run)
+        return "finish" if complete else "timeout"
+    except KeyboardInterrupt:
+        return "interrupt"
+    finally:
+        service.stop()
+
+
+def _recall(run: Run, service: RemoteService) -> None:
+    """Give the service of a resumed run what was measured before, and the parent to compare with."""
+    service.known(m for trial in run.record.trials.values() for m in trial.measurements)
+    parent = run.setup.variant_folder("parent")
+    if parent.exists():
+        example = run.study.task.example_input().numpy()
+        for target in run.study.targets:
+            service.set_reference(target, (parent / FILES[backends.get(target).form]).read_bytes(), example)
+
+
+def _cut_short(run: Run) -> str:
+    return "interrupt" if run.seconds_left() > 0 else "timeout"
+
+
+# -- the phases ------------------------------------------------------------------------------------------------
+
+
+def _references(run: Run) -> bool:
+    """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
+
+    Returns:
+        Whether all are complete.
+
+    Raises:
+        RuntimeError: a reference failed; without it nothing can be compared.
+    """
+    references = run.study.references
+    session = Session(
+        run.journal,
+        run.record,
+        FixedList(list(references.values())),
+        FullTraining(),
+        role="reference",
+        names=list(references),
+        canonical=run.study.canonical,
+        limit=len(references),
+        workers=1,
+        last_step=run.study.epochs + 1,
+        origin=lambda key: "reference",
+        listener=run.listener,
+    )
+    _conduct(run, session)
+    for name in references:
+        trial = run.record.trials.get(name)
+        if trial is None or trial.outcome is None:
+            return False
+        if trial.outcome == "failed":
+            raise RuntimeError(f"the {name} network failed, so nothing can be compared with it: {trial.reason}")
+    _static_int8(run)
+    return True
+
+
+def _static_int8(run: Run) -> None:
+    """The cheapest rival, on the targets whose runtime has such a quantisation."""
+    known = run.record.trials.get("parent-int8")
+    if known is not None and known.outcome is not None:
+        return
+    if known is None:
+        config, key = run.study.canonical(run.study.parent)
+        run.write(
+            "suggestion", trial="parent-int8", role="reference", config=config, key=f"{key}-int8", origin="reference"
+        )
+    try:
+        reports = _remotely(run, "static_int8_reports")
+    except ray.exceptions.RayTaskError as error:
+        run.write("end", trial="parent-int8", outcome="failed", reason=_first_line(error))
+        return
+    for report in reports:
+        run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)
+    run.write("end", trial="parent-int8", outcome="finished")
+
+
+def _search(run: Run, goals: Any) -> bool:
+    """The search itself. Returns whether every trial has ended."""
+    study = run.study
+    design = {study.canonical(config)[1] for config in study.space.design(study.parent)}
+    session = Session(
+        run.journal,
+        run.record,
+        study.make_searcher(goals),
+        study.make_scheduler(goals),
+        role="trial",
+        canonical=study.canonical,
+        limit=run.num_trials,
+        workers=study.workers or _workers(study.resources),
+        last_step=study.epochs + 1,
+        origin=lambda key: "design" if key in design else study.searcher,
+        listener=run.listener,
+    )
+    _conduct(run, session)
+    return session.complete
+
+
+def _conduct(run: Run, session: Session) -> None:
+    """Let a session's trials run on Tune until they have ended, time is up or Ctrl-C was pressed."""
+    session.replay(run.events)
+    if session.complete or run.seconds_left() <= 0:
+        return
+    scheduler = _SessionScheduler(session, step="step")
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+        tune.Tuner(
+            _trainable(run),
+            tune_config=tune.TuneConfig(
+                search_alg=TuneSearcher(session),
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                time_budget_s=run.seconds_left() if run.seconds_left() < float("inf") else None,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    if scheduler.error is not None:
+        raise scheduler.error
+
+
+def _trainable(run: Run) -> Any:
+    from raysearch.trainables.trial import CompressionTrial
+
+    resources = {"CPU": run.study.resources["cpu"], "GPU": run.study.resources["gpu"]}
+    return tune.with_resources(
+        tune.with_parameters(CompressionTrial, setup=run.setup),
+        tune.PlacementGroupFactory([{k: v for k, v in resources.items() if v}]),
+    )
+
+
+def _workers(resources: Mapping[str, float]) -> int:
+    """How many trials the cluster can hold at once, at least one."""
+    available = ray.cluster_resources()
+    wanted = {"CPU": resources["cpu"], "GPU": resources["gpu"]}
+    return max(1, min(int(available.get(k, 0) // v) for k, v in wanted.items() if v))
+
+
+def _finalists(run: Run) -> None:
+    """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
+    names = [*StudyResult(run.folder).front["trial"], *(t.name for t in run.record.trials.values() if t.role == "reference")]
+    for name in dict.fromkeys(names):
+        trial = run.record.trials[name]
+        if trial.outcome == "finished" and not trial.final:
+            report = _remotely(run, "final_figures", name)
+            run.write("final", trial=name, values=report["values"], measurements=report["measurements"])
+
+
+def _remotely(run: Run, function: str, *arguments: Any) -> Any:
+    """Run a function of ``trainables.finalists`` in a Ray task, so that torch is loaded there and not here."""
+    from raysearch.trainables import finalists
+
+    task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])
+    return ray.get(task.remote(run.setup, *arguments))
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+
+
+def _conclude(folder: Path) -> StudyResult:
+    """Write what a person looks at."""
+    result = StudyResult(folder)
+    result.write_tables()
+    write_cards(result.record, folder)
+    write_report(folder)
+    if result.complete:
+        shutil.rmtree(folder / "trials", ignore_errors=True)
+    return result

@@ -1,0 +1,175 @@
+"""One stretch of work on a run: a searcher and a scheduler whose every step goes through the journal.
+
+A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report, decision and
+end is written before it takes effect, so a later Session that replays the journal stands where this one stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from raysearch.journal import Event, Journal, Outcome, RunRecord, TrialRecord
+from raysearch.schedulers.base import Decision, Scheduler
+from raysearch.searchers.base import Config, Searcher
+
+Canonical = Callable[[Config], tuple[Config, str]]
+
+
+class Session:
+    """Conducts the trials of one role.
+
+    Args:
+        journal: where every event goes.
+        record: the run so far; kept up to date.
+        searcher, scheduler: pure algorithms, fresh (``replay`` brings them to where they stood).
+        role: "reference" or "trial"; names in the journal are the caller's for references.
+        canonical: gives a config's canonical form and its key.
+        limit: how many trials to suggest in all, those of earlier sessions counted.
+        workers: how many may be in flight.
+        last_step: the step that completes a trial.
+        origin: who proposes, by the key of a config's canonical form.
+        listener: sees each event after it was written.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        record: RunRecord,
+        searcher: Searcher,
+        scheduler: Scheduler,
+        *,
+        role: str,
+        canonical: Canonical,
+        limit: int,
+        workers: int,
+        last_step: int,
+        origin: Callable[[str], str],
+        names: Sequence[str] = (),
+        listener: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.journal, self.record = journal, record
+        self.searcher, self.scheduler = searcher, scheduler
+        self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
+        self.canonical, self.origin, self.names, self.listener = canonical, origin, names, listener
+        self.pending: list[str] = []
+        self._name: dict[str, str] = {}
+        self._suggested = 0
+
+    def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the algorithms to where the journal's events left them; unfinished trials become pending.
+
+        Where a searcher would now propose another config than the recorded one (another version of it, say), the
+        recorded one stands, and the searcher is told that its own came to nothing.
+        """
+        for event in events:
+            trial = self.record.trials.get(event.get("trial", ""))
+            if trial is None or not self._mine(trial):
+                continue
+            if event["event"] == "suggestion":
+                self._suggested += 1
+                proposal = self.searcher.ask(trial.name)
+                if proposal is not None and self.canonical(proposal)[1] != event["key"]:
+                    self.searcher.end(trial.name, "failed")
+            elif event["event"] == "report":
+                self.scheduler.decide(trial.name, event["step"], event["values"])
+                self.searcher.tell(trial.name, event["step"], event["values"])
+            elif event["event"] == "end":
+                self._end_algorithms(trial.name, event["outcome"])
+        self.pending = [t.name for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
+
+    def ask(self, trial: str) -> Config | None:
+        """The next config with its trial's name under "trial"; None while all workers are busy or none is left."""
+        if len(self._name) >= self.workers:
+            return None
+        if self.pending:
+            name = self.pending.pop(0)
+            self._name[trial] = name
+            return {"trial": name, **self.record.trials[name].config}
+        if self._suggested >= self.limit:
+            return None
+        name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
+        proposal = self.searcher.ask(name)
+        if proposal is None:
+            return None
+        self._suggested += 1
+        config, key = self.canonical(proposal)
+        self._write(
+            "suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key)
+        )
+        self._name[trial] = name
+        return {"trial": name, **config}
+
+    def decide(
+        self,
+        trial: str,
+        step: int,
+        values: Mapping[str, float],
+        measurements: Sequence[Mapping[str, Any]] = (),
+        notes: Sequence[str] = (),
+    ) -> Decision:
+        """Journal a report with the decision on it. A step that is known already changes nothing."""
+        name = self._name.get(trial)
+        if name is None or step in self.record.trials[name].reports:
+            return Decision.CONTINUE
+        decision = self.scheduler.decide(name, step, values)
+        self._write(
+            "report",
+            trial=name,
+            step=step,
+            values=dict(values),
+            measurements=list(measurements),
+            notes=list(notes),
+            decision=decision.value,
+        )
+        self.searcher.tell(name, step, values)
+        if decision is Decision.STOP:
+            self._finish(trial, "stopped", f"stopped at step {step}")
+        elif step >= self.last_step:
+            self._finish(trial, "finished")
+        return decision
+
+    def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
+        """Nothing: the searcher was told when the report was decided on."""
+
+    def fail(self, trial: str, reason: str) -> None:
+        """Record that a trial failed, and why."""
+        self._finish(trial, "failed", reason)
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
+        if outcome == "failed":
+            self._finish(trial, "failed", "its worker died")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials were suggested and have ended."""
+        return self._suggested >= self.limit and not self.pending and not self._name
+
+    def state(self) -> dict[str, Any]:
+        """The state of both algorithms, plain JSON."""
+        return {"searcher": self.searcher.state(), "scheduler": self.scheduler.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over a state."""
+        self.searcher.load(state["searcher"])
+        self.scheduler.load(state["scheduler"])
+
+    def _mine(self, trial: TrialRecord) -> bool:
+        return trial.role == self.role and (not self.names or trial.name in self.names)
+
+    def _finish(self, trial: str, outcome: Outcome, reason: str = "") -> None:
+        name = self._name.pop(trial, None)
+        if name is None or self.record.trials[name].outcome is not None:
+            return
+        self._write("end", trial=name, outcome=outcome, reason=reason)
+        self._end_algorithms(name, outcome)
+
+    def _end_algorithms(self, name: str, outcome: Outcome) -> None:
+        self.scheduler.end(name, outcome)
+        self.searcher.end(name, outcome)
+
+    def _write(self, event: str, **fields: Any) -> None:
+        line = self.journal.write(event, **fields)
+        self.record.apply(line)
+        self.listener(line)

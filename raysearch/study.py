@@ -1,0 +1,179 @@
+"""Study: a task, a space, objectives and targets, searched together.
+
+    study = Study(task, space=..., objectives=["maximize accuracy", "minimize size_mb"])
+    result = study.run(num_trials=64)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch import backends
+from raysearch.metrics import check_metrics
+from raysearch.objectives import Goals
+from raysearch.schedulers import make_scheduler
+from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.resnet import decode_architecture, enlarge
+from raysearch.search_spaces.space import Space, bind
+from raysearch.searchers import make_searcher
+from raysearch.searchers.base import Config, Searcher
+from raysearch.searchers.tune import parameters_of
+from raysearch.trainables.task import Task
+
+if TYPE_CHECKING:
+    from raysearch.results import StudyResult
+
+DEFAULT_RESOURCES = {"cpu": 1.0, "gpu": 0.0}
+
+
+class Study:
+    """What is searched, for what, and how; ``run`` does it.
+
+    Args:
+        task: the model, its data and its metric.
+        space: any of the five keys "architecture", "pruning", "bits", "teacher" and "training".
+        objectives: such as "maximize accuracy"; at least one, each on its own metric.
+        constraints: such as "accuracy >= parent - 0.02".
+        targets: where the models will run; see ``raysearch targets``.
+        parent: the unchanged network, {"architecture": ..., "training": ...}; the task's own if left out.
+        epochs: each trial's, >= 1.
+        searcher: "nsga2" or "random".
+        scheduler: "successive_halving" or "full_training".
+        seed: of every random choice.
+        resources: {"cpu": ..., "gpu": ...} a trial.
+        workers: how many trials at a time; as many as the resources allow if left out.
+
+    Raises:
+        ValueError: anything in it that cannot work, in one sentence; no work has been done then.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        space: Mapping[str, Any],
+        objectives: Sequence[str],
+        constraints: Sequence[str] = (),
+        targets: Sequence[str] = ("onnxruntime-cpu",),
+        *,
+        parent: Config | None = None,
+        epochs: int = 9,
+        searcher: str = "nsga2",
+        scheduler: str = "successive_halving",
+        seed: int = 0,
+        resources: Mapping[str, float] | None = None,
+        workers: int | None = None,
+    ) -> None:
+        if epochs < 1:
+            raise ValueError(f"epochs is {epochs}: give at least 1")
+        self.task, self.epochs, self.seed = task, epochs, seed
+        self.targets = tuple(targets)
+        check_targets(self.targets)
+        self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
+        check_metrics(self._goals.objectives, self._goals.constraints, self.targets)
+        self.resources = {**DEFAULT_RESOURCES, **(resources or {})}
+        self.workers = workers
+        self.parent = {**task.parent, **(parent or {})}
+        self.space = self._bind(space)
+        self.searcher, self.scheduler = searcher, scheduler
+        self.make_searcher(self._goals)
+        self.make_scheduler(self._goals)
+
+    def _bind(self, space: Mapping[str, Any]) -> Space:
+        """Bind the space to its architecture where that is searched, else to the layers of the one model."""
+        multiple = max(backends.get(target).channel_multiple for target in self.targets)
+        if "architecture" in space:
+            if not self.task.searches_architecture:
+                raise ValueError("space.architecture is given, but the task's model is fixed: leave it out")
+            return bind(space, parent=self.parent, channel_multiple=multiple)
+        architecture = self.parent.get("architecture")
+        return bind(
+            space,
+            parent=self.parent,
+            model=self.task.build(decode_architecture(architecture) if architecture else None),
+            example_input=self.task.example_input(2),
+            channel_multiple=multiple,
+        )
+
+    def goals(self, parent: Mapping[int, Mapping[str, float]]) -> Goals:
+        """Objectives and constraints, read against the parent's values at each step."""
+        return Goals(self._goals.objectives, self._goals.constraints, self.epochs + 1, parent)
+
+    def canonical(self, config: Config) -> tuple[Config, str]:
+        """A config's canonical form and its key."""
+        return self.space.canonical(config), self.space.key(config)
+
+    @property
+    def references(self) -> dict[str, Config]:
+        """The configs that are trained before the search: the parent, and the larger net if one may teach."""
+        references = {"parent": self.parent}
+        if "larger" in self.space.teachers:
+            references["larger"] = {**self.parent, "architecture": enlarge(self.parent["architecture"])}
+        return references
+
+    def make_searcher(self, goals: Goals) -> Searcher:
+        """A fresh searcher over the space, starting from the fixed design."""
+        return make_searcher(
+            self.searcher,
+            parameters_of(self.space.domains),
+            goals,
+            seed=self.seed,
+            initial=self.space.design(self.parent),
+            canonical=lambda config: (self.space.key(config), self.space.active(config)),
+        )
+
+    def make_scheduler(self, goals: Goals) -> Scheduler:
+        """A fresh scheduler; whatever it is, a trial that breaks a static constraint stops at step 0."""
+        return make_scheduler(self.scheduler, goals, max_step=self.epochs)
+
+    def describe(self) -> dict[str, Any]:
+        """The resolved study as plain data: what the journal's first line and study.yaml hold."""
+        from raysearch.config import describe
+
+        return describe(self)
+
+    def run(
+        self,
+        num_trials: int = 64,
+        *,
+        folder: str | Path | None = None,
+        max_minutes: float | None = None,
+        progress: bool = True,
+    ) -> StudyResult:
+        """Search, on the cluster that ``ray.init()`` found or on this machine.
+
+        A folder that holds an unfinished run of the same study is gone on with: no finished trial runs again.
+
+        Args:
+            num_trials: how many to start in all.
+            folder: of the run; seen by every worker. ``runs/<task>-<time>`` if left out.
+            max_minutes: ends the search in time; what was found by then is measured and reported.
+            progress: whether to show the live table (plain lines where the output is no terminal).
+
+        Raises:
+            ValueError: bad arguments, or a folder that holds another study's run.
+        """
+        from raysearch.run import run_study
+
+        if num_trials < 1:
+            raise ValueError(f"num_trials is {num_trials}: give at least 1")
+        if max_minutes is not None and max_minutes <= 0:
+            raise ValueError(f"max_minutes is {max_minutes}: give a number greater than 0")
+        path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        return run_study(self, num_trials, path.resolve(), max_minutes=max_minutes, progress=progress)
+
+
+def check_targets(targets: Sequence[str]) -> None:
+    """Refuse an empty list, an unknown target, or one whose runtime is not installed.
+
+    Raises:
+        ValueError: with the known targets, or with what to install.
+    """
+    if not targets:
+        raise ValueError("targets is empty: name at least one, such as onnxruntime-cpu")
+    for target in targets:
+        reason = backends.get(target).unavailable()
+        if reason:
+            raise ValueError(f"target {target} is not available: {reason}")

@@ -1,0 +1,70 @@
+"""What is done once, with no trial running: the parent's static int8 form, and the final figures of the front."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from raysearch import backends
+from raysearch.backends import graph
+from raysearch.backends.static_int8 import static_int8
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.measuring import measure_through
+from raysearch.trainables.stages import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
+from raysearch.trainables.training import batches
+
+
+def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
+    """Quantise the parent's ONNX file by ONNX Runtime's own static quantisation, and measure that.
+
+    Returns:
+        Two reports as dictionaries, of step 0 and of the last step, for the targets that run such a file.
+    """
+    import torch
+
+    folder = setup.variant_folder("parent-int8")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILES["uint8"]
+    generator = torch.Generator().manual_seed(setup.seed)
+    x, _ = next(iter(batches(setup.task.train, CALIBRATION_SAMPLES, generator)))
+    static_int8(setup.variant_folder("parent") / FILES["uint8"], [x.numpy()], path)
+    targets = [t for t in setup.targets if backends.get(t).form == "uint8"]
+    example = setup.task.example_input().numpy()
+    measure = measure_through(setup.service)
+    measured = [measure(t, path, example) for t in targets]
+    accuracy = {
+        f"accuracy/{t}": evaluate(backends.get(t).load(path), setup.task.validation, setup.task.metric)
+        for t in targets
+    }
+    static = {f"latency_ms/{t}": m["latency_ms"] for t, m in zip(targets, measured, strict=True)}
+    static |= {
+        "size_mb": graph.weights_mb(path),
+        "file_mb": path.stat().st_size / 1e6,
+        "macs": float(graph.macs(path)),
+        "params": float(graph.params(path)),
+    }
+    last = {**accuracy, "accuracy": min(accuracy.values())} if accuracy else {}
+    return [asdict(Report(0, static, measured)), asdict(Report(setup.epochs + 1, last))]
+
+
+def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
+    """Measure a finished variant again, past the cache, and evaluate it on the test split.
+
+    Returns:
+        A report as a dictionary: latency_ms/<target>, test_accuracy/<target> and their lowest, test_accuracy.
+    """
+    values: dict[str, float] = {}
+    measurements = []
+    example = setup.task.example_input().numpy()
+    for target in setup.targets:
+        path = setup.variant_folder(name) / FILES[backends.get(target).form]
+        if not path.exists():
+            continue
+        measured = measure_through(setup.service)(target, path, example, again=True)
+        measurements.append(measured)
+        values[f"latency_ms/{target}"] = measured["latency_ms"]
+        values[f"test_accuracy/{target}"] = evaluate(
+            backends.get(target).load(path), setup.task.test, setup.task.metric
+        )
+    values["test_accuracy"] = min(v for k, v in values.items() if k.startswith("test_accuracy/"))
+    return asdict(Report(setup.epochs + 1, values, measurements))

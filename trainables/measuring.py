@@ -1,0 +1,30 @@
+"""How a trial, anywhere in the cluster, has its model measured by the service of the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.backends.service import connect
+from raysearch.trainables.stages import Measure
+
+
+def measure_through(service: str) -> Measure:
+    """A ``Measure`` that sends each model to the running service of this name and waits for its turn."""
+
+    def measure(
+        target: str,
+        path: Path,
+        example: NDArray[np.float32],
+        *,
+        reference: bool = False,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        remote = connect(service)
+        method = remote.set_reference if reference else remote.remeasure if again else remote.measure
+        return method(target, path.read_bytes(), example)
+
+    return measure

@@ -1,0 +1,367 @@
+"""The stages of one trial, without Ray: build, measure the hardware's figures, train, quantise, export, check.
+
+A TrialRun gives one report at a time. Step 0 is the hardware report, 1 to E are epochs, E + 1 is the exported
+model. After each report its whole state, the reports included, is on disk: a run that is built again for the same
+trial repeats the reports that were saved and goes on from there.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from raysearch import backends
+from raysearch.backends import graph
+from raysearch.search_spaces.space import Space, TrialPlan
+from raysearch.trainables import export
+from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.pruning import prune
+from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers, nonzero_rate, size_mb
+from raysearch.trainables.task import Task
+from raysearch.trainables.training import batches, cosine, train_epoch
+from raysearch.trainables.variant import save_variant
+
+CALIBRATION_SAMPLES = 256
+FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
+
+Config = dict[str, Any]
+
+
+class Measure(Protocol):
+    """Has a model file measured on a target."""
+
+    def __call__(
+        self,
+        target: str,
+        path: Path,
+        example: NDArray[np.float32],
+        *,
+        reference: bool = False,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        """The measurement as a dictionary.
+
+        Args:
+            target: a backend's name.
+            path: a file of the form that the backend wants.
+            example: one input, shape (1, ...).
+            reference: makes this model the one that others are compared with.
+            again: measures past the cache.
+        """
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What all trials of a study share.
+
+    Args:
+        task: model, data, loss and metric.
+        space: decodes configs.
+        targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
+        epochs: E >= 1.
+        folder: the run's folder, seen by every worker.
+        references: configs by name; "parent" is inherited from and taught by, "larger" only taught by.
+        seed: of the study.
+        service: the name of the measurement service's actor.
+    """
+
+    task: Task
+    space: Space
+    targets: tuple[str, ...]
+    epochs: int
+    folder: Path
+    references: Mapping[str, Config] = field(default_factory=dict)
+    seed: int = 0
+    service: str = "raysearch"
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The file forms that the targets want, ONNX always among them: static figures are read from it."""
+        return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
+
+    def trial_folder(self, name: str) -> Path:
+        """Where a trial keeps its checkpoint while it runs."""
+        return self.folder / "trials" / name
+
+    def variant_folder(self, name: str) -> Path:
+        """Where a finished trial leaves its variant."""
+        return self.folder / "variants" / name
+
+    def reference_weights(self, name: str) -> Path:
+        """The trained float weights of a reference."""
+        return self.folder / "references" / f"{name}.safetensors"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of a trial: the values known at a step, the measurements behind them, and remarks."""
+
+    step: int
+    values: dict[str, float]
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class TrialRun:
+    """One trial in progress.
+
+    Args:
+        setup: what all trials share.
+        name: the trial's name; "parent" and the other references save their float weights for the rest.
+        config: of the space's five keys.
+        measure: has a model file measured.
+        device: where to train.
+    """
+
+    def __init__(
+        self, setup: TrialSetup, name: str, config: Config, measure: Measure, device: str = "cpu"
+    ) -> None:
+        self.setup, self.name, self.measure = setup, name, measure
+        self.task, self.device = setup.task, torch.device(device)
+        self.config = setup.space.canonical(config)
+        self.plan: TrialPlan = setup.space.decode(self.config)
+        self.seed = (setup.seed * 1_000_003 + int(setup.space.key(self.config)[:8], 16)) % 2**31
+        self.reports: list[Report] = []
+        self._repeat: list[Report] = []
+        self._build()
+        self._load()
+
+    @property
+    def last_step(self) -> int:
+        """E + 1."""
+        return self.setup.epochs + 1
+
+    def next_report(self) -> Report:
+        """Repeat a saved report, or do the next step's work and save it."""
+        if self._repeat:
+            return self._repeat.pop(0)
+        step = len(self.reports)
+        if step == 0:
+            report = self._hardware()
+        elif step < self.last_step:
+            report = self._epoch(step)
+        else:
+            report = self._deploy(step)
+        self.reports.append(report)
+        self._save()
+        return report
+
+    # -- building ------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        torch.manual_seed(self.seed)
+        model = self.task.build(self.plan.architecture)
+        inherited = self._inherit(model)
+        self.history: Any = None
+        if self.plan.pruning is not None:
+            self.history = prune(model, self.task.example_input(), self.plan.pruning)
+        self.module: nn.Module = model.to(self.device)
+        self.quantized = False
+        self.float_epochs = self._float_epochs(straight=inherited and not self.history)
+        self.optimizer = self._new_optimizer()
+
+    def _inherit(self, model: nn.Module) -> bool:
+        """Take the parent's trained weights where the architecture is the parent's."""
+        if self.task.pretrained:
+            return True
+        parent, weights = self.setup.references.get("parent"), self.setup.reference_weights("parent")
+        if parent is None or self.name in self.setup.references or not weights.exists():
+            return False
+        if self.setup.space.decode(parent).architecture != self.plan.architecture:
+            return False
+        model.load_state_dict(load_file(weights))
+        return True
+
+    def _float_epochs(self, *, straight: bool) -> int:
+        """Epochs trained in float; trained and unpruned weights go straight to the quantised part."""
+        if not self.plan.bits.quantized:
+            return self.setup.epochs
+        if straight:
+            return 0
+        quantized = max(1, round(self.setup.epochs * self.plan.training.quantized_share))
+        return max(0, self.setup.epochs - quantized)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        training = self.plan.training
+        return torch.optim.AdamW(self.module.parameters(), lr=training.lr, weight_decay=training.weight_decay)
+
+    def _as_deployed(self, model: nn.Module) -> nn.Module:
+        """A copy as it will be exported: batch norm folded, quantisers inserted and calibrated."""
+        folded = fold_batch_norm(copy.deepcopy(model).cpu())
+        if not self.plan.bits.quantized:
+            return folded
+        quantized = insert_quantizers(folded, self.plan.bits)
+        calibrate(quantized, [self._calibration_batch()])
+        return quantized
+
+    def _calibration_batch(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.setup.seed)
+        x, _ = next(iter(batches(self.task.train, CALIBRATION_SAMPLES, generator)))
+        return x
+
+    # -- the stages ----------------------------------------------------------------------------------------
+
+    def _hardware(self) -> Report:
+        """Step 0: what does not depend on the weights' values, before any of them is trained."""
+        module = self._as_deployed(self.module)
+        with tempfile.TemporaryDirectory() as folder:
+            files = self._export(module, Path(folder))
+            values = self._static_figures(module, files)
+            measurements = []
+            for target in self.setup.targets:
+                measured = self.measure(
+                    target, self._file(files, target), self._example(), reference=self.name == "parent"
+                )
+                values[f"latency_ms/{target}"] = measured["latency_ms"]
+                measurements.append(measured)
+        return Report(0, values, measurements, self._notes())
+
+    def _epoch(self, epoch: int) -> Report:
+        if epoch > self.float_epochs and not self.quantized:
+            self._start_quantized()
+        if not (self.task.pretrained and self.name == "parent"):
+            self._train(epoch)
+        accuracy = evaluate(self.module, self.task.validation, self.task.metric)
+        return Report(epoch, {"accuracy": accuracy})
+
+    def _start_quantized(self) -> None:
+        self.module = self._as_deployed(self.module).to(self.device)
+        self.quantized = True
+        self.optimizer = self._new_optimizer()
+
+    def _train(self, epoch: int) -> None:
+        torch.manual_seed(self.seed + epoch)
+        training = self.plan.training
+        first, last = (self.float_epochs, self.setup.epochs) if self.quantized else (0, self.float_epochs)
+        peak = training.lr * (training.quantized_lr if self.quantized else 1.0)
+        train_epoch(
+            self.module,
+            self.task.train,
+            self._loss(),
+            self.optimizer,
+            batch_size=training.batch_size,
+            lr=lambda share: peak * cosine((epoch - 1 - first + share) / (last - first)),
+            generator=torch.Generator().manual_seed(self.seed + epoch),
+            augment=self.task.augment,
+            device=self.device,
+        )
+
+    def _loss(self) -> BatchLoss:
+        teacher, loss = self.plan.teacher, self.task.loss
+        if self.plan.training.label_smoothing:
+            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)
+        if not teacher.active:
+            return plain_loss(loss)
+        if not hasattr(self, "_teacher"):
+            plan = self.setup.space.decode(self.setup.references[teacher.name])
+            self._teacher = self.task.build(plan.architecture).to(self.device)
+            self._teacher.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
+        return distillation_loss(
+            loss, self._teacher, temperature=teacher.temperature, weight=teacher.weight
+        )
+
+    def _deploy(self, step: int) -> Report:
+        """Step E + 1: export, check, and measure accuracy where the model will run."""
+        module = self.module.cpu().eval() if self.quantized else fold_batch_norm(self.module.cpu())
+        if self.name in self.setup.references:
+            _save_weights(self.module, self.setup.reference_weights(self.name))
+        final = self.setup.variant_folder(self.name)
+        folder = final.with_name(f"{self.name}.part")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        files = self._export(module, folder)
+        values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
+        for target in self.setup.targets:
+            compiled = export.check_agreement(
+                module, self._file(files, target), backends.get(target), self.task.validation
+            )
+            values[f"accuracy/{target}"] = evaluate(compiled, self.task.validation, self.task.metric)
+        values["accuracy"] = min(values[f"accuracy/{t}"] for t in self.setup.targets)
+        values["nonzero_rate"] = nonzero_rate(module)
+        save_variant(folder, module, self.plan, task=self.task, history=self.history)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(folder, final)
+        return Report(step, values)
+
+    # -- files and figures ---------------------------------------------------------------------------------
+
+    def _export(self, module: nn.Module, folder: Path) -> dict[str, Path]:
+        """One file for each form that a target wants."""
+        writers: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {
+            "uint8": export.export_onnx,
+            "pt2": export.export_torch,
+        }
+        files = {form: folder / FILES[form] for form in self.setup.forms}
+        for form, path in files.items():
+            writers[form](module, self.task.example_input(2), path)
+        return files
+
+    def _file(self, files: Mapping[str, Path], target: str) -> Path:
+        return files[backends.get(target).form]
+
+    def _example(self) -> NDArray[np.float32]:
+        return self.task.example_input().numpy().astype(np.float32)
+
+    def _static_figures(self, module: nn.Module, files: Mapping[str, Path]) -> dict[str, float]:
+        onnx_file = files["uint8"]
+        memory = graph.peak_memory_mb(onnx_file)
+        return {
+            "size_mb": size_mb(module),
+            "file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6,
+            "macs": float(graph.macs(onnx_file)),
+            "params": float(graph.params(onnx_file)),
+            **{f"peak_memory_mb/{target}": memory for target in self.setup.targets},
+        }
+
+    def _notes(self) -> list[str]:
+        """Where a chosen precision cannot be faster than eight bits, the report says so."""
+        low = sorted({b for b in self.plan.bits.weights.values() if b < 8})
+        return [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
+
+    # -- the state on disk ---------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        folder = self.setup.trial_folder(self.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "reports": json.dumps([asdict(r) for r in self.reports]),
+            "quantized": self.quantized,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, folder / "checkpoint.part")
+        os.replace(folder / "checkpoint.part", folder / "checkpoint.pt")
+
+    def _load(self) -> None:
+        path = self.setup.trial_folder(self.name) / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.reports = [Report(**r) for r in json.loads(state["reports"])]
+        self._repeat = list(self.reports)
+        if state["quantized"]:
+            self._start_quantized()
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _save_weights(module: nn.Module, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}, part)
+    os.replace(part, path)

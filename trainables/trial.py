@@ -1,0 +1,71 @@
+"""CompressionTrial: the stages of a trial as a trainable of Ray Tune.
+
+In a Study the driver gives each trial its name and a canonical config. In a plain Tuner it works alone::
+
+    start_service("raysearch")
+    setup = TrialSetup(task, bind(space), targets=("onnxruntime-cpu",), epochs=9, folder=Path("run").resolve())
+    tune.Tuner(tune.with_parameters(CompressionTrial, setup=setup), param_space=setup.space.domains).fit()
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import torch
+from ray import tune
+
+from raysearch.trainables.measuring import measure_through
+from raysearch.trainables.stages import TrialRun, TrialSetup
+
+
+class CompressionTrial(tune.Trainable):
+    """Reports one step of a TrialRun at a time; a stage that fails ends the trial with its reason.
+
+    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``, and ``failure`` in
+    place of metrics where a stage failed. Its state is on disk in the run's folder, not in Tune's checkpoints.
+    """
+
+    def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:
+        """Prepare the trial; nothing is built before its first step, where a failure can be reported."""
+        self._setup, self._config = setup, config
+        self._run: TrialRun | None = None
+        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make this actor the next trial's."""
+        self._config, self._run = new_config, None
+        gc.collect()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next report."""
+        try:
+            run = self._run = self._run or self._start()
+            report = run.next_report()
+        except Exception as error:
+            return {"failure": f"{type(error).__name__}: {error}", "done": True}
+        return {
+            **report.values,
+            "step": report.step,
+            "metrics": list(report.values),
+            "measurements": report.measurements,
+            "notes": report.notes,
+            "done": report.step == run.last_step,
+        }
+
+    def _start(self) -> TrialRun:
+        config = {key: value for key, value in self._config.items() if key != "trial"}
+        device = "cuda" if torch.cuda.is_available() and self._gpus() else "cpu"
+        name = self._config.get("trial", self.trial_id)
+        return TrialRun(self._setup, name, config, measure_through(self._setup.service), device)
+
+    def _gpus(self) -> float:
+        return float(self.trial_resources.required_resources.get("GPU", 0))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing for Tune: each step has saved itself."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: the trial finds its own state when it starts."""
