@@ -1,1 +1,17 @@
-"""quantization"""
+"""Mixed-precision quantisation: fold batch norm, insert fake quantisers, calibrate, train, count bits."""
+
+from raysearch.trainables.quantization.calibrate import calibrate
+from raysearch.trainables.quantization.fold import fold_batch_norm
+from raysearch.trainables.quantization.insert import insert_quantizers
+from raysearch.trainables.quantization.quantizer import QuantizedLayer, Quantizer
+from raysearch.trainables.quantization.size import nonzero_rate, size_mb
+
+__all__ = [
+    "QuantizedLayer",
+    "Quantizer",
+    "calibrate",
+    "fold_batch_norm",
+    "insert_quantizers",
+    "nonzero_rate",
+    "size_mb",
+]

@@ -1,0 +1,184 @@
+"""Writing a module to a file that a runtime takes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import onnx
+import torch
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from raysearch.trainables.agreement import Agreement, ExportDisagreement, check_agreement
+from raysearch.trainables.onnx_exporter import without_repeated_work
+from raysearch.trainables.quantization.forms import OPSET, float_form, onnx_form
+
+__all__ = ["Agreement", "ExportDisagreement", "check_agreement", "export_onnx", "export_torch"]
+
+FORMS = ("uint8",)
+
+
+def export_onnx(module: nn.Module, example_input: Tensor, path: Path, form: str = "uint8") -> None:
+    """Write the module as ONNX with explicit Q/DQ and a dynamic batch.
+
+    Args:
+        module: folded, with quantisers or without; it is left as it is, on its device.
+        example_input: (n, ...), any n >= 1.
+        path: of the file.
+        form: "uint8": every quantised activation is uint8, biases are int32.
+
+    Raises:
+        ValueError: the module cannot be exported (layer and operator are named), or an unknown form.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}: ONNX is written in one of {', '.join(FORMS)}")
+    program = _capture(onnx_form(module), example_input)
+    onnx.save(_tidied(_to_onnx(program)), str(path))
+
+
+def export_torch(module: nn.Module, example_input: Tensor, path: Path) -> None:
+    """Write the float network with rounded weights, and no fake quantisers, as an exported program (.pt2).
+
+    Args:
+        module: folded, with quantisers or without; it is left as it is, on its device.
+        example_input: (n, ...), any n >= 1.
+        path: of the file.
+
+    Raises:
+        ValueError: the module cannot be exported; layer and operator are named.
+    """
+    torch.export.save(_capture(float_form(module), example_input), str(path))
+
+
+def _capture(module: nn.Module, example_input: Tensor) -> ExportedProgram:
+    """The module as a program with a dynamic batch."""
+    x = example_input.detach().cpu()
+    if len(x) < 2:  # a batch of one would be taken for a constant
+        x = torch.cat([x, x])
+    current: list[str] = []
+    handles = [
+        m.register_forward_pre_hook(_remember(current, name)) for name, m in module.named_modules() if name
+    ]
+    try:
+        with _quiet(), torch.no_grad():
+            return torch.export.export(module, (x,), dynamic_shapes=({0: Dim("batch")},))
+    except Exception as error:  # torch's own errors share no base class
+        where = f"layer {current[-1]!r}" if current else f"the model ({type(module).__name__})"
+        raise ValueError(f"{where} cannot be exported by torch.export: {_first_line(error)}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _remember(current: list[str], name: str) -> Any:
+    """A hook that notes the layer that runs."""
+
+    def hook(module: nn.Module, _: Any) -> None:
+        current.append(f"{name} ({type(module).__name__})")
+
+    return hook
+
+
+def _to_onnx(program: ExportedProgram) -> ModelProto:
+    try:
+        with _quiet(), without_repeated_work(program):
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["input"],
+                output_names=["logits"],
+                verbose=False,
+            )
+    except Exception as error:  # of torch.onnx's internal classes
+        layer, operator = _culprit(program, error)
+        raise ValueError(f"layer {layer!r}: operator {operator} has no ONNX form") from error
+    return cast(Any, exported).model_proto  # type: ignore[no-any-return]
+
+
+def _culprit(program: ExportedProgram, error: BaseException) -> tuple[str, str]:
+    """The layer and operator that an error of the exporter is about."""
+    text, cause = "", error
+    while cause is not None:
+        text += str(cause)
+        cause = cast(BaseException, cause.__cause__)
+    for node in program.graph.nodes:
+        if node.op == "call_function" and f"%{node.name} " in text:
+            return _layer_of(node), str(node.target)
+    for node in program.graph.nodes:
+        if node.op == "call_function" and str(node.target) in text:
+            return _layer_of(node), str(node.target)
+    return "", _first_line(error)
+
+
+def _layer_of(node: torch.fx.Node) -> str:
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack else ""
+
+
+def _tidied(model: ModelProto) -> ModelProto:
+    """Without the exporter's notes, and with the global pooling that it wrote as a mean."""
+    graph = model.graph
+    _restore_pooling(graph)
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, model):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    for node in graph.node:
+        node.name = ""
+    del graph.value_info[:]
+    del model.functions[:]
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _restore_pooling(graph: onnx.GraphProto) -> None:
+    """ReduceMean over height and width becomes GlobalAveragePool, which runtimes compute in integers."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in constants:
+            continue
+        axes = sorted(numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist())
+        if axes not in ([-2, -1], [2, 3]):
+            continue
+        keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+        output = node.output[0]
+        pooled = output if keep else f"{output}_pooled"
+        node.CopyFrom(helper.make_node("GlobalAveragePool", node.input[:1], [pooled]))
+        if not keep:
+            graph.node.insert(index + 1, _flattened(pooled, output))
+
+
+def _flattened(source: str, target: str) -> NodeProto:
+    return helper.make_node("Flatten", [source], [target], axis=1)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter prints, logs and warns of on a success."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

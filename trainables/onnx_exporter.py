@@ -1,0 +1,71 @@
+"""Torch's ONNX exporter without the work that it repeats for each model.
+
+Three quarters of an export's time go into building a registry that is the same every time, and into decomposing
+operators that have an ONNX form as they are. Both steps are private to torch: where a release has moved them, the
+exporter simply runs as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.export import ExportedProgram
+
+try:
+    from torch.onnx._internal.exporter import _decomp, _fx_passes, _registration
+
+    _make_registry = _registration.ONNXRegistry.from_torchlib
+    _decompose = _fx_passes.decompose_with_registry
+    _implemented = _decomp.get_onnx_implemented_overloads
+except (ImportError, AttributeError):
+    _registration = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def without_repeated_work(program: ExportedProgram) -> Iterator[None]:
+    """While it lasts, ``torch.onnx.export`` of the program skips what it need not do.
+
+    Args:
+        program: the one to be exported.
+    """
+    if _registration is None:
+        yield
+        return
+
+    def decompose(given: ExportedProgram, registry: Any) -> ExportedProgram:
+        return (
+            given if _needs_nothing(program, _known(registry.opset_version)) else _decompose(given, registry)
+        )
+
+    with (
+        mock.patch.object(_registration.ONNXRegistry, "from_torchlib", staticmethod(_registry)),
+        mock.patch.object(_fx_passes, "decompose_with_registry", decompose),
+    ):
+        yield
+
+
+@cache
+def _registry(opset_version: int) -> Any:
+    return _make_registry(opset_version=opset_version)
+
+
+@cache
+def _known(opset_version: int) -> frozenset[str]:
+    """The operators that have an ONNX form."""
+    return frozenset(str(op) for op in _implemented(_registry(opset_version)))
+
+
+def _needs_nothing(program: ExportedProgram, known: frozenset[str]) -> bool:
+    """Whether every operator has an ONNX form, and none writes into its input."""
+    operators = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    return all(
+        isinstance(op, torch._ops.OpOverload)
+        and not op._schema.is_mutable
+        and (op.namespace == "onnx_symbolic" or str(op) in known)
+        for op in operators
+    )
