@@ -62,21 +62,31 @@ def read(folder: Path) -> Iterator[Event]:
 
     Raises:
         FileNotFoundError: the folder holds no journal.
-        ValueError: the journal was written by a later version of raysearch.
+        ValueError: the journal was written by a later version of raysearch, or a line is damaged.
     """
     path = folder / FILE_NAME
     if not path.exists():
         raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
     with path.open(encoding="utf-8") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             if not line.endswith("\n"):
                 return
-            event = json.loads(line)
+            event = _parsed(line, f"{path} line {number}")
             if event["event"] == "run" and event["version"] > VERSION:
                 raise ValueError(
                     f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade raysearch"
                 )
             yield event
+
+
+def _parsed(line: str, where: str) -> Event:
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is damaged: {error}; restore the file or delete that line") from error
+    if not isinstance(event, dict) or "event" not in event:
+        raise ValueError(f"{where} is no event: it has no field 'event'")
+    return event
 
 
 def _drop_partial_line(path: Path) -> None:
@@ -154,7 +164,11 @@ class RunRecord:
         return record
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Take one event in. A report that repeats a step already known changes nothing."""
+        """Take one event in. A report that repeats a step already known changes nothing.
+
+        Raises:
+            ValueError: the event is of a trial that was never suggested.
+        """
         self.last_time = event["time"]
         kind = event["event"]
         if kind == "run":
@@ -170,6 +184,8 @@ class RunRecord:
                 origin=event["origin"],
                 started=event["time"],
             )
+        elif event["trial"] not in self.trials:
+            raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
         else:
             self._update(self.trials[event["trial"]], event)
 

@@ -95,6 +95,10 @@ class Constraint:
         offset = float(relative["offset"] or 0) * (-1 if relative["sign"] == "-" else 1)
         return cls(match[1], match[2] == "<=", offset, float(relative["factor"] or 1))
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.offset) and math.isfinite(self.factor)):
+            raise ValueError(f'constraint "{self}" has a limit that is not finite: give a plain number')
+
     @property
     def relative(self) -> bool:
         """Whether the limit is read from the parent's figure."""
@@ -107,10 +111,10 @@ class Constraint:
     def violation(self, value: float, parent: float = math.nan) -> float:
         """How far ``value`` misses the limit, divided by the limit's size; 0 when it is kept.
 
-        A NaN value or a limit that cannot be known yet (no parent figure) is infinitely far and 0 respectively.
+        A NaN value is infinitely far. A limit that is not finite (no figure of the parent) is always kept.
         """
         limit = self.limit(parent)
-        if math.isnan(limit):
+        if not math.isfinite(limit):
             return 0.0
         if math.isnan(value):
             return math.inf
@@ -118,14 +122,10 @@ class Constraint:
         return max(0.0, miss) / (abs(limit) or 1.0)
 
     def __str__(self) -> str:
-        parts = (
-            [f"{self.factor:g} parent" if self.factor not in (0.0, 1.0) else "parent"]
-            if self.relative
-            else []
-        )
+        parts = [f"{_exact(self.factor)} parent" if self.factor != 1.0 else "parent"] if self.relative else []
         if self.offset or not parts:
             sign = ("+ " if self.offset > 0 else "- ") if parts else ("-" if self.offset < 0 else "")
-            parts.append(f"{sign}{abs(self.offset):g}")
+            parts.append(f"{sign}{_exact(abs(self.offset))}")
         return f"{self.metric} {'<=' if self.upper else '>='} {' '.join(parts)}"
 
 
@@ -186,21 +186,29 @@ class Goals:
         )
 
     def violation(self, values: Mapping[str, float], step: int) -> float:
-        """The sum of the violations that count at this step; 0 is feasible, inf where a needed metric is NaN."""
-        return sum(self._one(c, values, step) for c in self.constraints)
+        """The sum of the violations that count at this step: 0 is feasible.
+
+        A metric that is NaN, or that is still absent at the last step, is infinitely far from its limit.
+        """
+        return sum((self._one(c, values, step) for c in self.constraints), 0.0)
 
     def _one(self, constraint: Constraint, values: Mapping[str, float], step: int) -> float:
         metric = constraint.metric
-        if step < self.last_step and not is_static(metric):
-            # Before the last step an absent trained metric is unknown, not bad, and an absolute limit is not due.
-            if not constraint.relative or metric not in values:
-                return 0.0
+        # Before the last step an absent metric is unknown, not bad; an absolute limit on a trained one is not due.
+        if step < self.last_step and (metric not in values or not (is_static(metric) or constraint.relative)):
+            return 0.0
         return constraint.violation(float(values.get(metric, math.nan)), self._parent(metric, step))
 
     def _parent(self, metric: str, step: int) -> float:
-        """The parent's figure at this step, else at the nearest earlier one that has it, else at the first."""
+        """The parent's figure at this step, else at the last before it that has one, else at the first."""
         known = sorted(s for s, values in self.parent.items() if metric in values)
         if not known:
             return math.nan
         earlier = [s for s in known if s <= step]
         return float(self.parent[earlier[-1] if earlier else known[0]][metric])
+
+
+def _exact(number: float) -> str:
+    """The shortest text that reads back as the same number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
