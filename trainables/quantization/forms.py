@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from raysearch.trainables.quantization.quantizer import QuantizedLayer, Quantizer, bias_codes, run_layer
 
@@ -24,8 +25,33 @@ def float_form(module: nn.Module) -> nn.Module:
 
 
 def onnx_form(module: nn.Module) -> nn.Module:
-    """A copy on the CPU whose quantisers are ONNX operators: it can be exported, but not run in torch."""
-    return _replaced(module, _OnnxQuantizer, _OnnxLayer)
+    """A copy on the CPU whose quantisers are ONNX operators: it can be exported, but not run in torch.
+
+    Global pooling becomes ONNX's own too: the exporter would write a mean, which runtimes compute in float.
+    """
+    form = _replaced(module, _OnnxQuantizer, _OnnxLayer)
+    if isinstance(form, fx.GraphModule):
+        for node in form.graph.nodes:
+            _pool_globally(form, node)
+        form.recompile()
+    return form
+
+
+def _pool_globally(graph_module: fx.GraphModule, node: fx.Node) -> None:
+    """Make the node ONNX's global pooling where it averages over height and width."""
+    if node.op == "call_module":
+        pool = graph_module.get_submodule(str(node.target))
+        if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
+            node.op, node.target = "call_function", _global_average
+    elif node.op == "call_function" and node.target is functional.adaptive_avg_pool2d:
+        if (*node.args, *node.kwargs.values())[1:] in ((1,), ((1, 1),)):
+            node.target, node.args, node.kwargs = _global_average, node.args[:1], {}
+
+
+@fx.wrap
+def _global_average(x: Tensor) -> Tensor:
+    shape = (*x.shape[:2], 1, 1)
+    return torch.onnx.ops.symbolic("GlobalAveragePool", (x,), dtype=x.dtype, shape=shape, version=OPSET)
 
 
 def _replaced(
