@@ -90,7 +90,7 @@ class Search(_Section):
     scheduler: Literal["successive_halving", "full_training"] = Field(
         default="successive_halving", description="what stops hopeless trials early"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the search, the data split and the training")
+    seed: int = Field(default=0, ge=0, description="seed of the search and of the training")
     max_minutes: float | None = Field(
         default=None, gt=0, description="end the search after this time; null: no limit"
     )
@@ -159,12 +159,16 @@ class StudyFile(_Section):
         """
         arguments = dict(self.task)
         if "import" in arguments:
-            where = str(arguments.pop("import"))
-            return _call_task(where, import_object(where), arguments)
-        from raysearch import tasks
+            name = str(arguments.pop("import"))
+            function = import_object(name)
+        else:
+            from raysearch import tasks
 
-        name = arguments.pop("name")
-        return _call_task(name, getattr(tasks, name), arguments)
+            name = arguments.pop("name")
+            function = getattr(tasks, name)
+        task = _call_task(name, function, arguments)
+        vars(task)["source"] = self.task  # how `describe` names it again
+        return task
 
     def build(self) -> Study:
         """Make the Study this file describes.

@@ -1,0 +1,242 @@
+"""The plots of a run, as plotly figures: the front, hypervolume, parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from raysearch.journal import TrialRecord
+from raysearch.metrics import reported
+from raysearch.reporting.figures import label, metric_value, number
+from raysearch.scores import is_complete
+from raysearch.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from raysearch.results import StudyResult
+
+SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
+#: More axes than this cannot be read.
+MOST_SETTINGS = 10
+BLUE, FADED, GREY, RED, ORANGE, INK = "#1f5fa8", "#9dbbdc", "#d3d3d3", "#b3261e", "#d9822b", "#22262a"
+HEIGHT = 420
+
+_LAYOUT: dict[str, Any] = {
+    "template": "plotly_white",
+    "font": {"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": INK},
+    "margin": {"l": 70, "r": 20, "t": 50, "b": 60},
+    "height": HEIGHT,
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "hoverlabel": {"align": "left"},
+}
+
+
+def front(result: StudyResult, x: str, y: str) -> go.Figure:
+    """All complete trials over two metrics.
+
+    The front is blue, its non-dominated line through the pair of metrics drawn; dominated trials are faded,
+    infeasible ones grey; the parent is a star, its static int8 form a diamond.
+
+    Args:
+        result: the run.
+        x: the metric of the horizontal axis.
+        y: the metric of the vertical axis.
+
+    Raises:
+        ValueError: a metric that no trial reports.
+    """
+    known = reported(result.study["targets"])
+    for metric in (x, y):
+        if metric not in known:
+            raise ValueError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")
+    groups = _groups(result)
+    figure = go.Figure(layout=_LAYOUT)
+    figure.add_trace(_points(groups["infeasible"], x, y, "infeasible", {"color": GREY, "size": 7}))
+    figure.add_trace(_points(groups["dominated"], x, y, "dominated", {"color": FADED, "size": 7}))
+    figure.add_trace(_staircase(result, x, y))
+    marker = {"color": BLUE, "size": 10, "line": {"color": "white", "width": 1}}
+    figure.add_trace(_points(groups["front"], x, y, "front", marker))
+    references = (("parent", "star", RED, 16), ("parent-int8", "diamond", ORANGE, 12))
+    for name, symbol, color, size in references:
+        if name in result.record.trials:
+            named = "parent" if name == "parent" else "parent, static int8"
+            marker = {"symbol": symbol, "color": color, "size": size, "line": {"color": "white", "width": 1}}
+            figure.add_trace(_points([result.record.trials[name]], x, y, named, marker))
+    figure.update_xaxes(title=label(x), **_axis(result, x))
+    figure.update_yaxes(title=label(y), **_axis(result, y))
+    return figure
+
+
+def front_pairs(result: StudyResult) -> list[go.Figure]:
+    """The front over every pair of objectives; with a single objective, over it and the size."""
+    metrics = result.goals.metrics
+    if len(metrics) == 1:
+        other = "size_mb" if metrics[0] != "size_mb" else "accuracy"
+        return [front(result, other, metrics[0])]
+    return [front(result, x, y) for y, x in combinations(metrics, 2)]
+
+
+def hypervolume(result: StudyResult) -> go.Figure:
+    """The hypervolume over the trials that ended, and, on its own axis above, over the time worked."""
+    history = result.hypervolume()
+    figure = go.Figure(layout={**_LAYOUT, "height": 340, "margin": {"l": 70, "r": 20, "t": 20, "b": 60}})
+    over = (("trials", "x", "trials ended", BLUE), ("minutes", "x2", "minutes of work", ORANGE))
+    history["minutes"] = history["seconds"] / 60
+    for column, axis, name, color in over:
+        figure.add_trace(
+            go.Scatter(
+                x=history[column], y=history["hypervolume"], xaxis=axis, name=f"over {name}", mode="lines",
+                line={"color": color, "shape": "hv", "width": 2},
+            )
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": "trials ended", "domain": [0, 0.46]},
+        xaxis2={"title": "minutes of work", "domain": [0.54, 1], "anchor": "y"},
+        yaxis={"title": "hypervolume", "rangemode": "tozero"},
+        showlegend=False,
+    )
+    return figure
+
+
+def parallel_coordinates(result: StudyResult) -> go.Figure:
+    """Every complete, feasible trial as a line over its settings and the objectives.
+
+    Of many settings, those that go most with the objectives (rank correlation) are shown.
+    """
+    frame = result.trials
+    frame = frame[frame["complete"] & frame["feasible"] & (frame["role"] == "trial")]
+    metrics = [m for m in result.goals.metrics if m in frame]
+    settings = [c for c in frame.columns if c.split("/")[0] in SECTIONS and frame[c].nunique() > 1]
+    codes = {c: _codes(frame[c]) for c in settings}
+    strength = {c: _strength(codes[c], frame[metrics]) for c in settings}
+    chosen = sorted(sorted(settings, key=lambda c: -strength[c])[:MOST_SETTINGS], key=settings.index)
+    figure = go.Figure(layout={**_LAYOUT, "margin": {"l": 60, "r": 60, "t": 140, "b": 30}, "height": 460})
+    if len(frame):
+        figure.add_trace(
+            go.Parcoords(
+                dimensions=[
+                    *(_dimension(c, frame[c], codes[c]) for c in chosen),
+                    *({"label": label(m), "values": frame[m].tolist()} for m in metrics),
+                ],
+                line={"color": frame[metrics[0]].tolist(), "colorscale": [[0, "#dfe7f0"], [1, BLUE]]},
+                labelangle=-30,
+                labelfont={"size": 11},
+                tickfont={"size": 10},
+            )
+        )
+    return figure
+
+
+def _codes(column: pd.Series[Any]) -> pd.Series[float]:
+    """A setting as numbers: itself, or the place of its word in the alphabet; absent is lowest."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.fillna(column.min()).astype(float)
+    return column.astype(str).astype("category").cat.codes.astype(float)
+
+
+def _strength(codes: pd.Series[float], metrics: pd.DataFrame) -> float:
+    """The strongest rank correlation of a setting with any of the metrics, in [0, 1]."""
+    ranked = codes.rank()
+    found = [abs(ranked.corr(metrics[m].rank())) for m in metrics]
+    return max((f for f in found if not math.isnan(f)), default=0.0)
+
+
+def _dimension(name: str, column: pd.Series[Any], codes: pd.Series[float]) -> dict[str, Any]:
+    axis: dict[str, Any] = {"label": name, "values": codes.tolist()}
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        pairs = sorted(set(zip(codes, column.astype(str), strict=True)))
+        axis |= {"tickvals": [code for code, _ in pairs], "ticktext": [word for _, word in pairs]}
+    elif column.nunique() <= 6:
+        axis["tickvals"] = sorted(codes.unique())
+    return axis
+
+
+def _groups(result: StudyResult) -> dict[str, list[TrialRecord]]:
+    """The complete searched trials: on the front, dominated, infeasible."""
+    names = {t.name for t in result.front_records}
+    groups: dict[str, list[TrialRecord]] = {"front": [], "dominated": [], "infeasible": []}
+    for trial in result.record.searched():
+        if is_complete(trial, result.goals):
+            infeasible = result.goals.violation(trial.values, trial.step) > 0
+            group = "front" if trial.name in names else "infeasible" if infeasible else "dominated"
+            groups[group].append(trial)
+    return groups
+
+
+def _points(trials: Iterable[TrialRecord], x: str, y: str, name: str, marker: dict[str, Any]) -> go.Scatter:
+    shown = [t for t in trials if x in t.values and y in t.values]
+    return go.Scatter(
+        x=[t.values[x] for t in shown],
+        y=[t.values[y] for t in shown],
+        text=[_hover(t, (y, x)) for t in shown],
+        name=name,
+        mode="markers",
+        marker=marker,
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _hover(trial: TrialRecord, metrics: Iterable[str]) -> str:
+    lines = [f"<b>{trial.name}</b> {trial.origin}"]
+    lines += [f"{label(m)}: {metric_value(m, trial.values[m])}" for m in metrics]
+    if "test_accuracy" in trial.values:
+        lines.append(f"test accuracy: {metric_value('test_accuracy', trial.values['test_accuracy'])}")
+    return "<br>".join(lines)
+
+
+def _staircase(result: StudyResult, x: str, y: str) -> go.Scatter:
+    """The line through what is non-dominated in this pair of metrics alone, among the front."""
+    maximized = {o.metric for o in result.goals.objectives if o.maximize}
+    signs = [-1 if m in maximized or m.split("/")[0] == "accuracy" else 1 for m in (x, y)]
+    points = sorted(
+        (signs[0] * t.values[x], signs[1] * t.values[y])
+        for t in result.front_records
+        if x in t.values and y in t.values
+    )
+    steps: list[tuple[float, float]] = []
+    for point in points:
+        if not steps or point[1] < steps[-1][1]:
+            steps.append(point)
+    return go.Scatter(
+        x=[signs[0] * p[0] for p in steps],
+        y=[signs[1] * p[1] for p in steps],
+        mode="lines",
+        line={"color": BLUE, "width": 1.2, "shape": "hv"},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _axis(result: StudyResult, metric: str) -> dict[str, Any]:
+    """Accuracies in per cent, all else on a logarithmic scale: compression is a matter of factors."""
+    if metric.split("/")[0] != "accuracy":
+        ended = [t for t in result.record.trials.values() if is_complete(t, result.goals)]
+        return _log_axis([v for t in ended if (v := t.values.get(metric, 0.0)) > 0])
+    shown = [*result.front_records, *(t for t in result.record.trials.values() if t.role == "reference")]
+    values = [t.values[metric] for t in shown if metric in t.values]
+    if not values:
+        return {"tickformat": ".1%"}
+    # Far below the front stand only infeasible trials; a double click brings them into view.
+    margin = max(0.01, 0.5 * (max(values) - min(values)))
+    return {"tickformat": ".1%", "range": [min(values) - margin, max(values) + margin / 3]}
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis that spells its ticks out: 0.05, 0.1, 0.2 (plotly would write 5, 0.1, 2)."""
+    if not values:
+        return {"type": "log"}
+    low, high = math.log10(min(values)) - 0.08, math.log10(max(values)) + 0.08
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    # Few ticks where the axis spans many decades.
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {
+        "type": "log",
+        "range": [low, high],
+        "tickvals": ticks,
+        "ticktext": [number(tick) for tick in ticks],
+    }

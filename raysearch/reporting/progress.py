@@ -1,0 +1,208 @@
+"""The run as it goes on: a live table in a terminal, plain lines where the output is piped, or nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from raysearch.journal import RunRecord, TrialRecord
+from raysearch.objectives import Objective
+from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number
+from raysearch.scores import Scores, goals_of, search_values
+
+#: Seconds between plain lines, and between redraws of the table.
+LINE_INTERVAL = 10.0
+REDRAW_INTERVAL = 0.5
+
+
+class LiveTable:
+    """Shows a run from its journal's events; a context manager around the run.
+
+    An event costs well under a millisecond however long the run is: counts are kept, and the front changes
+    only when a complete trial enters it.
+
+    Args:
+        record: the run; each event is applied to it before ``event`` is told of it.
+        num_trials: how many trials are to be started in all.
+        max_minutes: when the run will be ended, if it will.
+        quiet: show nothing.
+        console: where to; standard output if left out.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        *,
+        num_trials: int,
+        max_minutes: float | None = None,
+        quiet: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.record, self.num_trials, self.quiet = record, num_trials, quiet
+        self.console = console or Console()
+        self.scores = Scores(record)
+        self.counts = {"running": 0, "finished": 0, "stopped": 0, "failed": 0}
+        for trial in record.searched():
+            self.counts[trial.outcome or "running"] += 1
+        self.phase = "starting"
+        self._clock, self._start = clock, clock()
+        self._deadline = self._start + 60 * max_minutes if max_minutes else math.inf
+        self._search_start: float | None = None
+        self._ended_here = 0
+        self._last_line = -math.inf
+        self._lock = Lock()
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveTable:
+        if self.console.is_terminal and not self.quiet:
+            self._live = Live(
+                console=self.console,
+                get_renderable=self.render,
+                refresh_per_second=1 / REDRAW_INTERVAL,
+                transient=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        elif not self.quiet and error is None:
+            self._print_line()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Take note of an event that was applied to the record."""
+        with self._lock:
+            worth_a_line = self._note(event)
+        due = self._clock() - self._last_line >= LINE_INTERVAL
+        if worth_a_line and due and self._live is None and not self.quiet:
+            self._print_line()
+
+    def _note(self, event: Mapping[str, Any]) -> bool:
+        kind = event["event"]
+        if kind == "final":
+            self.phase = "measuring the front again, alone"
+        trial = self.record.trials.get(event.get("trial", ""))
+        if trial is None or kind not in ("suggestion", "end"):
+            return bool(kind == "final")
+        if trial.role == "reference":
+            self.phase = f"making the reference {trial.name}" if kind == "suggestion" else self.phase
+            return True
+        self.phase = "searching"
+        self._search_start = self._search_start or self._clock()
+        if kind == "suggestion":
+            self.counts["running"] += 1
+            return False
+        self.counts["running"] -= 1
+        self.counts[event["outcome"]] += 1
+        self._ended_here += 1
+        self.scores.add(trial)
+        return True
+
+    @property
+    def ended(self) -> int:
+        """The trials that ended, in earlier sessions too."""
+        return self.counts["finished"] + self.counts["stopped"] + self.counts["failed"]
+
+    def seconds_left(self) -> float:
+        """Until all trials have ended at the pace of this session, or time is up; inf where unknown."""
+        now = self._clock()
+        left = math.inf
+        if self._search_start is not None and self._ended_here:
+            left = (self.num_trials - self.ended) * (now - self._search_start) / self._ended_here
+        return max(0.0, min(left, self._deadline - now))
+
+    def best(self, objective: Objective) -> TrialRecord | None:
+        """The trial of the front that is best in one objective."""
+        sign = -1 if objective.maximize else 1
+        front = self.scores.front
+        return min(front, key=lambda t: sign * search_values(t)[objective.metric]) if front else None
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def render(self) -> RenderableType:
+        """The table as it stands."""
+        with self._lock:
+            if not self.record.header:
+                return Text("starting", style="dim")
+            return Panel(
+                Group(self._bar(), Text(), self._counts_table(), Text(), self._best_table()),
+                title=f"raysearch · {self._task_name()} · {self.phase}",
+                title_align="left",
+                border_style="dim",
+                width=min(self.console.width, 96),
+                padding=(1, 2),
+            )
+
+    def _task_name(self) -> str:
+        task = self.record.header["study"]["task"]
+        return str(task.get("name") or task.get("import"))
+
+    def _bar(self) -> RenderableType:
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        elapsed, left = duration(self._clock() - self._start), duration(self.seconds_left())
+        line.add_row(
+            ProgressBar(total=self.num_trials, completed=self.ended, complete_style="cyan"),
+            Text(f"{self.ended} of {self.num_trials} · {elapsed} elapsed · {left} left"),
+        )
+        return line
+
+    def _counts_table(self) -> RenderableType:
+        line = Table.grid(padding=(0, 3))
+        cells = [f"[bold]{count}[/] {name}" for name, count in self._named_counts().items()]
+        cells += [f"[bold]{len(self.scores.front)}[/] on the front"]
+        cells += [f"hypervolume [bold]{number(self.scores.hypervolume)}[/]"]
+        line.add_row(*cells)
+        return line
+
+    def _named_counts(self) -> dict[str, int]:
+        return {"done" if name == "finished" else name: count for name, count in self.counts.items()}
+
+    def _best_table(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        table.add_column("objective")
+        for column in ("best", "trial", "parent"):
+            table.add_column(column, justify="right")
+        parent = search_values(self.record.parent) if self.record.parent else {}
+        for objective in goals_of(self.record).objectives:
+            metric, best = objective.metric, self.best(objective)
+            table.add_row(
+                f"{'max' if objective.maximize else 'min'} {label(metric)}",
+                metric_value(metric, search_values(best)[metric]) if best else UNKNOWN,
+                best.name if best else UNKNOWN,
+                metric_value(metric, parent.get(metric, math.nan)),
+            )
+        return table
+
+    def _print_line(self) -> None:
+        self._last_line = self._clock()
+        if not self.record.header:
+            return
+        parts = [f"{self.ended}/{self.num_trials} trials"]
+        parts += [f"{count} {name}" for name, count in self._named_counts().items()]
+        parts += [f"front {len(self.scores.front)}", f"hypervolume {number(self.scores.hypervolume)}"]
+        for objective in goals_of(self.record).objectives:
+            best = self.best(objective)
+            if best is not None:
+                value = metric_value(objective.metric, search_values(best)[objective.metric])
+                parts.append(f"best {objective.metric} {value}")
+        parts.append(f"{duration(self.seconds_left())} left" if self.phase == "searching" else self.phase)
+        self.console.print(" · ".join(parts), markup=False, highlight=False, soft_wrap=True)
