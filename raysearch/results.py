@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ class StudyResult:
         """Every trial and reference, a row each: outcome, metrics, config (columns such as "training/lr")."""
         front = {t.name for t in self._front}
         rows = [self._row(t, t.name in front) for t in self.record.trials.values()]
-        return _ordered(rows)
+        return _ordered(rows, self.goals.metrics)
 
     @property
     def front(self) -> pd.DataFrame:
@@ -127,7 +127,7 @@ class StudyResult:
             row.update(verdict_columns(self.record, trial, self.study["targets"]))
             row["notes"] = "; ".join(trial.notes)
             rows.append(row)
-        return _ordered(rows)
+        return _ordered(rows, self.goals.metrics)
 
     def _row(self, trial: TrialRecord, on_front: bool) -> dict[str, Any]:
         violation = self.goals.violation(trial.values, trial.step) if trial.reports else float("nan")
@@ -256,9 +256,10 @@ _KNOWN = (*METRICS, *(m for m in TARGET_METRICS if m not in METRICS))
 _SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 
 
-def _ordered(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _ordered(rows: list[dict[str, Any]], objectives: Sequence[str]) -> pd.DataFrame:
     """A frame whose columns stand in groups: the trial, its metrics, comparisons, then its config."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    known = dict.fromkeys(column for row in rows for column in row)
+    columns = [*(m for m in objectives if m in known), *(c for c in known if c not in objectives)]
 
     def group(column: str) -> int:
         head = column.split("/")[0]

@@ -1,0 +1,266 @@
+"""The command line: run, resume, report, check, targets.
+
+Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
+exit code 2 and one sentence; ``--json`` prints one JSON document, errors too ({"error": ...}).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from raysearch.results import StudyResult
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find the best trade-offs of a neural network on the hardware it will run on.",
+)
+
+StudyPath = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The study file (YAML); see docs/study-file.md.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: search.num_trials=64.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    file: StudyPath,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-TIME if left out.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
+    with _one_sentence(as_json):
+        from raysearch.config import load
+
+        study_file = load(file, overrides or ())
+        study = study_file.build()
+        search = study_file.search
+        folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        result = study.run(
+            search.num_trials,
+            folder=folder,
+            max_minutes=search.max_minutes,
+            progress=not (quiet or as_json),
+        )
+    _conclude(result, as_json)
+
+
+@app.command()
+def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted, killed, or ended by its time limit."""
+    with _one_sentence(as_json):
+        from raysearch.journal import FILE_NAME
+
+        if not (folder / FILE_NAME).exists():
+            raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
+        from raysearch import study
+
+        result = study.resume(folder, progress=not (quiet or as_json))
+    _conclude(result, as_json)
+
+
+@app.command()
+def report(folder: RunFolder, as_json: Json = False) -> None:
+    """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
+    with _one_sentence(as_json):
+        from raysearch.reporting.html import write_report
+        from raysearch.results import StudyResult
+
+        result = StudyResult(folder)
+        result.write_tables()
+        write_report(folder)
+    _show(result, as_json)
+
+
+@app.command()
+def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Validate a study file against the data, the model and the targets, without any work."""
+    with _one_sentence(as_json):
+        from raysearch.config import load
+
+        study_file = load(file, overrides or ())
+        study = study_file.build()
+    splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
+    searched = sorted(_leaves(study.describe()["space"]))
+    document = {
+        "study": str(file),
+        "task": study.task.name,
+        "examples": splits,
+        "searched": searched,
+        "objectives": study_file.objectives,
+        "constraints": study_file.constraints,
+        "targets": study_file.targets,
+        "trials": study_file.search.num_trials,
+    }
+    if as_json:
+        _print_json(document)
+        return
+    sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
+    typer.echo(f"{file} is valid: {study.task.name} ({sizes}) on {', '.join(study_file.targets)}")
+    typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the targets that this machine has, and why the others are missing."""
+    from raysearch import backends
+
+    rows = []
+    for name in backends.names():
+        backend = backends.get(name)
+        reason = backend.unavailable()
+        row = {"target": name, "available": reason is None, "reason": reason}
+        if reason is None:
+            row |= {"runtime": backend.runtime, "version": backend.version(), "device": backend.device()}
+        rows.append(row)
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        if row["available"]:
+            typer.echo(f"{row['target']}: {row['runtime']} {row['version']} on {row['device']}")
+        else:
+            typer.echo(f"{row['target']}: not available: {row['reason']}")
+
+
+@contextlib.contextmanager
+def _one_sentence(as_json: bool) -> Iterator[None]:
+    """Turn bad input into its sentence and exit code 2, a run that could not go on into exit code 1."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        _fail(str(error), 2, as_json)
+    except RuntimeError as error:
+        _fail(str(error), 1, as_json)
+
+
+def _fail(message: str, code: int, as_json: bool) -> None:
+    if as_json:
+        _print_json({"error": message})
+    else:
+        for line in message.splitlines():
+            typer.echo(f"raysearch: {line}", err=True)
+    raise typer.Exit(code)
+
+
+def _conclude(result: StudyResult, as_json: bool) -> None:
+    _show(result, as_json)
+    if result.ending == "interrupt":
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show(result: StudyResult, as_json: bool) -> None:
+    """Print the front, where the report is, and how to go on with an unfinished run."""
+    from raysearch.reporting.html import FILE_NAME
+
+    page = result.folder / FILE_NAME
+    if as_json:
+        _print_json(
+            {
+                "folder": str(result.folder),
+                "report": str(page),
+                "ending": result.ending,
+                "complete": result.complete,
+                "seconds": result.seconds,
+                "trials": result.counts(),
+                "front": result.front.to_dict("records"),
+            }
+        )
+        return
+    _print_front(result)
+    counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
+    typer.echo(f"\n{len(result.front)} on the front, of trials: {counts}")
+    typer.echo(f"Report: {page}")
+    if not result.complete:
+        typer.echo(f"Go on with: raysearch resume {result.folder}")
+
+
+def _print_front(result: StudyResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from raysearch.reporting.figures import label, metric_value, times
+    from raysearch.results import summary_columns
+
+    front = result.front
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    columns = [column for column in summary_columns(result) if column in front]
+    for column in columns:
+        table.add_column(_heading(column, label), justify="left" if column == "trial" else "right")
+    for row in front.to_dict("records"):
+        cells = []
+        for column in columns:
+            value = row[column]
+            if isinstance(value, str):
+                cells.append(value)
+            elif column.startswith("times_"):
+                cells.append(times(value))
+            else:
+                cells.append(metric_value(column, value))
+        table.add_row(*cells)
+    console = Console()
+    # A pipe is taken for 80 columns wide, which would cut the table.
+    Console(width=console.width if console.is_terminal else 200).print(table)
+
+
+def _heading(column: str, label: Any) -> str:
+    name, _, target = column.partition("/")
+    words = {"times_faster": "times faster", "times_smaller": "times smaller", "verdict": "verdict"}
+    return f"{words[name]} ({target})" if name in words and target else words.get(name) or label(column)
+
+
+def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The searched settings of a space in the study file's form: what ends in a domain."""
+    from raysearch.domains import DOMAINS
+
+    for key, value in space.items():
+        if isinstance(value, Mapping):
+            if len(value) == 1 and next(iter(value)) in DOMAINS:
+                yield f"{prefix}{key}"
+            else:
+                yield from _leaves(value, f"{prefix}{key}/")
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(_plain(document), indent=1))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: null stands for what is not known."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="raysearch")
+
+
+if __name__ == "__main__":
+    main()
