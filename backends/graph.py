@@ -101,11 +101,12 @@ class _Graph:
             outputs=[o.name for o in inferred.output],
         )
         for value in (*inferred.input, *inferred.value_info, *inferred.output):
-            dims = value.type.tensor_type.shape.dim
-            graph.shapes[value.name] = tuple(d.dim_value or 1 for d in dims)
-            graph.types[value.name] = value.type.tensor_type.elem_type
-        for name, tensor in constants.items():
-            graph.shapes[name], graph.types[name] = tuple(tensor.dims), tensor.data_type
+            tensor = value.type.tensor_type
+            graph.types[value.name] = tensor.elem_type
+            if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
+                graph.shapes[value.name] = tuple(d.dim_value for d in tensor.shape.dim)
+        for name, constant in constants.items():
+            graph.shapes[name], graph.types[name] = tuple(constant.dims), constant.data_type
         return graph
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ class MeasurementService:
 
         Raises:
             ValueError: the target is unknown.
-            MeasurementError: its runtime is not installed, or cannot run the model.
+            MeasurementError: its runtime is not installed, or cannot run the model, or crashed on it before.
         """
         backend = _available(target)
         with self._file(backend, model) as path:
@@ -110,7 +110,7 @@ class MeasurementService:
 
         Raises:
             ValueError: the target is unknown or has no reference.
-            MeasurementError: the runtime cannot run the model.
+            MeasurementError: the runtime cannot run the model, or crashed on it before.
         """
         return self._measure(target, model, example, use_cache=True)
 
@@ -165,6 +165,8 @@ class MeasurementService:
     @contextmanager
     def _file(self, backend: Backend, model: bytes) -> Iterator[Path]:
         """The model as a file, noted as at work: if this process dies meanwhile, the next knows of what."""
+        if not self._folder.exists():
+            raise MeasurementError("the measurement service is closed")
         digest = hashlib.sha256(model).hexdigest()
         if self._fatal.exists() and digest in self._fatal.read_text(encoding="utf-8").split():
             raise MeasurementError(f"{backend.name} crashed on this model: its process died while it ran")

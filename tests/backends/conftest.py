@@ -1,0 +1,60 @@
+"""Tiny model files, written once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+
+
+def small_net(width: int = 8, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, groups=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(width * 16, 10),
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``export(width, seed, suffix)`` gives the file of a small net on 1 x 8 x 8 inputs."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def write(width: int = 8, seed: int = 0, suffix: str = ".onnx") -> Path:
+        path = folder / f"net-{width}-{seed}{suffix}"
+        if path.exists():
+            return path
+        net = small_net(width, seed)
+        if suffix == ".pt2":
+            torch.export.save(torch.export.export(net, (torch.zeros(1, 1, 8, 8),)), str(path))
+        else:
+            torch.onnx.export(
+                net,
+                (torch.zeros(2, 1, 8, 8),),
+                str(path),
+                dynamo=True,
+                opset_version=21,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                verbose=False,
+            )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """64 inputs of the small net, deterministic."""
+    return np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32)

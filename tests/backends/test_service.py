@@ -1,0 +1,247 @@
+"""The measurement service: caching, resuming, errors, a ratio that makes sense, and the same through Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import uuid
+
+import numpy as np
+import pytest
+
+from raysearch.backends.base import Measurement, MeasurementError
+from raysearch.backends.onnxruntime import OnnxModel
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.service import MeasurementService, RemoteService, connect, start_service
+
+TARGET = "onnxruntime-cpu"
+QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
+EXAMPLE = np.zeros((1, 1, 8, 8), np.float32)
+
+
+@pytest.fixture
+def service(tmp_path):
+    return MeasurementService(QUICK, tmp_path / "service")
+
+
+@pytest.fixture
+def small(export):
+    return export(8).read_bytes()
+
+
+@pytest.fixture
+def large(export):
+    return export(16).read_bytes()
+
+
+def test_reference_has_ratio_one_and_its_own_latency(service, small):
+    measurement = Measurement.from_dict(service.set_reference(TARGET, small, EXAMPLE))
+    assert measurement.ratio == 1.0
+    assert measurement.latency_ms == measurement.reference_ms > 0
+    assert measurement.reference == measurement.structure
+    assert not measurement.cached
+
+
+def test_a_measurement_says_where_it_comes_from(service, small, large):
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    measured = service.measure(TARGET, large, EXAMPLE)
+    assert measured["latency_ms"] == pytest.approx(measured["ratio"] * reference["reference_ms"])
+    assert measured["reference"] == reference["structure"] != measured["structure"]
+    assert (measured["runtime"], measured["threads"], measured["batch"]) == ("onnxruntime", 1, 1)
+    assert measured["source"] == "measured"
+    assert measured["samples"] == 6
+    assert measured["version"]
+    assert measured["device"]
+    assert measured["cpu_ms"]["p10"] <= measured["cpu_ms"]["p50"] <= measured["cpu_ms"]["p90"]
+    assert 0 <= measured["contention"] <= 1
+    assert measured["slowdown"] > 0
+
+
+def test_other_weights_come_from_the_cache(service, export, small):
+    service.set_reference(TARGET, small, EXAMPLE)
+    first = service.measure(TARGET, export(16, seed=0).read_bytes(), EXAMPLE)
+    second = service.measure(TARGET, export(16, seed=1).read_bytes(), EXAMPLE)
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert second["latency_ms"] == first["latency_ms"]
+
+
+def test_the_parent_itself_comes_from_the_cache(service, small):
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    measured = service.measure(TARGET, small, EXAMPLE)
+    assert measured == {**reference, "cached": True}
+
+
+def test_another_batch_is_another_measurement(service, small, large):
+    service.set_reference(TARGET, small, EXAMPLE)
+    service.measure(TARGET, large, EXAMPLE)
+    batch = service.measure(TARGET, large, np.repeat(EXAMPLE, 4, axis=0))
+    assert not batch["cached"]
+    assert batch["batch"] == 4
+
+
+def test_remeasuring_replaces_the_cached_figure(service, small, large):
+    service.set_reference(TARGET, small, EXAMPLE)
+    first = service.measure(TARGET, large, EXAMPLE)
+    again = service.remeasure(TARGET, large, EXAMPLE)
+    assert not again["cached"]
+    assert again["key"] == first["key"]
+    assert service.measure(TARGET, large, EXAMPLE) == {**again, "cached": True}
+
+
+def test_a_resumed_run_measures_nothing_twice_and_keeps_its_unit(service, tmp_path, small, large):
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    measured = service.measure(TARGET, large, EXAMPLE)
+    resumed = MeasurementService(QUICK, tmp_path / "resumed")
+    resumed.known([reference, measured])
+    assert resumed.set_reference(TARGET, small, EXAMPLE) == {**reference, "cached": True}
+    assert resumed.measure(TARGET, large, EXAMPLE) == {**measured, "cached": True}
+
+
+def test_figures_against_another_reference_or_protocol_are_not_reused(service, tmp_path, small, large):
+    service.set_reference(TARGET, small, EXAMPLE)
+    measured = service.measure(TARGET, large, EXAMPLE)
+    service.set_reference(TARGET, large, EXAMPLE)
+    assert service.measure(TARGET, large, EXAMPLE)["ratio"] == 1.0
+    other = MeasurementService(Protocol(round_samples=7, max_rounds=1, warm_s=0.0), tmp_path / "other")
+    other.known([measured])
+    other.set_reference(TARGET, small, EXAMPLE)
+    assert not other.measure(TARGET, large, EXAMPLE)["cached"]
+
+
+def test_a_reference_is_needed_first(service, small):
+    with pytest.raises(ValueError, match="no reference yet: call set_reference"):
+        service.measure(TARGET, small, EXAMPLE)
+
+
+def test_an_unknown_target_is_refused(service, small):
+    with pytest.raises(ValueError, match="unknown"):
+        service.set_reference("onnx-cpu", small, EXAMPLE)
+
+
+def test_a_missing_runtime_is_named(service, small, monkeypatch):
+    monkeypatch.setattr("raysearch.backends.onnxruntime.find_spec", lambda name: None)
+    with pytest.raises(MeasurementError, match="pip install onnxruntime"):
+        service.set_reference(TARGET, small, EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("model", "example"), [(b"rubbish", EXAMPLE), (None, np.zeros((1, 3, 8, 8), np.float32))]
+)
+def test_a_model_that_fails_leaves_the_service_alive(service, small, large, tmp_path, model, example):
+    service.set_reference(TARGET, small, EXAMPLE)
+    with pytest.raises(MeasurementError, match="onnxruntime-cpu cannot"):
+        service.measure(TARGET, model or large, example)
+    assert service.measure(TARGET, large, EXAMPLE)["latency_ms"] > 0
+    assert {p.name for p in (tmp_path / "service").iterdir()} == {"known.jsonl", "references"}
+
+
+def test_a_service_goes_on_where_one_that_died_stood(service, tmp_path, small, large, monkeypatch):
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    assert reference["ratio"] == 1.0
+
+    class Died(BaseException):
+        pass
+
+    def die(model, batch):
+        # The process would be gone here: the note of what was at work stays behind.
+        note = (tmp_path / "service" / "at_work").read_text()
+        raise Died(note)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxModel, "runner", die)
+        with pytest.raises(Died) as death:
+            service.measure(TARGET, large, EXAMPLE)
+    (tmp_path / "service" / "at_work").write_text(str(death.value))
+
+    successor = MeasurementService(QUICK, tmp_path / "service")
+    with pytest.raises(MeasurementError, match="crashed on this model"):
+        successor.measure(TARGET, large, EXAMPLE)
+    assert successor.measure(TARGET, small, EXAMPLE) == {**reference, "cached": True}
+
+
+def test_closing_removes_the_folder(service, tmp_path, small):
+    service.set_reference(TARGET, small, EXAMPLE)
+    service.close()
+    assert not (tmp_path / "service").exists()
+    with pytest.raises(MeasurementError, match="is closed"):
+        service.measure(TARGET, small, EXAMPLE)
+
+
+@pytest.mark.parametrize(("target", "suffix"), [(TARGET, ".onnx"), ("torch-cpu", ".pt2")])
+def test_more_work_measures_slower(tmp_path, export, target, suffix):
+    service = MeasurementService(Protocol(), tmp_path)
+    service.set_reference(target, export(32, suffix=suffix).read_bytes(), EXAMPLE)
+    # About 14 times the multiply-accumulates; eager torch's overhead hides most of them.
+    ratio = service.measure(target, export(128, suffix=suffix).read_bytes(), EXAMPLE)["ratio"]
+    assert 1.15 < ratio < 40
+
+
+@pytest.fixture
+def start(cluster):
+    """Starts services that end with the test."""
+    started = []
+
+    def one(protocol: Protocol = QUICK) -> tuple[str, RemoteService]:
+        name = f"measurement-{uuid.uuid4().hex}"
+        started.append(start_service(name, protocol))
+        return name, started[-1]
+
+    yield one
+    for service in started:
+        with contextlib.suppress(MeasurementError):
+            service.stop()
+
+
+@pytest.mark.cluster
+def test_through_ray(start, small, large):
+    import ray
+
+    name, service = start()
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+
+    @ray.remote(num_cpus=1)
+    def trial(model: bytes) -> dict:
+        return connect(name).measure(TARGET, model, EXAMPLE)
+
+    assert ray.get(trial.remote(small)) == {**reference, "cached": True}
+    measured = ray.get(ray.remote(lambda s: s.measure(TARGET, large, EXAMPLE)).remote(service))
+    assert measured["reference"] == reference["structure"]
+    service.known([{**measured, "ratio": 7.0}])
+    assert service.measure(TARGET, large, EXAMPLE)["ratio"] == 7.0
+    assert service.remeasure(TARGET, large, EXAMPLE)["ratio"] != 7.0
+    with pytest.raises(ValueError, match="unknown"):
+        service.measure("nowhere", small, EXAMPLE)
+    with pytest.raises(MeasurementError, match=r"^onnxruntime-cpu cannot run the model: [^\n]*$"):
+        service.measure(TARGET, b"rubbish", EXAMPLE)
+    with pytest.raises(ValueError):
+        start_service(name)
+    service.stop()
+    with pytest.raises(MeasurementError, match=r"is gone|is closed"):
+        service.measure(TARGET, small, EXAMPLE)
+
+
+@pytest.mark.cluster
+def test_a_model_that_kills_the_process_harms_no_other(start, tmp_path, small, large, export):
+    import ray
+
+    order = tmp_path / "kill"
+
+    class Fatal(Protocol):
+        """Kills the service once, in the middle of its work, as a faulty kernel would."""
+
+        def to_dict(self) -> dict[str, float]:
+            if order.exists():
+                order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().to_dict()
+
+    name, service = start(Fatal(**QUICK.to_dict()))
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    order.touch()
+    measure = ray.remote(lambda model: connect(name).measure(TARGET, model, EXAMPLE)).options(num_cpus=0)
+    with pytest.raises(MeasurementError, match="crashed on this model"):
+        service.measure(TARGET, large, EXAMPLE)
+    others = [measure.remote(model) for model in (small, export(32).read_bytes())]
+    assert ray.get(others[0]) == {**reference, "cached": True}
+    assert ray.get(others[1])["reference_ms"] == reference["reference_ms"]
