@@ -1,9 +1,10 @@
 """Whether an exported file computes what the torch module does.
 
-Two runtimes add floats in different orders. Where a value lies between two steps of a quantiser, that decides which
-way it is rounded, and the logits then differ by more than any tolerance for floats, with nothing being wrong. So the
-module is run in lockstep with the file: at each quantiser it takes over what the file has rounded to, provided that it
-is as near to the module's own value as the module's own rounding. All that remains at the logits must be float noise.
+Two runtimes add floats in different orders. Where a value lies between two steps of a quantiser, that decides
+which way it is rounded, and the logits then differ by more than any tolerance for floats, with nothing being
+wrong. So the module is run in lockstep with the file: at each quantiser it takes over what the file has
+rounded to, provided that it is as near to the module's own value as the module's own rounding. All that
+remains at the logits must be float noise.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Agreement:
     """How closely a file follows the module.
 
     Attributes:
-        error: the largest difference of a logit with the runtime's optimisations off, relative to the range of all
-            logits.
+        error: the largest difference of a logit with the runtime's optimisations off, relative to the range
+            of all logits.
         ties: how many values the file rounded the other way, legally.
         top1: the share of inputs for which the deployed session prefers the module's class, 0..1.
     """
@@ -67,8 +68,8 @@ def check_agreement(
         The deployed session.
 
     Raises:
-        ExportDisagreement: the logits differ by more than 1e-4 of their range, or the deployed session gives another
-            class for more than 1 % of the inputs.
+        ExportDisagreement: the logits differ by more than 1e-4 of their range, or the deployed session gives
+            another class for more than 1 % of the inputs.
         MeasurementError: the target cannot load the file.
     """
     deployed = backend.load(path)
@@ -102,7 +103,7 @@ def measure_agreement(
 
 
 def onnx_error(module: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
-    """The largest relative difference of the logits of an ONNX file, run as it is written, and the number of ties.
+    """The largest relative difference of an ONNX file's logits, run as it is written, and the number of ties.
 
     Raises:
         ExportDisagreement: the file rounds a value to what is no rounding of the module's.
@@ -146,7 +147,7 @@ def _run_as_written(path: Path, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _rounded_tensors(graph: onnx.GraphProto) -> Iterator[str]:
-    """The outputs of what quantisers became: DequantizeLinear, or the second of two Casts, not of a constant."""
+    """The outputs of what quantisers became (DequantizeLinear, or the second of two Casts), in order."""
     constants = {tensor.name for tensor in graph.initializer}
     halves = set()
     for node in graph.node:

@@ -21,8 +21,9 @@ def evaluate(
     """The metric of all logits against all labels of a data set.
 
     Args:
-        model: a torch module, evaluated on the device where its parameters are and left in the mode it was in; or
-            anything that maps inputs (n, ...) to logits (n, classes) as numpy arrays, such as a compiled model.
+        model: a torch module, evaluated on the device where its parameters are and left in the mode it was
+            in; or anything that maps inputs (n, ...) to logits (n, classes) as numpy arrays, such as a
+            compiled model.
         dataset: of (input, label).
         metric: of logits and labels, both on the CPU.
         batch_size: inputs that are computed at once.

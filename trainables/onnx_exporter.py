@@ -1,8 +1,8 @@
 """Torch's ONNX exporter without the work that it repeats for each model.
 
-Three quarters of an export's time go into building a registry that is the same every time, and into decomposing
-operators that have an ONNX form as they are. Both steps are private to torch: where a release has moved them, the
-exporter simply runs as it is.
+Three quarters of an export's time go into building a registry that is the same every time, and into
+decomposing operators that have an ONNX form as they are. Both steps are private to torch: where a release has
+moved them, the exporter simply runs as it is.
 """
 
 from __future__ import annotations

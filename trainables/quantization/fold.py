@@ -18,8 +18,8 @@ def fold_batch_norm(model: nn.Module) -> fx.GraphModule:
         model: any module that torch.fx can trace; it is left as it is.
 
     Returns:
-        A graph module whose submodules keep their names, without those that do nothing. A batch norm that follows no layer, or one that others read
-        too, stays.
+        A graph module whose submodules keep their names, without those that do nothing. A batch norm that
+        follows no layer, or one that others read too, stays.
 
     Raises:
         ValueError: the model cannot be traced; the layer and the reason are named.

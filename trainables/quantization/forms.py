@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -44,11 +44,11 @@ def _pool_globally(graph_module: fx.GraphModule, node: fx.Node) -> None:
         if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
             node.op, node.target = "call_function", _global_average
     elif node.op == "call_function" and node.target is functional.adaptive_avg_pool2d:
-        if (*node.args, *node.kwargs.values())[1:] in ((1,), ((1, 1),)):
-            node.target, node.args, node.kwargs = _global_average, node.args[:1], {}
+        size = node.args[1] if len(node.args) > 1 else node.kwargs["output_size"]
+        if size in (1, (1, 1), [1, 1]):
+            node.target, node.args, node.kwargs = _global_average, tuple(node.all_input_nodes), {}
 
 
-@fx.wrap
 def _global_average(x: Tensor) -> Tensor:
     shape = (*x.shape[:2], 1, 1)
     return torch.onnx.ops.symbolic("GlobalAveragePool", (x,), dtype=x.dtype, shape=shape, version=OPSET)
@@ -110,8 +110,9 @@ def _rounded(quantized: QuantizedLayer) -> nn.Module:
 class _OnnxQuantizer(nn.Module):
     """QuantizeLinear, Clip on the integers below eight bits, DequantizeLinear; or two Casts for float16.
 
-    All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse. The Clip
-    stands between Q and DQ because a Clip before Q would come between an operator and the Q that it is fused with.
+    All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse. The
+    Clip stands between Q and DQ because a Clip before Q would come between an operator and the Q that it is
+    fused with.
     """
 
     scale: Tensor
@@ -150,7 +151,7 @@ class _OnnxQuantizer(nn.Module):
 
 
 class _OnnxLayer(nn.Module):
-    """A layer that holds its weights as int8 or float16, and its bias as int32 where its input holds integers."""
+    """A layer that holds int8 or float16 weights, and an int32 bias where its input holds integers."""
 
     weight: Tensor
     scale: Tensor
@@ -189,7 +190,7 @@ class _OnnxLayer(nn.Module):
 
 
 def _dequantized(codes: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int | None = None) -> Tensor:
-    attributes = {} if axis is None else {"axis": axis}
+    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
     return torch.onnx.ops.symbolic(
         "DequantizeLinear",
         (codes, scale, zero_point),

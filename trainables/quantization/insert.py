@@ -1,10 +1,10 @@
 """Where quantisers go: insertion of fake quantisation into a graph, each layer with its own bits.
 
-A layer reads its input with the activation bits of its plan. Operators between layers that a runtime can compute in
-integers (sums, global pooling, concatenation) are quantised where all the layers that feed them are; they take the
-quantiser that a layer has already asked for on that tensor, so that a tensor has one where one is enough. A part in
-float thus has no quantiser at all, and one in integers has them on every tensor between its operators, without
-which a runtime does not fuse.
+A layer reads its input with the activation bits of its plan. Operators between layers that a runtime can
+compute in integers (sums, global pooling, concatenation) are quantised where all the layers that feed them
+are; they take the quantiser that a layer has already asked for on that tensor, so that a tensor has one where
+one is enough. A part in float thus has no quantiser at all, and one in integers has them on every tensor
+between its operators, without which a runtime does not fuse.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
@@ -50,7 +50,8 @@ def insert_quantizers(
 
     Args:
         graph_module: with batch norm folded (``fold_batch_norm``).
-        bits: of each layer's weights and input. A layer that the graph calls more than once keeps a float bias.
+        bits: of each layer's weights and input. A layer that the graph calls more than once keeps a float
+            bias.
         form: "uint8": unsigned after ReLU, and signed values shifted by 128 in the file, as CPUs fuse them.
 
     Raises:
@@ -80,7 +81,7 @@ class _Graph:
 
     # -- what a node is ------------------------------------------------------------------------------------
 
-    def is_a(self, node: fx.Node, kinds: tuple[type, ...], calls: set[object]) -> bool:
+    def is_a(self, node: fx.Node, kinds: tuple[type, ...], calls: Set[Any]) -> bool:
         if node.op == "call_module":
             return isinstance(self.modules[str(node.target)], kinds)
         return node.op in ("call_function", "call_method") and node.target in calls
@@ -116,7 +117,7 @@ class _Graph:
         return self.plan.layer(str(node.target))
 
     def feeders(self, node: fx.Node) -> set[fx.Node]:
-        """The layers that feed a merge: those without another merge between, or the nearest ones behind it."""
+        """The layers that feed a merge: those with no other merge between, or the nearest ones behind it."""
         direct = {layer for n in node.all_input_nodes for layer in self._direct(n)}
         if direct:
             return direct
@@ -130,7 +131,7 @@ class _Graph:
         return {layer for n in node.all_input_nodes for layer in self._direct(n)}
 
     def merge_bits(self, node: fx.Node) -> int:
-        """What a merge computes in: the finest activations of its feeders where all are integers, else float."""
+        """What a merge computes in: its feeders' finest activations where all are integers, else float."""
         bits = [self.layer_bits(layer) for layer in self.feeders(node)]
         if not bits or any(max(b) > INTEGER_BITS[-1] for b in bits):
             return FLOAT
@@ -167,11 +168,11 @@ class _Graph:
         signed = {t: not self.nonnegative(self.root(t)) for t in tensors}
         placed: dict[fx.Node, Quantizer] = {}
         for tensor, asked in readers.items():
-            bits = sorted({b for _, bits in asked for b in bits if b < FLOAT}, reverse=True)
-            quantizers = {b: self._quantizer(names[tensor], b, signed[tensor]) for b in bits}
+            levels = sorted({b for _, bits in asked for b in bits if b < FLOAT}, reverse=True)
+            quantizers = {b: self._quantizer(names[tensor], b, signed[tensor]) for b in levels}
             nodes = self._attach(tensor, quantizers, placed)
             for user, bits in asked:
-                # A view that somebody reads in float stays in float; else it takes the finest that is asked of it.
+                # A view that somebody reads in float stays in float; else it takes the finest asked of it.
                 if max(bits) in nodes:
                     user.replace_input_with(tensor, nodes[max(bits)])
         return placed
@@ -181,7 +182,7 @@ class _Graph:
     ) -> dict[int, fx.Node]:
         """Insert a tensor's quantisers, by bits, the finest first.
 
-        Coarser integers read finer ones: the operator that gives the tensor is fused with a single reader only.
+        Coarser integers read finer ones: what gives the tensor is fused with a single reader only.
         """
         nodes: dict[int, fx.Node] = {}
         source = last = tensor

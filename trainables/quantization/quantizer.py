@@ -1,13 +1,13 @@
 """Fake quantisation with a learnt step, and the layers whose weights it quantises.
 
-Integers follow Esser et al., "Learned Step Size Quantization" (ICLR 2020): symmetric, the zero point is 0, and the
-step is trained with the weights. Forward gives exactly what Quantize and Dequantize of ONNX give.
+Integers follow Esser et al., "Learned Step Size Quantization" (ICLR 2020): symmetric, the zero point is 0,
+and the step is trained with the weights. Forward gives exactly what Quantize and Dequantize of ONNX give.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ FLOAT = 32
 INTEGER_BITS = tuple(range(2, 9))
 MIN_STEP = 1e-8
 
-# A channel whose weights are this much smaller than the tensor's largest keeps the step of one that is not: its
-# products are below the step of the output, while a vanishing step would overflow the int32 bias.
+# A channel whose weights are this much smaller than the tensor's largest keeps the step of one that is not:
+# its products are below the step of the output, while a vanishing step would overflow the int32 bias.
 _SMALLEST_CHANNEL = 2.0**-12
 # Values looked at when a step is chosen, and the quantile that is not cut off with eight bits.
 _SAMPLE = 2**17
@@ -35,8 +35,8 @@ class Quantizer(nn.Module):
     Args:
         bits: 2 to 8 give integers times a learnt step, 16 gives float16, 32 changes nothing.
         signed: whether negative values occur; without them the integers start at 0.
-        channels: for weights, the size of axis 0, along which each slice has its own step; their range is symmetric
-            (-127..127 with eight bits). None for activations, with one step.
+        channels: for weights, the size of axis 0, along which each slice has its own step; their range is
+            symmetric (-127..127 with eight bits). None for activations, with one step.
 
     Raises:
         ValueError: other bits.
@@ -66,7 +66,7 @@ class Quantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The rounded tensor, of the same shape."""
         if self.integer:
-            return _Round.apply(x, _along_first(self.step(), x), self.low, self.high)  # type: ignore[no-any-return]
+            return cast(Tensor, _Round.apply(x, _along_first(self.step(), x), self.low, self.high))
         if self.bits == FLOAT16:
             return x + (x.half().to(x.dtype) - x).detach() if x.requires_grad else x.half().to(x.dtype)
         return x
@@ -129,8 +129,8 @@ class QuantizedLayer(nn.Module):
 
         Args:
             x: the input.
-            input_scale: the scale of the integers that x holds, where it does and the weights are integers too. The
-                bias is then rounded as well: an integer kernel adds it to the int32 sum of products.
+            input_scale: the scale of the integers that x holds, where it does and the weights are integers
+                too. The bias is then rounded as well: an integer kernel adds it to the int32 sum of products.
         """
         bias = self.layer.bias
         if input_scale is not None and bias is not None:
@@ -146,7 +146,7 @@ def step_of(scale: Tensor) -> Tensor:
 def run_layer(layer: WeightedLayer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """What the layer gives with other weights."""
     if isinstance(layer, nn.Conv2d):
-        return layer._conv_forward(x, weight, bias)
+        return cast(Tensor, layer._conv_forward(x, weight, bias))
     return functional.linear(x, weight, bias)
 
 

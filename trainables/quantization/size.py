@@ -18,7 +18,7 @@ def size_mb(module: nn.Module) -> float:
 
 
 def _bits(module: nn.Module) -> int:
-    """Of the parameters that the module itself holds, and, of a quantised layer, what quantising them saves."""
+    """Of the parameters that the module itself holds, less what a quantised layer saves on its weights."""
     if isinstance(module, Quantizer):
         return 0
     own = sum(p.numel() for p in module.parameters(recurse=False)) * FLOAT

@@ -1,0 +1,128 @@
+"""A variant on disk: spec.json says how it is built, weights.safetensors what it learnt; never unpickled."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
+from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
+from raysearch.trainables.models.resnet import build_resnet
+from raysearch.trainables.pruning import History, prune_like
+from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
+from raysearch.trainables.task import Task
+
+SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+VERSION = 1
+
+Model = nn.Module | Callable[[ResNetPlan | None], nn.Module]
+
+
+def save_variant(
+    folder: Path | str, module: nn.Module, plan: TrialPlan, *, task: Task, history: History | None = None
+) -> None:
+    """Write a variant's spec and weights.
+
+    Args:
+        folder: made where it is missing.
+        module: as deployed: folded, and with the plan's quantisers where it has any.
+        plan: what it was made from.
+        task: gives the shape of the input and the number of logits.
+        history: of the channels that were pruned.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = list(task.example_input().shape[1:])
+    spec = {
+        "version": VERSION,
+        "task": task.name,
+        "input_shape": shape,
+        "classes": _classes(module, shape),
+        "architecture": None if plan.architecture is None else encode_architecture(plan.architecture),
+        "pruning": [[root, channels] for root, channels in history or []],
+        "bits": encode_bits(plan.bits),
+    }
+    weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
+    save_file(weights, folder / f"{WEIGHTS}.part")
+    os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+    (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+
+
+def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
+    """Rebuild a variant from its folder, in torch, on the CPU and in evaluation mode.
+
+    The network is built, pruned as it was, folded and given its quantisers; then its weights are loaded.
+
+    Args:
+        folder: with spec.json and weights.safetensors.
+        model: where the network is not one of raysearch's own: the module that was compressed, or the
+            function that made it from a plan (the task's ``model``). It is left as it is.
+
+    Returns:
+        The module that was exported, with its fake quantisers.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the spec is of another version, the model is needed or is another one.
+    """
+    folder = Path(folder)
+    spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    if spec.get("version") != VERSION:
+        raise ValueError(
+            f"{folder / SPEC} has version {spec.get('version')!r}; this raysearch reads version {VERSION}"
+        )
+    network = _build(spec, model, folder)
+    history = [(root, list(channels)) for root, channels in spec["pruning"]]
+    module = fold_batch_norm(prune_like(network, torch.zeros(1, *spec["input_shape"]), history))
+    bits = _bits(spec["bits"])
+    if bits.quantized:
+        module = insert_quantizers(module, bits)
+    _load(module, folder)
+    return module.eval()
+
+
+def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module:
+    plan = None if spec["architecture"] is None else decode_architecture(spec["architecture"])
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model).cpu()
+    if model is not None:
+        return model(plan)
+    if plan is None:
+        raise ValueError(f"{folder} holds a variant of a model of your own: give it as model=...")
+    return build_resnet(plan, spec["input_shape"][0], spec["classes"])
+
+
+def _bits(spec: dict[str, dict[str, int]]) -> BitWidthPlan:
+    return BitWidthPlan(
+        {part: bits["weights"] for part, bits in spec.items()},
+        {part: bits["activations"] for part, bits in spec.items()},
+    )
+
+
+def _load(module: nn.Module, folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    for name in sorted(shapes.keys() | weights.keys()):
+        found = tuple(weights[name].shape) if name in weights else None
+        if shapes.get(name) != found:
+            raise ValueError(
+                f"{folder} holds a variant of another model: {name!r} has shape {found} in {WEIGHTS} and "
+                f"{shapes.get(name)} in the model; give the model that was compressed as model=..."
+            )
+    module.load_state_dict(weights)
+
+
+def _classes(module: nn.Module, shape: list[int]) -> int:
+    """The number of logits."""
+    parameter = next(module.parameters())
+    with torch.no_grad():
+        return int(module(torch.zeros(1, *shape, device=parameter.device)).shape[1])
