@@ -8,16 +8,20 @@ as all that are added by a skip connection.
 from __future__ import annotations
 
 import copy
+import gc
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from raysearch.search_spaces.tracing import named_failure, within_time_limit
+from raysearch.search_spaces.tracing import check_runs, within_time_limit
 
-TIME_LIMIT_S = 60.0
+TIME_LIMIT_S = 20.0
+"""How long taking a model apart may last: where torch-pruning hangs it also eats 100 MB a second."""
+
 _ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
@@ -32,7 +36,8 @@ def prunable_groups(
     """The model's dependency groups: {root layer's name: its output channels}, in the model's order.
 
     The root is the first layer of the group. Groups that reach the model's output are left out. The model is
-    not changed; half of every group is removed from a copy, to see that the rest still runs.
+    not changed: half of every group is removed from copies, and a group without which the rest does not run
+    (those along a transformer's embedding, say) is left out with a warning.
 
     Args:
         model: any module; its mode and gradients are left as they are.
@@ -42,38 +47,45 @@ def prunable_groups(
     Raises:
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
     """
-    trial = copy.deepcopy(model)
-    graph = dependency_graph(trial, example_input, time_limit_s)
-    groups = {root: graph.get_out_channels(trial.get_submodule(root)) for root in group_roots(graph)}
-    for root, channels in groups.items():
-        remove_channels(graph, root, list(range(channels // 2)))
-    check_runs(trial, example_input)
-    return groups
+    _, groups = take_apart(model, example_input, time_limit_s)
+    if not groups:
+        raise ValueError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
+    problem = _problem(model, example_input, groups)
+    if problem is None:
+        return groups
+    sound = {r: n for r, n in groups.items() if _problem(model, example_input, [r]) is None}
+    if not sound or _problem(model, example_input, sound) is not None:
+        raise problem
+    unsound = ", ".join(r for r in groups if r not in sound)
+    warnings.warn(f"left out of pruning, since the model does not run without: {unsound}", stacklevel=2)
+    return sound
 
 
-def dependency_graph(
+def take_apart(
     model: nn.Module, example_input: Tensor, time_limit_s: float = TIME_LIMIT_S
-) -> tp.DependencyGraph:
-    """Torch-pruning's dependency graph of a model, built under a time limit.
+) -> tuple[tp.DependencyGraph, dict[str, int]]:
+    """Torch-pruning's dependency graph of a model and {root layer: output channels} of its groups.
 
     Raises:
-        ValueError: the building failed or took too long, naming the layer and the operator.
+        ValueError: the model does not run, or taking it apart failed or took too long; the message names the
+            layer and the operator.
     """
+    check_runs(model, example_input)
     modes = {m: m.training for m in model.modules()}
     frozen = [p for p in model.parameters() if not p.requires_grad]
     first = next(model.parameters(), None)
     x = example_input if first is None else example_input.to(first.device)
 
-    def build() -> tp.DependencyGraph:
+    def work() -> tuple[tp.DependencyGraph, dict[str, int]]:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            return tp.DependencyGraph().build_dependency(model, x, verbose=False)
+            graph = tp.DependencyGraph().build_dependency(model, x, verbose=False)
+            return graph, _groups(graph)
 
     for p in frozen:  # the graph is read from autograd's
         p.requires_grad_(True)
     try:
-        check_runs(model.eval(), x)
-        return within_time_limit(build, time_limit_s, "torch-pruning, taking the model apart,")
+        return within_time_limit(work, time_limit_s, "torch-pruning")
     finally:
         for p in frozen:
             p.requires_grad_(False)
@@ -81,25 +93,24 @@ def dependency_graph(
             m.training = mode
 
 
-def group_roots(graph: tp.DependencyGraph) -> tuple[str, ...]:
-    """The root layers of the groups that can be pruned, in the model's order."""
+def _groups(graph: tp.DependencyGraph) -> dict[str, int]:
+    """Root layers of the groups that can be pruned with their output channels, in the model's order."""
     order = {m: i for i, m in enumerate(graph.model.modules())}
     names = {m: name for name, m in graph.model.named_modules()}
-    roots: dict[str, int] = {}
+    roots: dict[int, tuple[str, int]] = {}
     for group in graph.get_all_groups(root_module_types=list(_ROOTS)):
         pruned = [d for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
-        if any(not d.target.outputs for d in pruned):
-            continue  # it would change the shape of the model's output
         width = len(group[0].idxs)
+        if width < 2 or any(not d.target.outputs for d in pruned):
+            continue  # pruning it would change the shape of the model's output
         candidates = [d.target.module for d in pruned if _is_root(d.target.module, width, graph)]
         root = min(candidates, key=lambda m: order[m], default=group[0].dep.target.module)
-        if width > 1:
-            roots[names[root]] = order[root]
-    return tuple(sorted(roots, key=lambda name: roots[name]))
+        roots[order[root]] = (names[root], width)
+    return dict(roots[i] for i in sorted(roots))
 
 
 def _is_root(module: Any, width: int, graph: tp.DependencyGraph) -> bool:
-    depthwise = getattr(module, "groups", 1) == width and width > 1
+    depthwise = getattr(module, "groups", 1) == width
     return isinstance(module, _ROOTS) and not depthwise and graph.get_out_channels(module) == width
 
 
@@ -109,14 +120,24 @@ def channel_group(graph: tp.DependencyGraph, root: str, channels: list[int]) -> 
     return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels)
 
 
+def channel_blocks(graph: tp.DependencyGraph, root: str) -> int:
+    """In how many equal blocks a group's channels lie that must lose the same number each.
+
+    That is the number of groups of its grouped convolutions; 1 where there are none. Depthwise convolutions
+    follow the layer before them and ask for nothing.
+    """
+    width = graph.get_out_channels(graph.model.get_submodule(root))
+    layers = [dep.target.module for dep, _ in channel_group(graph, root, list(range(width)))]
+    counts = {m.groups for m in layers if isinstance(m, nn.Conv2d) and 1 < m.groups < width}
+    return max((c for c in counts if width % c == 0), default=1)
+
+
 def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -> None:
-    """Remove channels of a root layer, with all that depends on them, and record it in the graph's history.
+    """Remove channels of a root layer, with all that depends on them.
 
     Raises:
         ValueError: a layer would be left without channels, or torch-pruning fails.
     """
-    if not channels:
-        return
     try:
         group = channel_group(graph, root, channels)
         possible = graph.check_pruning_group(group)
@@ -129,12 +150,21 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         raise ValueError(f"removing {len(channels)} channels of the layer '{root}' leaves a layer with none")
 
 
-def check_runs(model: nn.Module, example_input: Tensor) -> None:
-    """Run the model once on the example.
-
-    Raises:
-        ValueError: it fails, naming the layer and the operator.
-    """
-    first = next(model.parameters(), None)
-    x = example_input if first is None else example_input.to(first.device)
-    named_failure(model, x)
+def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> ValueError | None:
+    """What goes wrong when half of each of these groups is removed from a copy of the model."""
+    trial = copy.deepcopy(model)
+    graph, widths = take_apart(trial, example_input)
+    try:
+        for root in roots:
+            blocks = channel_blocks(graph, root)
+            size = widths[root] // blocks
+            removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
+            if removed:
+                remove_channels(graph, root, removed)
+        check_runs(trial, example_input)
+    except ValueError as error:
+        return ValueError(f"after pruning, {error}" if "fails in" in str(error) else str(error))
+    finally:
+        del graph, trial
+        gc.collect()  # the graph is full of cycles, and holds on to the copy
+    return None

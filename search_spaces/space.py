@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Config = dict[str, Any]
+
+__all__ = ["Config", "Space", "TrialPlan", "bind"]
 # A config that leaves one of these out has the space's constants there; one that leaves out another section
 # has none of it (a parent is neither pruned nor quantised).
 _ALWAYS = ("architecture", "training")

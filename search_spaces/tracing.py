@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -30,22 +32,24 @@ class _LastOperator(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def named_failure(model: nn.Module, example_input: Tensor) -> None:
+def check_runs(model: nn.Module, example_input: Tensor) -> None:
     """Run the model once, in evaluation mode and without gradients; a failure names layer and operator.
 
     Raises:
         ValueError: the forward pass fails.
     """
-    inside: list[str] = []
+    inside: list[str] = []  # the layers being run, innermost last
     hooks = []
     for name, module in model.named_modules():
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
-        hooks.append(module.register_forward_hook(lambda *_: inside.pop() and None))
+        hooks.append(module.register_forward_hook(_leave(inside)))
     modes = {m: m.training for m in model.modules()}
+    first = next(model.parameters(), None)
+    x = example_input if first is None else example_input.to(first.device)
     operator = _LastOperator()
     try:
         with torch.no_grad(), operator:
-            model.eval()(example_input)
+            model.eval()(x)
     except Exception as error:
         layer = inside[-1] if inside else ""
         kind = type(model.get_submodule(layer)).__name__
@@ -60,6 +64,13 @@ def named_failure(model: nn.Module, example_input: Tensor) -> None:
             hook.remove()
         for m, mode in modes.items():
             m.training = mode
+
+
+def _leave(inside: list[str]) -> Callable[..., None]:
+    def leave(*_: Any) -> None:
+        inside.pop()
+
+    return leave
 
 
 def within_time_limit(work: Callable[[], T], limit_s: float, what: str) -> T:
@@ -83,12 +94,15 @@ def within_time_limit(work: Callable[[], T], limit_s: float, what: str) -> T:
     worker.start()
     worker.join(limit_s)
     if worker.is_alive():
-        place = _place(worker)
+        frame = sys._current_frames().get(worker.ident or 0)
+        place = _place(_stack(frame))
+        del frame
         _stop(worker)
-        raise ValueError(f"{what} took longer than {limit_s:g} s{place}: leave such layers out of the search")
+        raise ValueError(f"{what} took longer than {limit_s:g} s{place}")
     if "error" in done:
         error = done["error"]
-        raise ValueError(f"{what} failed: {type(error).__name__}: {error}") from error
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+        raise ValueError(f"{what} failed{_place(frames)}: {type(error).__name__}: {error}") from error
     result: T = done["result"]
     return result
 
@@ -104,14 +118,35 @@ def _stop(worker: threading.Thread) -> None:
             return
 
 
-def _place(worker: threading.Thread) -> str:
-    """Which layer and operator the thread's frames are about, as " at the layer ... in ...", or nothing."""
-    frame = sys._current_frames().get(worker.ident or 0)
+def _stack(frame: FrameType | None) -> list[FrameType]:
+    frames = []
     while frame is not None:
-        for value in frame.f_locals.values():
-            node = getattr(value, "target", value)
-            name = getattr(node, "name", None)
-            if type(node).__name__ == "Node" and isinstance(name, str):
-                return f", at '{name}'"
+        frames.append(frame)
         frame = frame.f_back
-    return ""
+    return frames
+
+
+def _place(frames: list[FrameType]) -> str:
+    """Where torch-pruning stands, read from its frames, innermost first: ", at the layer ... in ..."."""
+    nodes = [
+        (local, getattr(value, "target", value))
+        for frame in frames
+        for local, value in frame.f_locals.items()
+        if type(getattr(value, "target", value)).__name__ == "Node"
+    ]
+    roots = [node.name for local, node in nodes if local == "root_node"]
+    layer = roots[0].split(" ")[0] if roots else _layer_before(nodes[0][1]) if nodes else None
+    where = f", at the layer '{layer}'" if layer else ""
+    return where + (f", in the operator '{nodes[0][1].name.split(' ')[0]}'" if nodes else "")
+
+
+def _layer_before(node: Any) -> str | None:
+    """The nearest layer upstream of an operator in torch-pruning's graph."""
+    queue, seen = [node], set()
+    while queue:
+        node = queue.pop(0)
+        if not node.name.startswith("_"):
+            return str(node.name.split(" ")[0])
+        seen.add(node)
+        queue += [n for n in node.inputs if n not in seen]
+    return None

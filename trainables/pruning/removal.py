@@ -1,0 +1,98 @@
+"""Remove the channels that a plan says, and record which, so that a variant can be rebuilt."""
+
+from __future__ import annotations
+
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
+from raysearch.search_spaces.layers import (
+    TIME_LIMIT_S,
+    channel_blocks,
+    channel_group,
+    remove_channels,
+    take_apart,
+)
+from raysearch.search_spaces.tracing import check_runs
+from raysearch.trainables.pruning.criteria import channel_scores
+
+History = list[tuple[str, list[int]]]
+"""For each removal in order: the group's root layer and the indices of its channels that went. Plain JSON."""
+
+
+def prune(
+    model: nn.Module, example_input: Tensor, plan: PruningPlan, time_limit_s: float = TIME_LIMIT_S
+) -> History:
+    """Remove channels in place, the least important of each dependency group first.
+
+    Each group keeps ``kept_channels(width, ratio, multiple)`` of its root layer's channels, the ratio being
+    that of the part the root belongs to; where the group has grouped convolutions, the next number that they
+    divide. Weights that stay are not changed, and groups that reach the output are left alone.
+
+    Args:
+        model: pruned in place; train mode and gradients are left as they are.
+        example_input: a batch for the model, (n, ...).
+        plan: ratios, criterion and multiple.
+        time_limit_s: how long taking the model apart may last.
+
+    Returns:
+        What was removed, for ``prune_like``.
+
+    Raises:
+        ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
+    """
+    graph, widths = take_apart(model, example_input, time_limit_s)
+    history: History = []
+    for root, width in widths.items():
+        kept = kept_channels(width, plan.ratio(root), plan.multiple)
+        removed = _least_important(graph, root, kept, plan.criterion)
+        if removed:
+            remove_channels(graph, root, removed)
+            history.append((root, removed))
+    check_runs(model, example_input)
+    return history
+
+
+def prune_like(
+    model: nn.Module, example_input: Tensor, history: History, time_limit_s: float = TIME_LIMIT_S
+) -> nn.Module:
+    """Remove exactly the channels that ``prune`` removed from a model of the same structure.
+
+    Args:
+        model: unpruned, changed in place.
+        example_input: a batch for the model.
+        history: what ``prune`` returned, also after a round trip through JSON.
+        time_limit_s: how long taking the model apart may last.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: the history is of another model, or torch-pruning cannot handle this one.
+    """
+    if not history:
+        return model
+    graph, _ = take_apart(model, example_input, time_limit_s)
+    layers = dict(model.named_modules())
+    for root, channels in history:
+        if root not in layers or max(channels) >= graph.get_out_channels(layers[root]):
+            raise ValueError(
+                f"the pruning history is of another model: no channel {max(channels)} in '{root}'"
+            )
+        remove_channels(graph, root, list(channels))
+    check_runs(model, example_input)
+    return model
+
+
+def _least_important(graph: tp.DependencyGraph, root: str, kept: int, criterion: str) -> list[int]:
+    """The channels of a root layer to remove, so that ``kept`` stay, ascending."""
+    # A group may have lost channels already, through another that shares layers with it.
+    width = graph.get_out_channels(graph.model.get_submodule(root))
+    if kept >= width:
+        return []
+    blocks = channel_blocks(graph, root)
+    size = width // blocks
+    removed = size - -(-kept // blocks)
+    scores = channel_scores(channel_group(graph, root, list(range(width))), criterion, width)
+    lowest = scores.view(blocks, size).sum(0).argsort(stable=True)[:removed].tolist()
+    return [block * size + i for block in range(blocks) for i in sorted(lowest)]
