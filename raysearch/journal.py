@@ -1,7 +1,7 @@
 """The run's record: an append-only file of JSON lines, the one source of truth.
 
-Every suggestion, report (with its measurements and the decision on it) and end is one line, written before it
-takes effect. Resume, the live table, the report, warm starts and trials.csv read these lines and nothing else.
+Every suggestion, report (with its measurements and the decision on it) and end is one line, written before
+it takes effect. Resume, the live table, the report, warm starts and trials.csv read this and nothing else.
 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
@@ -10,7 +10,7 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision
     end          trial, outcome ("finished", "stopped" or "failed"), reason
-    final        trial, values: the front measured again and evaluated on the test split, with no trial running
+    final        trial, values: the front measured again and evaluated on the test split, all trials ended
 
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
 """
@@ -74,7 +74,7 @@ def read(folder: Path) -> Iterator[Event]:
             event = _parsed(line, f"{path} line {number}")
             if event["event"] == "run" and event["version"] > VERSION:
                 raise ValueError(
-                    f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade raysearch"
+                    f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
                 )
             yield event
 

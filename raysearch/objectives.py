@@ -194,7 +194,8 @@ class Goals:
 
     def _one(self, constraint: Constraint, values: Mapping[str, float], step: int) -> float:
         metric = constraint.metric
-        # Before the last step an absent metric is unknown, not bad; an absolute limit on a trained one is not due.
+        # Before the last step an absent metric is unknown, not bad, and an absolute limit on a trained one is
+        # not due.
         if step < self.last_step and (metric not in values or not (is_static(metric) or constraint.relative)):
             return 0.0
         return constraint.violation(float(values.get(metric, math.nan)), self._parent(metric, step))

@@ -21,6 +21,9 @@ Indices = NDArray[np.intp]
 # Farthest-point picks cost one pass over the front each; a fixed number keeps the whole order n log n.
 _EXACT_PICKS = 64
 
+# moocore 0.3.2 gives wrong ranks, or crashes, with infinite values in three and four dimensions.
+_LARGEST = 1.7e308
+
 
 def ranks(costs: ArrayLike, violations: ArrayLike) -> Indices:
     """The rank of each row under constraint domination, shape (n,), 0 is best.
@@ -33,7 +36,7 @@ def ranks(costs: ArrayLike, violations: ArrayLike) -> Indices:
     result: Indices = np.zeros(len(costs), dtype=np.intp)
     fronts = 0
     if feasible.any():
-        result[feasible] = moocore.pareto_rank(costs[feasible])
+        result[feasible] = moocore.pareto_rank(_finite(costs[feasible]))
         fronts = int(result[feasible].max()) + 1
     if not feasible.all():
         result[~feasible] = fronts + np.unique(violations[~feasible], return_inverse=True)[1]
@@ -83,7 +86,7 @@ def non_dominated(costs: ArrayLike, violations: ArrayLike) -> NDArray[np.bool_]:
     violations = np.asarray(violations, dtype=np.float64)
     front: NDArray[np.bool_] = (violations <= 0) & ~np.isnan(costs).any(axis=1)
     if front.any():
-        front[front] = moocore.is_nondominated(costs[front], keep_weakly=True)
+        front[front] = moocore.is_nondominated(_finite(costs[front]), keep_weakly=True)
     return front
 
 
@@ -115,6 +118,10 @@ def _worst_for_nan(costs: ArrayLike, violations: ArrayLike) -> tuple[Floats, Flo
     costs = np.asarray(costs, dtype=np.float64)
     violations = np.asarray(violations, dtype=np.float64)
     return np.where(np.isnan(costs), np.inf, costs), np.where(np.isnan(violations), np.inf, violations)
+
+
+def _finite(costs: Floats) -> Floats:
+    return np.clip(costs, -_LARGEST, _LARGEST)
 
 
 def _scaled(costs: Floats) -> Floats:

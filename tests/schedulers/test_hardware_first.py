@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from raysearch.objectives import Goals
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.hardware_first import HardwareFirst
+from raysearch.schedulers.successive_halving import SuccessiveHalving
+from raysearch.testing import check_scheduler
+
+GOALS = Goals.parse(
+    ["maximize accuracy"],
+    ["latency_ms/cpu <= 0.5 parent", "accuracy >= 0.9"],
+    10,
+    {0: {"latency_ms/cpu": 4.0}},
+)
+
+
+@pytest.mark.parametrize(
+    "inner", [lambda goals: FullTraining(), lambda goals: SuccessiveHalving(goals, max_step=9)]
+)
+def test_it_keeps_the_contract(inner):
+    check_scheduler(lambda goals: HardwareFirst(inner(goals), goals))
+
+
+@pytest.mark.parametrize(
+    ("latency", "expected"), [(2.0, Decision.CONTINUE), (2.1, Decision.STOP), (float("nan"), Decision.STOP)]
+)
+def test_a_broken_limit_stops_the_hardware_report(latency, expected):
+    assert HardwareFirst(FullTraining(), GOALS).decide("0", 0, {"latency_ms/cpu": latency}) is expected
+
+
+def test_limits_on_trained_metrics_stop_nothing_at_step_0():
+    assert HardwareFirst(FullTraining(), GOALS).decide("0", 0, {"latency_ms/cpu": 1.0}) is Decision.CONTINUE
+
+
+def test_later_steps_are_the_inner_schedulers():
+    scheduler = HardwareFirst(FullTraining(), GOALS)
+    assert scheduler.decide("0", 1, {"latency_ms/cpu": 9.0}) is Decision.CONTINUE
+
+
+def test_its_state_is_the_inner_schedulers():
+    inner = SuccessiveHalving(GOALS, max_step=9)
+    scheduler = HardwareFirst(inner, GOALS)
+    scheduler.decide("0", 0, {"latency_ms/cpu": 1.0})
+    scheduler.decide("0", 1, {"accuracy": 0.5})
+    assert scheduler.state() == inner.state()
+    assert scheduler.state()["rungs"][0]["trials"] == ["0"]
+    scheduler.end("0", "finished")
+    assert scheduler.state()["live"] == {}
