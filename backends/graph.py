@@ -59,6 +59,11 @@ def params(path: Path) -> int:
     return sum(math.prod(tensor.dims) for tensor in graph.weights())
 
 
+def weights_mb(path: Path) -> float:
+    """Weights and biases in megabytes (1e6 bytes), each in the type that it is stored in."""
+    return _weights_bytes(_Graph.load(path)) / 1e6
+
+
 def peak_memory_mb(path: Path) -> float:
     """Weights plus the largest sum of tensors alive at once, in megabytes (1e6 bytes), for one input.
 
@@ -67,8 +72,7 @@ def peak_memory_mb(path: Path) -> float:
     cost nothing.
     """
     graph = _Graph.load(path)
-    weights = sum(_tensor_bytes(t.data_type, t.dims) for t in graph.weights())
-    return (weights + _peak_activations(graph)) / 1e6
+    return (_weights_bytes(graph) + _peak_activations(graph)) / 1e6
 
 
 @dataclass
@@ -162,34 +166,37 @@ def _model_lines(model: ModelProto) -> Iterator[str]:
     yield from _graph_lines(model.graph, {})
 
 
-def _graph_lines(graph: GraphProto, outer: dict[str, str]) -> Iterator[str]:
-    """One line for each input, constant, node and output; values are numbered, so names do not matter."""
-    ids = dict(outer)
+def _graph_lines(graph: GraphProto, outer: dict[str, str], level: str = "") -> Iterator[str]:
+    """One line for each input, node and output.
+
+    Computed values are numbered, so names do not matter; constants are written out where they are read, so it
+    does not matter whether equal ones were merged (exporters do that by value: fresh biases are all zero).
+    """
+    known = dict(outer)
     constants = _constants(graph)
     structural = _structural(graph)
+    known.update((name, _constant_text(tensor, name in structural)) for name, tensor in constants.items())
+    count = 0
     for value in graph.input:
         if value.name not in constants:
-            ids[value.name] = str(len(ids))
+            known[value.name] = f"{level}{(count := count + 1)}"
             yield f"input {_type_text(value)}"
-    for name, tensor in constants.items():
-        ids[name] = str(len(ids))
-        yield f"constant {_constant_text(tensor, name in structural)}"
     for node in graph.node:
         if node.op_type == "Constant":
             continue
         for name in node.output:
-            ids[name] = str(len(ids))
-        read = [ids.get(name, "-") for name in node.input]
+            known[name] = f"{level}{(count := count + 1)}"
+        read = [known.get(name, "-") for name in node.input]
         yield f"node {node.domain}:{node.op_type} {read} {len(node.output)}"
         for attribute in sorted(node.attribute, key=lambda a: a.name):
-            yield from _attribute_lines(attribute, ids)
-    yield f"outputs {[(ids.get(o.name), _type_text(o)) for o in graph.output]}"
+            yield from _attribute_lines(attribute, known, level)
+    yield f"outputs {[(known.get(o.name), _type_text(o)) for o in graph.output]}"
 
 
-def _attribute_lines(attribute: AttributeProto, ids: dict[str, str]) -> Iterator[str]:
+def _attribute_lines(attribute: AttributeProto, known: dict[str, str], level: str) -> Iterator[str]:
     yield f"attribute {attribute.name}"
     if attribute.type == AttributeProto.GRAPH:
-        yield from _graph_lines(attribute.g, ids)
+        yield from _graph_lines(attribute.g, known, f"{level}/")
     else:
         yield repr(attribute.SerializeToString(deterministic=True))
 
@@ -243,6 +250,10 @@ def _node_macs(node: NodeProto, graph: _Graph) -> int:
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         return math.prod(graph.shape(node.output[0])) * (left[0] if transposed else left[-1])
     return 0
+
+
+def _weights_bytes(graph: _Graph) -> int:
+    return sum(_tensor_bytes(t.data_type, t.dims) for t in graph.weights())
 
 
 def _tensor_bytes(data_type: int, dims: Iterable[int]) -> int:

@@ -54,7 +54,10 @@ class MeasurementService:
 
     def __init__(self, protocol: Protocol | None = None, folder: Path | None = None) -> None:
         self._protocol = protocol or Protocol()
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="raysearch-measure-"))
+        if folder is None:
+            self._own = tempfile.TemporaryDirectory(prefix="raysearch-measure-")  # goes when the service does
+            folder = Path(self._own.name)
+        self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log = self._folder / "known.jsonl"
         self._at_work = self._folder / "at_work"

@@ -64,7 +64,13 @@ def test_key_of_a_torch_program(export):
         ("axes", [node("ReduceMean", "x", "c", "y")], np.array([0]), np.array([1]), False),
         ("limit", [node("Clip", "x", "c", "y")], np.float32(0), np.float32(-1), False),
         ("bias", [node("Add", "x", "c", "y")], np.zeros(4, np.float32), np.ones(4, np.float32), True),
-        ("type", [node("Cast", "x", "y", to=1)], np.zeros(4, np.float32), np.zeros(4, np.float16), False),
+        (
+            "type",
+            [node("Cast", "c", "d", to=1), node("Add", "x", "d", "y")],
+            np.zeros(4, np.float32),
+            np.zeros(4, np.float16),
+            False,
+        ),
         (
             "scale",
             [node("QuantizeLinear", "x", "c", "q"), node("DequantizeLinear", "q", "c", "y")],
@@ -88,6 +94,34 @@ def test_which_constants_are_structure(tmp_path, name, nodes, first, second, sam
         for i, value in enumerate((first, second))
     ]
     assert (keys[0] == keys[1]) == same
+
+
+def test_key_ignores_whether_equal_weights_were_merged(tmp_path):
+    bias = np.zeros(4, np.float32)
+    apart = write(
+        tmp_path / "a.onnx", [node("Add", "x", "a", "t"), node("Mul", "t", "b", "y")], {"a": bias, "b": bias}
+    )
+    merged = write(tmp_path / "m.onnx", [node("Add", "x", "a", "t"), node("Mul", "t", "a", "y")], {"a": bias})
+    assert graph.structure_key(apart) == graph.structure_key(merged)
+
+
+def test_key_looks_into_branches(tmp_path):
+    def branching(op: str) -> Path:
+        branches = [
+            helper.make_graph([node(o, "x", "r")], o, [], [helper.make_tensor_value_info("r", 1, None)])
+            for o in (op, "Relu")
+        ]
+        nodes = [
+            node("ReduceMax", "x", "top"),
+            node("Reshape", "top", "s", "scalar"),
+            node("Greater", "scalar", "zero", "positive"),
+            node("If", "positive", "y", then_branch=branches[0], else_branch=branches[1]),
+        ]
+        constants = {"s": np.array([1]), "zero": np.zeros(1, np.float32)}
+        return write(tmp_path / f"{op}.onnx", nodes, constants)
+
+    assert graph.structure_key(branching("Sigmoid")) != graph.structure_key(branching("Tanh"))
+    assert graph.structure_key(branching("Tanh")) == graph.structure_key(branching("Tanh"))
 
 
 def test_key_sees_attributes_and_wiring(tmp_path):
