@@ -215,6 +215,7 @@ def describe(study: Study) -> dict[str, Any]:
             "scheduler": study.scheduler,
             "seed": study.seed,
             "resources": dict(study.resources),
+            "workers": study.workers,
         },
     }
     plain: dict[str, Any] = json.loads(json.dumps(document))  # as the journal reads it back
@@ -327,6 +328,6 @@ def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str,
 
 
 if __name__ == "__main__":
-    from raysearch.study_docs import study_file_page
+    from raysearch.study_docs import page
 
-    print(study_file_page(), end="")
+    print(page(), end="")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import yaml
 
 from raysearch import journal
 from raysearch.journal import Event, RunRecord, TrialRecord
@@ -199,8 +200,17 @@ class StudyResult:
         self.front.to_csv(target / "front.csv", index=False)
         return target
 
+    def study_file(self) -> str:
+        """The resolved study as YAML, with the number of trials that the last session was to start."""
+        study = dict(self.study)
+        asked = [s["num_trials"] for s in self.record.sessions if "num_trials" in s]
+        if asked:
+            study["search"] = {"num_trials": asked[-1], **study["search"]}
+        return yaml.safe_dump(study, sort_keys=False, default_flow_style=None, width=100)
+
     def write_tables(self) -> None:
-        """Write trials.csv and front.csv into the run folder."""
+        """Write study.yaml (resolved), trials.csv and front.csv into the run folder."""
+        (self.folder / "study.yaml").write_text(self.study_file(), encoding="utf-8")
         self.trials.to_csv(self.folder / "trials.csv", index=False)
         self.front.to_csv(self.folder / "front.csv", index=False)
 

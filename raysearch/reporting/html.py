@@ -10,8 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from raysearch.journal import TrialRecord
 from raysearch.metrics import METRICS, TARGET_METRICS
 from raysearch.reporting import plots
@@ -64,7 +62,7 @@ def render(result: StudyResult) -> str:
             _section("Settings", _SETTINGS, _plots([plots.parallel_coordinates(result)])),
             _section("Failed trials", _failed(result)),
             _section("How the figures were made", _provenance(result), _definitions(result)),
-            _section("The study", f"<pre>{escape(_study_text(result))}</pre>"),
+            _section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
     return (
@@ -341,7 +339,3 @@ def _definitions(result: StudyResult) -> str:
         "CPU time, times the parent's quiet latency; the noise is half the 95 % interval of that ratio."
     )
     return f"<p>{text}</p><dl>{items}</dl>"
-
-
-def _study_text(result: StudyResult) -> str:
-    return yaml.safe_dump(dict(result.study), sort_keys=False, default_flow_style=None, width=100)
