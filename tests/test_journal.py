@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch.journal import FILE_NAME, VERSION, Journal, RunRecord, read
@@ -41,6 +41,7 @@ def test_events_come_back_in_order_across_openings(tmp_path):
     assert [e["action"] for e in events(tmp_path / "new" / "run")] == ["start", "resume", "finish"]
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(text=st.text(), number=st.floats(), cut=st.integers(1, 200))
 def test_a_line_cut_short_never_took_effect(tmp_path_factory, text, number, cut):
     folder = tmp_path_factory.mktemp("run")
