@@ -42,6 +42,8 @@ _TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The newer output prints a banner at every verbosity.
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 WORKER_RESTARTS = 2
 
@@ -113,10 +115,11 @@ def run_study(
         run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
         if not record.header:
             run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
-        run.write("session", action="resume" if events else "start", num_trials=num_trials)
+        budget = {"num_trials": num_trials, "max_minutes": max_minutes}
+        run.write("session", action="resume" if events else "start", **budget)
         with _ray():
             ending = _phases(run)
-        run.write("session", action=ending)
+        run.write("session", action=ending, **budget)
     return _conclude(folder)
 
 

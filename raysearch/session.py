@@ -155,6 +155,10 @@ class Session:
         self.searcher.load(state["searcher"])
         self.scheduler.load(state["scheduler"])
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles what it is given for a restore of its own; a run is restored from its journal instead."""
+        return object, ()
+
     def _mine(self, trial: TrialRecord) -> bool:
         return trial.role == self.role and (not self.names or trial.name in self.names)
 

@@ -177,3 +177,35 @@ def check_targets(targets: Sequence[str]) -> None:
         reason = backends.get(target).unavailable()
         if reason:
             raise ValueError(f"target {target} is not available: {reason}")
+
+
+def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
+    """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
+
+    Raises:
+        FileNotFoundError: the folder holds no journal.
+        ValueError: the run's task was made in Python, so that only that program can go on with it.
+    """
+    from raysearch.config import TASKS, parse
+    from raysearch.journal import RunRecord
+
+    record = RunRecord.load(Path(folder))
+    if not record.header:
+        raise ValueError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
+    described = record.header["study"]
+    if "import" not in described["task"] and described["task"]["name"] not in TASKS:
+        raise ValueError(
+            f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it from there, by "
+            f"Study(...).run(folder={str(folder)!r})"
+        )
+    session = record.sessions[-1]
+    return (
+        parse(described)
+        .build()
+        .run(
+            session["num_trials"],
+            folder=folder,
+            max_minutes=session["max_minutes"],
+            progress=progress,
+        )
+    )

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 from raysearch import backends
 from raysearch.backends import graph
 from raysearch.search_spaces.space import Space, TrialPlan
-from raysearch.trainables import export
+from raysearch.trainables.agreement import check_agreement
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers, nonzero_rate, size_mb
 from raysearch.trainables.task import Task
@@ -287,7 +288,7 @@ class TrialRun:
         files = self._export(module, folder)
         values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
         for target in self.setup.targets:
-            compiled = export.check_agreement(
+            compiled = check_agreement(
                 module, self._file(files, target), backends.get(target), self.task.validation
             )
             values[f"accuracy/{target}"] = evaluate(compiled, self.task.validation, self.task.metric)
@@ -303,8 +304,8 @@ class TrialRun:
     def _export(self, module: nn.Module, folder: Path) -> dict[str, Path]:
         """One file for each form that a target wants."""
         writers: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {
-            "uint8": export.export_onnx,
-            "pt2": export.export_torch,
+            "uint8": export_onnx,
+            "pt2": export_torch,
         }
         files = {form: folder / FILES[form] for form in self.setup.forms}
         for form, path in files.items():

@@ -1,11 +1,14 @@
-"""Ray Tune's side of the searchers: its domains as the encoding's parameters, and an adapter for any searcher."""
+"""Ray Tune's side of the searchers: its domains as parameters, and an adapter for any searcher."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+from ray.tune import search as tune_search
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
 from ray.tune.search.variant_generator import parse_spec_vars
 
@@ -54,7 +57,7 @@ def _parameter(path: tuple[Any, ...], domain: Domain) -> Parameter:
 def _number(path: tuple[str, ...], domain: Any, sampler: Any) -> Parameter:
     low, high, step = domain.lower, domain.upper, None
     if isinstance(sampler, Quantized):
-        step, sampler = sampler.q, sampler.get_sampler()
+        step, sampler = sampler.q, sampler.get_sampler()  # type: ignore[no-untyped-call]
         # Tune's grid is the multiples of q inside the bounds; the tolerance lets 0.8 be a multiple of 0.05.
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if first > last:
@@ -84,7 +87,9 @@ class TuneSearcher(tune_search.Searcher):
 
     def __init__(self, searcher: Searcher, *, step: str = "training_iteration", last_step: int = 0) -> None:
         super().__init__()
-        self.searcher = searcher
+        # Not "searcher": Tune takes an attribute of that name for a searcher of its own that is wrapped.
+        # Not "searcher": Tune unwraps whatever an attribute of that name holds.
+        self.algorithm = searcher
         self.step, self.last_step = step, last_step
         self._in_flight: set[str] = set()
 
@@ -94,7 +99,7 @@ class TuneSearcher(tune_search.Searcher):
 
     def suggest(self, trial_id: str) -> Config | str | None:
         """The next config, None for later, or Tune's sign that the search is over."""
-        config = self.searcher.ask(trial_id)
+        config = self.algorithm.ask(trial_id)
         if config is None:
             return None if self._in_flight else str(tune_search.Searcher.FINISHED)
         self._in_flight.add(trial_id)
@@ -103,7 +108,7 @@ class TuneSearcher(tune_search.Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tells the searcher; Tune does not call it for the result that stops a trial."""
         if self.step in result:
-            self.searcher.tell(trial_id, int(result[self.step]), numbers(result))
+            self.algorithm.tell(trial_id, int(result[self.step]), numbers(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -113,14 +118,22 @@ class TuneSearcher(tune_search.Searcher):
         step = -1
         if result and self.step in result:
             step = int(result[self.step])
-            self.searcher.tell(trial_id, step, numbers(result))
+            self.algorithm.tell(trial_id, step, numbers(result))
         outcome: Outcome = "finished" if step >= self.last_step else "stopped"
-        self.searcher.end(trial_id, "failed" if error or step < 0 else outcome)
+        self.algorithm.end(trial_id, "failed" if error or step < 0 else outcome)
+
+    def get_state(self) -> dict[str, Any]:
+        """The state as plain JSON; Tune's snapshots call this."""
+        return {"searcher": self.algorithm.state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes a state over."""
+        self.algorithm.load(state["searcher"])
 
     def save(self, checkpoint_path: str) -> None:
-        """The state as JSON; Tune's snapshots call this."""
-        Path(checkpoint_path).write_text(json.dumps(self.searcher.state()), encoding="utf-8")
+        """The state as a file of JSON."""
+        Path(checkpoint_path).write_text(json.dumps(self.get_state()), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
         """Takes a saved state over."""
-        self.searcher.load(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))
+        self.set_state(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))

@@ -1,0 +1,174 @@
+"""A session writes everything down first, and a session that replays the journal stands where it stood."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raysearch import journal
+from raysearch.journal import Journal, RunRecord
+from raysearch.objectives import Goals
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.successive_halving import SuccessiveHalving
+from raysearch.searchers.encoding import Parameter
+from raysearch.searchers.nsga2 import NSGA2
+from raysearch.session import Session
+
+EPOCHS = 9
+GOALS = Goals.parse(["minimize error", "minimize size_mb"], last_step=EPOCHS + 1)
+SPACE = (
+    Parameter(("a", "x"), "float", 0.0, 1.0),
+    Parameter(("a", "y"), "integer", 1, 8),
+)
+
+
+def canonical(config):
+    return config, json.dumps(config, sort_keys=True)
+
+
+def make_session(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Session, list]:
+    record = RunRecord()
+    events = list(journal.read(folder)) if (folder / journal.FILE_NAME).exists() else []
+    for event in events:
+        record.apply(event)
+    session = Session(
+        Journal(folder),
+        record,
+        NSGA2(SPACE, GOALS, seed=3, population=6),
+        scheduler or SuccessiveHalving(GOALS, max_step=EPOCHS),
+        role="trial",
+        canonical=canonical,
+        limit=limit,
+        workers=workers,
+        last_step=EPOCHS + 1,
+        origin=lambda key: "nsga2",
+    )
+    return session, events
+
+
+def work(session: Session, max_reports: float = float("inf")) -> int:
+    """One worker that runs trials as Tune would, and is killed after ``max_reports`` reports."""
+    reports = 0
+    tune_id = 0
+    while True:
+        tune_id += 1
+        config = session.ask(f"tune{tune_id}")
+        if config is None:
+            return reports
+        x, y = config["a"]["x"], config["a"]["y"]
+        for step in range(EPOCHS + 2):  # repeats what was reported before the kill, as a trial does
+            if reports >= max_reports:
+                return reports
+            reports += 1
+            values = {"size_mb": y + x} if step == 0 else {"error": (1 - x) / step + 1 / y}
+            decision = session.decide(f"tune{tune_id}", step, values)
+            if decision is Decision.STOP:
+                break
+
+
+def lines(folder: Path) -> list[dict]:
+    return [{k: v for k, v in event.items() if k != "time"} for event in journal.read(folder)]
+
+
+def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path):
+    whole, _ = make_session(tmp_path / "whole")
+    work(whole)
+    for kill_after in (1, 7, 13, 2, 40):
+        cut, events = make_session(tmp_path / "cut")
+        cut.replay(events)
+        work(cut, kill_after)
+    cut, events = make_session(tmp_path / "cut")
+    cut.replay(events)
+    work(cut)
+    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+    assert cut.complete
+    assert cut.state() == whole.state()
+
+
+def test_a_line_cut_short_by_the_kill_is_as_if_never_written(tmp_path):
+    whole, _ = make_session(tmp_path / "whole")
+    work(whole)
+    text = (tmp_path / "whole" / journal.FILE_NAME).read_bytes()
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / journal.FILE_NAME).write_bytes(text[: len(text) // 2])
+    cut, events = make_session(tmp_path / "cut")
+    cut.replay(events)
+    work(cut)
+    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+
+
+def test_no_finished_trial_is_suggested_again(tmp_path):
+    first, _ = make_session(tmp_path, limit=5)
+    work(first)
+    again, events = make_session(tmp_path, limit=5)
+    again.replay(events)
+    assert again.complete
+    assert again.ask("tune1") is None
+
+
+def test_a_raised_limit_goes_on(tmp_path):
+    first, _ = make_session(tmp_path, limit=5)
+    work(first)
+    more, events = make_session(tmp_path, limit=8)
+    more.replay(events)
+    work(more)
+    assert len(more.record.trials) == 8
+
+
+def test_workers_bound_what_is_in_flight(tmp_path):
+    session, _ = make_session(tmp_path, workers=2)
+    assert session.ask("a")
+    assert session.ask("b")
+    assert session.ask("c") is None
+    session.end("a", "failed")
+    assert session.ask("c")
+    assert session.record.trials["0000"].outcome == "failed"
+    assert session.record.trials["0000"].reason
+
+
+def test_a_repeated_report_is_written_once(tmp_path):
+    session, _ = make_session(tmp_path)
+    session.ask("a")
+    session.decide("a", 0, {"size_mb": 1.0})
+    before = lines(tmp_path)
+    assert session.decide("a", 0, {"size_mb": 2.0}) is Decision.CONTINUE
+    assert lines(tmp_path) == before
+
+
+def test_the_suggestion_stands_in_the_journal_before_it_is_given_out(tmp_path):
+    session, _ = make_session(tmp_path)
+    config = session.ask("a")
+    written = lines(tmp_path)[-1]
+    assert written["event"] == "suggestion"
+    assert {"trial": written["trial"], **written["config"]} == config
+
+
+def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
+    first, _ = make_session(tmp_path)
+    config = first.ask("a")
+    record = RunRecord.load(tmp_path)
+    other = Session(
+        Journal(tmp_path),
+        record,
+        NSGA2(SPACE, GOALS, seed=99, population=6),
+        FullTraining(),
+        role="trial",
+        canonical=canonical,
+        limit=30,
+        workers=1,
+        last_step=EPOCHS + 1,
+        origin=lambda key: "nsga2",
+    )
+    other.replay(journal.read(tmp_path))
+    assert other.ask("b") == config
+
+
+@pytest.mark.parametrize("outcome", ["finished", "stopped"])
+def test_only_failures_are_taken_from_tune(tmp_path, outcome):
+    session, _ = make_session(tmp_path)
+    session.ask("a")
+    session.end("a", outcome)
+    assert session.record.trials["0000"].outcome is None
