@@ -107,27 +107,22 @@ def parallel_coordinates(result: StudyResult) -> go.Figure:
 
     Of many settings, those that go most with the objectives (rank correlation) are shown.
     """
+    figure = go.Figure(layout={**_LAYOUT, "margin": {"l": 60, "r": 60, "t": 140, "b": 30}, "height": 460})
     frame = result.trials
+    if frame.empty:
+        return figure
     frame = frame[frame["complete"] & frame["feasible"] & (frame["role"] == "trial")]
     metrics = [m for m in result.goals.metrics if m in frame]
     settings = [c for c in frame.columns if c.split("/")[0] in SECTIONS and frame[c].nunique() > 1]
     codes = {c: _codes(frame[c]) for c in settings}
     strength = {c: _strength(codes[c], frame[metrics]) for c in settings}
     chosen = sorted(sorted(settings, key=lambda c: -strength[c])[:MOST_SETTINGS], key=settings.index)
-    figure = go.Figure(layout={**_LAYOUT, "margin": {"l": 60, "r": 60, "t": 140, "b": 30}, "height": 460})
+    dimensions = [_dimension(c, frame[c], codes[c]) for c in chosen]
+    dimensions += [{"label": label(m), "values": frame[m].tolist()} for m in metrics]
     if len(frame):
-        figure.add_trace(
-            go.Parcoords(
-                dimensions=[
-                    *(_dimension(c, frame[c], codes[c]) for c in chosen),
-                    *({"label": label(m), "values": frame[m].tolist()} for m in metrics),
-                ],
-                line={"color": frame[metrics[0]].tolist(), "colorscale": [[0, "#dfe7f0"], [1, BLUE]]},
-                labelangle=-30,
-                labelfont={"size": 11},
-                tickfont={"size": 10},
-            )
-        )
+        line = {"color": frame[metrics[0]].tolist(), "colorscale": [[0, "#dfe7f0"], [1, BLUE]]}
+        fonts = {"labelfont": {"size": 11}, "tickfont": {"size": 10}}
+        figure.add_trace(go.Parcoords(dimensions=dimensions, line=line, labelangle=-30, **fonts))
     return figure
 
 

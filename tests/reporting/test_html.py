@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
+
+from raysearch.reporting.html import write_report
+from raysearch.results import StudyResult
+
+
+def text_of(page: str) -> str:
+    """What a reader sees: without scripts, styles and tags."""
+    bare = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", make_events())
+
+
+def test_the_report_stands_alone(folder: Path) -> None:
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert page.count("plotly.js v") <= 2  # inlined once
+    without_plotly = re.sub(r"<script>/\*\*.*?</script>", "", page, count=1, flags=re.S)
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    assert len(without_plotly) < 500_000
+    assert page.count("Plotly.newPlot(") >= 5
+
+
+def test_the_report_says_everything(folder: Path) -> None:
+    text = text_of(write_report(folder).read_text(encoding="utf-8"))
+    result = StudyResult(folder)
+    for name in result.front["trial"]:
+        assert name in text
+    said = "48 trials|24 complete|21 stopped early|3 failed|loss is NaN at epoch 2|onnxruntime 1.31.1"
+    said += "|Cascade Lake|± 1.2 %|not faster|before the first epoch"
+    for part in said.split("|"):
+        assert part in text
+
+
+def test_remarks_on_bits_name_their_variants(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    run.trial("0000", "trial", 2, 0.9)
+    run.events[-2]["values"] = {"accuracy": 0.99, f"accuracy/{TARGET}": 0.99}
+    text = text_of(write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8"))
+    assert "weights of 2 bits are computed in 8: they count in size_mb, not in latency (0000)" in text
+
+
+def test_texts_from_the_run_are_escaped(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    run.trial("0000", "trial", 8, 0.9, end="failed", at=1)
+    run.events[-1]["reason"] = "<script>alert(1)</script>"
+    page = write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("trials", [0, 1])
+def test_a_run_that_has_only_begun(tmp_path: Path, trials: int) -> None:
+    run = FakeRun(STUDY, 0)
+    if trials:
+        run.trial("parent", "reference", 32, 1.0)
+    text = text_of(write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8"))
+    assert "raysearch resume goes on with it" in text

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from fake_run import make_events
+from rich.console import Console
+
+from raysearch.journal import RunRecord
+from raysearch.reporting.progress import LiveTable
+from raysearch.scores import Scores
+
+
+class Clock:
+    """A clock that a test winds."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def play(events: Iterable[dict[str, Any]], **keywords: Any) -> tuple[str, LiveTable]:
+    """Feed events as a run does; returns what was written and the table."""
+    text = io.StringIO()
+    console = Console(file=text, width=100, force_terminal=keywords.pop("terminal", False))
+    clock, record = Clock(), RunRecord()
+    with LiveTable(record, num_trials=48, console=console, clock=clock, **keywords) as table:
+        for event in events:
+            record.apply(event)
+            clock.now += 0.5
+            table.event(event)
+    return text.getvalue(), table
+
+
+def test_it_counts_what_the_journal_says() -> None:
+    _, table = play(make_events(), quiet=True)
+    assert table.counts == {"running": 0, "finished": 24, "stopped": 21, "failed": 3}
+    assert table.ended == 48
+    fresh = Scores(table.record)
+    assert {t.name for t in table.scores.front} == {t.name for t in fresh.front}
+    assert table.scores.hypervolume == pytest.approx(fresh.hypervolume)
+
+
+def test_quiet_is_silent() -> None:
+    assert play(make_events(), quiet=True)[0] == ""
+    assert play(make_events(), quiet=True, terminal=True)[0] == ""
+
+
+def test_plain_lines_are_rate_limited_and_have_no_escapes() -> None:
+    text, _ = play(make_events())
+    lines = text.splitlines()
+    assert 5 < len(lines) < 40  # about 470 events in 240 s
+    assert "\x1b" not in text
+    assert "48/48 trials" in lines[-1]
+    assert "best accuracy" in lines[-1]
+
+
+def test_the_table_shows_each_objective() -> None:
+    _, table = play(make_events(), quiet=True)
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(table.render())
+    text = shown.getvalue()
+    for word in (
+        "48 of 48",
+        "24 done",
+        "21 stopped",
+        "3 failed",
+        "on the front",
+        "max accuracy",
+        "min size, MB",
+    ):
+        assert word in text
+
+
+def test_a_terminal_gets_the_table() -> None:
+    text, _ = play(make_events(4), terminal=True)
+    assert "raysearch · digits" in text
+    assert "hypervolume" in text
+
+
+def test_time_left_follows_the_pace_and_the_deadline() -> None:
+    events = make_events(finish=False)
+    half = [i for i, e in enumerate(events) if e["event"] == "end"][25]
+    _, table = play(events[: half + 1], quiet=True)
+    assert table.ended == 24
+    assert 0 < table.seconds_left() < 10_000
+    _, hurried = play(events[: half + 1], quiet=True, max_minutes=0.01)
+    assert hurried.seconds_left() == 0
+
+
+def test_it_goes_on_from_a_record_that_was_read() -> None:
+    record = RunRecord()
+    for event in make_events():
+        record.apply(event)
+    table = LiveTable(record, num_trials=60, quiet=True)
+    assert table.ended == 48
+    assert len(table.scores.front) > 2
+
+
+def test_an_event_is_cheap() -> None:
+    events = make_events(400)
+    started = time.perf_counter()
+    play(events, quiet=True)
+    assert (time.perf_counter() - started) / len(events) < 1e-3
