@@ -35,7 +35,6 @@ class LiveTable:
     Args:
         record: the run; each event is applied to it before ``event`` is told of it.
         num_trials: how many trials are to be started in all.
-        max_minutes: when the run will be ended, if it will.
         quiet: show nothing.
         console: where to; standard output if left out.
         clock: seconds, for tests.
@@ -46,7 +45,6 @@ class LiveTable:
         record: RunRecord,
         *,
         num_trials: int,
-        max_minutes: float | None = None,
         quiet: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -59,7 +57,7 @@ class LiveTable:
             self.counts[trial.outcome or "running"] += 1
         self.phase = "starting"
         self._clock, self._start = clock, clock()
-        self._deadline = self._start + 60 * max_minutes if max_minutes else math.inf
+        self._deadline = math.inf
         self._search_start: float | None = None
         self._ended_here = 0
         self._last_line = -math.inf
@@ -96,13 +94,16 @@ class LiveTable:
 
     def _note(self, event: Mapping[str, Any]) -> bool:
         kind = event["event"]
+        if kind == "session" and event.get("max_minutes"):
+            self._deadline = self._start + 60 * event["max_minutes"]
         if kind == "final":
             self.phase = "measuring the front again, alone"
         trial = self.record.trials.get(event.get("trial", ""))
         if trial is None or kind not in ("suggestion", "end"):
             return bool(kind == "final")
         if trial.role == "reference":
-            self.phase = f"making the reference {trial.name}" if kind == "suggestion" else self.phase
+            doing = "making" if kind == "suggestion" else "made"
+            self.phase = f"{doing} the reference {trial.name}"
             return True
         self.phase = "searching"
         self._search_start = self._search_start or self._clock()
@@ -194,7 +195,8 @@ class LiveTable:
 
     def _print_line(self) -> None:
         self._last_line = self._clock()
-        if not self.record.header:
+        if self._search_start is None and not self.ended:
+            self.console.print(self.phase, markup=False, highlight=False)
             return
         parts = [f"{self.ended}/{self.num_trials} trials"]
         parts += [f"{count} {name}" for name, count in self._named_counts().items()]

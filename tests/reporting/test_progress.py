@@ -88,7 +88,8 @@ def test_time_left_follows_the_pace_and_the_deadline() -> None:
     _, table = play(events[: half + 1], quiet=True)
     assert table.ended == 24
     assert 0 < table.seconds_left() < 10_000
-    _, hurried = play(events[: half + 1], quiet=True, max_minutes=0.01)
+    events[1]["max_minutes"] = 0.01
+    _, hurried = play(events[: half + 1], quiet=True)
     assert hurried.seconds_left() == 0
 
 
