@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,29 +99,26 @@ def _to_onnx(program: ExportedProgram) -> ModelProto:
                 verbose=False,
             )
     except Exception as error:  # of torch.onnx's internal classes
-        layer, operator = _culprit(program, error)
-        raise ValueError(f"layer {layer!r}: operator {operator} has no ONNX form") from error
+        raise ValueError(_culprit(program, error)) from error
     return cast(Any, exported).model_proto  # type: ignore[no-any-return]
 
 
-def _culprit(program: ExportedProgram, error: BaseException) -> tuple[str, str]:
-    """The layer and operator that an error of the exporter is about."""
-    text, cause = "", error
-    while cause is not None:
-        text += str(cause)
-        cause = cast(BaseException, cause.__cause__)
+def _culprit(program: ExportedProgram, error: BaseException) -> str:
+    """The layer and operator that an error of the exporter is about, as far as its text says."""
+    found = re.search(r"op='([\w.]+)'", _chain(error))
+    if found is None:
+        return f"the model cannot be written as ONNX: {_first_line(error)}"
+    # The exporter names the operator that one of the program's was decomposed into, whose name contains it.
+    name = found[1].rpartition(".")[2].strip("_")
     for node in program.graph.nodes:
-        if node.op == "call_function" and f"%{node.name} " in text:
-            return _layer_of(node), str(node.target)
-    for node in program.graph.nodes:
-        if node.op == "call_function" and str(node.target) in text:
-            return _layer_of(node), str(node.target)
-    return "", _first_line(error)
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        if node.op == "call_function" and stack and name in str(node.target):
+            return f"layer {stack[-1][0]!r}: operator {node.target} has no ONNX form"
+    return f"operator {found[1]} has no ONNX form"
 
 
-def _layer_of(node: torch.fx.Node) -> str:
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    return str(stack[-1][0]) if stack else ""
+def _chain(error: BaseException | None) -> str:
+    return "" if error is None else f"{error}\n{_chain(error.__cause__)}"
 
 
 def _tidied(model: ModelProto) -> ModelProto:
@@ -171,12 +169,19 @@ def _first_line(error: BaseException) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporter prints, logs and warns of on a success."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

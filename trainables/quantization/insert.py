@@ -92,8 +92,20 @@ class _Graph:
     def is_merge(self, node: fx.Node) -> bool:
         if not self.is_a(node, _POOLS, _MERGES):
             return False
-        pool = self.is_a(node, _POOLS, _POOL_CALLS)
-        return pool or all(isinstance(a, fx.Node | list | tuple) for a in node.args[:2])
+        if self.is_size(node):
+            return False
+        unary = self.is_a(node, _POOLS, _POOL_CALLS | {torch.cat})
+        return unary or all(isinstance(a, fx.Node) for a in node.args[:2])
+
+    def is_size(self, node: fx.Node) -> bool:
+        """Whether it computes with shapes, not with tensors."""
+        if node.op == "call_method" and node.target in ("size", "dim", "numel"):
+            return True
+        if node.op != "call_function" or not node.all_input_nodes:
+            return False
+        return (node.target is getattr and node.args[1] == "shape") or all(
+            map(self.is_size, node.all_input_nodes)
+        )
 
     def is_view(self, node: fx.Node) -> bool:
         return self.is_a(node, _VIEWS, _VIEW_CALLS)
@@ -162,7 +174,7 @@ class _Graph:
     def place(self) -> dict[fx.Node, Quantizer]:
         """Insert the quantisers of all tensors; returns the quantiser behind each inserted node."""
         # All is decided on the graph as it was given, and inserted afterwards.
-        tensors = list(self.module.graph.nodes)
+        tensors = [n for n in self.module.graph.nodes if not self.is_size(n)]
         readers = {t: [(user, self.asked(user, t)) for user in t.users] for t in tensors}
         names = {t: self.root(t).name for t in tensors}
         signed = {t: not self.nonnegative(self.root(t)) for t in tensors}
