@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def arguments(doc: str | None, seeds: int) -> argparse.ArgumentParser:
     """The parser with the arguments that every benchmark takes."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a file of the table's format, or the folder of all tables")
-    parser.add_argument("--seeds", type=int, default=seeds, help=f"repetitions, >= 2 (default {seeds})")
+    parser.add_argument("--seeds", type=_seeds, default=seeds, help=f"repetitions, >= 2 (default {seeds})")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     return parser
 
@@ -29,15 +30,16 @@ def arguments(doc: str | None, seeds: int) -> argparse.ArgumentParser:
 def data_file(given: Path | None, name: str) -> Path:
     """The file of a table: the one given, or ``name`` in the folder given, RAYSEARCH_DATA or ../shared/data.
 
-    Raises:
-        FileNotFoundError: there is no such file.
+    Exits with code 2 and one sentence where there is no such file.
     """
     path = given or Path(os.environ.get("RAYSEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
     path = path / name if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: give --data or set RAYSEARCH_DATA to the folder of tables"
+        print(
+            f"{path} does not exist: give --data, or set RAYSEARCH_DATA to the folder of tables",
+            file=sys.stderr,
         )
+        raise SystemExit(2)
     return path
 
 
@@ -87,3 +89,9 @@ def by_budget(shares: Floats, budgets: Sequence[int]) -> dict[str, float]:
     return {
         f"hv@{budget}": round(float(m), 4) for budget, m in zip(budgets, shares.mean(axis=0), strict=True)
     }
+
+
+def _seeds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text} repetitions: a comparison needs a whole number from 2 on")
+    return int(text)

@@ -1,0 +1,93 @@
+"""The benchmarks as commands, on made-up tables of the same format and, if at hand, on a real one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("RAYSEARCH_DATA", ROOT.parent / "shared" / "data"))
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def figures(name: str, *arguments: str) -> dict:
+    done = run(name, "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found) == {"benchmark", "figures", "peers"}
+    assert found["benchmark"] == name
+    return found
+
+
+def test_early_stopping_takes_any_file_of_the_format(tmp_path):
+    rng = np.random.default_rng(0)
+    floor = rng.random((80, 1))
+    curves = 100 * (floor + (1 - floor) / np.arange(1, 10))
+    path = tmp_path / "curves.npz"
+    np.savez(
+        path,
+        error_a=curves,
+        log10_params_a=rng.random(80),
+        error_b=curves[::-1],
+        log10_params_b=rng.random(80),
+    )
+    found = figures("early_stopping", "--data", str(path), "--seeds", "3")
+    assert found["figures"]["hv@2080"] <= 1
+    assert found["peers"]["full_training"]["hv@2080"] == 1  # 720 epochs train everything
+
+
+def test_search_takes_any_file_of_the_format(tmp_path):
+    edges = ["op_01", "op_02", "op_12", "op_03", "op_13", "op_23"]
+    table = pd.DataFrame(list(itertools.product("ab", repeat=6)), columns=edges)
+    table["acc"] = np.random.default_rng(0).random(64) * 100
+    table["latency_ms/board"] = np.random.default_rng(1).random(64)
+    path = tmp_path / "table.parquet"
+    table.to_parquet(path)
+    found = figures("search", "--data", str(path), "--seeds", "2", "--accuracy", "acc", "--latency", "board")
+    assert found["figures"]["hv@25"] <= found["figures"]["hv@400"] == found["peers"]["random"]["hv@400"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "/nowhere/table"], "/nowhere/table does not exist"),
+        (["--seeds", "1"], "needs a whole number from 2 on"),
+    ],
+)
+@pytest.mark.parametrize("name", ["search", "early_stopping"])
+def test_bad_arguments_are_refused_in_a_sentence(name, arguments, message):
+    done = run(name, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nsga2_beats_random_search_on_the_real_table():
+    path = DATA / "nas_bench_201" / "nas_bench_201.parquet"
+    if not path.is_file():
+        pytest.skip(f"{path} is not at hand")
+    found = figures(
+        "search",
+        "--data",
+        str(path),
+        "--seeds",
+        "6",
+        "--accuracy",
+        "c100_test_mean_e200",
+        "--latency",
+        "gold_6240",
+    )
+    assert found["figures"]["p@400"] < 0.05
+    assert found["figures"]["hv@400"] > 0.93
