@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
 
+from raysearch import config
 from raysearch.results import StudyResult
 
 
@@ -65,7 +66,9 @@ def test_tables_are_written_and_read_back(result: StudyResult, folder: Path) -> 
     trials, front = pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "front.csv")
     assert len(trials) == 50
     assert list(front["accuracy"]) == pytest.approx(list(result.front["accuracy"]))
-    assert "num_trials: 48" in (folder / "study.yaml").read_text()
+    study = config.load(folder / "study.yaml")
+    assert study.search.num_trials == 48
+    assert study.objectives == result.study["objectives"]
 
 
 def test_export_copies_the_front(result: StudyResult, tmp_path: Path) -> None:

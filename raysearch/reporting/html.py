@@ -114,7 +114,7 @@ def _summary(result: StudyResult) -> str:
 def _tiles(result: StudyResult) -> str:
     """The front in a few figures: its size, and the best in each objective beside the parent."""
     variants = [t for t in result.front_records if t.role == "trial"]
-    tiles = [_tile(str(len(variants)), "variants on the front", "")]
+    tiles = [_tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
     parent = result.record.parent
     for objective in result.goals.objectives if variants else ():
         sign = -1 if objective.maximize else 1

@@ -226,8 +226,10 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
         return {"type": "log"}
     low, high = math.log10(min(values)) - 0.08, math.log10(max(values)) + 0.08
     decades = range(math.floor(low), math.ceil(high) + 1)
-    # Few ticks where the axis spans many decades.
-    steps = (1, 2, 5) if high - low < 3 else (1,)
+    span = high - low
+    steps: tuple[float, ...] = (1, 2, 5) if span < 3 else (1,)
+    if span < 0.8:
+        steps = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if span < 0.5 else (1, 1.5, 2, 3, 5, 7)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     return {
         "type": "log",
