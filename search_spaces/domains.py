@@ -165,7 +165,7 @@ def integers(name: str, value: int | tuple[int, ...], step: int = 1) -> Any:
     """
     from ray import tune
 
-    bounds = (value,) if isinstance(value, int) else tuple(value)
+    bounds = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(bounds) not in (1, 2) or not all(isinstance(b, int) and not isinstance(b, bool) for b in bounds):
         raise ValueError(f"{name}={value!r} is neither an int nor a pair of ints (low, high)")
     if min(bounds) < 1:
