@@ -55,6 +55,10 @@ def run(
 
         study_file = load(file, overrides or ())
         study = study_file.build()
+        if "import" in study_file.task or not study.task.searches_architecture:
+            from raysearch.preflight import check_file_elsewhere
+
+            check_file_elsewhere(file, overrides or ())
         search = study_file.search
         folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         result = study.run(
@@ -95,12 +99,14 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 
 @app.command()
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Validate a study file against the data, the model and the targets, without any work."""
+    """Validate a study file against the data, the model and the targets; nothing is trained."""
     with _one_sentence(as_json):
         from raysearch.config import load
+        from raysearch.preflight import check_deployable
 
         study_file = load(file, overrides or ())
         study = study_file.build()
+        check_deployable(study)
     splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(study.describe()["space"]))
     document = {

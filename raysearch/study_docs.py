@@ -20,9 +20,9 @@ _HEAD = """# The study file
 
 <!-- Written by `python -m raysearch.config > docs/study-file.md`; change the schema, not this page. -->
 
-A study file says what is searched, for what, and how. `raysearch check FILE` validates one without any
-work; `raysearch run FILE` runs it; `--set search.num_trials=64` overrides any key. An unknown key is refused,
-with the nearest known one.
+A study file says what is searched, for what, and how. `raysearch check FILE` validates one without
+training; `raysearch run FILE` runs it; `--set search.num_trials=64` overrides any key. An unknown key is
+refused, with the nearest known one.
 
 ```yaml
 task: digits

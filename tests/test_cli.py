@@ -48,7 +48,8 @@ def fake_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dict[str, 
         calls.append({"num_trials": num_trials, **keywords})
         return StudyResult(folder)
 
-    monkeypatch.setattr(StudyFile, "build", lambda self: SimpleNamespace(run=run))
+    task = SimpleNamespace(searches_architecture=True)
+    monkeypatch.setattr(StudyFile, "build", lambda self: SimpleNamespace(run=run, task=task))
     return calls
 
 
