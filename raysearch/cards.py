@@ -35,7 +35,12 @@ def _metrics(trial: TrialRecord) -> dict[str, Any]:
         for name, value in sorted(trial.values.items())
     }
     latest = {m["target"]: m for m in trial.measurements}
-    return {"trial": trial.name, "figures": figures, "measurements": list(latest.values()), "notes": trial.notes}
+    return {
+        "trial": trial.name,
+        "figures": figures,
+        "measurements": list(latest.values()),
+        "notes": trial.notes,
+    }
 
 
 def _card(record: RunRecord, trial: TrialRecord) -> str:
@@ -45,7 +50,14 @@ def _card(record: RunRecord, trial: TrialRecord) -> str:
     for measured in {m["target"]: m for m in trial.measurements}.values():
         lines.append(_measured(measured))
     lines += [f"- {note}" for note in trial.notes]
-    lines += ["", "```python", "import raysearch as rs", f'module = rs.load_variant("variants/{trial.name}")', "```", ""]
+    lines += [
+        "",
+        "```python",
+        "import raysearch as rs",
+        f'module = rs.load_variant("variants/{trial.name}")',
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -65,5 +77,6 @@ def _measured(measured: Mapping[str, Any]) -> str:
     contended = ", beside another load" if measured["contended"] else ""
     return (
         f"- {measured['target']}: {measured['runtime']} {measured['version']}, {measured['device']}, "
-        f"{measured['threads']} thread(s), noise {measured['noise']:.1%}, {measured['samples']} samples{contended}"
+        f"{measured['threads']} thread(s), noise {measured['noise']:.1%} of {measured['samples']} samples"
+        f"{contended}"
     )

@@ -1,51 +1,36 @@
 """A study at work: the references, the search and the finalists, one after another, on Ray.
 
-Each phase is one ``ray.tune.Tuner`` over a Session, or a Ray task. Everything is journalled, so a phase that was
-cut short is gone on with by the next call, and one that is complete is passed over.
+Each phase is one ``ray.tune.Tuner`` over a Session, or a Ray task. Everything is journalled, so a phase that
+was cut short is gone on with by the next call, and one that is complete is passed over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
 
 import raysearch
+from raysearch import backends, tuning
 from raysearch import journal as journals
-from raysearch import backends
-from raysearch.cards import write_cards
 from raysearch.backends.service import RemoteService, start_service
+from raysearch.cards import write_cards
 from raysearch.journal import Event, Journal, RunRecord
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.results import StudyResult
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
-from raysearch.schedulers.tune import TuneScheduler, numbers
 from raysearch.searchers.fixed import FixedList
-from raysearch.searchers.tune import TuneSearcher
 from raysearch.session import Session
 from raysearch.study import Study
-from raysearch.trainables.stages import FILES, TrialSetup
-
-# What keeps the driver's cost a trial flat; measured, see docs/architecture.md.
-_TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # The newer output prints a banner at every verbosity.
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
-WORKER_RESTARTS = 2
+from raysearch.trainables.setup import FILES, TrialSetup
 
 
 @dataclass
@@ -87,22 +72,6 @@ class Run:
         return self.deadline - time.time()
 
 
-class _SessionScheduler(TuneScheduler):
-    """Hands a trial's measurements, notes and failure to the session beside its values."""
-
-    scheduler: Session
-
-    def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
-        values = numbers({metric: result[metric] for metric in result["metrics"]})
-        return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
-
-    def on_trial_complete(self, tune_controller: Any, trial: tune.experiment.Trial, result: dict[str, Any]) -> None:
-        if "failure" in result:
-            self.scheduler.fail(trial.trial_id, result["failure"])
-        else:
-            super().on_trial_complete(tune_controller, trial, result)
-
-
 def run_study(
     study: Study, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
 ) -> StudyResult:
@@ -117,7 +86,7 @@ def run_study(
             run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
         budget = {"num_trials": num_trials, "max_minutes": max_minutes}
         run.write("session", action="resume" if events else "start", **budget)
-        with _ray():
+        with tuning.cluster():
             ending = _phases(run)
         run.write("session", action=ending, **budget)
     return _conclude(folder)
@@ -137,25 +106,6 @@ def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[E
             f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
         )
     return record, events
-
-
-@contextlib.contextmanager
-def _ray() -> Iterator[None]:
-    """The cluster that was found, else one on this machine for the length of the run."""
-    os.environ.update({k: v for k, v in _TUNE_SETTINGS.items() if k not in os.environ})
-    if ray.is_initialized():
-        yield
-        return
-    ray.init(
-        address=os.environ.get("RAY_ADDRESS", "local"),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _phases(run: Run) -> str:
@@ -191,9 +141,6 @@ def _cut_short(run: Run) -> str:
     return "interrupt" if run.seconds_left() > 0 else "timeout"
 
 
-# -- the phases ------------------------------------------------------------------------------------------------
-
-
 def _references(run: Run) -> bool:
     """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
 
@@ -218,13 +165,16 @@ def _references(run: Run) -> bool:
         origin=lambda key: "reference",
         listener=run.listener,
     )
-    _conduct(run, session)
+    session.replay(run.events)
+    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
     for name in references:
         trial = run.record.trials.get(name)
         if trial is None or trial.outcome is None:
             return False
         if trial.outcome == "failed":
-            raise RuntimeError(f"the {name} network failed, so nothing can be compared with it: {trial.reason}")
+            raise RuntimeError(
+                f"the {name} network failed, so nothing can be compared with it: {trial.reason}"
+            )
     _static_int8(run)
     return True
 
@@ -237,7 +187,12 @@ def _static_int8(run: Run) -> None:
     if known is None:
         config, key = run.study.canonical(run.study.parent)
         run.write(
-            "suggestion", trial="parent-int8", role="reference", config=config, key=f"{key}-int8", origin="reference"
+            "suggestion",
+            trial="parent-int8",
+            role="reference",
+            config=config,
+            key=f"{key}-int8",
+            origin="reference",
         )
     try:
         reports = _remotely(run, "static_int8_reports")
@@ -261,62 +216,22 @@ def _search(run: Run, goals: Any) -> bool:
         role="trial",
         canonical=study.canonical,
         limit=run.num_trials,
-        workers=study.workers or _workers(study.resources),
+        workers=study.workers or tuning.workers(study.resources),
         last_step=study.epochs + 1,
         origin=lambda key: "design" if key in design else study.searcher,
         listener=run.listener,
     )
-    _conduct(run, session)
-    return session.complete
-
-
-def _conduct(run: Run, session: Session) -> None:
-    """Let a session's trials run on Tune until they have ended, time is up or Ctrl-C was pressed."""
     session.replay(run.events)
-    if session.complete or run.seconds_left() <= 0:
-        return
-    scheduler = _SessionScheduler(session, step="step")
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
-        tune.Tuner(
-            _trainable(run),
-            tune_config=tune.TuneConfig(
-                search_alg=TuneSearcher(session),
-                scheduler=scheduler,
-                num_samples=-1,
-                reuse_actors=True,
-                time_budget_s=run.seconds_left() if run.seconds_left() < float("inf") else None,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=storage,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
-    if scheduler.error is not None:
-        raise scheduler.error
-
-
-def _trainable(run: Run) -> Any:
-    from raysearch.trainables.trial import CompressionTrial
-
-    resources = {"CPU": run.study.resources["cpu"], "GPU": run.study.resources["gpu"]}
-    return tune.with_resources(
-        tune.with_parameters(CompressionTrial, setup=run.setup),
-        tune.PlacementGroupFactory([{k: v for k, v in resources.items() if v}]),
-    )
-
-
-def _workers(resources: Mapping[str, float]) -> int:
-    """How many trials the cluster can hold at once, at least one."""
-    available = ray.cluster_resources()
-    wanted = {"CPU": resources["cpu"], "GPU": resources["gpu"]}
-    return max(1, min(int(available.get(k, 0) // v) for k, v in wanted.items() if v))
+    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
+    return session.complete
 
 
 def _finalists(run: Run) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
-    names = [*StudyResult(run.folder).front["trial"], *(t.name for t in run.record.trials.values() if t.role == "reference")]
+    names = [
+        *StudyResult(run.folder).front["trial"],
+        *(t.name for t in run.record.trials.values() if t.role == "reference"),
+    ]
     for name in dict.fromkeys(names):
         trial = run.record.trials[name]
         if trial.outcome == "finished" and not trial.final:
@@ -325,7 +240,7 @@ def _finalists(run: Run) -> None:
 
 
 def _remotely(run: Run, function: str, *arguments: Any) -> Any:
-    """Run a function of ``trainables.finalists`` in a Ray task, so that torch is loaded there and not here."""
+    """Run a function of ``trainables.finalists`` in a Ray task, on a core that was asked for."""
     from raysearch.trainables import finalists
 
     task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])

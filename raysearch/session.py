@@ -1,7 +1,8 @@
 """One stretch of work on a run: a searcher and a scheduler whose every step goes through the journal.
 
-A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report, decision and
-end is written before it takes effect, so a later Session that replays the journal stands where this one stood.
+A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
+decision and end is written before it takes effect, so a later Session that replays the journal stands where
+this one stood.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class Session:
         self._suggested = 0
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Bring the algorithms to where the journal's events left them; unfinished trials become pending.
+        """Bring the algorithms to where the journal left them; unfinished trials become pending.
 
-        Where a searcher would now propose another config than the recorded one (another version of it, say), the
-        recorded one stands, and the searcher is told that its own came to nothing.
+        Where a searcher would now propose another config than the recorded one (another version of it, say),
+        the recorded one stands, and the searcher is told that its own came to nothing.
         """
         for event in events:
             trial = self.record.trials.get(event.get("trial", ""))
@@ -79,7 +80,7 @@ class Session:
         self.pending = [t.name for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
 
     def ask(self, trial: str) -> Config | None:
-        """The next config with its trial's name under "trial"; None while all workers are busy or none is left."""
+        """The next config, its trial's name under "trial"; None while all workers are busy, or at the end."""
         if len(self._name) >= self.workers:
             return None
         if self.pending:
@@ -94,9 +95,7 @@ class Session:
             return None
         self._suggested += 1
         config, key = self.canonical(proposal)
-        self._write(
-            "suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key)
-        )
+        self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
         self._name[trial] = name
         return {"trial": name, **config}
 
@@ -156,7 +155,7 @@ class Session:
         self.scheduler.load(state["scheduler"])
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Tune pickles what it is given for a restore of its own; a run is restored from its journal instead."""
+        """Nothing: Tune pickles what it is given, but a run is restored from its journal."""
         return object, ()
 
     def _mine(self, trial: TrialRecord) -> bool:

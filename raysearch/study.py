@@ -1,7 +1,7 @@
 """Study: a task, a space, objectives and targets, searched together.
 
-    study = Study(task, space=..., objectives=["maximize accuracy", "minimize size_mb"])
-    result = study.run(num_trials=64)
+study = Study(task, space=..., objectives=["maximize accuracy", "minimize size_mb"])
+result = study.run(num_trials=64)
 """
 
 from __future__ import annotations
@@ -191,12 +191,14 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
 
     record = RunRecord.load(Path(folder))
     if not record.header:
-        raise ValueError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
+        raise ValueError(
+            f"{folder} holds an empty journal: nothing was started there, so run the study again"
+        )
     described = record.header["study"]
     if "import" not in described["task"] and described["task"]["name"] not in TASKS:
         raise ValueError(
-            f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it from there, by "
-            f"Study(...).run(folder={str(folder)!r})"
+            f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
+            f"by Study(...).run(folder={str(folder)!r})"
         )
     session = record.sessions[-1]
     return (

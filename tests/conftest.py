@@ -6,6 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a property.
+settings.register_profile("raysearch", deadline=None)
+settings.load_profile("raysearch")
 
 # Tune's extra loggers and usage reports have no place in tests; set before anything imports ray.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -14,7 +19,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray cluster of two cores on this machine, shared by the tests of a session and shut down after them."""
+    """A Ray cluster of two cores on this machine, shared by a session's tests and shut down after them."""
     import ray
 
     ray.init(

@@ -37,7 +37,10 @@ def distillation_loss(loss: Loss, teacher: nn.Module, *, temperature: float, wei
         with torch.no_grad():
             target = functional.log_softmax(teacher(x) / temperature, dim=-1)
         divergence = functional.kl_div(
-            functional.log_softmax(logits / temperature, dim=-1), target, reduction="batchmean", log_target=True
+            functional.log_softmax(logits / temperature, dim=-1),
+            target,
+            reduction="batchmean",
+            log_target=True,
         )
         return (1 - weight) * loss(logits, y) + weight * temperature**2 * divergence
 

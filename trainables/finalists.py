@@ -1,4 +1,4 @@
-"""What is done once, with no trial running: the parent's static int8 form, and the final figures of the front."""
+"""What is done with no trial running: the parent's static int8 form, and the front's final figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.measuring import measure_through
-from raysearch.trainables.stages import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
+from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
+from raysearch.trainables.stages import Report
 from raysearch.trainables.training import batches
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.backends.service import connect
-from raysearch.trainables.stages import Measure
+from raysearch.trainables.setup import Measure
 
 
 def measure_through(service: str) -> Measure:

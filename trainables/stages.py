@@ -1,8 +1,8 @@
-"""The stages of one trial, without Ray: build, measure the hardware's figures, train, quantise, export, check.
+"""The stages of one trial, without Ray: build, measure, train, quantise, export, check.
 
 A TrialRun gives one report at a time. Step 0 is the hardware report, 1 to E are epochs, E + 1 is the exported
-model. After each report its whole state, the reports included, is on disk: a run that is built again for the same
-trial repeats the reports that were saved and goes on from there.
+model. After each report its whole state, the reports included, is on disk: a run that is built again for the
+same trial repeats the reports that were saved and goes on from there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,86 +26,23 @@ from torch import Tensor, nn
 
 from raysearch import backends
 from raysearch.backends import graph
-from raysearch.search_spaces.space import Space, TrialPlan
+from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.agreement import check_agreement
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
-from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers, nonzero_rate, size_mb
-from raysearch.trainables.task import Task
+from raysearch.trainables.quantization import (
+    calibrate,
+    fold_batch_norm,
+    insert_quantizers,
+    nonzero_rate,
+    size_mb,
+)
+from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Config, Measure, TrialSetup
 from raysearch.trainables.training import batches, cosine, train_epoch
 from raysearch.trainables.variant import save_variant
-
-CALIBRATION_SAMPLES = 256
-FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
-
-Config = dict[str, Any]
-
-
-class Measure(Protocol):
-    """Has a model file measured on a target."""
-
-    def __call__(
-        self,
-        target: str,
-        path: Path,
-        example: NDArray[np.float32],
-        *,
-        reference: bool = False,
-        again: bool = False,
-    ) -> dict[str, Any]:
-        """The measurement as a dictionary.
-
-        Args:
-            target: a backend's name.
-            path: a file of the form that the backend wants.
-            example: one input, shape (1, ...).
-            reference: makes this model the one that others are compared with.
-            again: measures past the cache.
-        """
-
-
-@dataclass(frozen=True)
-class TrialSetup:
-    """What all trials of a study share.
-
-    Args:
-        task: model, data, loss and metric.
-        space: decodes configs.
-        targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
-        epochs: E >= 1.
-        folder: the run's folder, seen by every worker.
-        references: configs by name; "parent" is inherited from and taught by, "larger" only taught by.
-        seed: of the study.
-        service: the name of the measurement service's actor.
-    """
-
-    task: Task
-    space: Space
-    targets: tuple[str, ...]
-    epochs: int
-    folder: Path
-    references: Mapping[str, Config] = field(default_factory=dict)
-    seed: int = 0
-    service: str = "raysearch"
-
-    @property
-    def forms(self) -> tuple[str, ...]:
-        """The file forms that the targets want, ONNX always among them: static figures are read from it."""
-        return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
-
-    def trial_folder(self, name: str) -> Path:
-        """Where a trial keeps its checkpoint while it runs."""
-        return self.folder / "trials" / name
-
-    def variant_folder(self, name: str) -> Path:
-        """Where a finished trial leaves its variant."""
-        return self.folder / "variants" / name
-
-    def reference_weights(self, name: str) -> Path:
-        """The trained float weights of a reference."""
-        return self.folder / "references" / f"{name}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -177,16 +114,13 @@ class TrialRun:
         self.optimizer = self._new_optimizer()
 
     def _inherit(self, model: nn.Module) -> bool:
-        """Take the parent's trained weights where the architecture is the parent's."""
+        """Start from the parent's trained weights; whether they fit whole."""
         if self.task.pretrained:
             return True
-        parent, weights = self.setup.references.get("parent"), self.setup.reference_weights("parent")
-        if parent is None or self.name in self.setup.references or not weights.exists():
+        weights = self.setup.reference_weights("parent")
+        if self.name in self.setup.references or not weights.exists():
             return False
-        if self.setup.space.decode(parent).architecture != self.plan.architecture:
-            return False
-        model.load_state_dict(load_file(weights))
-        return True
+        return inherit(model, load_file(weights))
 
     def _float_epochs(self, *, straight: bool) -> int:
         """Epochs trained in float; trained and unpruned weights go straight to the quantised part."""
@@ -265,16 +199,14 @@ class TrialRun:
     def _loss(self) -> BatchLoss:
         teacher, loss = self.plan.teacher, self.task.loss
         if self.plan.training.label_smoothing:
-            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)
+            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)  # type: ignore[call-arg]
         if not teacher.active:
             return plain_loss(loss)
         if not hasattr(self, "_teacher"):
             plan = self.setup.space.decode(self.setup.references[teacher.name])
             self._teacher = self.task.build(plan.architecture).to(self.device)
             self._teacher.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
-        return distillation_loss(
-            loss, self._teacher, temperature=teacher.temperature, weight=teacher.weight
-        )
+        return distillation_loss(loss, self._teacher, temperature=teacher.temperature, weight=teacher.weight)
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and measure accuracy where the model will run."""

@@ -1,4 +1,4 @@
-"""One epoch of training: batches, learning rate, gradient steps. The same code trains float and quantised modules."""
+"""One epoch of training, of float and quantised modules alike."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def batches(
         return
     x, y = dataset.tensors
     order = torch.arange(len(x)) if generator is None else torch.randperm(len(x), generator=generator)
-    for part in order.split(size):
+    for part in torch.split(order, size):
         yield x[part], y[part]
 
 
 def cosine(progress: float, *, warmup: float = 0.05) -> float:
-    """The factor on the learning rate at a share ``progress`` in [0, 1] of a phase: linear warm-up, then cosine."""
+    """The factor on the learning rate at a share in [0, 1] of a phase: linear warm-up, then cosine."""
     if progress < warmup:
         return max(progress / warmup, 0.05)
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
@@ -85,5 +85,6 @@ def train_epoch(
         optimizer.step()
         total, seen = total + value.item() * len(x), seen + len(x)
         if not math.isfinite(total):
-            raise TrainingDiverged(f"the loss became {value.item()} after {seen} samples at a learning rate of {lr(seen / samples):.2g}")
+            rate = lr(seen / samples)
+            raise TrainingDiverged(f"the loss became {value.item()} at a learning rate of {rate:.2g}")
     return total / max(seen, 1)

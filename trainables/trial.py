@@ -3,7 +3,8 @@
 In a Study the driver gives each trial its name and a canonical config. In a plain Tuner it works alone::
 
     start_service("raysearch")
-    setup = TrialSetup(task, bind(space), targets=("onnxruntime-cpu",), epochs=9, folder=Path("run").resolve())
+    folder = Path("run").resolve()
+    setup = TrialSetup(task, bind(space), targets=("onnxruntime-cpu",), epochs=9, folder=folder)
     tune.Tuner(tune.with_parameters(CompressionTrial, setup=setup), param_space=setup.space.domains).fit()
 """
 
@@ -16,21 +17,22 @@ import torch
 from ray import tune
 
 from raysearch.trainables.measuring import measure_through
-from raysearch.trainables.stages import TrialRun, TrialSetup
+from raysearch.trainables.setup import TrialSetup
+from raysearch.trainables.stages import TrialRun
 
 
 class CompressionTrial(tune.Trainable):
     """Reports one step of a TrialRun at a time; a stage that fails ends the trial with its reason.
 
-    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``, and ``failure`` in
-    place of metrics where a stage failed. Its state is on disk in the run's folder, not in Tune's checkpoints.
+    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``; where a stage
+    failed, ``failure`` alone. Its state is on disk in the run's folder, not in Tune's checkpoints.
     """
 
-    def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:
+    def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
         """Prepare the trial; nothing is built before its first step, where a failure can be reported."""
         self._setup, self._config = setup, config
         self._run: TrialRun | None = None
-        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        torch.set_num_threads(max(1, int(self._granted("CPU"))))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make this actor the next trial's."""
@@ -56,12 +58,13 @@ class CompressionTrial(tune.Trainable):
 
     def _start(self) -> TrialRun:
         config = {key: value for key, value in self._config.items() if key != "trial"}
-        device = "cuda" if torch.cuda.is_available() and self._gpus() else "cpu"
+        device = "cuda" if torch.cuda.is_available() and self._granted("GPU") else "cpu"
         name = self._config.get("trial", self.trial_id)
         return TrialRun(self._setup, name, config, measure_through(self._setup.service), device)
 
-    def _gpus(self) -> float:
-        return float(self.trial_resources.required_resources.get("GPU", 0))
+    def _granted(self, resource: str) -> float:
+        resources = self.trial_resources
+        return float(resources.required_resources.get(resource, 0)) if resources else 0.0
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing for Tune: each step has saved itself."""

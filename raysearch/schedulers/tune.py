@@ -46,7 +46,7 @@ class TuneScheduler(FIFOScheduler):
     supports_buffered_results = False
 
     def __init__(self, scheduler: Scheduler, *, step: str = "training_iteration") -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.step = step
         self.error: Exception | None = None
@@ -95,7 +95,7 @@ class TuneScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Called at each retry too, so it ends nothing unless the trial is over."""
-        if trial.status == Trial.ERROR or not trial.should_recover():
+        if not trial.should_recover():  # type: ignore[no-untyped-call]
             self.scheduler.end(trial.trial_id, "failed")
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:

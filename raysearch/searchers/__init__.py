@@ -11,7 +11,7 @@ from raysearch.searchers.nsga2 import NSGA2
 from raysearch.searchers.random import RandomSearch
 from raysearch.spelling import did_you_mean
 
-SEARCHERS = {"nsga2": NSGA2, "random": RandomSearch}
+SEARCHERS: dict[str, type[NSGA2] | type[RandomSearch]] = {"nsga2": NSGA2, "random": RandomSearch}
 
 
 def make_searcher(

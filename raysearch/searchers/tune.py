@@ -79,8 +79,8 @@ class TuneSearcher(tune_search.Searcher):
     """Runs a pure searcher inside ``ray.tune.Tuner``.
 
     Args:
-        searcher: proposes nested configs and is told every numeric entry of a result as a value. None from its
-            ``ask`` means later while trials are in flight, and the end when none is.
+        searcher: proposes nested configs and is told every numeric entry of a result as a value. None from
+            its ``ask`` means later while trials are in flight, and the end when none is.
         step: the entry of a result that holds its step.
         last_step: the step that completes a trial; one that ends before it counts as stopped.
     """
@@ -97,7 +97,7 @@ class TuneSearcher(tune_search.Searcher):
         """Ignores Tune's single metric and mode; the space is the pure searcher's."""
         return True
 
-    def suggest(self, trial_id: str) -> Config | str | None:
+    def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]
         """The next config, None for later, or Tune's sign that the search is over."""
         config = self.algorithm.ask(trial_id)
         if config is None:

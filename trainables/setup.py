@@ -1,0 +1,85 @@
+"""What all trials of a study share, and how a trial asks for a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import backends
+from raysearch.search_spaces.space import Space
+from raysearch.trainables.task import Task
+
+CALIBRATION_SAMPLES = 256
+FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
+
+Config = dict[str, Any]
+
+
+class Measure(Protocol):
+    """Has a model file measured on a target."""
+
+    def __call__(
+        self,
+        target: str,
+        path: Path,
+        example: NDArray[np.float32],
+        *,
+        reference: bool = False,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        """The measurement as a dictionary.
+
+        Args:
+            target: a backend's name.
+            path: a file of the form that the backend wants.
+            example: one input, shape (1, ...).
+            reference: makes this model the one that others are compared with.
+            again: measures past the cache.
+        """
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What all trials of a study share.
+
+    Args:
+        task: model, data, loss and metric.
+        space: decodes configs.
+        targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
+        epochs: E >= 1.
+        folder: the run's folder, seen by every worker.
+        references: configs by name; "parent" is inherited from and taught by, "larger" only taught by.
+        seed: of the study.
+        service: the name of the measurement service's actor.
+    """
+
+    task: Task
+    space: Space
+    targets: tuple[str, ...]
+    epochs: int
+    folder: Path
+    references: Mapping[str, Config] = field(default_factory=dict)
+    seed: int = 0
+    service: str = "raysearch"
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The file forms that the targets want, ONNX always among them: static figures are read from it."""
+        return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
+
+    def trial_folder(self, name: str) -> Path:
+        """Where a trial keeps its checkpoint while it runs."""
+        return self.folder / "trials" / name
+
+    def variant_folder(self, name: str) -> Path:
+        """Where a finished trial leaves its variant."""
+        return self.folder / "variants" / name
+
+    def reference_weights(self, name: str) -> Path:
+        """The trained float weights of a reference."""
+        return self.folder / "references" / f"{name}.safetensors"
