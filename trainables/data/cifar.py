@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,13 @@ def cifar10_images(folder: str | Path, *, download: bool = False, seed: int = 0)
 
 
 def _read_archive(path: Path) -> tuple[Arrays, Arrays]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in _KEYS if key not in archive]
-            if missing:
-                raise ValueError(f"{path} has no array {missing[0]!r}: it needs {', '.join(_KEYS)}")
-            x_train, y_train, x_test, y_test = (archive[key] for key in _KEYS)
-    except OSError as error:
-        raise ValueError(f"{path} is no NumPy archive: {error}") from error
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no NumPy archive (.npz)")
+    with np.load(path, allow_pickle=False) as archive:
+        missing = [key for key in _KEYS if key not in archive]
+        if missing:
+            raise ValueError(f"{path} has no array {missing[0]!r}: it needs {', '.join(_KEYS)}")
+        x_train, y_train, x_test, y_test = (archive[key] for key in _KEYS)
     return (x_train, y_train.astype(np.int64)), (x_test, y_test.astype(np.int64))
 
 

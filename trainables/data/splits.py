@@ -107,7 +107,7 @@ def _images(images: NDArray[np.uint8], labels: NDArray[np.int64], classes: int) 
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"classes go from {labels.min()} to {labels.max()}, and there are {classes} names")
-    x = torch.from_numpy(np.ascontiguousarray(images)).float()
+    x = torch.from_numpy(np.array(images)).float()
     x = x.unsqueeze(1) if images.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
     return x, torch.from_numpy(labels.astype(np.int64))
 
