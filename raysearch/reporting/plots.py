@@ -146,7 +146,8 @@ def _dimension(name: str, column: pd.Series[Any], codes: pd.Series[float]) -> di
         pairs = sorted(set(zip(codes, column.astype(str), strict=True)))
         axis |= {"tickvals": [code for code, _ in pairs], "ticktext": [word for _, word in pairs]}
     elif column.nunique() <= 6:
-        axis["tickvals"] = sorted(codes.unique())
+        ticks = sorted(codes.unique())
+        axis |= {"tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
     return axis
 
 
