@@ -165,6 +165,7 @@ class _Lockstep(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, rounded: list[Tensor]) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # the message is for users
         self.rounded = iter(rounded)
         self.ties = 0
         calls = sum(isinstance(self.submodules.get(n.target), Quantizer) for n in module.graph.nodes)
@@ -178,7 +179,8 @@ class _Lockstep(fx.Interpreter):
             return own
         x, theirs = args[0], next(self.rounded).to(own.device)
         noise = _NOISE * float(x.abs().max())
-        legal = ((theirs - x).abs() <= (own - x).abs() + 2 * noise) & (quantizer(theirs) == theirs)
+        on_grid = (quantizer(theirs) - theirs).abs() <= noise
+        legal = on_grid & ((theirs - x).abs() <= (own - x).abs() + 2 * noise)
         if not bool(legal.all()):
             worst = float((theirs - own).abs().max())
             raise ExportDisagreement(f"{target}: the file's rounded values differ by up to {worst:.3g}")

@@ -57,11 +57,12 @@ def logits_of(model: nn.Module | Predict, x: Tensor) -> Tensor:
     if not isinstance(model, nn.Module):
         return torch.from_numpy(model(np.ascontiguousarray(x.numpy(), dtype=np.float32)))
     parameter = next(model.parameters(), None)
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             logits: Tensor = model(x if parameter is None else x.to(parameter.device))
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     return logits.cpu()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -19,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from raysearch.trainables.agreement import Agreement, ExportDisagreement, check_agreement
 from raysearch.trainables.onnx_exporter import without_repeated_work
-from raysearch.trainables.quantization.forms import OPSET, float_form, onnx_form
+from raysearch.trainables.quantization.forms import FLOAT16_WEIGHT, OPSET, float_form, onnx_form
 
 __all__ = ["Agreement", "ExportDisagreement", "check_agreement", "export_onnx", "export_torch"]
 
@@ -125,6 +126,7 @@ def _tidied(model: ModelProto) -> ModelProto:
     """Without the exporter's notes, and with the global pooling that it wrote as a mean."""
     graph = model.graph
     _restore_pooling(graph)
+    _halve_weights(graph)
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, model):
         del item.metadata_props[:]
         item.doc_string = ""
@@ -138,6 +140,16 @@ def _tidied(model: ModelProto) -> ModelProto:
     graph.initializer.extend(kept)
     onnx.checker.check_model(model)
     return model
+
+
+def _halve_weights(graph: onnx.GraphProto) -> None:
+    """Weights of sixteen bits become float16, with a Cast to float behind each."""
+    for tensor in graph.initializer:
+        if not tensor.name.endswith(FLOAT16_WEIGHT):
+            continue
+        half, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_constant"))
+        graph.node.insert(0, helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
 
 
 def _restore_pooling(graph: onnx.GraphProto) -> None:

@@ -87,10 +87,17 @@ def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
     if norm.running_mean is None:
         return None
     if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-        return fuse_conv_bn_eval(layer, norm)
+        return _trainable(fuse_conv_bn_eval(layer, norm))
     if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-        return fuse_linear_bn_eval(layer, norm)
+        return _trainable(fuse_linear_bn_eval(layer, norm))
     return None
+
+
+def _trainable(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """With a bias that is trained where the weights are: torch leaves a bias that is new as a constant."""
+    if layer.bias is not None:
+        layer.bias.requires_grad_(layer.weight.requires_grad)
+    return layer
 
 
 def _calls(graph_module: fx.GraphModule, target: str) -> int:

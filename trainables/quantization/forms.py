@@ -13,6 +13,9 @@ from torch.nn import functional
 from raysearch.trainables.quantization.quantizer import QuantizedLayer, Quantizer, bias_codes, run_layer
 
 OPSET = 21
+# The end of the name of a constant that the file is to hold as float16, with a Cast behind it. The exporter
+# would compute a Cast that was written here.
+FLOAT16_WEIGHT = "float16_weight"
 _SHIFT = 128  # between a signed integer and its uint8 code
 
 # Names of the operators that the ONNX forms leave for the file.
@@ -170,7 +173,7 @@ class _OnnxLayer(nn.Module):
             self.register_buffer("scale", step.clone())
             self.register_buffer("zero_point", torch.zeros(len(step), dtype=torch.int8))
         else:
-            self.register_buffer("weight", weight.half())
+            self.register_buffer(FLOAT16_WEIGHT, weight.half().float())
         self.integer_bias = input_step is not None and bias is not None
         if input_step is not None and bias is not None:
             self.layer.register_parameter("bias", None)
@@ -178,11 +181,10 @@ class _OnnxLayer(nn.Module):
             self.register_buffer("bias", bias_codes(bias, self.bias_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = (
-            _dequantized(self.weight, self.scale, self.zero_point, axis=0)
-            if self.integer
-            else _cast(self.weight, torch.float32)
-        )
+        if self.integer:
+            weight = _dequantized(self.weight, self.scale, self.zero_point, axis=0)
+        else:
+            weight = self.get_buffer(FLOAT16_WEIGHT)
         bias = (
             _dequantized(self.bias, self.bias_scale, None, axis=0) if self.integer_bias else self.layer.bias
         )

@@ -30,7 +30,7 @@ def _bits(module: nn.Module) -> int:
 def nonzero_rate(module: nn.Module) -> float:
     """The share of the weights (matrices and kernels, after rounding) that are not zero, 0..1."""
     quantizers = {id(m.layer.weight): m.quantizer for m in module.modules() if isinstance(m, QuantizedLayer)}
-    weights = [p.detach() for p in module.parameters() if p.dim() > 1]
+    weights = [p for p in module.parameters() if p.dim() > 1]
     rounded = [quantizers[id(w)](w) if id(w) in quantizers else w for w in weights]
     total = sum(w.numel() for w in rounded)
     return sum(int(w.count_nonzero()) for w in rounded) / total if total else 1.0

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.search_spaces.channel_pruning import PruningPlan
+from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.resnet import ResNetPlan
+from raysearch.trainables.pruning import prune
+from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
+from raysearch.trainables.task import Task
+from raysearch.trainables.variant import load_variant, save_variant
+
+Uniform = Callable[[int, int], BitWidthPlan]
+
+
+def _task(model: nn.Module, inputs: Tensor) -> Task:
+    data = TensorDataset(inputs, torch.arange(len(inputs)) % 10)
+    return Task(model=model, train=data, validation=data, test=data, name="squares")
+
+
+def _deployed(model: nn.Module, bits: BitWidthPlan, inputs: Tensor) -> nn.Module:
+    folded = fold_batch_norm(model)
+    if not bits.quantized:
+        return folded
+    module = insert_quantizers(folded, bits)
+    calibrate(module, [inputs])
+    return module
+
+
+@pytest.mark.parametrize("bits", [(8, 8), (2, 4), (16, 32), (32, 32)])
+@pytest.mark.parametrize("pruned", [True, False])
+def test_a_searched_network_is_rebuilt_from_its_folder_alone(
+    network: nn.Module,
+    resnet_plan: ResNetPlan,
+    uniform: Uniform,
+    inputs: Tensor,
+    tmp_path: Path,
+    bits: tuple[int, int],
+    pruned: bool,
+) -> None:
+    task = _task(network, inputs)
+    plan = TrialPlan(architecture=resnet_plan, bits=uniform(*bits))
+    history = None
+    if pruned:
+        history = prune(network, inputs[:2], PruningPlan({"stage1": 0.5, "stage2": 0.5}, "magnitude", 4))
+        assert history
+    module = _deployed(network, plan.bits, inputs)
+    save_variant(tmp_path, module, plan, task=task, history=history)
+    assert torch.equal(load_variant(tmp_path)(inputs), module(inputs))
+    assert not load_variant(tmp_path).training
+    json.loads((tmp_path / "spec.json").read_text())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["spec.json", "weights.safetensors"]
+
+
+class _Own(nn.Module):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(1, width, 3), nn.BatchNorm2d(width)
+        self.last, self.pool = nn.Conv2d(width, 4, 1), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.last(torch.relu(self.bn(self.conv(x))))).flatten(1)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def own(tmp_path: Path, inputs: Tensor) -> nn.Module:
+    """A user's own model, pruned and quantised, and saved."""
+    model = _Own().eval()
+    history = prune(model, inputs[:2], PruningPlan({"conv": 0.5}, "magnitude", 1))
+    plan = TrialPlan(bits=BitWidthPlan({"conv": 8, "last": 4}, {"conv": 8, "last": 8}))
+    module = _deployed(model, plan.bits, inputs)
+    save_variant(tmp_path, module, plan, task=_task(model, inputs), history=history)
+    return module
+
+
+def test_a_users_model_is_rebuilt_from_itself_or_its_builder(
+    own: nn.Module, inputs: Tensor, tmp_path: Path
+) -> None:
+    given = _Own()
+    assert torch.equal(load_variant(tmp_path, given)(inputs), own(inputs))
+    assert given.conv.out_channels == 8  # left as it was
+    assert torch.equal(load_variant(tmp_path, lambda plan: _Own())(inputs), own(inputs))
+
+
+def test_a_users_model_must_be_given_and_be_the_right_one(own: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"model of your own: give it as model="):
+        load_variant(tmp_path)
+    with pytest.raises(ValueError, match="another model: 'conv.layer"):
+        load_variant(tmp_path, _Own(width=16))
+
+
+def test_another_version_of_the_spec_is_refused(own: nn.Module, tmp_path: Path) -> None:
+    spec = json.loads((tmp_path / "spec.json").read_text())
+    (tmp_path / "spec.json").write_text(json.dumps({**spec, "version": 99}))
+    with pytest.raises(ValueError, match="version 99; this raysearch reads version 1"):
+        load_variant(tmp_path, _Own())
+
+
+def test_a_missing_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"spec\.json"):
+        load_variant(tmp_path / "nowhere")
