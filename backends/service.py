@@ -23,7 +23,7 @@ import numpy as np
 from raysearch import backends
 from raysearch.backends.base import Array, Backend, Measurement, MeasurementError, first_line
 from raysearch.backends.graph import structure_key
-from raysearch.backends.protocol import Figures, Protocol, Run, measure, pinned
+from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
 # itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does
@@ -150,7 +150,7 @@ class MeasurementService:
         return self._learn(_measurement(backend, key, structure, reference, figures, example)).to_dict()
 
     def _figures(self, candidate: Run, reference: Run) -> Figures:
-        with pinned():
+        with undisturbed():
             return measure(candidate, reference, self._protocol)
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Array) -> str:

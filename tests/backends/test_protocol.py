@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.backends.protocol import Clock, Protocol, measure, median_interval, pinned
+from raysearch.backends.protocol import Clock, Protocol, measure, median_interval, undisturbed
 
 NO_REST = Protocol(warm_s=0.0, settle_ms=0.0)
 
@@ -152,11 +152,21 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads cannot be pinned on this system")
-def test_pinned_gives_the_cores_back():
-    before = os.sched_getaffinity(0)
-    with pinned():
-        assert len(os.sched_getaffinity(0)) == 1
-    assert os.sched_getaffinity(0) == before
-    with contextlib.suppress(KeyError), pinned():
-        raise KeyError
-    assert os.sched_getaffinity(0) == before
+@pytest.mark.parametrize("granted", [True, False])
+def test_undisturbed_gives_everything_back(monkeypatch, granted):
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    before = os.sched_getaffinity(0), os.sched_getscheduler(0)
+    with monkeypatch.context() as patch:
+        if not granted:
+            set_policy = os.sched_setscheduler
+            patch.setattr(
+                os,
+                "sched_setscheduler",
+                lambda p, o, a: refuse() if o == os.SCHED_FIFO else set_policy(p, o, a),
+            )
+        with contextlib.suppress(KeyError), undisturbed():
+            assert len(os.sched_getaffinity(0)) == 1
+            raise KeyError
+    assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == before
