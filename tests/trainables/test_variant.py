@@ -93,7 +93,7 @@ def test_a_users_model_is_rebuilt_from_itself_or_its_builder(
 def test_a_users_model_must_be_given_and_be_the_right_one(own: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model of your own: give it as model="):
         load_variant(tmp_path)
-    with pytest.raises(ValueError, match="another model: 'conv.layer"):
+    with pytest.raises(ValueError, match=r"another model: 'conv\.layer"):
         load_variant(tmp_path, _Own(width=16))
 
 

@@ -103,9 +103,9 @@ class _Graph:
             return True
         if node.op != "call_function" or not node.all_input_nodes:
             return False
-        return (node.target is getattr and node.args[1] == "shape") or all(
-            map(self.is_size, node.all_input_nodes)
-        )
+        if node.target is getattr:
+            return str(node.args[1]) == "shape"
+        return all(self.is_size(n) for n in node.all_input_nodes)
 
     def is_view(self, node: fx.Node) -> bool:
         return self.is_a(node, _VIEWS, _VIEW_CALLS)
