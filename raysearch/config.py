@@ -90,6 +90,11 @@ class Search(_Section):
     scheduler: Literal["successive_halving", "full_training"] = Field(
         default="successive_halving", description="what stops hopeless trials early"
     )
+    grace: int | None = Field(
+        default=None,
+        ge=1,
+        description="epochs before trials are first compared; null: three, fewer in short studies",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the search and of the training")
     max_minutes: float | None = Field(
         default=None, gt=0, description="end the search after this time; null: no limit"
@@ -167,7 +172,7 @@ class StudyFile(_Section):
             name = arguments.pop("name")
             function = getattr(tasks, name)
         task = _call_task(name, function, arguments)
-        vars(task)["source"] = self.task  # how `describe` names it again
+        task.source = self.task
         return task
 
     def build(self) -> Study:
@@ -201,7 +206,7 @@ def describe(study: Study) -> dict[str, Any]:
     """
     from raysearch import domains
 
-    source = getattr(study.task, "source", None) or {"name": study.task.name}
+    source = study.task.source or {"name": study.task.name}
     document = {
         "task": source,
         "space": domains.dump_space(study.space.domains),
@@ -213,6 +218,7 @@ def describe(study: Study) -> dict[str, Any]:
             "epochs": study.epochs,
             "searcher": study.searcher,
             "scheduler": study.scheduler,
+            "grace": study.grace,
             "seed": study.seed,
             "resources": dict(study.resources),
             "workers": study.workers,

@@ -42,6 +42,8 @@ class Study:
         epochs: each trial's, >= 1.
         searcher: "nsga2" or "random".
         scheduler: "successive_halving" or "full_training".
+        grace: epochs before the first comparison; three if left out (fewer in short studies), since the first
+            epochs say little about the last.
         seed: of every random choice.
         resources: {"cpu": ..., "gpu": ...} a trial.
         workers: how many trials at a time; as many as the resources allow if left out.
@@ -62,6 +64,7 @@ class Study:
         epochs: int = 9,
         searcher: str = "nsga2",
         scheduler: str = "successive_halving",
+        grace: int | None = None,
         seed: int = 0,
         resources: Mapping[str, float] | None = None,
         workers: int | None = None,
@@ -75,6 +78,7 @@ class Study:
         check_metrics(self._goals.objectives, self._goals.constraints, self.targets)
         self.resources = {**DEFAULT_RESOURCES, **(resources or {})}
         self.workers = workers
+        self.grace = grace or min(3, max(1, epochs // 3))
         self.parent = {**task.parent, **(parent or {})}
         self.space = self._bind(space)
         self.searcher, self.scheduler = searcher, scheduler
@@ -126,7 +130,7 @@ class Study:
 
     def make_scheduler(self, goals: Goals) -> Scheduler:
         """A fresh scheduler; whatever it is, a trial that breaks a static constraint stops at step 0."""
-        return make_scheduler(self.scheduler, goals, max_step=self.epochs)
+        return make_scheduler(self.scheduler, goals, max_step=self.epochs, grace=self.grace)
 
     def describe(self) -> dict[str, Any]:
         """The resolved study as plain data: what the journal's first line and study.yaml hold."""

@@ -94,6 +94,8 @@ def _to_onnx(program: ExportedProgram) -> ModelProto:
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
+                # Its optimiser looks at weights' values: the untrained file would differ in structure.
+                optimize=False,
                 opset_version=OPSET,
                 input_names=["input"],
                 output_names=["logits"],
@@ -126,6 +128,7 @@ def _tidied(model: ModelProto) -> ModelProto:
     """Without the exporter's notes, and with the global pooling that it wrote as a mean."""
     graph = model.graph
     _restore_pooling(graph)
+    _drop_unused(graph)
     _halve_weights(graph)
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, model):
         del item.metadata_props[:]
@@ -154,12 +157,11 @@ def _halve_weights(graph: onnx.GraphProto) -> None:
 
 def _restore_pooling(graph: onnx.GraphProto) -> None:
     """ReduceMean over height and width becomes GlobalAveragePool, which runtimes compute in integers."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
-        if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in constants:
+        if node.op_type != "ReduceMean" or len(node.input) < 2:
             continue
-        axes = sorted(numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist())
+        axes = sorted(_constant(graph, node.input[1]))
         if axes not in ([-2, -1], [2, 3]):
             continue
         keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
@@ -168,6 +170,29 @@ def _restore_pooling(graph: onnx.GraphProto) -> None:
         node.CopyFrom(helper.make_node("GlobalAveragePool", node.input[:1], [pooled]))
         if not keep:
             graph.node.insert(index + 1, _flattened(pooled, output))
+
+
+def _constant(graph: onnx.GraphProto, name: str) -> list[int]:
+    """The values of a constant, which the exporter may have reshaped; empty where it is not one."""
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            return numpy_helper.to_array(tensor).reshape(-1).tolist()  # type: ignore[no-any-return]
+    maker = next((node for node in graph.node if name in node.output), None)
+    if maker is None or maker.op_type not in ("Constant", "Reshape"):
+        return []
+    if maker.op_type == "Reshape":
+        return _constant(graph, maker.input[0])
+    value = helper.get_attribute_value(maker.attribute[0])
+    array = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.array(value)
+    return array.reshape(-1).tolist()
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes whose outputs nobody reads, from the last one back."""
+    for index in reversed(range(len(graph.node))):
+        read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
+        if not read & set(graph.node[index].output):
+            del graph.node[index]
 
 
 def _flattened(source: str, target: str) -> NodeProto:

@@ -2,8 +2,8 @@
 
 A layer that both networks have takes the weights where they overlap: the first channels of the wider one,
 the middle of the larger kernel (as sub-networks share weights in Cai et al., "Once-for-All", ICLR 2020).
-Blocks that only the new network has keep their initial weights. On digits, networks of another shape reach .92
-to .97 accuracy after one epoch so, against .28 to .92 from random weights, and end no worse.
+Blocks that only the new network has keep their initial weights. On digits, networks of another shape reach
+.92 to .97 accuracy after one epoch so, against .28 to .92 from random weights, and end no worse.
 """
 
 from __future__ import annotations

@@ -132,8 +132,14 @@ class TrialRun:
         return max(0, self.setup.epochs - quantized)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW that decays weights alone: biases, norms and the quantisers' steps are one-dimensional."""
         training = self.plan.training
-        return torch.optim.AdamW(self.module.parameters(), lr=training.lr, weight_decay=training.weight_decay)
+        parameters = list(self.module.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": training.weight_decay},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=training.lr)
 
     def _as_deployed(self, model: nn.Module) -> nn.Module:
         """A copy as it will be exported: batch norm folded, quantisers inserted and calibrated."""

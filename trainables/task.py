@@ -46,6 +46,8 @@ class Task:
         parent: config of the unchanged network: "architecture" and "training".
         pretrained: the given module holds trained weights; only for a module.
         name: what run folders are called after.
+        source: the study file's "task" that made it; without one, only the program that made the task can go
+            on with its runs.
 
     Raises:
         ValueError: an empty split, an example that is no pair of tensors, a parent with other keys.
@@ -61,6 +63,7 @@ class Task:
     parent: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     name: str = "task"
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.model):

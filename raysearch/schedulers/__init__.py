@@ -12,7 +12,7 @@ from raysearch.spelling import did_you_mean
 SCHEDULERS = ("successive_halving", "full_training")
 
 
-def make_scheduler(name: str, goals: Goals, *, max_step: int) -> Scheduler:
+def make_scheduler(name: str, goals: Goals, *, max_step: int, grace: int = 1) -> Scheduler:
     """The scheduler of this name, fresh; under any of them a static violation stops a trial at step 0.
 
     Raises:
@@ -20,5 +20,6 @@ def make_scheduler(name: str, goals: Goals, *, max_step: int) -> Scheduler:
     """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler {name!r} is unknown; {did_you_mean(name, SCHEDULERS)}")
-    inner = FullTraining() if name == "full_training" else SuccessiveHalving(goals, max_step=max_step)
-    return HardwareFirst(inner, goals)
+    if name == "full_training":
+        return HardwareFirst(FullTraining(), goals)
+    return HardwareFirst(SuccessiveHalving(goals, max_step=max_step, grace=grace), goals)

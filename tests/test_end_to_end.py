@@ -1,0 +1,163 @@
+"""The command as a user runs it, on the embedded digits: a search, its files, a kill and a resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from raysearch import StudyResult, journal, load_variant, tasks
+
+STUDY = """
+task: digits
+parent:
+  architecture:
+    family: resnet
+    stages: 2
+    stem: {width: 8}
+    stage1: {depth: 1, width: 8, kernel: 3, block: basic}
+    stage2: {depth: 1, width: 16, kernel: 3, block: basic}
+space:
+  architecture: {resnet: {stages: 2, depth: [1, 2], width: [8, 16]}}
+  pruning: {channel_pruning: {max_ratio: 0.5, multiple: 4}}
+  bits: {bit_widths: {weights: [4, 8, 32], activations: [8, 32]}}
+  teacher: {teachers: [parent, null]}
+objectives: [maximize accuracy, minimize size_mb, minimize macs]
+constraints: [macs <= 1.0 parent]
+search: {num_trials: 8, epochs: 3, workers: 1, seed: 5}
+"""
+# What differs between two runs of the same study: clocks, and what is measured by them.
+CLOCKS = ("latency_ms/onnxruntime-cpu",)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "raysearch.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def story(folder: Path) -> list[dict]:
+    """The journal without clocks, and without the sessions that tell of the kills."""
+    events = []
+    for event in journal.read(folder):
+        if event["event"] in ("suggestion", "report", "end"):
+            event = {k: v for k, v in event.items() if k not in ("time", "measurements")}
+            if "values" in event:
+                event["values"] = {k: v for k, v in event["values"].items() if k not in CLOCKS}
+            events.append(event)
+    return events
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "digits.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    output = finish(start("run", str(study), "--out", str(folder)))
+    return folder, output
+
+
+@pytest.mark.cluster
+def test_the_run_leaves_what_it_promises(finished):
+    folder, output = finished
+    assert str(folder / "report.html") in output
+    assert {p.name for p in folder.iterdir()} >= {
+        "journal.jsonl",
+        "study.yaml",
+        "trials.csv",
+        "front.csv",
+        "report.html",
+        "variants",
+    }
+    front = pd.read_csv(folder / "front.csv", dtype={"trial": str})
+    assert len(front) >= 2
+    for name in front["trial"]:
+        assert {p.name for p in (folder / "variants" / name).iterdir()} == {
+            "model.onnx",
+            "spec.json",
+            "weights.safetensors",
+            "metrics.json",
+            "README.md",
+        }
+
+
+@pytest.mark.cluster
+def test_the_files_have_the_accuracy_that_is_claimed(finished):
+    folder, _ = finished
+    split = tasks.digits().validation
+    x, labels = (t.numpy() for t in split.tensors)
+    front = pd.read_csv(folder / "front.csv", dtype={"trial": str}).set_index("trial")
+    for name, claimed in front["accuracy"].items():
+        session = onnxruntime.InferenceSession(folder / "variants" / name / "model.onnx")
+        (logits,) = session.run(None, {session.get_inputs()[0].name: x})
+        assert np.mean(logits.argmax(1) == labels) == pytest.approx(claimed, abs=5e-4)
+        rebuilt = load_variant(folder / "variants" / name).eval()
+        with torch.no_grad():
+            same = rebuilt(torch.from_numpy(x)).argmax(1).numpy() == logits.argmax(1)
+        assert same.mean() >= 0.99
+
+
+@pytest.mark.cluster
+def test_what_breaks_a_static_constraint_costs_no_epoch(finished):
+    folder, _ = finished
+    result = StudyResult(folder)
+    limit = result.record.parent.reports[0]["macs"]
+    broken = [t for t in result.record.searched() if t.reports[0]["macs"] > limit]
+    assert broken
+    assert all(t.step == 0 and t.outcome == "stopped" for t in broken)
+
+
+@pytest.mark.cluster
+def test_a_killed_run_goes_on_to_the_same_end(study, finished, tmp_path):
+    whole, _ = finished
+    folder = tmp_path / "killed"
+    process = start("run", str(study), "--out", str(folder))
+    target = len(story(whole)) // 2
+    while process.poll() is None and (
+        not (folder / "journal.jsonl").exists() or len(story(folder)) < target
+    ):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    cut = len(story(folder))
+    assert cut < len(story(whole))
+    finish(start("resume", str(folder)))
+    assert story(folder) == story(whole)
+
+
+@pytest.mark.cluster
+def test_a_finished_run_is_only_reported_again(finished):
+    folder, _ = finished
+    before = story(folder)
+    document = json.loads(finish(start("resume", str(folder), "--json")).splitlines()[-1])
+    assert story(folder) == before
+    assert document
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "report", "check"])
+def test_what_is_missing_is_said_in_one_sentence(command, tmp_path):
+    process = start(command, str(tmp_path / "nothing"))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in output
+    assert len(output.strip().splitlines()) == 1
