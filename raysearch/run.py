@@ -78,6 +78,8 @@ def run_study(
     """Run a study in a folder, or go on with the run that is there; see ``Study.run``."""
     described = study.describe()
     record, events = _open(folder, described)
+    if _is_done(record, num_trials):
+        return _conclude(folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
     journal = Journal(folder)
     with LiveTable(record, num_trials=num_trials, quiet=not progress) as table, contextlib.closing(journal):
@@ -106,6 +108,12 @@ def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[E
             f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
         )
     return record, events
+
+
+def _is_done(record: RunRecord, num_trials: int) -> bool:
+    """Whether an earlier call has already done all that is asked for."""
+    finished = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
+    return finished and len(record.searched()) >= num_trials
 
 
 def _phases(run: Run) -> str:
