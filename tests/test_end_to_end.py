@@ -34,7 +34,7 @@ space:
   teacher: {teachers: [parent, null]}
 objectives: [maximize accuracy, minimize size_mb, minimize macs]
 constraints: [macs <= 1.0 parent]
-search: {num_trials: 7, epochs: 2, workers: 1, seed: 5}
+search: {num_trials: 5, epochs: 2, workers: 1, seed: 5}
 """
 # What differs between two runs of the same study: clocks, and what is measured by them.
 CLOCKS = ("latency_ms/onnxruntime-cpu",)
