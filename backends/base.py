@@ -158,8 +158,3 @@ def cpu_name() -> str:
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text: runtimes append stack traces to theirs."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.backends.base import Array, Form, MeasurementError, cpu_name, first_line
+from raysearch.backends.base import Array, Form, MeasurementError, cpu_name
+from raysearch.failures import first_line
 
 
 class OnnxRuntimeCpu:
@@ -32,6 +33,11 @@ class OnnxRuntimeCpu:
         """Why it cannot be used here, None where it can."""
         if find_spec("onnxruntime") is None:
             return "onnxruntime is not installed: pip install onnxruntime"
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            reason = first_line(error)
+            return f"onnxruntime fails to import ({reason}): pip install --force-reinstall onnxruntime"
         return None
 
     def version(self) -> str:

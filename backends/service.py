@@ -21,9 +21,10 @@ from uuid import uuid4
 import numpy as np
 
 from raysearch import backends
-from raysearch.backends.base import Array, Backend, Measurement, MeasurementError, first_line
+from raysearch.backends.base import Array, Backend, Measurement, MeasurementError
 from raysearch.backends.graph import structure_key
 from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
+from raysearch.failures import first_line
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
 # itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does

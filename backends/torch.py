@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.backends.base import Array, Form, MeasurementError, cpu_name, first_line
+from raysearch.backends.base import Array, Form, MeasurementError, cpu_name
+from raysearch.failures import first_line
 
 
 class TorchCpu:

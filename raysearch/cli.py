@@ -55,10 +55,6 @@ def run(
 
         study_file = load(file, overrides or ())
         study = study_file.build()
-        if "import" in study_file.task or not study.task.searches_architecture:
-            from raysearch.preflight import check_file_elsewhere
-
-            check_file_elsewhere(file, overrides or ())
         search = study_file.search
         folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         result = study.run(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from raysearch.failures import failure
 from raysearch.metrics import check_metrics
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.spelling import did_you_mean
@@ -39,6 +40,9 @@ _ADVICE = {
     "model_attributes_type": "give a mapping",
     "too_short": "give at least one",
 }
+
+
+_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least"}
 
 
 class _Section(BaseModel):
@@ -261,13 +265,26 @@ def parse(document: Mapping[str, Any]) -> StudyFile:
         raise ValueError("\n".join(_sentence(e) for e in error.errors())) from None
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def check_search(**settings: Any) -> Search:
+    """Check settings that were given in Python by what a study file may hold.
+
+    Raises:
+        ValueError: one line per mistake.
+    """
+    try:
+        return Search.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError("\n".join(_sentence(e, Search) for e in error.errors())) from None
+
+
+def _sentence(error: Mapping[str, Any], schema: type[BaseModel] | None = None) -> str:
     location = [str(part) for part in error["loc"]]
     where, kind, value = ".".join(location), error["type"], error["input"]
     if kind == "extra_forbidden":
         section = ".".join(location[:-1])
         place = f"{section} has" if section else "the study file has"
-        return f"{place} an unknown key {location[-1]!r}; {did_you_mean(location[-1], _keys(location[:-1]))}"
+        known = _keys(location[:-1], schema or StudyFile)
+        return f"{place} an unknown key {location[-1]!r}; {did_you_mean(location[-1], known)}"
     if kind == "missing":
         return f"the key {where} is missing"
     if kind == "value_error":
@@ -275,13 +292,16 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if kind == "literal_error":
         choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{where} is {value!r}; {did_you_mean(str(value), choices)}"
+    if kind in _BOUNDS:
+        (limit,) = error["ctx"].values()
+        return f"{where} is {value!r}: give {_BOUNDS[kind]} {limit:g}"
     advice = _ADVICE.get(kind, error["msg"][:1].lower() + error["msg"][1:].replace("Input", "it"))
     return f"{where} is {value!r}: {advice}"
 
 
-def _keys(location: Iterable[str]) -> list[str]:
+def _keys(location: Iterable[str], schema: type[BaseModel]) -> list[str]:
     """The known keys of the section at this place of the schema."""
-    section: Any = StudyFile
+    section: Any = schema
     for name in location:
         annotation = section.model_fields[name].annotation
         options = getattr(annotation, "__args__", (annotation,))
@@ -319,6 +339,10 @@ def _resolve_folder(study: StudyFile, base: Path) -> None:
 
 
 def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str, Any]) -> Task:
+    from raysearch.trainables.task import Task
+
+    if not callable(function):
+        raise ValueError(f"task {name} is {function!r}: name a function that returns a raysearch.Task")
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
@@ -330,7 +354,16 @@ def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str,
     for key in needed:
         if key not in arguments:
             raise ValueError(f"task {name} needs {key}: write {{name: {name}, {key}: ...}}")
-    return function(**arguments)
+    try:
+        task = function(**arguments)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a user's function raises, or an argument of a wrong type
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise ValueError(f"task {name}({given}) failed: {failure(error)}") from error
+    if not isinstance(task, Task):
+        raise ValueError(f"task {name} returned {task!r}: it must return a raysearch.Task")
+    return task
 
 
 if __name__ == "__main__":

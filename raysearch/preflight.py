@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch import backends
-from raysearch.config import load
+from raysearch.failures import first_line
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
 
@@ -40,21 +37,7 @@ def check_deployable(study: Study) -> None:
                 TrialRun(setup, f"check-{number}", config, _run_once).next_report()
             except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file
                 what = "the parent" if number == 0 else "a pruned and quantised network"
-                raise ValueError(f"{what} does not run: {str(error).splitlines()[0]}") from error
-
-
-def check_file_elsewhere(path: Path, overrides: Sequence[str]) -> None:
-    """``check_deployable`` in a process of its own: the exporter's memory is not the driver's.
-
-    Raises:
-        ValueError: as ``check_deployable``.
-    """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(_check_file, path, overrides).result()
-
-
-def _check_file(path: Path, overrides: Sequence[str]) -> None:
-    check_deployable(load(path, overrides).build())
+                raise ValueError(f"{what} does not run: {first_line(error)}") from error
 
 
 def _run_once(

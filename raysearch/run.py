@@ -17,11 +17,14 @@ from typing import Any
 import ray
 
 import raysearch
+
 from raysearch import backends, tuning
 from raysearch import journal as journals
 from raysearch.backends.service import RemoteService, start_service
 from raysearch.cards import write_cards
+from raysearch.failures import failure, first_line
 from raysearch.journal import Event, Journal, RunRecord
+from raysearch.preflight import check_deployable
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.results import StudyResult
@@ -30,6 +33,7 @@ from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.fixed import FixedList
 from raysearch.session import Session
 from raysearch.study import Study
+from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.setup import FILES, TrialSetup
 
 
@@ -81,17 +85,38 @@ def run_study(
     if _is_done(record, num_trials):
         return _conclude(folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
-    journal = Journal(folder)
-    with LiveTable(record, num_trials=num_trials, quiet=not progress) as table, contextlib.closing(journal):
-        run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
-        if not record.header:
-            run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
-        budget = {"num_trials": num_trials, "max_minutes": max_minutes}
-        run.write("session", action="resume" if events else "start", **budget)
-        with tuning.cluster():
+    with tuning.cluster():
+        _check(study, anew=not events)
+        table = LiveTable(record, num_trials=num_trials, quiet=not progress)
+        with table, contextlib.closing(Journal(folder)) as journal:
+            run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
+            if not record.header:
+                run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
+            budget = {"num_trials": num_trials, "max_minutes": max_minutes}
+            run.write("session", action="resume" if events else "start", **budget)
             ending = _phases(run)
-        run.write("session", action=ending, **budget)
+            run.write("session", action=ending, **budget)
     return _conclude(folder)
+
+
+def _check(study: Study, *, anew: bool) -> None:
+    """Refuse what no trial could do: more resources than there are, a model that cannot be deployed.
+
+    A model of raysearch's own always can. Others are tried in a worker, whose memory is given back.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    tuning.workers(study.resources)
+    if not anew or isinstance(study.task.model, ResNetBuilder):
+        return
+    task = ray.remote(check_deployable).options(num_cpus=study.resources["cpu"], max_retries=0)
+    try:
+        ray.get(task.remote(study))
+    except ray.exceptions.RayTaskError as error:
+        raise ValueError(str(error.cause)) from error
+    except ray.exceptions.RayError as error:
+        raise ValueError(f"the worker that tried the model died: {first_line(error)}") from error
 
 
 def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
@@ -205,7 +230,7 @@ def _static_int8(run: Run) -> None:
     try:
         reports = _remotely(run, "static_int8_reports")
     except ray.exceptions.RayTaskError as error:
-        run.write("end", trial="parent-int8", outcome="failed", reason=_first_line(error))
+        run.write("end", trial="parent-int8", outcome="failed", reason=failure(error.cause))
         return
     for report in reports:
         run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)
@@ -253,11 +278,6 @@ def _remotely(run: Run, function: str, *arguments: Any) -> Any:
 
     task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])
     return ray.get(task.remote(run.setup, *arguments))
-
-
-def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 
 def _conclude(folder: Path) -> StudyResult:

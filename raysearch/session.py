@@ -56,6 +56,7 @@ class Session:
         self.pending: list[str] = []
         self._name: dict[str, str] = {}
         self._suggested = 0
+        self._exhausted = False
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Bring the algorithms to where the journal left them; unfinished trials become pending.
@@ -92,6 +93,7 @@ class Session:
         name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
         proposal = self.searcher.ask(name)
         if proposal is None:
+            self._exhausted = not self._name  # with none in flight, no end of a trial can make room for more
             return None
         self._suggested += 1
         config, key = self.canonical(proposal)
@@ -142,8 +144,8 @@ class Session:
 
     @property
     def complete(self) -> bool:
-        """Whether all trials were suggested and have ended."""
-        return self._suggested >= self.limit and not self.pending and not self._name
+        """Whether all trials, or all that the space holds, were suggested and have ended."""
+        return (self._suggested >= self.limit or self._exhausted) and not self.pending and not self._name
 
     def state(self) -> dict[str, Any]:
         """The state of both algorithms, plain JSON."""

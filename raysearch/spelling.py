@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 24  # of a longer list (a module's names, torchvision's models) the rest is counted
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like ``word``: one that it begins, else the closest; None where none is near."""
@@ -17,5 +19,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of an error sentence: "did you mean X? (known: ...)", or just what is known."""
     words = list(known)
     near = nearest(word, words)
-    listed = ", ".join(words) or "none"
+    listed = ", ".join(words[:_LISTED]) or "none"
+    if len(words) > _LISTED:
+        listed += f" and {len(words) - _LISTED} more"
     return f"did you mean {near!r}? (known: {listed})" if near else f"known: {listed}"

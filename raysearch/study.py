@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch import backends
+from raysearch.config import check_search
 from raysearch.metrics import check_metrics
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture, enlarge
 from raysearch.search_spaces.space import Space, bind
 from raysearch.searchers import make_searcher
@@ -25,8 +27,6 @@ from raysearch.trainables.task import Task
 
 if TYPE_CHECKING:
     from raysearch.results import StudyResult
-
-DEFAULT_RESOURCES = {"cpu": 1.0, "gpu": 0.0}
 
 
 class Study:
@@ -69,18 +69,34 @@ class Study:
         resources: Mapping[str, float] | None = None,
         workers: int | None = None,
     ) -> None:
-        if epochs < 1:
-            raise ValueError(f"epochs is {epochs}: give at least 1")
+        if not isinstance(task, Task):
+            raise ValueError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
+        for name, texts in {"objectives": objectives, "constraints": constraints, "targets": targets}.items():
+            if isinstance(texts, str):
+                raise ValueError(f"{name} is {texts!r}: give a list")
+        search = check_search(
+            epochs=epochs,
+            searcher=searcher,
+            scheduler=scheduler,
+            grace=grace,
+            seed=seed,
+            resources=resources or {},
+            workers=workers,
+        )
+        if grace is not None and grace > epochs:
+            raise ValueError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
         self.task, self.epochs, self.seed = task, epochs, seed
         self.targets = tuple(targets)
         check_targets(self.targets)
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
         check_metrics(self._goals.objectives, self._goals.constraints, self.targets)
-        self.resources = {**DEFAULT_RESOURCES, **(resources or {})}
+        self.resources: dict[str, float] = search.resources.model_dump()
         self.workers = workers
         self.grace = grace or min(3, max(1, epochs // 3))
-        self.parent = {**task.parent, **(parent or {})}
-        self.space = self._bind(space)
+        own = as_mapping(parent or {}, "parent")
+        check_keys(own, ("architecture", "training"), "parent")
+        self.parent = {**task.parent, **own}
+        self.space = self._bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = searcher, scheduler
         self.make_searcher(self._goals)
         self.make_scheduler(self._goals)
@@ -161,10 +177,7 @@ class Study:
         """
         from raysearch.run import run_study
 
-        if num_trials < 1:
-            raise ValueError(f"num_trials is {num_trials}: give at least 1")
-        if max_minutes is not None and max_minutes <= 0:
-            raise ValueError(f"max_minutes is {max_minutes}: give a number greater than 0")
+        check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         return run_study(self, num_trials, path.resolve(), max_minutes=max_minutes, progress=progress)
 
@@ -181,6 +194,9 @@ def check_targets(targets: Sequence[str]) -> None:
         reason = backends.get(target).unavailable()
         if reason:
             raise ValueError(f"target {target} is not available: {reason}")
+    for target in targets:
+        if list(targets).count(target) > 1:
+            raise ValueError(f"targets name {target} twice: name each once")
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from raysearch.failures import failure
 from raysearch.spelling import did_you_mean
 
 
@@ -72,8 +73,12 @@ def import_object(where: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ValueError(f"task.import {where!r}: {error}; looked in {os.getcwd()} and sys.path") from None
+    except Exception as error:  # whatever a user's module raises
+        raise ValueError(
+            f"task.import {where!r}: importing {module_name} failed: {failure(error)}"
+        ) from error
     if not hasattr(module, name):
-        public = [n for n in vars(module) if not n.startswith("_")]
+        public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise ValueError(
             f"task.import {where!r}: {module_name} has no {name!r}; {did_you_mean(name, public)}"
         )

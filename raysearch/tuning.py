@@ -7,7 +7,9 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ray
 from ray import tune
@@ -35,6 +37,8 @@ _RESTARTS = 2
 def cluster() -> Iterator[None]:
     """The cluster that ``ray.init()`` or RAY_ADDRESS found, else one on this machine until the end."""
     os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's failure stands in the journal
     if ray.is_initialized():
         yield
         return
@@ -44,8 +48,11 @@ def cluster() -> Iterator[None]:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    # What Ray says of a worker that died it prints to the standard output, whatever it is told about logs.
+    printing = mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True)
     try:
-        yield
+        with printing:
+            yield
     finally:
         ray.shutdown()
 
@@ -122,7 +129,16 @@ class _SessionScheduler(TuneScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         if not trial.should_recover():  # type: ignore[no-untyped-call]
-            error = trial.get_pickled_error()
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = f"{type(error).__name__}: {lines[0]}" if lines else "no reason was given"
-            self.scheduler.fail(trial.trial_id, f"its worker died {_RESTARTS + 1} times: {reason}")
+            self.scheduler.fail(
+                trial.trial_id, f"its worker died {_RESTARTS + 1} times: {_last_words(trial)}"
+            )
+
+
+def _last_words(trial: Trial) -> str:
+    """Why a trial's worker died, as far as Ray can tell; Tune keeps its error in a file."""
+    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+    if "low on memory" in text or "OutOfMemory" in text:
+        return "the machine ran low on memory"
+    if "ActorDiedError" in text or "worker process has died" in text:
+        return "it was killed, as the system does where memory runs out, or crashed in native code"
+    return text.strip().splitlines()[-1] if text.strip() else "no reason is known"

@@ -70,10 +70,10 @@ def channel_pruning(
     Raises:
         ValueError: a bad argument, or a model that torch-pruning cannot take apart.
     """
-    if not STEP <= max_ratio < 1:
-        raise ValueError(f"max_ratio={max_ratio} is not in [{STEP}, 1)")
-    if multiple is not None and multiple < 1:
-        raise ValueError(f"multiple={multiple} must be at least 1")
+    if not isinstance(max_ratio, (int, float)) or not STEP <= max_ratio < 1:
+        raise ValueError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
+    if multiple is not None and (not isinstance(multiple, int) or multiple < 1):
+        raise ValueError(f"multiple={multiple!r} must be a whole number of at least 1")
     criteria = one_of("criterion", criterion, CRITERIA)
     if over is None:
         keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion}

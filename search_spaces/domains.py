@@ -190,6 +190,9 @@ def floats(name: str, value: float | tuple[float, float]) -> Any:
     """
     from ray import tune
 
+    bounds = value if isinstance(value, (tuple, list)) else (value,)
+    if not all(map(_is_number, bounds)):
+        raise ValueError(f"{name}={value!r} is neither a number nor a pair of numbers (low, high)")
     if not isinstance(value, (tuple, list)):
         return float(value)
     if len(value) != 2 or not value[0] < value[1]:

@@ -33,6 +33,17 @@ def as_mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
+def as_integer(value: Any, where: str) -> int:
+    """A whole number, whatever its type, as Python's own.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
+        raise ValueError(f"{where} is {value!r}, not a whole number")
+    return int(value)
+
+
 def belongs(layer: str, part: str) -> bool:
     """Whether a layer is the part itself or lies inside it ("stage1.0.conv1" lies in "stage1")."""
     return layer == part or layer.startswith(part + ".")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raysearch.search_spaces.domains import integers, is_domain, one_of
-from raysearch.search_spaces.keys import as_mapping, check_keys
+from raysearch.search_spaces.keys import as_integer, as_mapping, check_keys
 
 BLOCKS = ("basic", "plain", "separable")
 KERNELS = (1, 3, 5, 7)
@@ -121,10 +121,11 @@ def decode_architecture(config: Mapping[str, Any]) -> ResNetPlan:
     check_keys(stem, ("width",), "architecture/stem")
     if "width" not in stem:
         raise ValueError("architecture/stem has no width")
-    count = int(config.get("stages", len(given)))
+    count = as_integer(config.get("stages", len(given)), "architecture/stages")
     if not 1 <= count <= MAX_STAGES:
         raise ValueError(f"architecture/stages is {count}, not 1 to {MAX_STAGES}")
-    return ResNetPlan(int(stem["width"]), tuple(_decode_stage(config, i + 1) for i in range(count)))
+    width = as_integer(stem["width"], "architecture/stem/width")
+    return ResNetPlan(width, tuple(_decode_stage(config, i + 1) for i in range(count)))
 
 
 def _decode_stage(config: Mapping[str, Any], index: int) -> StagePlan:
@@ -134,13 +135,10 @@ def _decode_stage(config: Mapping[str, Any], index: int) -> StagePlan:
     for key in ("depth", "width"):
         if key not in stage:
             raise ValueError(f"{where} has no {key}")
+    numbers = {"kernel": 3, **{k: v for k, v in stage.items() if k != "block"}}
+    numbers = {key: as_integer(value, f"{where}/{key}") for key, value in numbers.items()}
     try:
-        return StagePlan(
-            depth=int(stage["depth"]),
-            width=int(stage["width"]),
-            kernel=int(stage.get("kernel", 3)),
-            block=str(stage.get("block", "basic")),
-        )
+        return StagePlan(**numbers, block=str(stage.get("block", "basic")))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

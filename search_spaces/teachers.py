@@ -50,14 +50,15 @@ def teachers(
     spelled = ["none" if name is None else name for name in names]
     if not spelled or len(set(spelled)) < len(spelled) or any(n not in NAMES for n in spelled):
         raise ValueError(f"teachers{names!r} must name each teacher once, from None, 'parent', 'larger'")
-    bounds = weight if isinstance(weight, (tuple, list)) else (weight,)
-    if not all(0 <= w <= 1 for w in bounds):
-        raise ValueError(f"weight={weight!r} is not within [0, 1]")
-    return {
+    space = {
         "name": tune.choice(spelled),
         "temperature": floats("temperature", temperature),
         "weight": floats("weight", weight),
     }
+    bounds = weight if isinstance(weight, (tuple, list)) else (weight,)
+    if not all(0 <= w <= 1 for w in bounds):
+        raise ValueError(f"weight={weight!r} is not within [0, 1]")
+    return space
 
 
 def decode_teacher(config: Mapping[str, Any]) -> TeacherPlan:

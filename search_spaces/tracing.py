@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,6 +21,10 @@ _GRACE_S = 5.0
 
 class _TimeUp(BaseException):
     """Raised inside a worker thread; no ``except Exception`` of a library swallows it."""
+
+
+class TimeLimitExceeded(ValueError):
+    """Work was stopped at its limit."""
 
 
 class _LastOperator(TorchFunctionMode):
@@ -74,13 +79,29 @@ def _leave(inside: list[str]) -> Callable[..., None]:
 
 
 def within_time_limit(work: Callable[[], T], limit_s: float, what: str) -> T:
+    """Do the work as ``run_limited`` does; its own failure, too, is a ValueError that names the place.
+
+    Raises:
+        ValueError: the limit is over (naming where the work stood) or the work itself failed.
+    """
+    try:
+        return run_limited(work, limit_s, what)
+    except TimeLimitExceeded:
+        raise
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+        raise ValueError(f"{what} failed{_place(frames)}: {type(error).__name__}: {error}") from error
+
+
+def run_limited(work: Callable[[], T], limit_s: float, what: str) -> T:
     """Do the work in a thread of its own, and stop it when the limit is over.
 
     Works in any thread, unlike signals; what cannot be stopped (one long call inside C) is left behind as a
     daemon thread.
 
     Raises:
-        ValueError: the limit is over (naming where the work stood) or the work itself failed.
+        TimeLimitExceeded: the limit is over; the message names where the work stood.
+        Exception: whatever the work itself raises.
     """
     done: dict[str, Any] = {}
 
@@ -95,14 +116,12 @@ def within_time_limit(work: Callable[[], T], limit_s: float, what: str) -> T:
     worker.join(limit_s)
     if worker.is_alive():
         frame = sys._current_frames().get(worker.ident or 0)
-        place = _place(_stack(frame))
+        place = _place(_stack(frame)) or _forward(_stack(frame))
         del frame
         _stop(worker)
-        raise ValueError(f"{what} took longer than {limit_s:g} s{place}")
+        raise TimeLimitExceeded(f"{what} took longer than {limit_s:g} s{place}")
     if "error" in done:
-        error = done["error"]
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
-        raise ValueError(f"{what} failed{_place(frames)}: {type(error).__name__}: {error}") from error
+        raise done["error"]
     result: T = done["result"]
     return result
 
@@ -138,6 +157,16 @@ def _place(frames: list[FrameType]) -> str:
     layer = roots[0].split(" ")[0] if roots else _layer_before(nodes[0][1]) if nodes else None
     where = f", at the layer '{layer}'" if layer else ""
     return where + (f", in the operator '{nodes[0][1].name.split(' ')[0]}'" if nodes else "")
+
+
+def _forward(frames: list[FrameType]) -> str:
+    """In whose forward pass the work stands: ", in Net.forward (net.py, line 12)"."""
+    for frame in frames:
+        module = frame.f_locals.get("self")
+        if frame.f_code.co_name == "forward" and isinstance(module, nn.Module):
+            file = Path(frame.f_code.co_filename).name
+            return f", in {type(module).__name__}.forward ({file}, line {frame.f_lineno})"
+    return ""
 
 
 def _layer_before(node: Any) -> str | None:

@@ -133,9 +133,7 @@ def test_a_killed_run_goes_on_to_the_same_end(study, finished, tmp_path):
     folder = tmp_path / "killed"
     process = start("run", str(study), "--out", str(folder))
     target = len(story(whole)) // 2
-    while process.poll() is None and (
-        not (folder / "journal.jsonl").exists() or len(story(folder)) < target
-    ):
+    while process.poll() is None and (not (folder / "journal.jsonl").exists() or len(story(folder)) < target):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -18,6 +18,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from raysearch.failures import first_line
 from raysearch.trainables.agreement import Agreement, ExportDisagreement, check_agreement
 from raysearch.trainables.onnx_exporter import without_repeated_work
 from raysearch.trainables.quantization.forms import FLOAT16_WEIGHT, OPSET, float_form, onnx_form
@@ -73,7 +74,7 @@ def _capture(module: nn.Module, example_input: Tensor) -> ExportedProgram:
             return torch.export.export(module, (x,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # torch's own errors share no base class
         where = f"layer {current[-1]!r}" if current else f"the model ({type(module).__name__})"
-        raise ValueError(f"{where} cannot be exported by torch.export: {_first_line(error)}") from error
+        raise ValueError(f"{where} cannot be exported by torch.export: {first_line(error)}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -110,7 +111,7 @@ def _culprit(program: ExportedProgram, error: BaseException) -> str:
     """The layer and operator that an error of the exporter is about, as far as its text says."""
     found = re.search(r"op='([\w.]+)'", _chain(error))
     if found is None:
-        return f"the model cannot be written as ONNX: {_first_line(error)}"
+        return f"the model cannot be written as ONNX: {first_line(error)}"
     # The exporter names the operator that one of the program's was decomposed into, whose name contains it.
     name = found[1].rpartition(".")[2].strip("_")
     for node in program.graph.nodes:
@@ -176,7 +177,7 @@ def _constant(graph: onnx.GraphProto, name: str) -> list[int]:
     """The values of a constant, which the exporter may have reshaped; empty where it is not one."""
     for tensor in graph.initializer:
         if tensor.name == name:
-            return numpy_helper.to_array(tensor).reshape(-1).tolist()  # type: ignore[no-any-return]
+            return numpy_helper.to_array(tensor).reshape(-1).tolist()
     maker = next((node for node in graph.node if name in node.output), None)
     if maker is None or maker.op_type not in ("Constant", "Reshape"):
         return []
@@ -197,10 +198,6 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 def _flattened(source: str, target: str) -> NodeProto:
     return helper.make_node("Flatten", [source], [target], axis=1)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

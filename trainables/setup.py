@@ -15,6 +15,8 @@ from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
 
 CALIBRATION_SAMPLES = 256
+# How long tracing and exporting one network may take: a ResNet-50 needs some ten seconds on a busy core.
+TRACING_LIMIT_S = 180.0
 FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
 
 Config = dict[str, Any]

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from raysearch import backends
 from raysearch.backends import graph
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.tracing import run_limited
 from raysearch.trainables.agreement import check_agreement
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate
@@ -40,7 +41,14 @@ from raysearch.trainables.quantization import (
     nonzero_rate,
     size_mb,
 )
-from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Config, Measure, TrialSetup
+from raysearch.trainables.setup import (
+    CALIBRATION_SAMPLES,
+    FILES,
+    TRACING_LIMIT_S,
+    Config,
+    Measure,
+    TrialSetup,
+)
 from raysearch.trainables.training import batches, cosine, train_epoch
 from raysearch.trainables.variant import save_variant
 
@@ -159,9 +167,13 @@ class TrialRun:
 
     def _hardware(self) -> Report:
         """Step 0: what does not depend on the weights' values, before any of them is trained."""
-        module = self._as_deployed(self.module)
         with tempfile.TemporaryDirectory() as folder:
-            files = self._export(module, Path(folder))
+
+            def trace() -> tuple[nn.Module, dict[str, Path]]:
+                module = self._as_deployed(self.module)
+                return module, self._export(module, Path(folder))
+
+            module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
             values = self._static_figures(module, files)
             measurements = []
             for target in self.setup.targets:
@@ -205,7 +217,7 @@ class TrialRun:
     def _loss(self) -> BatchLoss:
         teacher, loss = self.plan.teacher, self.task.loss
         if self.plan.training.label_smoothing:
-            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)  # type: ignore[call-arg]
+            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)
         if not teacher.active:
             return plain_loss(loss)
         if not hasattr(self, "_teacher"):

@@ -22,9 +22,9 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).float().mean())
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The mean cross entropy; logits (n, classes), labels (n,)."""
-    return F.cross_entropy(logits, labels)
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 @dataclass
@@ -41,7 +41,8 @@ class Task:
         validation: what trials are compared on.
         test: what only the final front is measured on.
         metric: of logits (n, classes) and labels (n,), higher is better; reported as "accuracy".
-        loss: of the same, the mean over the batch.
+        loss: of the same, the mean over the batch. Where training/label_smoothing is set, it is given as the
+            argument ``label_smoothing``.
         augment: of a batch of inputs in training, returns a batch of the same shape.
         parent: config of the unchanged network: "architecture" and "training".
         pretrained: the given module holds trained weights; only for a module.
@@ -58,7 +59,7 @@ class Task:
     validation: Examples
     test: Examples
     metric: Callable[[Tensor, Tensor], float] = accuracy
-    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+    loss: Callable[..., Tensor] = cross_entropy
     augment: Callable[[Tensor], Tensor] | None = None
     parent: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = False

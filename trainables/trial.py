@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from raysearch.failures import failure
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
@@ -46,7 +47,7 @@ class CompressionTrial(tune.Trainable):
             run = self._run = self._run or self._start()
             report = run.next_report()
         except Exception as error:
-            return {"failure": f"{type(error).__name__}: {error}", "done": True}
+            return {"failure": failure(error), "done": True}
         return {
             **report.values,
             "step": report.step,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from raysearch.backends.base import Measurement, cpu_name, first_line
+from raysearch.backends.base import Measurement, cpu_name
 
 MEASUREMENT = Measurement(
     target="onnxruntime-cpu",
@@ -58,11 +58,3 @@ def test_measurements_are_frozen():
 
 def test_cpu_has_a_name():
     assert cpu_name()
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [(ValueError("one\ntwo"), "one"), (KeyError(), "KeyError"), (RuntimeError("\n  late\n"), "late")],
-)
-def test_first_line(error, text):
-    assert first_line(error) == text

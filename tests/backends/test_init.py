@@ -22,10 +22,24 @@ def test_unknown_target_names_the_nearest_and_the_known():
         backends.get("onnxruntime")
 
 
-def test_importing_the_room_loads_no_runtime():
+@pytest.mark.parametrize(
+    ("asked", "loaded"), [("b.names()", []), ("b.get('onnxruntime-cpu').unavailable()", ["onnxruntime"])]
+)
+def test_only_the_runtime_that_is_asked_for_is_loaded(asked, loaded):
     code = (
-        "import sys, raysearch.backends as b; [b.get(n).unavailable() for n in b.names()];"
+        f"import sys, raysearch.backends as b; {asked};"
         "print([m for m in ('torch', 'onnx', 'onnxruntime', 'ray') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == str(loaded)
+
+
+def test_a_runtime_that_is_missing_or_broken_is_named_with_what_to_install(monkeypatch, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libonnx.so is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    reason = backends.get("onnxruntime-cpu").unavailable()
+    assert "libonnx.so is missing" in reason
+    assert "pip install --force-reinstall onnxruntime" in reason
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "pip install onnxruntime" in backends.get("onnxruntime-cpu").unavailable()

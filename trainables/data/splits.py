@@ -46,6 +46,8 @@ def stratified(
     """
     if not 0 < share < 1:
         raise ValueError(f"a split's share is {share}, not in (0, 1)")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is {seed!r}: give a whole number of at least 0")
     random = np.random.default_rng(seed)
     first, second = [], []
     for label in np.unique(labels):
