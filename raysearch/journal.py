@@ -5,7 +5,7 @@ it takes effect. Resume, the live table, the report, warm starts and trials.csv 
 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
-    run          the first line: version, raysearch, software, machine, study (the resolved study), parts
+    run          the first line: version, study (the resolved study), software {package: version}, machine
     session      action "start", "resume", "interrupt", "timeout" or "finish": when someone worked on the run
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision

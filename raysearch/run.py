@@ -16,8 +16,6 @@ from typing import Any
 
 import ray
 
-import raysearch
-
 from raysearch import backends, tuning
 from raysearch import journal as journals
 from raysearch.backends.service import RemoteService, start_service
@@ -25,11 +23,13 @@ from raysearch.cards import write_cards
 from raysearch.failures import failure, first_line
 from raysearch.journal import Event, Journal, RunRecord
 from raysearch.preflight import check_deployable
+from raysearch.provenance import provenance
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.results import StudyResult
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
+from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.session import Session
 from raysearch.study import Study
@@ -91,7 +91,7 @@ def run_study(
         with table, contextlib.closing(Journal(folder)) as journal:
             run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
             if not record.header:
-                run.write("run", version=journals.VERSION, raysearch=raysearch.__version__, study=described)
+                run.write("run", version=journals.VERSION, study=described, **provenance())
             budget = {"num_trials": num_trials, "max_minutes": max_minutes}
             run.write("session", action="resume" if events else "start", **budget)
             ending = _phases(run)
@@ -145,8 +145,8 @@ def _phases(run: Run) -> str:
     """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt"."""
     service = start_service(run.setup.service)
     try:
-        _recall(run, service)
-        if not _references(run):
+        service.known(m for trial in run.record.trials.values() for m in trial.measurements)
+        if not _references(run, service):
             return _cut_short(run)
         goals = run.study.goals(run.record.trials["parent"].reports)
         complete = _search(run, goals)
@@ -160,21 +160,11 @@ def _phases(run: Run) -> str:
         service.stop()
 
 
-def _recall(run: Run, service: RemoteService) -> None:
-    """Give the service of a resumed run what was measured before, and the parent to compare with."""
-    service.known(m for trial in run.record.trials.values() for m in trial.measurements)
-    parent = run.setup.variant_folder("parent")
-    if parent.exists():
-        example = run.study.task.example_input().numpy()
-        for target in run.study.targets:
-            service.set_reference(target, (parent / FILES[backends.get(target).form]).read_bytes(), example)
-
-
 def _cut_short(run: Run) -> str:
     return "interrupt" if run.seconds_left() > 0 else "timeout"
 
 
-def _references(run: Run) -> bool:
+def _references(run: Run, service: RemoteService) -> bool:
     """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
 
     Returns:
@@ -183,24 +173,8 @@ def _references(run: Run) -> bool:
     Raises:
         RuntimeError: a reference failed; without it nothing can be compared.
     """
-    references = run.study.references
-    session = Session(
-        run.journal,
-        run.record,
-        FixedList(list(references.values())),
-        FullTraining(),
-        role="reference",
-        names=list(references),
-        canonical=run.study.canonical,
-        limit=len(references),
-        workers=1,
-        last_step=run.study.epochs + 1,
-        origin=lambda key: "reference",
-        listener=run.listener,
-    )
-    session.replay(run.events)
-    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
-    for name in references:
+    for name, config in run.study.references.items():
+        _train_reference(run, name, config)
         trial = run.record.trials.get(name)
         if trial is None or trial.outcome is None:
             return False
@@ -208,8 +182,37 @@ def _references(run: Run) -> bool:
             raise RuntimeError(
                 f"the {name} network failed, so nothing can be compared with it: {trial.reason}"
             )
+        if name == "parent":
+            _compare_with_parent(run, service)
     _static_int8(run)
     return True
+
+
+def _train_reference(run: Run, name: str, config: Config) -> None:
+    session = Session(
+        run.journal,
+        run.record,
+        FixedList([config]),
+        FullTraining(),
+        role="reference",
+        names=[name],
+        canonical=run.study.canonical,
+        limit=1,
+        workers=1,
+        last_step=run.study.epochs + 1,
+        origin=lambda key: "reference",
+        listener=run.listener,
+    )
+    session.replay(run.events)
+    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
+
+
+def _compare_with_parent(run: Run, service: RemoteService) -> None:
+    """Make the parent the service's reference: one that was started for a resumed run has none yet."""
+    example = run.study.task.example_input().numpy()
+    for target in run.study.targets:
+        file = run.setup.variant_folder("parent") / FILES[backends.get(target).form]
+        service.set_reference(target, file.read_bytes(), example)
 
 
 def _static_int8(run: Run) -> None:
