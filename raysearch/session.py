@@ -62,8 +62,10 @@ class Session:
         """Bring the algorithms to where the journal left them; unfinished trials become pending.
 
         Where a searcher would now propose another config than the recorded one (another version of it, say),
-        the recorded one stands, and the searcher is told that its own came to nothing.
+        the recorded one stands, and the searcher is told that its own came to nothing. Where a kill came
+        between a report and the end that it brings, the end is written now.
         """
+        reports: dict[str, Mapping[str, Any]] = {}
         for event in events:
             trial = self.record.trials.get(event.get("trial", ""))
             if trial is None or not self._mine(trial):
@@ -74,10 +76,14 @@ class Session:
                 if proposal is not None and self.canonical(proposal)[1] != event["key"]:
                     self.searcher.end(trial.name, "failed")
             elif event["event"] == "report":
+                reports[trial.name] = event
                 self.scheduler.decide(trial.name, event["step"], event["values"])
                 self.searcher.tell(trial.name, event["step"], event["values"])
             elif event["event"] == "end":
                 self._end_algorithms(trial.name, event["outcome"])
+        for name, last in reports.items():
+            if self.record.trials[name].outcome is None:
+                self._end_after(name, last["step"], Decision(last["decision"]))
         self.pending = [t.name for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
 
     def ask(self, trial: str) -> Config | None:
@@ -124,10 +130,8 @@ class Session:
             decision=decision.value,
         )
         self.searcher.tell(name, step, values)
-        if decision is Decision.STOP:
-            self._finish(trial, "stopped", f"stopped at step {step}")
-        elif step >= self.last_step:
-            self._finish(trial, "finished")
+        if self._end_after(name, step, decision):
+            del self._name[trial]
         return decision
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
@@ -135,12 +139,14 @@ class Session:
 
     def fail(self, trial: str, reason: str) -> None:
         """Record that a trial failed, and why."""
-        self._finish(trial, "failed", reason)
+        name = self._name.pop(trial, None)
+        if name is not None and self.record.trials[name].outcome is None:
+            self._end(name, "failed", reason)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
         if outcome == "failed":
-            self._finish(trial, "failed", "its worker died")
+            self.fail(trial, "its worker died")
 
     @property
     def complete(self) -> bool:
@@ -163,10 +169,17 @@ class Session:
     def _mine(self, trial: TrialRecord) -> bool:
         return trial.role == self.role and (not self.names or trial.name in self.names)
 
-    def _finish(self, trial: str, outcome: Outcome, reason: str = "") -> None:
-        name = self._name.pop(trial, None)
-        if name is None or self.record.trials[name].outcome is not None:
-            return
+    def _end_after(self, name: str, step: int, decision: Decision) -> bool:
+        """Record the end that a report brings, if it brings one."""
+        if decision is Decision.STOP:
+            self._end(name, "stopped", f"stopped at step {step}")
+        elif step >= self.last_step:
+            self._end(name, "finished")
+        else:
+            return False
+        return True
+
+    def _end(self, name: str, outcome: Outcome, reason: str = "") -> None:
         self._write("end", trial=name, outcome=outcome, reason=reason)
         self._end_algorithms(name, outcome)
 

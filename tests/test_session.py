@@ -88,6 +88,21 @@ def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path):
     assert cut.state() == whole.state()
 
 
+def test_a_kill_after_any_line_changes_nothing(tmp_path):
+    whole, _ = make_session(tmp_path / "whole", limit=6)
+    work(whole)
+    written = (tmp_path / "whole" / journal.FILE_NAME).read_text().splitlines(keepends=True)
+    for kept in range(1, len(written)):
+        folder = tmp_path / f"cut{kept}"
+        folder.mkdir()
+        (folder / journal.FILE_NAME).write_text("".join(written[:kept]))
+        cut, events = make_session(folder, limit=6)
+        cut.replay(events)
+        work(cut)
+        assert lines(folder) == lines(tmp_path / "whole")
+        assert cut.complete
+
+
 def test_a_line_cut_short_by_the_kill_is_as_if_never_written(tmp_path):
     whole, _ = make_session(tmp_path / "whole")
     work(whole)
