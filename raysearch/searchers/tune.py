@@ -87,7 +87,6 @@ class TuneSearcher(tune_search.Searcher):
 
     def __init__(self, searcher: Searcher, *, step: str = "training_iteration", last_step: int = 0) -> None:
         super().__init__()
-        # Not "searcher": Tune takes an attribute of that name for a searcher of its own that is wrapped.
         # Not "searcher": Tune unwraps whatever an attribute of that name holds.
         self.algorithm = searcher
         self.step, self.last_step = step, last_step
