@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,7 @@ def conduct(
     if session.complete or seconds <= 0:
         return
     scheduler = _SessionScheduler(session, step="step")
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+    with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
         tune.Tuner(
             _trainable(setup, resources),
             tune_config=tune.TuneConfig(
@@ -101,6 +103,19 @@ def conduct(
         ).fit()
     if scheduler.error is not None:
         raise scheduler.error
+
+
+@contextlib.contextmanager
+def _handler_restored() -> Iterator[None]:
+    """Tune leaves its own handler of Ctrl-C behind, which would swallow the next one."""
+    if threading.current_thread() is not threading.main_thread():  # Tune sets none there
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
