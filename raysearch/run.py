@@ -216,7 +216,9 @@ def _compare_with_parent(run: Run, service: RemoteService) -> None:
 
 
 def _static_int8(run: Run) -> None:
-    """The cheapest rival, on the targets whose runtime has such a quantisation."""
+    """The cheapest rival, on the targets whose runtime has such a quantisation, if there are any."""
+    if not any(backends.get(target).form == "uint8" for target in run.study.targets):
+        return
     known = run.record.trials.get("parent-int8")
     if known is not None and known.outcome is not None:
         return
@@ -232,8 +234,9 @@ def _static_int8(run: Run) -> None:
         )
     try:
         reports = _remotely(run, "static_int8_reports")
-    except ray.exceptions.RayTaskError as error:
-        run.write("end", trial="parent-int8", outcome="failed", reason=failure(error.cause))
+    except ray.exceptions.RayError as error:  # with a cause where it is the task's own
+        reason = failure(getattr(error, "cause", error))
+        run.write("end", trial="parent-int8", outcome="failed", reason=reason)
         return
     for report in reports:
         run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)

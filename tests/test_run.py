@@ -1,0 +1,37 @@
+"""The phases of a run, one by one, without a cluster."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from raysearch import run as running
+from raysearch.journal import Journal, RunRecord
+from raysearch.run import Run
+
+
+def make_run(folder, target: str) -> Run:
+    study = SimpleNamespace(targets=(target,), parent={}, canonical=lambda config: (config, "key"))
+    return Run(study, folder, 1, Journal(folder), RunRecord(), lambda event: None, float("inf"))
+
+
+def test_a_runtime_without_a_static_quantisation_has_no_such_rival(tmp_path):
+    run = make_run(tmp_path, "torch-cpu")
+    running._static_int8(run)
+    assert not run.record.trials
+
+
+@pytest.mark.parametrize(
+    "error", [ray.exceptions.WorkerCrashedError(), ray.exceptions.OutOfMemoryError("out of memory")]
+)
+def test_a_rival_whose_worker_dies_fails_and_the_run_goes_on(tmp_path, monkeypatch, error):
+    def die(run, function):
+        raise error
+
+    monkeypatch.setattr(running, "_remotely", die)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    running._static_int8(run)
+    assert run.record.trials["parent-int8"].outcome == "failed"
+    assert run.record.trials["parent-int8"].reason
