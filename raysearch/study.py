@@ -210,7 +210,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
     from raysearch.journal import RunRecord
 
     record = RunRecord.load(Path(folder))
-    if not record.header:
+    if not record.sessions:
         raise ValueError(
             f"{folder} holds an empty journal: nothing was started there, so run the study again"
         )

@@ -10,6 +10,7 @@ import ray
 from raysearch import run as running
 from raysearch.journal import Journal, RunRecord
 from raysearch.run import Run
+from raysearch.study import resume
 
 
 def make_run(folder, target: str) -> Run:
@@ -35,3 +36,9 @@ def test_a_rival_whose_worker_dies_fails_and_the_run_goes_on(tmp_path, monkeypat
     running._static_int8(run)
     assert run.record.trials["parent-int8"].outcome == "failed"
     assert run.record.trials["parent-int8"].reason
+
+
+def test_a_run_killed_before_its_first_session_is_begun_anew_not_resumed(tmp_path):
+    Journal(tmp_path).write("run", version=1, study={})
+    with pytest.raises(ValueError, match="nothing was started"):
+        resume(tmp_path)
