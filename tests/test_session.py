@@ -14,6 +14,7 @@ from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.searchers.encoding import Parameter
+from raysearch.searchers.fixed import FixedList
 from raysearch.searchers.nsga2 import NSGA2
 from raysearch.session import Session
 
@@ -187,3 +188,12 @@ def test_only_failures_are_taken_from_tune(tmp_path, outcome):
     session.ask("a")
     session.end("a", outcome)
     assert session.record.trials["0000"].outcome is None
+
+
+def test_a_space_that_is_used_up_completes_the_search(tmp_path: Path) -> None:
+    session, _ = make_session(tmp_path, limit=5)
+    session.searcher = FixedList([{"a": {"x": 0.5, "y": 1}}])
+    assert session.ask("one") is not None
+    session.fail("one", "broke")
+    assert session.ask("two") is None
+    assert session.complete

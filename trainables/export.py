@@ -129,6 +129,7 @@ def _tidied(model: ModelProto) -> ModelProto:
     """Without the exporter's notes, and with the global pooling that it wrote as a mean."""
     graph = model.graph
     _restore_pooling(graph)
+    _shorten_shapes(graph)
     _drop_unused(graph)
     _halve_weights(graph)
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, model):
@@ -144,6 +145,27 @@ def _tidied(model: ModelProto) -> ModelProto:
     graph.initializer.extend(kept)
     onnx.checker.check_model(model)
     return model
+
+
+def _shorten_shapes(graph: onnx.GraphProto) -> None:
+    """Shapes are put together from the sizes themselves, not from sizes made a number and a list again.
+
+    The exporter writes a view of a dynamic batch so, and ONNX's shape inference cannot follow it.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in [n for n in graph.node if n.op_type == "Concat"]:
+        for index, name in enumerate(node.input):
+            maker = makers.get(name)
+            while maker is not None and maker.op_type in ("Reshape", "Squeeze", "Unsqueeze"):
+                maker = makers.get(maker.input[0])
+            if maker is not None and maker.op_type == "Shape" and _is_one_size(maker):
+                node.input[index] = maker.output[0]
+
+
+def _is_one_size(shape: NodeProto) -> bool:
+    """Whether a Shape node gives a single size."""
+    limits = {a.name: a.i for a in shape.attribute}
+    return limits.get("end", 0) - limits.get("start", 0) == 1
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from raysearch.backends.graph import macs
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.resnet import ResNetPlan
@@ -158,6 +159,22 @@ def test_a_mean_over_height_and_width_is_global_pooling(tmp_path: Path, keepdim:
     assert "GlobalAveragePool" in {n.op_type for n in onnx.load(tmp_path / "model.onnx").graph.node}
     given = OnnxRuntimeCpu().load(tmp_path / "model.onnx")(x.numpy())
     np.testing.assert_allclose(given, module(x).detach().numpy(), atol=1e-6)
+
+
+class _Flat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.head = nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.conv(x))
+        return self.head(x.view(x.size(0), -1))  # type: ignore[no-any-return]
+
+
+def test_a_view_of_a_dynamic_batch_keeps_shapes_known(tmp_path: Path) -> None:
+    export_onnx(_Flat().eval(), torch.rand(2, 1, 8, 8), tmp_path / "flat.onnx")
+    assert macs(tmp_path / "flat.onnx") == 6 * 6 * 4 * 9 + 4 * 2
+    assert OnnxRuntimeCpu().load(tmp_path / "flat.onnx")(np.zeros((3, 1, 8, 8), np.float32)).shape == (3, 2)
 
 
 class _Bessel(nn.Module):

@@ -1,0 +1,112 @@
+"""What a Study refuses, and a user's own model from Python to the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from ray import tune
+from torch import nn
+from trial_setup import small_task
+
+from raysearch import Study, backends, load_variant
+from raysearch import search_spaces as spaces
+
+SPACE = {"training": {"lr": tune.loguniform(1e-4, 1e-2)}}
+OBJECTIVES = ["maximize accuracy", "minimize size_mb"]
+
+
+class Own(nn.Module):
+    """A user's model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8 * 16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        x = torch.max_pool2d(torch.relu(x + self.second(x)), 2)
+        return self.head(torch.flatten(x, 1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": 3}, "task is 3: give a raysearch.Task"),
+        ({"epochs": "two"}, "epochs is 'two': give a whole number"),
+        ({"epochs": 0}, "epochs is 0: give at least 1"),
+        ({"grace": 10}, "grace is 10, and a trial has 9 epochs"),
+        ({"seed": -1}, "seed is -1: give at least 0"),
+        ({"workers": 0}, "workers is 0: give at least 1"),
+        ({"searcher": "nsga3"}, "searcher is 'nsga3'; did you mean 'nsga2'"),
+        ({"resources": {"cpus": 2}}, "resources has an unknown key 'cpus'; did you mean 'cpu'"),
+        ({"resources": {"cpu": 0}}, "resources.cpu is 0: give more than 0"),
+        ({"objectives": "maximize accuracy"}, "objectives is 'maximize accuracy': give a list"),
+        ({"objectives": ["maximize acc"]}, "did you mean 'accuracy'"),
+        ({"constraints": ["energy >= 3"]}, "nothing reports"),
+        ({"targets": "onnxruntime-cpu"}, "targets is 'onnxruntime-cpu': give a list"),
+        ({"targets": []}, "targets is empty"),
+        ({"targets": ["onnxruntime-cpu"] * 2}, "targets name onnxruntime-cpu twice"),
+        ({"targets": ["onnx"]}, "did you mean 'onnxruntime-cpu'"),
+        ({"space": 3}, "space is 3, not a mapping"),
+        ({"space": {"trainin": {}}}, "did you mean 'training'"),
+        ({"space": {"training": {"lr": tune.uniform(1, 0.1)}}}, "training/lr goes from 1 to 0.1"),
+        ({"parent": {"bits": {}}}, "parent has no key 'bits'"),
+        ({"parent": {"training": {"lr": "x"}}}, "training/lr is 'x', not a number"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_sentence(arguments: dict[str, Any], message: str) -> None:
+    given = {"task": small_task(), "space": SPACE, "objectives": OBJECTIVES, **arguments}
+    with pytest.raises(ValueError) as caught:
+        Study(**given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [{"num_trials": 0}, {"num_trials": "3"}, {"max_minutes": 0}])
+def test_a_run_refuses_its_arguments_too(arguments: dict[str, Any], tmp_path: Path) -> None:
+    study = Study(small_task(), SPACE, OBJECTIVES)
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        study.run(**arguments, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_target_without_its_runtime_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = type(backends.get("torch-cpu"))
+    monkeypatch.setattr(home, "unavailable", lambda self: "it is not installed: pip install it")
+    with pytest.raises(ValueError, match=r"target torch-cpu is not available: .*pip install it"):
+        Study(small_task(), SPACE, OBJECTIVES, targets=["torch-cpu"])
+
+
+@pytest.mark.cluster
+def test_a_users_own_model_is_compressed_and_rebuilt(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Own()
+    study = Study(
+        small_task(model=model, parent={}, name="own"),
+        {
+            "pruning": spaces.channel_pruning(max_ratio=0.5, multiple=2),
+            "bits": spaces.bit_widths(weights=(4, 8), activations=(8,)),
+        },
+        OBJECTIVES,
+        epochs=1,
+        workers=1,
+    )
+    with pytest.raises(ValueError, match=r"resources.cpu is 1000 a trial"):
+        Study(study.task, SPACE, OBJECTIVES, resources={"cpu": 1000}).run(1, folder=tmp_path / "none")
+    result = study.run(2, folder=tmp_path / "run", progress=False)
+    trials = pd.read_csv(tmp_path / "run" / "trials.csv", dtype={"trial": str}).set_index("trial")
+    finished = trials[(trials.role == "trial") & (trials.outcome == "finished")]
+    assert result.complete
+    assert len(finished)
+    for name in finished.index:
+        folder = tmp_path / "run" / "variants" / name
+        x = torch.stack([study.task.test[i][0] for i in range(20)])
+        rebuilt = load_variant(folder, model=model)(x).argmax(1).numpy()
+        shipped = backends.get("onnxruntime-cpu").load(folder / "model.onnx")(x.numpy()).argmax(1)
+        assert (rebuilt == shipped).mean() >= 0.9

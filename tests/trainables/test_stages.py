@@ -1,0 +1,159 @@
+"""One trial from config to checked file, without Ray."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small_task
+
+from raysearch import load_variant
+from raysearch.trainables import stages
+from raysearch.trainables.setup import TrialSetup
+from raysearch.trainables.stages import Report, TrialRun
+from raysearch.trainables.training import TrainingDiverged
+
+
+def reports(run: TrialRun) -> list[Report]:
+    return [run.next_report() for _ in range(run.last_step + 1)]
+
+
+def run_trial(setup: TrialSetup, name: str, config: dict[str, Any]) -> list[Report]:
+    return reports(TrialRun(setup, name, config, FakeMeasure()))
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> TrialSetup:
+    """A run whose parent is trained."""
+    torch.set_num_threads(1)
+    setup = make_setup(tmp_path_factory.mktemp("run"))
+    run_trial(setup, "parent", PARENT)
+    return setup
+
+
+def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> None:
+    measure = FakeMeasure()
+    hardware, first, _, last = reports(TrialRun(setup, "whole", EIGHT_BITS, measure))
+    assert set(hardware.values) == {
+        "size_mb",
+        "file_mb",
+        "macs",
+        "params",
+        "latency_ms/onnxruntime-cpu",
+        "peak_memory_mb/onnxruntime-cpu",
+    }
+    assert set(first.values) == {"accuracy"}
+    assert last.values["accuracy"] == last.values["accuracy/onnxruntime-cpu"]
+    assert last.values["file_mb"] == pytest.approx(hardware.values["file_mb"], rel=0.01)
+    assert len(measure.calls) == 1
+    module = load_variant(setup.variant_folder("whole"))
+    x, y = setup.task.validation.tensors  # type: ignore[attr-defined]
+    assert setup.task.metric(module(x), y) == pytest.approx(last.values["accuracy"], abs=0.011)
+
+
+def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:
+    measure = FakeMeasure()
+    setup = make_setup(tmp_path, epochs=1)
+    TrialRun(setup, "parent", PARENT, measure).next_report()
+    TrialRun(setup, "other", PARENT, measure).next_report()
+    assert [call["reference"] for call in measure.calls] == [True, False]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_trial_built_again_goes_on_as_if_it_had_never_stopped(setup: TrialSetup, cut: int) -> None:
+    config = {**EIGHT_BITS, "pruning": {"ratios": {"stage1": 0.5}}}
+    whole = run_trial(setup, f"uninterrupted-{cut}", config)
+    first = TrialRun(setup, f"cut-{cut}", config, FakeMeasure())
+    for _ in range(cut):
+        first.next_report()
+    measure = FakeMeasure()
+    again = reports(TrialRun(setup, f"cut-{cut}", config, measure))
+    assert [r.values for r in again] == [r.values for r in whole]
+    assert not measure.calls
+
+
+def test_the_same_seed_gives_the_same_trial_under_any_name(setup: TrialSetup) -> None:
+    one, other = (run_trial(setup, name, EIGHT_BITS) for name in ("one", "other"))
+    assert [r.values for r in one] == [r.values for r in other]
+
+
+def test_epochs_are_float_first_and_then_quantised(tmp_path: Path, setup: TrialSetup) -> None:
+    fresh = make_setup(tmp_path, epochs=6)
+    share = {**EIGHT_BITS, "training": {"quantized_share": 0.5}}
+    assert TrialRun(fresh, "float", PARENT, FakeMeasure()).float_epochs == 6
+    assert TrialRun(fresh, "third", EIGHT_BITS, FakeMeasure()).float_epochs == 4
+    assert TrialRun(fresh, "half", share, FakeMeasure()).float_epochs == 3
+    # From the parent's trained weights it goes straight to the quantised part, unless it was pruned.
+    assert TrialRun(setup, "straight", EIGHT_BITS, FakeMeasure()).float_epochs == 0
+    pruned = {**EIGHT_BITS, "pruning": {"ratios": {"stage1": 0.5}}}
+    assert TrialRun(setup, "pruned", pruned, FakeMeasure()).float_epochs == 1
+
+
+def test_low_bits_count_in_size_and_are_remarked_on(setup: TrialSetup) -> None:
+    two = {**EIGHT_BITS, "bits": {**ALL8, "stage1": {"own": True, "weights": 2, "activations": 8}}}
+    low, eight = (
+        TrialRun(setup, name, config, FakeMeasure()).next_report()
+        for name, config in (("two-bits", two), ("eight-bits", EIGHT_BITS))
+    )
+    assert low.values["size_mb"] < eight.values["size_mb"]
+    assert low.notes == ["weights of 2 bits are computed in 8: they count in size_mb, not in latency"]
+    assert not eight.notes
+
+
+def test_a_teacher_and_label_smoothing_change_what_is_learnt(setup: TrialSetup) -> None:
+    teacher = {"name": "parent", "temperature": 4.0, "weight": 0.9}
+    taught = TrialRun(setup, "taught", {**EIGHT_BITS, "teacher": teacher}, FakeMeasure())
+    smooth = TrialRun(setup, "smooth", {**EIGHT_BITS, "training": {"label_smoothing": 0.3}}, FakeMeasure())
+    x, y = (t[:8] for t in setup.task.train.tensors)  # type: ignore[attr-defined]
+    for run in (taught, smooth):
+        plain = setup.task.loss(run.module(x), y).item()
+        assert run._loss()(run.module, x, y).item() != pytest.approx(plain)
+
+
+def test_accuracy_is_the_lowest_over_the_targets(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path, epochs=1, targets=("onnxruntime-cpu", "torch-cpu"))
+    hardware, _, last = run_trial(setup, "both", EIGHT_BITS)
+    assert {m["target"] for m in hardware.measurements} == {"onnxruntime-cpu", "torch-cpu"}
+    assert "latency_ms/torch-cpu" in hardware.values
+    each = [last.values["accuracy/onnxruntime-cpu"], last.values["accuracy/torch-cpu"]]
+    assert last.values["accuracy"] == min(each)
+    assert {p.name for p in setup.variant_folder("both").iterdir()} >= {"model.onnx", "model.pt2"}
+
+
+def nan_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return logits.sum() * math.nan
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial(tmp_path: Path) -> None:
+    run = TrialRun(make_setup(tmp_path, small_task(loss=nan_loss)), "nan", PARENT, FakeMeasure())
+    run.next_report()
+    with pytest.raises(TrainingDiverged, match="the loss became nan at a learning rate"):
+        run.next_report()
+
+
+class Endless(nn.Module):
+    """Runs, but cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while isinstance(x, torch.fx.Proxy):
+            pass
+        return self.head(x.flatten(1))  # type: ignore[no-any-return]
+
+
+def endless(plan: Any) -> nn.Module:
+    return Endless()
+
+
+def test_a_tracing_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "TRACING_LIMIT_S", 0.5)
+    run = TrialRun(make_setup(tmp_path, small_task(model=endless)), "hangs", PARENT, FakeMeasure())
+    with pytest.raises(ValueError, match=r"exporting the network took longer than 0.5 s, in Endless.forward"):
+        run.next_report()
