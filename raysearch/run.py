@@ -114,7 +114,7 @@ def _check(study: Study, *, anew: bool) -> None:
     try:
         ray.get(task.remote(study))
     except ray.exceptions.RayTaskError as error:
-        raise ValueError(str(error.cause)) from error
+        raise ValueError(first_line(error.cause)) from error
     except ray.exceptions.RayError as error:
         raise ValueError(f"the worker that tried the model died: {first_line(error)}") from error
 

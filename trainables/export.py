@@ -165,7 +165,7 @@ def _shorten_shapes(graph: onnx.GraphProto) -> None:
 def _is_one_size(shape: NodeProto) -> bool:
     """Whether a Shape node gives a single size."""
     limits = {a.name: a.i for a in shape.attribute}
-    return limits.get("end", 0) - limits.get("start", 0) == 1
+    return bool(limits.get("end", 0) - limits.get("start", 0) == 1)
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:
