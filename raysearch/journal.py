@@ -6,17 +6,18 @@ it takes effect. Resume, the live table, the report, warm starts and trials.csv 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
     run          the first line: version, study (the resolved study), software {package: version}, machine
-    session      action "start", "resume", "interrupt", "timeout" or "finish": when someone worked on the run
+    session      action (start, resume; finish, interrupt, timeout, error), num_trials, max_minutes
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision
     end          trial, outcome ("finished", "stopped" or "failed"), reason
-    final        trial, values: the front measured again and evaluated on the test split, all trials ended
+    final        trial, values, measurements, notes: measured again and evaluated on the test split, alone
 
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -36,13 +37,21 @@ class Journal:
     """Appends events to ``folder/journal.jsonl``; each line is on disk when ``write`` returns.
 
     A last line cut short by a kill is dropped when the journal is opened again: it never took effect.
+
+    Raises:
+        ValueError: another process is writing it.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE_NAME
-        _drop_partial_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back when the process ends
+        except OSError:
+            self._file.close()
+            raise ValueError(f"{folder} is being worked on by another process: wait for its end") from None
+        _drop_partial_line(self.path)
 
     def write(self, event: str, **fields: Any) -> Event:
         """Append one event and return it as written."""
@@ -194,7 +203,6 @@ class RunRecord:
             if event["step"] not in trial.reports:
                 trial.reports[event["step"]] = dict(event["values"])
                 trial.measurements += event.get("measurements", [])
-                trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]
         elif event["event"] == "end":
             trial.outcome, trial.reason, trial.ended = (
                 event["outcome"],
@@ -204,6 +212,7 @@ class RunRecord:
         elif event["event"] == "final":
             trial.final.update(event["values"])
             trial.measurements += event.get("measurements", [])
+        trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]
 
     @property
     def parent(self) -> TrialRecord | None:

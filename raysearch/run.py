@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from raysearch.reporting.progress import LiveTable
 from raysearch.results import StudyResult
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
+from raysearch.scores import Scores
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.session import Session
@@ -46,11 +49,11 @@ class Run:
     num_trials: int
     journal: Journal
     record: RunRecord
-    listener: Callable[[Event], None]
+    table: LiveTable
     deadline: float
     events: list[Event] = field(default_factory=list)
 
-    @property
+    @cached_property
     def setup(self) -> TrialSetup:
         """What the trials are given."""
         study = self.study
@@ -62,14 +65,25 @@ class Run:
             self.folder,
             references=study.references,
             seed=study.seed,
-            service=f"raysearch-{self.folder.name}",
+            service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
         )
+
+    @cached_property
+    def stored_setup(self) -> Any:
+        """The set-up in Ray's object store, so that the data are sent once."""
+        return ray.put(self.setup)
 
     def write(self, event: str, **fields: Any) -> None:
         """Journal one event and take it in."""
         line = self.journal.write(event, **fields)
         self.record.apply(line)
-        self.listener(line)
+        self.note(line)
+
+    def note(self, event: Event) -> None:
+        """Show an event that was written, and drop the checkpoint of a trial that has ended."""
+        if event["event"] == "end":
+            shutil.rmtree(self.setup.trial_folder(event["trial"]), ignore_errors=True)
+        self.table.event(event)
 
     def seconds_left(self) -> float:
         """Until the deadline; infinite without one."""
@@ -89,14 +103,18 @@ def run_study(
         _check(study, anew=not events)
         table = LiveTable(record, num_trials=num_trials, quiet=not progress)
         with table, contextlib.closing(Journal(folder)) as journal:
-            run = Run(study, folder, num_trials, journal, record, table.event, deadline, events)
+            run = Run(study, folder, num_trials, journal, record, table, deadline, events)
             if not record.header:
                 run.write("run", version=journals.VERSION, study=described, **provenance())
             budget = {"num_trials": num_trials, "max_minutes": max_minutes}
             run.write("session", action="resume" if events else "start", **budget)
-            ending = _phases(run)
-            run.write("session", action=ending, **budget)
-    return _conclude(folder)
+            ending = "error"
+            try:
+                ending = _phases(run)
+            finally:
+                run.write("session", action=ending, **budget)
+                result = _conclude(folder)
+    return result
 
 
 def _check(study: Study, *, anew: bool) -> None:
@@ -201,7 +219,7 @@ def _train_reference(run: Run, name: str, config: Config) -> None:
         workers=1,
         last_step=run.study.epochs + 1,
         origin=lambda key: "reference",
-        listener=run.listener,
+        listener=run.note,
     )
     session.replay(run.events)
     tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
@@ -258,7 +276,7 @@ def _search(run: Run, goals: Any) -> bool:
         workers=study.workers or tuning.workers(study.resources),
         last_step=study.epochs + 1,
         origin=lambda key: "design" if key in design else study.searcher,
-        listener=run.listener,
+        listener=run.note,
     )
     session.replay(run.events)
     tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
@@ -268,13 +286,18 @@ def _search(run: Run, goals: Any) -> bool:
 def _finalists(run: Run) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
     names = [
-        *StudyResult(run.folder).front["trial"],
+        *(t.name for t in Scores(run.record).front),
         *(t.name for t in run.record.trials.values() if t.role == "reference"),
     ]
     for name in dict.fromkeys(names):
         trial = run.record.trials[name]
         if trial.outcome == "finished" and not trial.final:
-            report = _remotely(run, "final_figures", name)
+            try:
+                report = _remotely(run, "final_figures", name)
+            except ray.exceptions.RayError as error:
+                cause = failure(getattr(error, "cause", None) or error)
+                run.write("final", trial=name, values={}, notes=[f"not measured again: {cause}"])
+                continue
             run.write("final", trial=name, values=report["values"], measurements=report["measurements"])
 
 
@@ -283,7 +306,7 @@ def _remotely(run: Run, function: str, *arguments: Any) -> Any:
     from raysearch.trainables import finalists
 
     task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])
-    return ray.get(task.remote(run.setup, *arguments))
+    return ray.get(task.remote(run.stored_setup, *arguments))
 
 
 def _conclude(folder: Path) -> StudyResult:
@@ -293,5 +316,6 @@ def _conclude(folder: Path) -> StudyResult:
     write_cards(result.record, folder)
     write_report(folder)
     if result.complete:
-        shutil.rmtree(folder / "trials", ignore_errors=True)
+        for left in (folder / "trials", *(folder / "variants").glob("*.part*")):
+            shutil.rmtree(left, ignore_errors=True)
     return result

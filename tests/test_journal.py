@@ -161,3 +161,13 @@ def test_a_fresh_record_is_empty(journal, tmp_path):
     trial = RunRecord.load(tmp_path).trials["0000"]
     assert (trial.step, trial.values, trial.outcome) == (-1, {}, None)
     assert RunRecord().parent is None
+
+
+def test_two_processes_do_not_write_one_journal(tmp_path):
+    first = Journal(tmp_path)
+    first.write("session", action="start")
+    with pytest.raises(ValueError, match="being worked on by another process"):
+        Journal(tmp_path)
+    first.close()
+    Journal(tmp_path).close()
+    assert len(list(read(tmp_path))) == 1

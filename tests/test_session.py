@@ -58,10 +58,12 @@ def work(session: Session, max_reports: float = float("inf")) -> int:
         tune_id += 1
         config = session.ask(f"tune{tune_id}")
         if config is None:
+            session.journal.close()
             return reports
         x, y = config["a"]["x"], config["a"]["y"]
         for step in range(EPOCHS + 2):  # repeats what was reported before the kill, as a trial does
             if reports >= max_reports:
+                session.journal.close()
                 return reports
             reports += 1
             values = {"size_mb": y + x} if step == 0 else {"error": (1 - x) / step + 1 / y}
@@ -165,6 +167,7 @@ def test_the_suggestion_stands_in_the_journal_before_it_is_given_out(tmp_path):
 def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
     first, _ = make_session(tmp_path)
     config = first.ask("a")
+    first.journal.close()
     record = RunRecord.load(tmp_path)
     other = Session(
         Journal(tmp_path),
