@@ -206,6 +206,9 @@ def _print_front(result: StudyResult) -> None:
     from raysearch.results import summary_columns
 
     front = result.front
+    if front.empty:
+        typer.echo("no variant is on the front yet")
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     columns = [column for column in summary_columns(result) if column in front]
     for column in columns:

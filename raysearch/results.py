@@ -20,7 +20,7 @@ import yaml
 from raysearch import journal
 from raysearch.journal import Event, RunRecord, TrialRecord
 from raysearch.metrics import METRICS, TARGET_METRICS
-from raysearch.scores import Scores, final_front, goals_of, is_complete
+from raysearch.scores import Scores, final_front, goals_of, is_complete, violation_of
 from raysearch.verdicts import verdict_columns
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class StudyResult:
     Attributes:
         folder: the run folder.
         record: the run, trial by trial.
-        goals: objectives and constraints, read against the parent.
+        goals: objectives and constraints, read against what the search knew of the parent.
 
     Raises:
         FileNotFoundError: the folder holds no journal.
@@ -47,15 +47,13 @@ class StudyResult:
         self.folder = Path(folder)
         self.record = RunRecord()
         history: list[tuple[int, float, float]] = []
-        scores: Scores | None = None
+        scores = Scores(self.record)
         clock = WorkClock()
         for event in journal.read(self.folder):
             self.record.apply(event)
             clock.tick(event)
             trial = self.record.trials.get(event.get("trial", ""))
             if event["event"] == "end" and trial is not None and trial.role == "trial":
-                scores = scores or Scores(RunRecord())
-                scores.record = self.record
                 scores.add(trial)
                 history.append((len(history) + 1, clock.seconds, scores.hypervolume))
         if not self.record.header:
@@ -63,8 +61,7 @@ class StudyResult:
         self.seconds = clock.seconds
         self.goals = goals_of(self.record)
         self._history = history
-        candidates = scores.front if scores else []
-        front = final_front(self.record, candidates)
+        front = final_front(self.record, scores.front)
         first = self.goals.objectives[0]
         self._front = sorted(front, key=lambda t: t.values[first.metric], reverse=first.maximize)
 
@@ -131,7 +128,7 @@ class StudyResult:
         return _ordered(rows, self.goals.metrics)
 
     def _row(self, trial: TrialRecord, on_front: bool) -> dict[str, Any]:
-        violation = self.goals.violation(trial.values, trial.step) if trial.reports else float("nan")
+        violation = violation_of(self.record, trial)
         return {
             "trial": trial.name,
             "role": trial.role,

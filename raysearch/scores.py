@@ -43,6 +43,20 @@ def search_values(trial: TrialRecord) -> dict[str, float]:
     return merged
 
 
+def violation_of(record: RunRecord, trial: TrialRecord) -> float:
+    """How far a trial is from the constraints by the best figures there are; 0 is feasible.
+
+    Figures measured after the search are read against the parent's that were measured then, all others
+    against what the search knew of the parent.
+
+    Returns:
+        The violation, in [0, inf]; NaN before the trial's first report.
+    """
+    if not trial.reports:
+        return math.nan
+    return goals_of(record, final=bool(trial.final)).violation(trial.values, trial.step)
+
+
 def is_complete(trial: TrialRecord, goals: Goals) -> bool:
     """Whether the trial ended with an exported, evaluated model."""
     return trial.outcome == "finished" and trial.step >= goals.last_step
@@ -112,12 +126,11 @@ def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[Tr
     Only what the search found non-dominated (``candidates``) can be on it, since only that is measured again;
     the parent is on it unless a candidate dominates it.
     """
-    goals = goals_of(record, final=True)
-    parent = record.parent
+    goals, parent = goals_of(record), record.parent
     pool = [*candidates, *([parent] if parent and is_complete(parent, goals) else [])]
     if not pool:
         return []
-    violations = np.array([goals.violation(t.values, goals.last_step) for t in pool])
+    violations = np.array([violation_of(record, t) for t in pool])
     costs = np.array([goals.costs(t.values) for t in pool])
     kept = pareto.non_dominated(costs, violations)
     return [t for t, keep in zip(pool, kept, strict=True) if keep]

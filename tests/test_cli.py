@@ -138,6 +138,12 @@ def test_report_writes_its_files_and_prints_the_front(folder: Path) -> None:
         assert name in done.output
 
 
+def test_an_empty_front_is_a_sentence(tmp_path: Path) -> None:
+    done = invoke("report", write_run(tmp_path / "run", make_events(0)[:2]))
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("no variant is on the front yet")
+
+
 def test_check_says_what_is_searched(study: Path) -> None:
     done = invoke("check", study, "--json")
     document = json.loads(done.stdout)

@@ -9,6 +9,7 @@ import pytest
 from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
 
 from raysearch import config
+from raysearch.reporting import plots
 from raysearch.results import StudyResult
 
 
@@ -130,3 +131,21 @@ def test_final_figures_replace_those_of_the_search(tmp_path: Path) -> None:
     row = result.front.set_index("trial").loc["0000"]
     assert row[f"latency_ms/{TARGET}"] == 0.05
     assert row["test_accuracy"] == 0.97
+
+
+def test_the_front_is_feasible_by_the_figures_it_was_judged_by(tmp_path: Path) -> None:
+    study = {**STUDY, "constraints": [f"latency_ms/{TARGET} <= 0.5 parent"]}
+    run = FakeRun(study, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    run.trial("0000", "trial", 8, 0.9)
+    parent = next(e["values"] for e in run.events if e.get("step") == 0)[f"latency_ms/{TARGET}"]
+    run.final("0000", 0.55 * parent, 0.97)
+    run.final("parent", 1.2 * parent, 0.98)
+    result = StudyResult(write_run(tmp_path / "run", run.events))
+    row = result.trials.set_index("trial").loc["0000"]
+    assert row["front"]
+    assert row["feasible"]
+    assert row["violation"] == 0
+    assert "0000" in set(result.front["trial"])
+    (lines,) = plots.parallel_coordinates(result).data
+    assert len(lines.dimensions[-1].values) == 1

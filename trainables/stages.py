@@ -230,9 +230,8 @@ class TrialRun:
         """Step E + 1: export, check, and measure accuracy where the model will run."""
         module = self.module.cpu().eval() if self.quantized else fold_batch_norm(self.module.cpu())
         if self.name in self.setup.references:
-            _save_weights(self.module, self.setup.reference_weights(self.name))
-        final = self.setup.variant_folder(self.name)
-        folder = final.with_name(f"{self.name}.part")
+            self._save_reference()
+        final, folder = self.setup.variant_folder(self.name), self._part("variant")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         files = self._export(module, folder)
@@ -246,6 +245,7 @@ class TrialRun:
         values["nonzero_rate"] = nonzero_rate(module)
         save_variant(folder, module, self.plan, task=self.task, history=self.history)
         shutil.rmtree(final, ignore_errors=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder, final)
         return Report(step, values)
 
@@ -286,8 +286,24 @@ class TrialRun:
 
     # -- the state on disk ---------------------------------------------------------------------------------
 
+    def _part(self, what: str) -> Path:
+        """Where a file or folder is written before it is moved to its place.
+
+        The name is this process's own: after an interruption an old actor may still be saving the same trial
+        while the resumed one does. It lies in the trial's folder, which goes when the run is complete.
+        """
+        return self.setup.trial_folder(self.name) / f"{what}.{os.getpid()}.part"
+
+    def _save_reference(self) -> None:
+        """Leave the trained float weights for the trials that start from them or are taught by them."""
+        path, part = self.setup.reference_weights(self.name), self._part("weights")
+        for folder in (path.parent, part.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}, part)
+        os.replace(part, path)
+
     def _save(self) -> None:
-        folder = self.setup.trial_folder(self.name)
+        folder, part = self.setup.trial_folder(self.name), self._part("checkpoint")
         folder.mkdir(parents=True, exist_ok=True)
         state = {
             "reports": json.dumps([asdict(r) for r in self.reports]),
@@ -295,8 +311,8 @@ class TrialRun:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, folder / "checkpoint.part")
-        os.replace(folder / "checkpoint.part", folder / "checkpoint.pt")
+        torch.save(state, part)
+        os.replace(part, folder / "checkpoint.pt")
 
     def _load(self) -> None:
         path = self.setup.trial_folder(self.name) / "checkpoint.pt"
@@ -309,10 +325,3 @@ class TrialRun:
             self._start_quantized()
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _save_weights(module: nn.Module, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}, part)
-    os.replace(part, path)

@@ -15,6 +15,7 @@ from raysearch.metrics import METRICS, TARGET_METRICS
 from raysearch.reporting import plots
 from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number, times
 from raysearch.results import StudyResult
+from raysearch.scores import violation_of
 from raysearch.verdicts import compare
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _ENDINGS = {
     "finish": "The search ran to its end.",
     "timeout": "The search was ended by its time limit.",
     "interrupt": "The search was interrupted; raysearch resume goes on with it.",
+    "error": "An error ended the search; raysearch resume goes on with it.",
     "running": "The search is running, or was killed; raysearch resume goes on with it.",
 }
 
@@ -61,7 +63,7 @@ def render(result: StudyResult) -> str:
             _section("Hypervolume", _HYPERVOLUME, _plots([plots.hypervolume(result)])),
             _section("Settings", _SETTINGS, _plots([plots.parallel_coordinates(result)])),
             _section("Failed trials", _failed(result)),
-            _section("How the figures were made", _provenance(result), _definitions(result)),
+            _section("How the figures were made", _provenance(result), _definitions()),
             _section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
@@ -168,7 +170,8 @@ def _front_text(result: StudyResult) -> str:
 def _variants_text(result: StudyResult) -> str:
     tested = any("test_accuracy" in t.values for t in result.front_records)
     text = (
-        "Latency was measured again after the search with no trial running; the test split was used once."
+        "Latency was measured again after the search with no trial running; the test split was used once for "
+        "each variant."
         if tested
         else "The front was not measured again yet: latency is from during the search."
     )
@@ -272,7 +275,7 @@ def _stopped(result: StudyResult) -> str:
         return text + "<p>No trial was stopped.</p>"
     rows = []
     for step, trials in sorted(by_step.items()):
-        infeasible = sum(result.goals.violation(t.values, t.step) > 0 for t in trials)
+        infeasible = sum(violation_of(result.record, t) > 0 for t in trials)
         when = "before the first epoch, by measured hardware figures" if step == 0 else f"after epoch {step}"
         rows.append(("", [when, str(len(trials)), str(infeasible)]))
     return text + _table(["stopped", "trials", "of them infeasible there"], rows)
@@ -331,7 +334,7 @@ def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:
     return escape(", ".join(sorted({text(m) for m in measurements})))
 
 
-def _definitions(result: StudyResult) -> str:
+def _definitions() -> str:
     known = {**METRICS, **{f"{m}/TARGET": what for m, what in TARGET_METRICS.items()}}
     items = "".join(f"<dt>{name}</dt><dd>{escape(what)}</dd>" for name, what in known.items())
     text = (

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from raysearch.journal import TrialRecord
 from raysearch.metrics import reported
 from raysearch.reporting.figures import label, metric_value, number
-from raysearch.scores import is_complete
+from raysearch.scores import is_complete, violation_of
 from raysearch.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _groups(result: StudyResult) -> dict[str, list[TrialRecord]]:
     groups: dict[str, list[TrialRecord]] = {"front": [], "dominated": [], "infeasible": []}
     for trial in result.record.searched():
         if is_complete(trial, result.goals):
-            infeasible = result.goals.violation(trial.values, trial.step) > 0
+            infeasible = violation_of(result.record, trial) > 0
             group = "front" if trial.name in names else "infeasible" if infeasible else "dominated"
             groups[group].append(trial)
     return groups

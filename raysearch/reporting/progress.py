@@ -25,6 +25,8 @@ from raysearch.scores import Scores, goals_of, search_values
 LINE_INTERVAL = 10.0
 REDRAW_INTERVAL = 0.5
 
+_LAST_PHASE = "measuring the front again, alone"
+
 
 class LiveTable:
     """Shows a run from its journal's events; a context manager around the run.
@@ -87,32 +89,47 @@ class LiveTable:
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of an event that was applied to the record."""
         with self._lock:
-            worth_a_line = self._note(event)
-        due = self._clock() - self._last_line >= LINE_INTERVAL
-        if worth_a_line and due and self._live is None and not self.quiet:
+            phase = self.phase
+            worth_a_line = self._note(event) and self._clock() - self._last_line >= LINE_INTERVAL
+            last_phase_begins = self.phase == _LAST_PHASE != phase
+        if (worth_a_line or last_phase_begins) and self._live is None and not self.quiet:
             self._print_line()
 
     def _note(self, event: Mapping[str, Any]) -> bool:
+        """Take an event in; says whether it is worth a line."""
         kind = event["event"]
         if kind == "session" and event.get("max_minutes"):
             self._deadline = self._start + 60 * event["max_minutes"]
-        if kind == "final":
-            self.phase = "measuring the front again, alone"
         trial = self.record.trials.get(event.get("trial", ""))
-        if trial is None or kind not in ("suggestion", "end"):
-            return bool(kind == "final")
-        if trial.role == "reference":
-            doing = "making" if kind == "suggestion" else "made"
-            self.phase = f"{doing} the reference {trial.name}"
-            return True
+        worth_a_line: bool = kind == "final"
+        if trial is not None and kind in ("suggestion", "report", "end"):
+            note = self._note_reference if trial.role == "reference" else self._note_searched
+            worth_a_line = note(event, trial)
+        # Nothing but finalists is left once every trial has ended, and the first of them may take long.
+        if kind == "final" or self.ended >= self.num_trials:
+            self.phase = _LAST_PHASE
+        return worth_a_line
+
+    def _note_reference(self, event: Mapping[str, Any], trial: TrialRecord) -> bool:
+        if event["event"] == "report":
+            return False
+        doing = "making" if event["event"] == "suggestion" else "made"
+        self.phase = f"{doing} the reference {trial.name}"
+        return True
+
+    def _note_searched(self, event: Mapping[str, Any], trial: TrialRecord) -> bool:
         self.phase = "searching"
-        self._search_start = self._search_start or self._clock()
-        if kind == "suggestion":
+        first = self._search_start is None
+        if first:
+            self._search_start = self._clock()
+        if event["event"] == "suggestion":
             self.counts["running"] += 1
+        if event["event"] != "end":
             return False
         self.counts["running"] -= 1
         self.counts[event["outcome"]] += 1
-        self._ended_here += 1
+        # An end that comes first was only written down late, by a resume: it says nothing of the pace.
+        self._ended_here += not first
         self.scores.add(trial)
         return True
 

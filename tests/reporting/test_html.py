@@ -67,3 +67,11 @@ def test_a_run_that_has_only_begun(tmp_path: Path, trials: int) -> None:
         run.trial("parent", "reference", 32, 1.0)
     text = text_of(write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8"))
     assert "raysearch resume goes on with it" in text
+
+
+def test_it_says_how_often_the_test_split_was_used(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    run.final("parent", 0.4, 0.97)
+    text = text_of(write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8"))
+    assert "the test split was used once for each variant." in text

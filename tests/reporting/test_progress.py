@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from fake_run import make_events
+from fake_run import STUDY, FakeRun, make_events
 from rich.console import Console
 
 from raysearch.journal import RunRecord
@@ -107,3 +108,54 @@ def test_an_event_is_cheap() -> None:
     started = time.perf_counter()
     play(events, quiet=True)
     assert (time.perf_counter() - started) / len(events) < 1e-3
+
+
+@pytest.fixture
+def resumed() -> tuple[LiveTable, Clock, FakeRun]:
+    """A table over a run of four trials, resumed while two of them were under way."""
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    for number in range(4):
+        run.trial(f"{number:04d}", "trial", 8, 0.9, end="stopped", at=3)
+    clock, record = Clock(), RunRecord()
+    cut = [i for i, e in enumerate(run.events) if e["event"] == "suggestion" and e["role"] == "trial"][2:]
+    later = [e for i, e in enumerate(run.events) if i > cut[0] and i not in cut]
+    for event in (e for e in run.events if e not in later):
+        record.apply(event)
+    run.events = later
+    return LiveTable(record, num_trials=4, quiet=True, clock=clock), clock, run
+
+
+def test_a_resumed_search_is_searching_from_the_first_report_on(
+    resumed: tuple[LiveTable, Clock, FakeRun],
+) -> None:
+    table, clock, run = resumed
+    assert table.ended == 2
+    for event in run.events:
+        table.record.apply(event)
+        clock.now += 10
+        table.event(event)
+        if event["event"] == "end":
+            break
+        assert table.phase == "searching"
+        assert table.seconds_left() == math.inf
+    # Five events in 50 s: the first report began the search, the end came 40 s after it.
+    assert table.seconds_left() == pytest.approx(40)
+
+
+def test_an_end_that_a_resume_wrote_down_late_is_no_pace(resumed: tuple[LiveTable, Clock, FakeRun]) -> None:
+    table, _, run = resumed
+    late = next(e for e in run.events if e["event"] == "end")
+    table.record.apply(late)
+    table.event(late)
+    assert table.ended == 3
+    assert table.seconds_left() == math.inf
+
+
+def test_the_last_phase_begins_when_the_last_trial_ends() -> None:
+    events = make_events(finish=False)
+    last = max(i for i, e in enumerate(events) if e["event"] == "end")
+    assert play(events[:last], quiet=True)[1].phase == "searching"
+    text, table = play(events[: last + 1])
+    assert table.phase == "measuring the front again, alone"
+    assert text.splitlines()[-2].endswith("measuring the front again, alone")  # at once, and at the exit

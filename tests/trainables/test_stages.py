@@ -76,6 +76,29 @@ def test_a_trial_built_again_goes_on_as_if_it_had_never_stopped(setup: TrialSetu
     assert not measure.calls
 
 
+def test_two_processes_that_save_the_same_trial_write_to_different_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, written = make_setup(tmp_path, epochs=1), []
+    for process in (4001, 4002):
+        monkeypatch.setattr(stages.os, "getpid", lambda p=process: p)
+        run = TrialRun(setup, "parent", PARENT, FakeMeasure())
+        parts = [run._part(what) for what in ("checkpoint", "variant", "weights")]
+        assert len({*written, *parts}) == len(written) + 3
+        written += parts
+        if process == 4001:  # what a process leaves half written is in nobody's way
+            parts[0].parent.mkdir(parents=True)
+            parts[0].write_text("half")
+            parts[1].mkdir()
+            parts[2].write_text("half")
+    reports(run)
+    assert setup.reference_weights("parent").exists()
+    assert [p.name for p in (tmp_path / "variants").iterdir()] == ["parent"]
+    assert [p.name for p in (tmp_path / "references").iterdir()] == ["parent.safetensors"]
+    left = {p.name for p in setup.trial_folder("parent").iterdir()}
+    assert left == {"checkpoint.pt", *(p.name for p in written[:3])}
+
+
 def test_the_same_seed_gives_the_same_trial_under_any_name(setup: TrialSetup) -> None:
     one, other = (run_trial(setup, name, EIGHT_BITS) for name in ("one", "other"))
     assert [r.values for r in one] == [r.values for r in other]

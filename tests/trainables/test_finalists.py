@@ -1,0 +1,113 @@
+"""The static int8 form of the parent and the final figures, measured in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trial_setup import PARENT, make_setup
+
+from raysearch.backends import get
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.service import MeasurementService
+from raysearch.trainables import finalists
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.finalists import final_figures, static_int8_reports
+from raysearch.trainables.setup import Measure, TrialSetup
+from raysearch.trainables.stages import TrialRun
+
+TARGET = "onnxruntime-cpu"
+QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
+
+
+def in_process(service: MeasurementService, calls: list[str]) -> Measure:
+    """A ``Measure`` over a service of this process, that notes what it is asked for."""
+
+    def measure(
+        target: str, path: Path, example: Any, *, reference: bool = False, again: bool = False
+    ) -> dict[str, Any]:
+        name = "set_reference" if reference else "remeasure" if again else "measure"
+        calls.append(name)
+        method: Callable[..., dict[str, Any]] = getattr(service, name)
+        return method(target, path.read_bytes(), example)
+
+    return measure
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialSetup, Measure, list[str]]:
+    """A run whose parent is trained, on two targets of different files."""
+    torch.set_num_threads(1)
+    calls: list[str] = []
+    measure = in_process(MeasurementService(QUICK), calls)
+    setup = make_setup(tmp_path_factory.mktemp("run"), targets=(TARGET, "torch-cpu"))
+    parent = TrialRun(setup, "parent", PARENT, measure)
+    for _ in range(parent.last_step + 1):
+        parent.next_report()
+    return setup, measure, calls
+
+
+@pytest.fixture
+def setup(run: tuple[TrialSetup, Measure, list[str]], monkeypatch: pytest.MonkeyPatch) -> TrialSetup:
+    setup, measure, calls = run
+    calls.clear()
+    monkeypatch.setattr(finalists, "measure_through", lambda service: measure)
+    return setup
+
+
+@pytest.fixture
+def calls(run: tuple[TrialSetup, Measure, list[str]]) -> list[str]:
+    return run[2]
+
+
+def test_the_static_int8_form_is_smaller_and_nearly_as_accurate(setup: TrialSetup, calls: list[str]) -> None:
+    hardware, last = static_int8_reports(setup)
+    assert (hardware["step"], last["step"]) == (0, setup.epochs + 1)
+    values = hardware["values"]
+    # Only the target that runs ONNX files has such a form.
+    assert set(values) == {f"latency_ms/{TARGET}", "size_mb", "file_mb", "macs", "params"}
+    assert all(value > 0 for value in values.values())
+    assert [m["target"] for m in hardware["measurements"]] == [TARGET]
+    assert values[f"latency_ms/{TARGET}"] == hardware["measurements"][0]["latency_ms"]
+    assert calls == ["measure"]
+    assert set(last["values"]) == {"accuracy", f"accuracy/{TARGET}"}
+    file, whole = (setup.variant_folder(name) / "model.onnx" for name in ("parent-int8", "parent"))
+    parent = evaluate(get(TARGET).load(whole), setup.task.validation, setup.task.metric)
+    assert last["values"]["accuracy"] == pytest.approx(parent, abs=0.1)
+    assert values["file_mb"] == file.stat().st_size / 1e6
+    assert values["size_mb"] < 0.5 * whole.stat().st_size / 1e6
+
+
+def test_without_a_target_for_it_there_are_only_static_figures(setup: TrialSetup) -> None:
+    other = TrialSetup(setup.task, setup.space, ("torch-cpu",), setup.epochs, setup.folder)
+    hardware, last = static_int8_reports(other)
+    assert set(hardware["values"]) == {"size_mb", "file_mb", "macs", "params"}
+    assert last["values"] == {}
+
+
+def test_final_figures_are_measured_past_the_cache_on_every_target(
+    setup: TrialSetup, calls: list[str]
+) -> None:
+    report = final_figures(setup, "parent")
+    assert calls == ["remeasure", "remeasure"]
+    assert report["step"] == setup.epochs + 1
+    values = report["values"]
+    for measured in report["measurements"]:
+        assert not measured["cached"]
+        assert values[f"latency_ms/{measured['target']}"] == measured["latency_ms"] > 0
+    each = [values[f"test_accuracy/{target}"] for target in setup.targets]
+    assert values["test_accuracy"] == min(each)
+    assert 0 <= min(each) <= max(each) <= 1
+
+
+def test_a_variant_without_a_targets_file_is_measured_where_it_has_one(
+    setup: TrialSetup, calls: list[str]
+) -> None:
+    static_int8_reports(setup)
+    calls.clear()
+    values = final_figures(setup, "parent-int8")["values"]
+    assert calls == ["remeasure"]
+    assert set(values) == {f"latency_ms/{TARGET}", f"test_accuracy/{TARGET}", "test_accuracy"}
