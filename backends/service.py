@@ -1,14 +1,16 @@
 """Exclusive use of a device: one process measures one model at a time and remembers what it has measured.
 
-``MeasurementService`` is a plain class. ``start_service`` makes it a Ray actor on the node of the device,
-whose queue is the lock: trials all over the cluster send it model files through a ``RemoteService``. It asks
-for no CPU, so that a search on a small machine keeps its cores for training.
+``MeasurementService`` is a plain class. ``start_service`` makes it a Ray actor on the node of the device:
+trials all over the cluster send it model files through a ``RemoteService`` and queue there. It asks for no
+CPU, so that a search on a small machine keeps its cores for training. Services of several studies on the same
+machine take turns (``exclusive_device``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +25,7 @@ import numpy as np
 from raysearch import backends
 from raysearch.backends.base import Array, Backend, Measurement, MeasurementError
 from raysearch.backends.graph import structure_key
+from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
 from raysearch.failures import first_line
 
@@ -64,6 +67,7 @@ class MeasurementService:
         self._at_work = self._folder / "at_work"
         self._fatal = self._folder / "fatal"
         self._references: dict[str, _Reference] = {}
+        self._lost: dict[str, str] = {}  # why a target has no longer the reference that was set
         self._known: dict[str, Measurement] = {}
         self._recover()
 
@@ -98,14 +102,18 @@ class MeasurementService:
                 reference = _Reference(run, structure, quiet)
                 measurement = self._learn(_measurement(backend, key, structure, reference, figures, example))
         self._references[target] = _Reference(run, structure, measurement.reference_ms)
+        self._lost.pop(target, None)
         self._keep_reference(target, model, example)
         return replace(measurement, cached=cached).to_dict()
 
     def measure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
         """The latency of a model, from the cache where a model of the same structure was measured before.
 
+        The first model measured on a target that has no reference becomes its reference: its ratio is 1, and
+        all others are compared with it.
+
         Args:
-            target: a target whose reference is set.
+            target: the target's name.
             model: the bytes of a model file of the target's form.
             example: a batch of inputs, of the shape that the reference was given.
 
@@ -113,13 +121,20 @@ class MeasurementService:
             A ``Measurement`` as a dictionary.
 
         Raises:
-            ValueError: the target is unknown or has no reference.
-            MeasurementError: the runtime cannot run the model, or crashed on it before.
+            ValueError: the target is unknown.
+            MeasurementError: its runtime is not installed, or cannot run the model or the target's reference,
+                or crashed on one of them before.
         """
+        if target not in self._references and target not in self._lost:
+            return self.set_reference(target, model, example)
         return self._measure(target, model, example, use_cache=True)
 
     def remeasure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
-        """As ``measure``, but anew, replacing the cached figure: for finalists, with nothing else running."""
+        """As ``measure``, but anew, replacing the cached figure: for finalists, with nothing else running.
+
+        Raises:
+            ValueError: also where the target has no reference yet.
+        """
         return self._measure(target, model, example, use_cache=False)
 
     def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
@@ -137,11 +152,7 @@ class MeasurementService:
 
     def _measure(self, target: str, model: bytes, example: Array, *, use_cache: bool) -> dict[str, Any]:
         backend = _available(target)
-        reference = self._references.get(target)
-        if reference is None:
-            raise ValueError(
-                f"target {target!r} has no reference yet: call set_reference with the parent first"
-            )
+        reference = self._reference(target)
         with self._file(backend, model) as path:
             structure = structure_key(path)
             key = self._key(backend, structure, reference.structure, example)
@@ -150,8 +161,19 @@ class MeasurementService:
             figures = self._figures(_runner(backend, path, example), reference.run)
         return self._learn(_measurement(backend, key, structure, reference, figures, example)).to_dict()
 
+    def _reference(self, target: str) -> _Reference:
+        if target in self._lost:
+            raise MeasurementError(
+                f"target {target!r} lost its reference when the service started again: {self._lost[target]}"
+            )
+        if target not in self._references:
+            raise ValueError(
+                f"target {target!r} has no reference yet: call set_reference with the parent first"
+            )
+        return self._references[target]
+
     def _figures(self, candidate: Run, reference: Run) -> Figures:
-        with undisturbed():
+        with exclusive_device(), undisturbed():
             return measure(candidate, reference, self._protocol)
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Array) -> str:
@@ -194,18 +216,32 @@ class MeasurementService:
         np.save(folder / "example.npy", example)
 
     def _recover(self) -> None:
-        """Go on where a service that died in this folder stood."""
+        """Go on where a service that died in this folder stood.
+
+        What the death left half-done must not make it raise: the next start would find the same, and so on
+        until no restart is left.
+        """
         if self._at_work.exists():
             with self._fatal.open("a", encoding="utf-8") as file:
                 file.write(self._at_work.read_text(encoding="utf-8") + "\n")
             self._at_work.unlink()
         if self._log.exists():
-            for line in self._log.read_text(encoding="utf-8").splitlines():
-                measurement = Measurement.from_dict(json.loads(line))
-                self._known[measurement.key] = measurement
+            self._read_log()
         for folder in sorted(self._folder.glob("references/*")):
-            example = np.load(folder / "example.npy")
-            self.set_reference(folder.name, (folder / "model").read_bytes(), example)
+            try:
+                example = np.load(folder / "example.npy")
+                self.set_reference(folder.name, (folder / "model").read_bytes(), example)
+            except Exception as error:  # whatever it is, only the calls that need this reference fail of it
+                self._lost[folder.name] = first_line(error)
+
+    def _read_log(self) -> None:
+        """Take in the figures; a last line whose writer died in it is cut off, or it would spoil the next."""
+        data = self._log.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        os.truncate(self._log, len(whole))
+        for line in whole.splitlines():
+            measurement = Measurement.from_dict(json.loads(line))
+            self._known[measurement.key] = measurement
 
 
 def _available(target: str) -> Backend:
@@ -301,16 +337,16 @@ class RemoteService:
             raise MeasurementError(f"the measurement service is gone: {first_line(error)}") from error
 
 
-def start_service(name: str, protocol: Protocol | None = None, node_id: str | None = None) -> RemoteService:
-    """Start the service as a named actor.
+def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
+    """Start the service as a named actor on this node, whose device it measures on.
 
     It lives until ``stop``, or until the driver that started it ends. If a model kills its process, Ray
     starts it again: that model's measurement fails with a MeasurementError, the others waiting are not lost.
 
     Args:
-        name: the actor's name, under which ``connect`` finds it; one name per device keeps its use exclusive.
+        name: the actor's name, under which ``connect`` finds it. Services of other names or clusters may run
+            on the same machine: while one measures the others wait.
         protocol: how to measure.
-        node_id: the node of the device; this node if left out.
 
     Raises:
         ValueError: a service of this name is running.
@@ -318,7 +354,7 @@ def start_service(name: str, protocol: Protocol | None = None, node_id: str | No
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    node = node_id or ray.get_runtime_context().get_node_id()
+    node = ray.get_runtime_context().get_node_id()
     # Known before the process starts, so that one that is started again finds it.
     folder = Path(tempfile.gettempdir()) / f"raysearch-measure-{uuid4().hex}"
     actor = (

@@ -2,10 +2,14 @@
 
 In a Study the driver gives each trial its name and a canonical config. In a plain Tuner it works alone::
 
-    start_service("raysearch")
+    service = start_service("raysearch")
     folder = Path("run").resolve()
     setup = TrialSetup(task, bind(space), targets=("onnxruntime-cpu",), epochs=9, folder=folder)
     tune.Tuner(tune.with_parameters(CompressionTrial, setup=setup), param_space=setup.space.domains).fit()
+    service.stop()
+
+There each latency is measured against the first model that comes, not against a parent, and the space cannot
+have a teacher: only a Study trains the networks that teach.
 """
 
 from __future__ import annotations

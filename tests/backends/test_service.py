@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
+import tempfile
+import threading
+import time
 import uuid
 
 import numpy as np
@@ -12,7 +16,7 @@ import pytest
 
 from raysearch.backends.base import Measurement, MeasurementError
 from raysearch.backends.onnxruntime import OnnxModel
-from raysearch.backends.protocol import Protocol
+from raysearch.backends.protocol import Protocol, measure
 from raysearch.backends.service import MeasurementService, RemoteService, connect, start_service
 
 TARGET = "onnxruntime-cpu"
@@ -109,9 +113,23 @@ def test_figures_against_another_reference_or_protocol_are_not_reused(service, t
     assert not other.measure(TARGET, large, EXAMPLE)["cached"]
 
 
-def test_a_reference_is_needed_first(service, small):
+def test_the_first_model_measured_is_the_reference_where_there_is_none(service, small, large):
+    first = service.measure(TARGET, small, EXAMPLE)
+    assert first["ratio"] == 1.0
+    second = service.measure(TARGET, large, EXAMPLE)
+    assert second["reference"] == first["structure"] != second["structure"]
+    assert service.measure(TARGET, small, EXAMPLE) == {**first, "cached": True}
+
+
+def test_a_model_that_fails_does_not_become_the_reference(service, small):
+    with pytest.raises(MeasurementError, match="cannot run the model"):
+        service.measure(TARGET, b"rubbish", EXAMPLE)
+    assert service.measure(TARGET, small, EXAMPLE)["ratio"] == 1.0
+
+
+def test_to_remeasure_needs_a_reference_first(service, small):
     with pytest.raises(ValueError, match="no reference yet: call set_reference"):
-        service.measure(TARGET, small, EXAMPLE)
+        service.remeasure(TARGET, small, EXAMPLE)
 
 
 def test_an_unknown_target_is_refused(service, small):
@@ -158,6 +176,65 @@ def test_a_service_goes_on_where_one_that_died_stood(service, tmp_path, small, l
     with pytest.raises(MeasurementError, match="crashed on this model"):
         successor.measure(TARGET, large, EXAMPLE)
     assert successor.measure(TARGET, small, EXAMPLE) == {**reference, "cached": True}
+
+
+def test_a_half_written_figure_is_measured_again(service, tmp_path, small, large):
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    service.measure(TARGET, large, EXAMPLE)
+    log = tmp_path / "service" / "known.jsonl"
+    log.write_bytes(log.read_bytes()[:-40])
+    successor = MeasurementService(QUICK, tmp_path / "service")
+    again = successor.measure(TARGET, large, EXAMPLE)
+    assert not again["cached"]
+    third = MeasurementService(QUICK, tmp_path / "service")
+    assert third.measure(TARGET, small, EXAMPLE) == {**reference, "cached": True}
+    assert third.measure(TARGET, large, EXAMPLE) == {**again, "cached": True}
+
+
+def test_a_reference_that_became_fatal_fails_its_calls_alone(service, tmp_path, small, large):
+    folder = tmp_path / "service"
+    service.set_reference(TARGET, small, EXAMPLE)
+    (folder / "at_work").write_text(hashlib.sha256(small).hexdigest())
+    for _ in range(2):  # a second start is no worse off
+        successor = MeasurementService(QUICK, folder)
+        for method in (successor.measure, successor.remeasure):
+            with pytest.raises(MeasurementError, match=r"lost its reference .* crashed on this model"):
+                method(TARGET, large, EXAMPLE)
+    assert successor.set_reference(TARGET, large, EXAMPLE)["ratio"] == 1.0
+    assert successor.measure(TARGET, large, EXAMPLE)["cached"]
+
+
+def test_a_half_written_reference_can_be_set_again(service, tmp_path, small, large):
+    service.set_reference(TARGET, small, EXAMPLE)
+    (tmp_path / "service" / "references" / TARGET / "example.npy").unlink()
+    successor = MeasurementService(QUICK, tmp_path / "service")
+    with pytest.raises(MeasurementError, match="lost its reference"):
+        successor.measure(TARGET, large, EXAMPLE)
+    successor.set_reference(TARGET, small, EXAMPLE)
+    assert successor.measure(TARGET, large, EXAMPLE)["latency_ms"] > 0
+
+
+def test_two_services_never_measure_at_once(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    measuring, most = 0, 0
+
+    def slowly(candidate, reference, protocol):
+        nonlocal measuring, most
+        measuring += 1
+        most = max(most, measuring)
+        time.sleep(0.1)
+        measuring -= 1
+        return measure(candidate, reference, protocol)
+
+    monkeypatch.setattr("raysearch.backends.service.measure", slowly)
+    services = [MeasurementService(QUICK, tmp_path / name) for name in ("one", "two", "three")]
+    threads = [threading.Thread(target=s.set_reference, args=(TARGET, small, EXAMPLE)) for s in services]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(s.measure(TARGET, small, EXAMPLE)["cached"] for s in services)
+    assert most == 1
 
 
 def test_closing_removes_the_folder(service, tmp_path, small):

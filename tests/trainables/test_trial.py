@@ -1,7 +1,8 @@
-"""The trainable of Ray Tune, without a cluster."""
+"""The trainable of Ray Tune, by itself and in a plain Tuner."""
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 from torch import nn
 from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 
+from raysearch import search_spaces as spaces
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.service import start_service
+from raysearch.search_spaces.space import bind
 from raysearch.trainables import trial
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.trial import CompressionTrial
@@ -44,3 +49,47 @@ def test_a_stage_that_fails_ends_the_trial_with_its_reason(
     result = make(make_setup(tmp_path, small_task(model=broken)), monkeypatch).step()
     assert result["done"]
     assert result["failure"].startswith("RuntimeError: no such layer (test_trial.py, line ")
+
+
+@pytest.mark.cluster
+def test_a_plain_tuner_samples_and_measures_without_a_study(tmp_path: Path, cluster: None) -> None:
+    from ray import tune
+
+    class Hardware(tune.Callback):
+        """Keeps the measurements of the first reports."""
+
+        def __init__(self) -> None:
+            self.measured: list[dict[str, Any]] = []
+
+        def on_trial_result(self, iteration, trials, trial, result, **info) -> None:  # type: ignore
+            self.measured += result["measurements"]
+
+    space = bind(
+        {
+            "architecture": spaces.resnet(stages=1, depth=1, width=(8, 16)),
+            "bits": spaces.bit_widths(weights=(8, 32), activations=(8, 32)),
+            "training": {"lr": tune.loguniform(1e-3, 1e-2), "batch_size": 64},
+        },
+        parent=PARENT,
+    )
+    name, target = f"measurement-{uuid.uuid4().hex}", "onnxruntime-cpu"
+    setup = TrialSetup(small_task(), space, (target,), 1, tmp_path / "run", service=name)
+    hardware = Hardware()
+    service = start_service(name, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
+    try:
+        results = tune.Tuner(
+            tune.with_parameters(CompressionTrial, setup=setup),
+            param_space=setup.space.domains,
+            tune_config=tune.TuneConfig(num_samples=2),
+            run_config=tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0, callbacks=[hardware]),
+        ).fit()
+    finally:
+        service.stop()
+    ends = [result.metrics for result in results]
+    assert [end.get("failure") for end in ends] == [None, None]
+    assert [end["step"] for end in ends] == [2, 2]
+    assert all(0 <= end["accuracy"] <= 1 for end in ends)
+    assert [m["target"] for m in hardware.measured] == [target, target]
+    assert len({m["reference"] for m in hardware.measured}) == 1
+    assert any(m["ratio"] == 1 for m in hardware.measured)
+    assert len(list((tmp_path / "run" / "variants").glob("*/model.onnx"))) == 2
