@@ -316,6 +316,5 @@ def _conclude(folder: Path) -> StudyResult:
     write_cards(result.record, folder)
     write_report(folder)
     if result.complete:
-        for left in (folder / "trials", *(folder / "variants").glob("*.part*")):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(folder / "trials", ignore_errors=True)
     return result
