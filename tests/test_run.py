@@ -15,7 +15,10 @@ from raysearch.study import resume
 
 def make_run(folder, target: str) -> Run:
     study = SimpleNamespace(targets=(target,), parent={}, canonical=lambda config: (config, "key"))
-    return Run(study, folder, 1, Journal(folder), RunRecord(), lambda event: None, float("inf"))
+    table = SimpleNamespace(event=lambda event: None)
+    run = Run(study, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
+    run.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)
+    return run
 
 
 def test_a_runtime_without_a_static_quantisation_has_no_such_rival(tmp_path):
