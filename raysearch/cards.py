@@ -86,7 +86,7 @@ def _snippet(trial: TrialRecord, folder: Path) -> list[str]:
         return []
     own = json.loads(spec.read_text(encoding="utf-8")).get("architecture") is None
     model = ", model=model" if own else ""
-    call = f'module = rs.load_variant("variants/{trial.name}"{model})'
+    call = f'module = rs.load_variant("{trial.name}"{model})  # the path of this folder'
     remark = ["# model: the network that was compressed, or the function that builds it"] if own else []
     return ["", "```python", "import raysearch as rs", "", *remark, call, "```"]
 

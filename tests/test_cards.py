@@ -48,8 +48,8 @@ def test_every_variant_that_is_left_has_a_card(variants: Path) -> None:
 
 
 def test_a_snippet_that_runs_or_none(variants: Path) -> None:
-    assert 'rs.load_variant("variants/0000")' in card(variants, "0000")
-    assert 'rs.load_variant("variants/0001", model=model)' in card(variants, "0001")
+    assert 'rs.load_variant("0000")' in card(variants, "0000")
+    assert 'rs.load_variant("0001", model=model)' in card(variants, "0001")
     assert "# model: the network that was compressed" in card(variants, "0001")
     assert "load_variant" not in card(variants, "parent-int8")
     assert "```" not in card(variants, "parent-int8")

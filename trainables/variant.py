@@ -53,6 +53,7 @@ def save_variant(
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
+    (folder / f"{WEIGHTS}.part").chmod(0o644)  # safetensors lets the owner alone read it
     os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
     (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 

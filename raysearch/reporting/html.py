@@ -138,7 +138,7 @@ def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> lis
     metric = "test_accuracy" if "test_accuracy" in parent.values else "accuracy"
     floor = parent.values.get(metric, math.nan) - 0.01
     close = [t for t in variants if t.values.get(metric, -math.inf) >= floor]
-    wanted = [(f"latency_ms/{result.study['targets'][0]}", "faster"), ("size_mb", "smaller")]
+    wanted = [(f"latency_ms/{result.study['targets'][0]}", "faster"), ("file_mb", "smaller (the file)")]
     tiles = []
     for name, word in wanted:
         found = [(parent.values.get(name, math.nan) / t.values[name], t) for t in close if t.values.get(name)]
@@ -159,8 +159,8 @@ def _front_text(result: StudyResult) -> str:
     if not result.front_records:
         return "<p>No complete trial keeps the constraints yet.</p>"
     return (
-        "<p>Every complete trial over each pair of objectives. The line joins what nothing beats in that "
-        "pair; a variant off the line is on the front for its other figures.</p>"
+        "<p>Complete trials over each pair of objectives; the axes end near the front. The line joins what "
+        "nothing beats in that pair; a variant off the line is on the front for its other figures.</p>"
     )
 
 
