@@ -1,0 +1,27 @@
+"""Packages that only some users need: imported when first used, with what to install where they are absent."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def load(module: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        module: its dotted name, such as "botorch".
+        extra: the extra of raysearch that brings it.
+
+    Raises:
+        ImportError: it is not installed; the message names the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        package = module.split(".")[0]
+        raise ImportError(
+            f'{package} is not installed: run `pip install "raysearch[{extra}]"`', name=package
+        ) from error
