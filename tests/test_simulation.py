@@ -110,7 +110,34 @@ def test_paused_trials_go_on_when_they_are_promoted():
         ("0002", 2),
         ("0002", 3),
     ]
-    assert "0000" not in run.outcomes
+    assert run.outcomes == {"0001": "finished", "0002": "finished", "0000": "stopped"}
+
+
+def test_a_trial_that_is_not_paused_cannot_go_on():
+    scheduler = PauseOnce()
+    scheduler.waiting = ["0007", "0008"]
+    with pytest.raises(ValueError, match="promote\\(\\) gave '0008', which is not paused"):
+        simulate(TABLE, rows(3), scheduler, max_trials=3)
+
+
+class OneAtATime(FixedList):
+    """Has nothing to suggest while a trial runs."""
+
+    running = False
+
+    def ask(self, trial):
+        free, self.running = not self.running, True
+        return super().ask(trial) if free else None
+
+    def end(self, trial, outcome):
+        self.running = False
+
+
+def test_workers_that_want_a_suggestion_are_counted():
+    run = simulate(TABLE, OneAtATime([{"row": 0}, {"row": 1}]), FullTraining(), workers=3, max_trials=2)
+    assert run.outcomes == {"0000": "finished", "0001": "finished"}
+    assert run.idle == 2 * 3  # two workers wait for three steps; when no trial is left, none does
+    assert run.unanswered == 3  # at the start and after each report but the last
 
 
 def test_it_is_deterministic():
