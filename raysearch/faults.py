@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated cluster: crashes, stragglers and late reports, the same for every algorithm."""
+"""What goes wrong in a simulated cluster: crashes, stragglers, late reports; the same for every algorithm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mishap:
-    """What happens to one attempt at one step: lost or not, how much longer it takes, how late its report is."""
+    """What happens to one attempt at a step: whether it is lost, how much longer it takes, how late it reports."""
 
     crashed: bool = False
     slowdown: float = 1.0

@@ -11,11 +11,12 @@
     curves = curves_of(Path("runs/digits"))
     goals = Goals.parse(["maximize accuracy", "minimize size_mb"], last_step=curves.problem.last_step)
     halving = SuccessiveHalving(goals, max_step=curves.problem.last_step - 1)
-    run = simulate(curves.problem, FixedList(curves.configs), halving, workers=4, max_trials=len(curves.configs))
+    trials = len(curves.configs)
+    run = simulate(curves.problem, FixedList(curves.configs), halving, workers=4, max_trials=trials)
     print(run.spent, "seconds of work;", list(run.outcomes.values()).count("finished"), "finished")
 
-The run should have been made with ``scheduler: full_training``: of a trial that was stopped nobody knows how it
-would have gone on, and what finished under early stopping is the better part.
+The run should have been made with ``scheduler: full_training``: of a trial that was stopped nobody knows how
+it would have gone on, and what finished under early stopping is the better part.
 """
 
 from __future__ import annotations

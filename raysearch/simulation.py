@@ -6,7 +6,7 @@ The same arguments always give the same simulation.
     problem = Problem(values=lambda config, step: {"error": table[config["row"], step]}, last_step=52)
     reports = simulate(problem, searcher, scheduler, workers=4, max_cost=2080).reports
 
-``faults`` lets trials crash, straggle and report late; ``recorded_curves`` makes a problem of a run's journal.
+``faults`` lets trials crash, straggle and report late; ``recorded_curves`` replays those of a run's journal.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report: ``time`` when it arrived, ``spent`` the cost of all work done until then, its own included."""
+    """One report: ``time`` when it arrived, ``spent`` the cost of all work until then, its own included."""
 
     time: float
     spent: float
