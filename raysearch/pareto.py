@@ -7,9 +7,14 @@ References:
     Deb, K. (2000). An efficient constraint handling method for genetic algorithms. (constraint domination)
     Schmucker, R., Donini, M., Zafar, M. B., Salinas, D., & Archambeau, C. (2021). Multi-objective
         asynchronous successive halving. (the epsilon net)
+    Beume, N., Naujoks, B., & Emmerich, M. (2007). SMS-EMOA: multiobjective selection based on dominated
+        hypervolume. (the order by contribution)
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import moocore
 import numpy as np
@@ -17,9 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+FrontOrder = Literal["epsilon_net", "hypervolume"]
 
 # Farthest-point picks cost one pass over the front each; a fixed number keeps the whole order n log n.
 _EXACT_PICKS = 32
+
+# Contributions are normalised as the front is; up to 3 objectives they cost n log n, then ever more.
+_REFERENCE = 1.1
+_MOST_OBJECTIVES = 3
 
 # moocore 0.3.2 gives wrong ranks, or crashes, with infinite values in three and four dimensions.
 _LARGEST = 1.7e308
@@ -69,16 +79,91 @@ def epsilon_net_order(costs: ArrayLike) -> Indices:
     return order
 
 
-def priority(costs: ArrayLike, violations: ArrayLike) -> Indices:
-    """All rows from best to worst: by rank, then by epsilon net inside a rank, shape (n,) of indices."""
+def hypervolume_order(costs: ArrayLike) -> Indices:
+    """The rows of one front by what each alone adds to its hypervolume, most first, shape (k,).
+
+    Costs are scaled to [0, 1] over the front, with the reference at 1.1. Of equal rows the first counts and
+    the others add nothing. From four objectives on, only the first 32 rows by epsilon net are put in order
+    so, and the rest follow. Rows that add the same are told apart by their values only.
+    """
+    costs = np.where(np.isnan(array := np.asarray(costs, dtype=np.float64)), np.inf, array)
+    if len(costs) <= 1:
+        return np.arange(len(costs))
+    if costs.shape[1] > _MOST_OBJECTIVES:
+        net = epsilon_net_order(costs)
+        head, rest = net[:_EXACT_PICKS], net[_EXACT_PICKS:]
+    else:
+        head, rest = np.arange(len(costs)), np.arange(0)
+    head = head[np.lexsort(costs[head].T[::-1])]
+    unique = np.r_[True, (costs[head[1:]] != costs[head[:-1]]).any(axis=1)]
+    adds = np.zeros(len(head))
+    points = np.ascontiguousarray(_scaled(costs[head[unique]]))
+    adds[unique] = moocore.hv_contributions(points, ref=np.full(costs.shape[1], _REFERENCE))
+    return np.concatenate([head[np.argsort(-adds, kind="stable")], rest])
+
+
+_ORDERS: dict[FrontOrder, Callable[[ArrayLike], Indices]] = {
+    "epsilon_net": epsilon_net_order,
+    "hypervolume": hypervolume_order,
+}
+
+
+def check_order(order: str) -> None:
+    """Refuse a name that is no order inside a front.
+
+    Raises:
+        ValueError: it is neither "epsilon_net" nor "hypervolume".
+    """
+    if order not in _ORDERS:
+        raise ValueError(f"order is {order!r}: inside a front trials stand by one of {', '.join(_ORDERS)}")
+
+
+def priority(costs: ArrayLike, violations: ArrayLike, order: FrontOrder = "epsilon_net") -> Indices:
+    """All rows from best to worst: by rank, then by ``order`` inside a rank, shape (n,) of indices."""
     costs = np.asarray(costs, dtype=np.float64)
     rank = ranks(costs, violations)
     if len(rank) == 0:
         return rank
-    order = np.argsort(rank, kind="stable")
-    starts = np.flatnonzero(np.diff(rank[order])) + 1
-    fronts = np.split(order, starts)
-    return np.concatenate([front[epsilon_net_order(costs[front])] for front in fronts])
+    by_rank = np.argsort(rank, kind="stable")
+    starts = np.flatnonzero(np.diff(rank[by_rank])) + 1
+    return np.concatenate([front[_ORDERS[order](costs[front])] for front in np.split(by_rank, starts)])
+
+
+def among_first(
+    costs: ArrayLike, violations: ArrayLike, row: int, count: int, order: FrontOrder = "epsilon_net"
+) -> bool:
+    """Whether a row is among the first ``count`` by ``priority``; only its own front is put in order."""
+    costs = np.asarray(costs, dtype=np.float64)
+    rank = ranks(costs, violations)
+    places = count - int((rank < rank[row]).sum())
+    front = np.flatnonzero(rank == rank[row])
+    if places <= 0 or len(front) <= places:
+        return places > 0
+    return row in front[_ORDERS[order](costs[front])[:places]]
+
+
+def first_of(
+    costs: ArrayLike,
+    violations: ArrayLike,
+    wanted: NDArray[np.bool_],
+    count: int,
+    order: FrontOrder = "epsilon_net",
+) -> list[int]:
+    """The ``wanted`` rows, shape (n,), among the first ``count`` by ``priority``, best first.
+
+    Only fronts that hold a wanted row are put in order.
+    """
+    costs = np.asarray(costs, dtype=np.float64)
+    rank = ranks(costs, violations)
+    found: list[int] = []
+    for level in np.unique(rank[wanted]).tolist():
+        places = count - int((rank < level).sum())
+        if places <= 0:
+            break
+        front = np.flatnonzero(rank == level)
+        first = front[_ORDERS[order](costs[front])[:places]]
+        found += first[wanted[first]].tolist()
+    return found
 
 
 def non_dominated(costs: ArrayLike, violations: ArrayLike) -> NDArray[np.bool_]:

@@ -1,6 +1,8 @@
-"""Asynchronous successive halving over several objectives and constraints, in the stopping form.
+"""Asynchronous successive halving over several objectives and constraints, by stopping or by pausing.
 
 References:
+    Li, L., Jamieson, K., DeSalvo, G., Rostamizadeh, A., & Talwalkar, A. (2018). Hyperband: a novel
+        bandit-based approach to hyperparameter optimization. (brackets)
     Li, L., Jamieson, K., Rostamizadeh, A., Gonina, E., Hardt, M., Recht, B., & Talwalkar, A. (2020). A
         system for massively parallel hyperparameter tuning. (ASHA)
     Schmucker, R., Donini, M., Zafar, M. B., Salinas, D., & Archambeau, C. (2021). Multi-objective
@@ -12,13 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from raysearch.objectives import Goals
-from raysearch.pareto import epsilon_net_order, ranks
+from raysearch.pareto import FrontOrder, check_order
 from raysearch.schedulers.base import Decision, Outcome
+from raysearch.schedulers.rung import Rung
+
+Form = Literal["stop", "promote"]
 
 
 class SuccessiveHalving:
@@ -30,37 +33,69 @@ class SuccessiveHalving:
     no constraint this is ASHA. An objective not reported yet counts as the worst; one reported as NaN stops
     the trial.
 
+    In the form "stop" a trial that does not pass is stopped. In the form "promote" it is paused, and goes on
+    if later it belongs to the best 1/eta after all: ``promote`` gives the best such trial of the highest rung.
+
+    With ``resource`` the rungs stand at values of that metric, and grace and ``max_step`` are in its unit,
+    fractions allowed. Only a report that holds the metric is judged, so an exported model's, which costs none
+    of it, never is.
+
     Args:
         goals: objectives and constraints.
         max_step: the last step at which a trial may be stopped (epochs).
         eta: one in ``eta`` passes a rung; > 1.
-        grace: the first rung, 1 <= grace <= max_step.
+        grace: the first rung, 1 <= grace <= max_step (0 < grace with a resource of your own).
+        form: "stop" or "promote".
+        brackets: how many sets of rungs trials are dealt to, as they come, in Hyperband's proportions; the
+            first rung of bracket b is grace * eta**b, and its trials are compared with each other only.
+        resource: the metric at whose values the rungs stand, such as "seconds"; None for the step.
+        order: what counts inside a front: "epsilon_net" or "hypervolume" (the contribution to it).
 
     Raises:
-        ValueError: eta or grace is out of range.
+        ValueError: an option is out of range.
     """
 
-    def __init__(self, goals: Goals, *, max_step: int, eta: float = 3, grace: int = 1) -> None:
-        if not 1 < eta < math.inf:
+    def __init__(
+        self,
+        goals: Goals,
+        *,
+        max_step: float,
+        eta: float = 3,
+        grace: float = 1,
+        form: Form = "stop",
+        brackets: int = 1,
+        resource: str | None = None,
+        order: FrontOrder = "epsilon_net",
+    ) -> None:
+        _check(max_step, eta, grace, form, resource)
+        check_order(order)
+        levels = _levels(grace, eta, max_step, whole=resource is None)
+        if not 1 <= brackets <= len(levels) + 1:
             raise ValueError(
-                f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 3"
+                f"brackets is {brackets}: between grace {grace} and max_step {max_step} there are "
+                f"{len(levels)} rungs, give 1 to {len(levels) + 1} brackets"
             )
-        if not 1 <= grace <= max_step:
-            raise ValueError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
-        self._goals = goals
-        self._max_step = max_step
-        self._eta = eta
-        self._rungs = [_Rung(step, len(goals.metrics)) for step in _rung_steps(grace, eta, max_step)]
+        self._goals, self._max_step, self._eta = goals, max_step, eta
+        self._form, self._resource = form, resource
+        self._brackets = [[Rung(at, len(goals.metrics), order) for at in levels[b:]] for b in range(brackets)]
+        self._rungs = [rung for bracket in self._brackets for rung in bracket]
+        self._highest_first = sorted(self._rungs, key=lambda rung: rung.at, reverse=True)
+        # A bracket with s rungs gets trials in proportion to eta**s / (s + 1).
+        weights = [eta ** len(bracket) / (len(bracket) + 1) for bracket in self._brackets]
+        self._shares = [weight / sum(weights) for weight in weights]
+        self._dealt = [0] * brackets
         self._live: dict[str, _Progress] = {}
+        self._waiting: dict[str, Rung] = {}
 
     def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
-        """STOP a trial that meets a rung and is not among its best, else CONTINUE."""
-        progress = self._live.setdefault(trial, _Progress())
+        """STOP, or PAUSE, a trial that meets a rung and is not among its best, else CONTINUE."""
+        progress = self._live.get(trial) or self._begin(trial)
         if step <= progress.step:
             return Decision.CONTINUE
+        self._release(trial)  # it was promoted, or goes on by somebody else's will
         progress.step = step
         progress.values.update(values)
-        rung = self._rung_met(trial, step)
+        rung = self._rung_met(trial, progress.bracket, step, values)
         if rung is None:
             return Decision.CONTINUE
         known = [progress.values[m] for m in self._goals.metrics if m in progress.values]
@@ -69,17 +104,37 @@ class SuccessiveHalving:
         if not known:
             return Decision.CONTINUE
         rung.add(trial, self._goals.costs(progress.values), self._goals.violation(progress.values, step))
-        return Decision.CONTINUE if rung.newest_passes(self._eta) else Decision.STOP
+        if rung.newest_passes(self._eta):
+            return Decision.CONTINUE
+        if self._form == "stop":
+            return Decision.STOP
+        rung.hold(trial)
+        self._waiting[trial] = rung
+        return Decision.PAUSE
+
+    def promote(self) -> str | None:
+        """The best paused trial, of the highest rung, that by now is among the best 1/eta of its rung."""
+        for rung in self._highest_first:
+            trial = rung.promote(self._eta)
+            if trial is not None:
+                del self._waiting[trial]
+                return trial
+        return None
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Forget the trial's progress; what it showed at the rungs stays."""
         self._live.pop(trial, None)
+        self._release(trial)
 
     def state(self) -> dict[str, Any]:
-        """The rungs and the progress of the running trials."""
+        """The rungs, how many trials each bracket got, and the progress of the running and paused trials."""
         return {
             "rungs": [rung.state() for rung in self._rungs],
-            "live": {trial: {"step": p.step, "values": dict(p.values)} for trial, p in self._live.items()},
+            "dealt": list(self._dealt),
+            "live": {
+                trial: {"step": p.step, "values": dict(p.values), "bracket": p.bracket}
+                for trial, p in self._live.items()
+            },
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -88,83 +143,73 @@ class SuccessiveHalving:
         Raises:
             ValueError: the rungs differ.
         """
-        steps, given = [rung.step for rung in self._rungs], [rung["step"] for rung in state["rungs"]]
-        if steps != given:
+        own, given = [rung.at for rung in self._rungs], [rung["at"] for rung in state["rungs"]]
+        if own != given or len(self._dealt) != len(state["dealt"]):
             raise ValueError(
-                f"state has rungs at {given}, this scheduler at {steps}: use the same max_step, eta, grace"
+                f"state has rungs at {given}, this scheduler at {own}: use the same max_step, eta, grace "
+                f"and brackets"
             )
+        self._waiting = {}
         for rung, saved in zip(self._rungs, state["rungs"], strict=True):
             rung.load(saved)
-        self._live = {trial: _Progress(p["step"], dict(p["values"])) for trial, p in state["live"].items()}
+            self._waiting.update(dict.fromkeys(saved["waiting"], rung))
+        self._dealt = list(state["dealt"])
+        self._live = {
+            trial: _Progress(p["bracket"], p["step"], dict(p["values"])) for trial, p in state["live"].items()
+        }
 
-    def _rung_met(self, trial: str, step: int) -> _Rung | None:
-        """The highest rung at or below ``step`` if the trial meets it now for the first time."""
-        if step > self._max_step:
+    def _begin(self, trial: str) -> _Progress:
+        """Deal a new trial to the bracket that is farthest behind its share."""
+        count = sum(self._dealt) + 1
+        behind = [share * count - dealt for share, dealt in zip(self._shares, self._dealt, strict=True)]
+        bracket = behind.index(max(behind))
+        self._dealt[bracket] += 1
+        self._live[trial] = _Progress(bracket)
+        return self._live[trial]
+
+    def _release(self, trial: str) -> None:
+        rung = self._waiting.pop(trial, None)
+        if rung is not None:
+            rung.release(trial)
+
+    def _rung_met(self, trial: str, bracket: int, step: int, values: Mapping[str, float]) -> Rung | None:
+        """The highest rung that the report reaches, if the trial met neither it nor a higher one before."""
+        at = step if self._resource is None else values.get(self._resource, math.nan)
+        if not at <= self._max_step:
             return None
-        reached = [rung for rung in self._rungs if rung.step <= step]
-        return reached[-1] if reached and trial not in reached[-1].trials else None
+        rungs = self._brackets[bracket]
+        reached = sum(rung.at <= at for rung in rungs)
+        if not reached or any(trial in rung.trials for rung in rungs[reached - 1 :]):
+            return None
+        return rungs[reached - 1]
 
 
 @dataclass
 class _Progress:
-    """How far a running trial is, and the latest value of each metric it reported."""
+    """A trial's bracket, how far it is, and the latest value of each metric it reported."""
 
+    bracket: int
     step: int = -1
     values: dict[str, float] = field(default_factory=dict)
 
 
-class _Rung:
-    """The costs and violations of the trials that met one rung, in arrays that grow by doubling."""
-
-    def __init__(self, step: int, objectives: int) -> None:
-        self.step = step
-        self.trials: dict[str, None] = {}
-        self._costs = np.empty((16, objectives))
-        self._violations = np.empty(16)
-
-    def add(self, trial: str, costs: np.ndarray, violation: float) -> None:
-        n = len(self.trials)
-        if n == len(self._violations):
-            self._costs = np.concatenate([self._costs, np.empty_like(self._costs)])
-            self._violations = np.concatenate([self._violations, np.empty_like(self._violations)])
-        self._costs[n], self._violations[n] = costs, violation
-        self.trials[trial] = None
-
-    def newest_passes(self, eta: float) -> bool:
-        """Whether the trial added last is among the first max(1, n // eta) by priority.
-
-        The same as asking pareto.priority, but only the front in which the newest stands is put in order.
-        """
-        n = len(self.trials)
-        costs = self._costs[:n]
-        rank = ranks(costs, self._violations[:n])
-        places = max(1, int(n // eta)) - int((rank < rank[-1]).sum())
-        front = np.flatnonzero(rank == rank[-1])
-        if places <= 0 or len(front) <= places:
-            return places > 0
-        return len(front) - 1 in epsilon_net_order(costs[front])[:places]
-
-    def state(self) -> dict[str, Any]:
-        n = len(self.trials)
-        return {
-            "step": self.step,
-            "trials": list(self.trials),
-            "costs": self._costs[:n].tolist(),
-            "violations": self._violations[:n].tolist(),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.trials = {}
-        for trial, costs, violation in zip(state["trials"], state["costs"], state["violations"], strict=True):
-            self.add(trial, np.asarray(costs), violation)
+def _check(max_step: float, eta: float, grace: float, form: str, resource: str | None) -> None:
+    if not 1 < eta < math.inf:
+        raise ValueError(f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 3")
+    if form not in ("stop", "promote"):
+        raise ValueError(f"form is {form!r}: 'stop' ends a trial at a rung, 'promote' pauses it there")
+    if resource is None and not 1 <= grace <= max_step:
+        raise ValueError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
+    if not 0 < grace <= max_step < math.inf:
+        raise ValueError(f"grace is {grace}: the first rung must lie above 0 and up to max_step {max_step}")
 
 
-def _rung_steps(grace: int, eta: float, max_step: int) -> list[int]:
-    """grace, grace * eta, ... below max_step, as whole steps without repetition."""
-    steps: list[int] = []
-    step = float(grace)
-    while round(step) < max_step:
-        if round(step) not in steps:
-            steps.append(round(step))
-        step *= eta
-    return steps
+def _levels(grace: float, eta: float, max_step: float, *, whole: bool) -> list[float]:
+    """grace, grace * eta, ... below max_step without repetition; as whole steps where asked."""
+    levels: list[float] = []
+    level = float(grace)
+    while (at := round(level) if whole else level) < max_step:
+        if at not in levels:
+            levels.append(at)
+        level *= eta
+    return levels

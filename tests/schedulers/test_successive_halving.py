@@ -24,7 +24,7 @@ VALUES = st.fixed_dictionaries({"f": NUMBERS, "g": NUMBERS, "size_mb": st.sample
 
 
 def rung_steps(scheduler: SuccessiveHalving) -> list[int]:
-    return [rung["step"] for rung in scheduler.state()["rungs"]]
+    return [rung["at"] for rung in scheduler.state()["rungs"]]
 
 
 def decisions(scheduler: SuccessiveHalving, figures: Sequence[float], step: int = 1) -> list[Decision]:
