@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from raysearch.objectives import Goals
-from raysearch.schedulers.base import Decision, Outcome, Scheduler
+from raysearch.schedulers.base import Decision, Outcome, Promoting, Scheduler
 
 
 class HardwareFirst:
     """Stops a trial at step 0 if its static metrics break a constraint; all else is the inner scheduler's.
+
+    It has a ``promote`` where the inner scheduler has one, and only there.
 
     Args:
         inner: judges the trials that keep the constraints, from step 0 on.
@@ -20,6 +22,8 @@ class HardwareFirst:
     def __init__(self, inner: Scheduler, goals: Goals) -> None:
         self._inner = inner
         self._goals = goals
+        if isinstance(inner, Promoting):
+            self.promote = inner.promote
 
     def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
         """STOP a hardware report that breaks a constraint, else what the inner scheduler says."""

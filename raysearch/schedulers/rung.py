@@ -47,7 +47,7 @@ class Rung:
     def newest_passes(self, eta: float) -> bool:
         """Whether the trial added last is among the first max(1, n // eta)."""
         n = len(self._names)
-        return among_first(*self._rows, n - 1, self._places(eta), self._order)
+        return among_first(*self.rows, n - 1, self._places(eta), self._order)
 
     def hold(self, trial: str) -> None:
         """Let a trial wait here until it may go on."""
@@ -62,7 +62,7 @@ class Rung:
         """The best waiting trial that by now is among the first max(1, n // eta); it waits no longer."""
         if self._ready is None:
             wanted = self._waits[: len(self._names)]
-            rows = first_of(*self._rows, wanted, self._places(eta), self._order) if wanted.any() else []
+            rows = first_of(*self.rows, wanted, self._places(eta), self._order) if wanted.any() else []
             self._ready = deque(self._names[row] for row in rows)
         while self._ready:
             trial = self._ready.popleft()
@@ -73,7 +73,7 @@ class Rung:
 
     def state(self) -> dict[str, Any]:
         """Plain JSON, in the order in which the trials came."""
-        costs, violations = self._rows
+        costs, violations = self.rows
         waiting = np.flatnonzero(self._waits[: len(self._names)]).tolist()
         return {
             "at": self.at,
@@ -92,7 +92,8 @@ class Rung:
             self.hold(trial)
 
     @property
-    def _rows(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def rows(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The costs, shape (n, m), and violations, shape (n,), in the order in which the trials came."""
         n = len(self._names)
         return self._costs[:n], self._violations[:n]
 

@@ -34,7 +34,8 @@ class SuccessiveHalving:
     the trial.
 
     In the form "stop" a trial that does not pass is stopped. In the form "promote" it is paused, and goes on
-    if later it belongs to the best 1/eta after all: ``promote`` gives the best such trial of the highest rung.
+    if later it belongs to the best 1/eta after all: ``promote`` gives the best such trial of the highest
+    rung that has one.
 
     With ``resource`` the rungs stand at values of that metric, and grace and ``max_step`` are in its unit,
     fractions allowed. Only a report that holds the metric is judged, so an exported model's, which costs none

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from raysearch.objectives import Goals
-from raysearch.schedulers.base import Decision
+from raysearch.schedulers.base import Decision, Promoting
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.hardware_first import HardwareFirst
 from raysearch.schedulers.successive_halving import SuccessiveHalving
@@ -49,3 +49,14 @@ def test_its_state_is_the_inner_schedulers():
     assert scheduler.state()["rungs"][0]["trials"] == ["0"]
     scheduler.end("0", "finished")
     assert scheduler.state()["live"] == {}
+
+
+def test_it_promotes_where_the_inner_scheduler_does():
+    assert not isinstance(HardwareFirst(FullTraining(), GOALS), Promoting)
+    scheduler = HardwareFirst(SuccessiveHalving(GOALS, max_step=9, eta=2, form="promote"), GOALS)
+    assert isinstance(scheduler, Promoting)
+    figures = {"a": 0.9, "b": 0.5, "c": 0.4, "d": 0.3}
+    decisions = [scheduler.decide(trial, 1, {"accuracy": figure}) for trial, figure in figures.items()]
+    assert decisions == [Decision.CONTINUE, Decision.PAUSE, Decision.PAUSE, Decision.PAUSE]
+    assert scheduler.promote() == "b"
+    assert scheduler.promote() is None
