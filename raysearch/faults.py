@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mishap:
-    """What happens to one attempt at a step: whether it is lost, how much longer it takes, how late it reports."""
+    """What happens to one attempt at a step: lost or not, how much longer it takes, how late it reports."""
 
     crashed: bool = False
     slowdown: float = 1.0

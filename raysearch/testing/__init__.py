@@ -1,0 +1,44 @@
+"""Contract tests that any searcher or scheduler must pass, ours or a user's; comparisons; golden fronts.
+
+    def test_contract():
+        check_scheduler(lambda goals: MyScheduler(goals, max_step=9))
+
+    def test_it_beats_random_search():
+        mine = lambda toy, seed: (MySearcher(toy.parameters, toy.goals, seed=seed), FullTraining())
+        other = lambda toy, seed: (RandomSearch(toy.parameters, toy.goals, seed=seed), FullTraining())
+        assert compare(mine, other, ZDT1, budget=200, seeds=10).p < 0.05
+
+Each check raises AssertionError with a sentence that says what the contract asks for.
+"""
+
+from __future__ import annotations
+
+from raysearch.testing.comparison import Comparison, better, compare
+from raysearch.testing.contracts import (
+    GOALS,
+    PARAMETERS,
+    check_scheduler,
+    check_searcher,
+    check_searcher_options,
+)
+from raysearch.testing.golden import check_front, front_of, write_front
+from raysearch.testing.toys import CONDITIONAL, CURVES, ZDT1, Toy, merit
+
+__all__ = [
+    "CONDITIONAL",
+    "CURVES",
+    "GOALS",
+    "PARAMETERS",
+    "ZDT1",
+    "Comparison",
+    "Toy",
+    "better",
+    "check_front",
+    "check_scheduler",
+    "check_searcher",
+    "check_searcher_options",
+    "compare",
+    "front_of",
+    "merit",
+    "write_front",
+]
