@@ -1,7 +1,7 @@
 """Makes any pure scheduler a scheduler of Ray Tune.
 
-What Tune 2.60 needs is kept here: no single metric, no buffered results, and no scan over all trials when a
-pending one is to be started.
+What Tune 2.60 needs is kept here: no single metric, no buffered results, no scan over all trials when a
+pending one is to be started, and an end for the trials that stay paused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raysearch.schedulers.base import Decision, Scheduler
+from raysearch.schedulers.base import Decision, Outcome, Promoting, Scheduler
 
 _DECISIONS = {
     Decision.CONTINUE: TrialScheduler.CONTINUE,
@@ -35,6 +35,11 @@ def numbers(result: Mapping[str, Any]) -> dict[str, float]:
 class TuneScheduler(FIFOScheduler):
     """Runs a pure scheduler inside ``ray.tune.Tuner``.
 
+    Where the scheduler pauses trials, the trainable must save checkpoints (a function with every report):
+    a trial that is promoted goes on from its last one. Trials that are still paused when nothing else runs
+    and the searcher has nothing to suggest are stopped. Leave ``max_concurrent_trials`` unset then: paused
+    trials keep its slots, so the search would go on only when all of them had been stopped.
+
     Args:
         scheduler: decides from ``(trial, step, values)``; sees every numeric entry of a result as a value.
         step: the entry of a result that holds its step. A result without it is not decided on.
@@ -51,6 +56,10 @@ class TuneScheduler(FIFOScheduler):
         self.step = step
         self.error: Exception | None = None
         self._stopped: set[str] = set()
+        # Those that are under way, those that were paused (and at which step), and the one that comes next.
+        self._active: set[str] = set()
+        self._paused: dict[str, tuple[Trial, int]] = {}
+        self._promoted: Trial | None = None
 
     @property
     def metric(self) -> None:
@@ -61,19 +70,42 @@ class TuneScheduler(FIFOScheduler):
         """Ignores Tune's single metric and mode."""
         return True
 
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Called for a new trial, and for one that is tried again after its worker died."""
+        self._active.add(trial.trial_id)
+
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """None: pending trials start without being chosen, and the default scan costs O(n) a step."""
+        """The trial that was promoted, until it runs; None otherwise: pending trials start without it."""
+        if self._promoted is None:
+            self._promoted = self._promote()
+        trial = self._promoted
+        if trial is None:
+            self._stop_leftovers(tune_controller)
+        elif trial.status in (Trial.PAUSED, Trial.PENDING):
+            return trial
+        elif not trial.is_saving:  # else it was promoted before its pause had taken effect
+            self._promoted = None
         return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Tune's decision on one result."""
+        if trial is self._promoted:
+            self._promoted = None  # it runs
         step = result.get(self.step, math.nan)
         if math.isnan(step):
             return str(TrialScheduler.CONTINUE)
-        decision = self.decide(trial.trial_id, int(step), result)
+        if trial.trial_id in self._paused:
+            # Its worker died while it was being paused, and it repeats the reports since its checkpoint.
+            again = step >= self._paused[trial.trial_id][1]
+            decision = Decision.PAUSE if again else Decision.CONTINUE
+        else:
+            decision = self.decide(trial.trial_id, int(step), result)
         if decision is Decision.STOP:
             self._stopped.add(trial.trial_id)
-            self.scheduler.end(trial.trial_id, "stopped")
+            self._end(trial, "stopped")
+        elif decision is Decision.PAUSE:
+            self._paused[trial.trial_id] = trial, int(step)
+            self._active.discard(trial.trial_id)
         return str(_DECISIONS[decision])
 
     def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
@@ -88,7 +120,7 @@ class TuneScheduler(FIFOScheduler):
         try:
             if self.step in result:
                 self.decide(trial.trial_id, int(result[self.step]), result)
-            self.scheduler.end(trial.trial_id, "finished")
+            self._end(trial, "finished")
         except Exception as error:
             self.error = error
             raise
@@ -96,7 +128,32 @@ class TuneScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Called at each retry too, so it ends nothing unless the trial is over."""
         if not trial.should_recover():  # type: ignore[no-untyped-call]
-            self.scheduler.end(trial.trial_id, "failed")
+            self._end(trial, "failed")
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing is kept of a removed trial."""
+        """A trial is stopped that was waiting: paused, or not begun."""
+        self._end(trial, "stopped")
+
+    def _promote(self) -> Trial | None:
+        name = self.scheduler.promote() if isinstance(self.scheduler, Promoting) else None
+        if name is None or name not in self._paused:
+            return None
+        self._active.add(name)
+        return self._paused.pop(name)[0]
+
+    def _stop_leftovers(self, tune_controller: Any) -> None:
+        """Stop the paused trials if nothing is left that could have one promoted.
+
+        Tune asks the searcher before the scheduler: where no trial is active now, it had none to suggest.
+        """
+        if not self._paused or self._active:
+            return
+        trials = [trial for trial, _ in self._paused.values()]
+        if all(trial.status == Trial.PAUSED for trial in trials):  # none is still being saved
+            for trial in trials:
+                tune_controller.stop_trial(trial)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
+        self._active.discard(trial.trial_id)
+        self._paused.pop(trial.trial_id, None)
+        self.scheduler.end(trial.trial_id, outcome)

@@ -90,7 +90,7 @@ class TuneSearcher(tune_search.Searcher):
         # Not "searcher": Tune unwraps whatever an attribute of that name holds.
         self.algorithm = searcher
         self.step, self.last_step = step, last_step
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, int] = {}  # and the last step that each reported, -1 before the first
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         """Ignores Tune's single metric and mode; the space is the pure searcher's."""
@@ -101,25 +101,28 @@ class TuneSearcher(tune_search.Searcher):
         config = self.algorithm.ask(trial_id)
         if config is None:
             return None if self._in_flight else str(tune_search.Searcher.FINISHED)
-        self._in_flight.add(trial_id)
+        self._in_flight[trial_id] = -1
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tells the searcher; Tune does not call it for the result that stops a trial."""
         if self.step in result:
-            self.algorithm.tell(trial_id, int(result[self.step]), numbers(result))
+            self._tell(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the last result and the end."""
-        self._in_flight.discard(trial_id)
-        step = -1
+        """Tells the last result and the end; a paused trial that Tune stops has no result."""
         if result and self.step in result:
-            step = int(result[self.step])
-            self.algorithm.tell(trial_id, step, numbers(result))
+            self._tell(trial_id, result)
+        step = self._in_flight.pop(trial_id, -1)
         outcome: Outcome = "finished" if step >= self.last_step else "stopped"
         self.algorithm.end(trial_id, "failed" if error or step < 0 else outcome)
+
+    def _tell(self, trial_id: str, result: dict[str, Any]) -> None:
+        step = int(result[self.step])
+        self._in_flight[trial_id] = step
+        self.algorithm.tell(trial_id, step, numbers(result))
 
     def get_state(self) -> dict[str, Any]:
         """The state as plain JSON; Tune's snapshots call this."""
