@@ -14,14 +14,10 @@ Each check raises AssertionError with a sentence that says what the contract ask
 from __future__ import annotations
 
 from raysearch.testing.comparison import Comparison, better, compare
-from raysearch.testing.contracts import (
-    GOALS,
-    PARAMETERS,
-    check_scheduler,
-    check_searcher,
-    check_searcher_options,
-)
+from raysearch.testing.demands import GOALS, PARAMETERS
 from raysearch.testing.golden import check_front, front_of, write_front
+from raysearch.testing.scheduler_contract import check_scheduler
+from raysearch.testing.searcher_contract import check_searcher, check_searcher_options
 from raysearch.testing.toys import CONDITIONAL, CURVES, ZDT1, Toy, merit
 
 __all__ = [
