@@ -51,10 +51,10 @@ def run(
 ) -> None:
     """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
     with _one_sentence(as_json):
-        from raysearch.config import load
+        from raysearch.config import build, load
 
         study_file = load(file, overrides or ())
-        study = study_file.build()
+        study = build(study_file)
         search = study_file.search
         folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         result = study.run(
@@ -97,11 +97,11 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
     """Validate a study file against the data, the model and the targets; nothing is trained."""
     with _one_sentence(as_json):
-        from raysearch.config import load
+        from raysearch.config import build, load
         from raysearch.preflight import check_deployable
 
         study_file = load(file, overrides or ())
-        study = study_file.build()
+        study = build(study_file)
         check_deployable(study)
     splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(study.describe()["space"]))

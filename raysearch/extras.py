@@ -1,4 +1,4 @@
-"""Packages that only some users need: imported when first used, with what to install where they are absent."""
+"""Packages that only some users need, imported when first used; where absent, it says what to install."""
 
 from __future__ import annotations
 

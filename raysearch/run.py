@@ -24,6 +24,7 @@ from raysearch.backends.service import RemoteService, start_service
 from raysearch.cards import write_cards
 from raysearch.failures import failure, first_line
 from raysearch.journal import Event, Journal, RunRecord
+from raysearch.methods import name_of
 from raysearch.preflight import check_deployable
 from raysearch.provenance import provenance
 from raysearch.reporting.html import write_report
@@ -264,7 +265,6 @@ def _static_int8(run: Run) -> None:
 def _search(run: Run, goals: Any) -> bool:
     """The search itself. Returns whether every trial has ended."""
     study = run.study
-    design = {study.canonical(config)[1] for config in study.space.design(study.parent)}
     session = Session(
         run.journal,
         run.record,
@@ -275,7 +275,7 @@ def _search(run: Run, goals: Any) -> bool:
         limit=run.num_trials,
         workers=study.workers or tuning.workers(study.resources),
         last_step=study.epochs + 1,
-        origin=lambda key: "design" if key in design else study.searcher,
+        origin=lambda key: study.origins.get(key, name_of(study.searcher)),
         listener=run.note,
     )
     session.replay(run.events)

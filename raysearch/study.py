@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch import backends
-from raysearch.config import check_search
+from raysearch.methods import Choice
 from raysearch.metrics import check_metrics
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
+from raysearch.schema import check_search
 from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture, enlarge
 from raysearch.search_spaces.space import Space, bind
@@ -40,8 +42,9 @@ class Study:
         targets: where the models will run; see ``raysearch targets``.
         parent: the unchanged network, {"architecture": ..., "training": ...}; the task's own if left out.
         epochs: each trial's, >= 1.
-        searcher: "nsga2" or "random".
-        scheduler: "successive_halving" or "full_training".
+        searcher: a name of ``raysearch.searchers.SEARCHERS``, or {"name": "nsga2", "population": 40}.
+        scheduler: a name of ``raysearch.schedulers.SCHEDULERS``, or a mapping of the name and options.
+        evaluate_first: configs to evaluate before all others; what one leaves out is the parent's.
         grace: epochs before the first comparison; three if left out (fewer in short studies), since the first
             epochs say little about the last.
         seed: of every random choice.
@@ -62,8 +65,9 @@ class Study:
         *,
         parent: Config | None = None,
         epochs: int = 9,
-        searcher: str = "nsga2",
-        scheduler: str = "successive_halving",
+        searcher: Choice = "nsga2",
+        scheduler: Choice = "successive_halving",
+        evaluate_first: Sequence[Config] = (),
         grace: int | None = None,
         seed: int = 0,
         resources: Mapping[str, float] | None = None,
@@ -78,6 +82,7 @@ class Study:
             epochs=epochs,
             searcher=searcher,
             scheduler=scheduler,
+            evaluate_first=list(evaluate_first),
             grace=grace,
             seed=seed,
             resources=resources or {},
@@ -97,7 +102,8 @@ class Study:
         check_keys(own, ("architecture", "training"), "parent")
         self.parent = {**task.parent, **own}
         self.space = self._bind(as_mapping(space, "space"))
-        self.searcher, self.scheduler = searcher, scheduler
+        self.searcher, self.scheduler = search.searcher, search.scheduler
+        self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         self.make_searcher(self._goals)
         self.make_scheduler(self._goals)
 
@@ -134,15 +140,21 @@ class Study:
         return references
 
     def make_searcher(self, goals: Goals) -> Searcher:
-        """A fresh searcher over the space, starting from the fixed design."""
+        """A fresh searcher over the space, starting from what is given and the fixed design."""
         return make_searcher(
             self.searcher,
             parameters_of(self.space.domains),
             goals,
             seed=self.seed,
-            initial=self.space.design(self.parent),
+            initial=[*self.evaluate_first, *self.space.design(self.parent)],
             canonical=lambda config: (self.space.key(config), self.space.active(config)),
         )
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Who proposed a config, by its key, where it was not the searcher: "given" or "design"."""
+        design = {self.space.key(config): "design" for config in self.space.design(self.parent)}
+        return {**design, **{self.space.key(config): "given" for config in self.evaluate_first}}
 
     def make_scheduler(self, goals: Goals) -> Scheduler:
         """A fresh scheduler; whatever it is, a trial that breaks a static constraint stops at step 0."""
@@ -206,8 +218,9 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
         FileNotFoundError: the folder holds no journal.
         ValueError: the run's task was made in Python, so that only that program can go on with it.
     """
-    from raysearch.config import TASKS, parse
+    from raysearch.config import build
     from raysearch.journal import RunRecord
+    from raysearch.schema import TASKS, parse
 
     record = RunRecord.load(Path(folder))
     if not record.sessions:
@@ -221,13 +234,9 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
             f"by Study(...).run(folder={str(folder)!r})"
         )
     session = record.sessions[-1]
-    return (
-        parse(described)
-        .build()
-        .run(
-            session["num_trials"],
-            folder=folder,
-            max_minutes=session["max_minutes"],
-            progress=progress,
-        )
+    return build(parse(described)).run(
+        session["num_trials"],
+        folder=folder,
+        max_minutes=session["max_minutes"],
+        progress=progress,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,13 +12,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from raysearch import backends, search_spaces
-from raysearch.config import TASKS, StudyFile
 from raysearch.domains import DOMAINS, FUNCTIONS
+from raysearch.methods import Method
 from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.schedulers import SCHEDULERS
+from raysearch.schema import TASKS, StudyFile
+from raysearch.searchers import SEARCHERS
 
 _HEAD = """# The study file
 
-<!-- Written by `python -m raysearch.config > docs/study-file.md`; change the schema, not this page. -->
+<!-- Written by `python -m raysearch.study_docs > docs/study-file.md`; change the schema, not this page. -->
 
 A study file says what is searched, for what, and how. `raysearch check FILE` validates one without
 training; `raysearch run FILE` runs it; `--set search.num_trials=64` overrides any key. An unknown key is
@@ -62,6 +65,11 @@ A domain is a mapping of one key, named as in `ray.tune`; `randint` and `logrand
 upper bound.
 """
 
+_METHODS = """## %s
+
+`search.%s` is one of these names, or a mapping of `name` and options: `%s`.
+"""
+
 _METRICS = """## Metrics
 
 Objectives and constraints are on these. TARGET is one of the study's targets; those known are %s.
@@ -77,6 +85,7 @@ def page() -> str:
         what = inspect.cleandoc(section.__doc__ or "")
         parts += [f"### {name}\n\n{what}\n", _keys_table(section, f"{name}.")]
     parts += [_TASK % ", ".join(f"`{t}`" for t in TASKS), _SPACE, *_functions(), _training()]
+    parts += [*_methods("Searchers", "searcher", SEARCHERS), *_methods("Schedulers", "scheduler", SCHEDULERS)]
     domains = [(f"`{{{name}: [{', '.join(arguments)}]}}`",) for name, arguments in DOMAINS.items()]
     parts += [_DOMAINS, _table(("domain",), domains)]
     metrics = [(f"`{name}`", what) for name, what in METRICS.items()]
@@ -111,9 +120,9 @@ def _type(field: FieldInfo) -> str:
     if _section(field):
         return "mapping"
     text = str(getattr(field.annotation, "__name__", field.annotation))
-    if "Literal" in str(field.annotation):
-        return ", ".join(f"`{choice}`" for choice in field.annotation.__args__)  # type: ignore[union-attr]
     for name, word in (
+        ("Mapping", "a name, or a mapping of `name` and options"),
+        ("list[dict", "list of mappings"),
         ("list", "list of texts"),
         ("dict", "mapping"),
         ("int", "whole number"),
@@ -129,6 +138,21 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value: Any = field.get_default(call_default_factory=True, validated_data={})
     return "see below" if isinstance(value, BaseModel) else f"`{json.dumps(value)}`"
+
+
+def _methods(title: str, key: str, methods: Mapping[str, Method]) -> Iterator[str]:
+    """What searchers or schedulers there are, with their options."""
+    name, options = next((n, list(m.options().values())) for n, m in methods.items() if m.options())
+    yield _METHODS % (title, key, f"{{name: {name}, {options[0].name}: {json.dumps(options[0].default)}}}")
+    rows = [
+        (
+            f"`{name}`",
+            method.summary,
+            ", ".join(f"`{p.name}={p.default!r}`" for p in method.options().values()),
+        )
+        for name, method in methods.items()
+    ]
+    yield _table(("name", "what it is", "options"), rows)
 
 
 def _functions() -> Iterator[str]:
@@ -171,3 +195,7 @@ def _arguments(docstring: str) -> str:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -122,6 +122,16 @@ class Space:
                 configs.append(config)
         return configs
 
+    def completed(self, config: Mapping[str, Any], parent: Mapping[str, Any]) -> Config:
+        """A config that gives some searched values, with the others as the fixed design begins with them.
+
+        Raises:
+            ValueError: a key or a value in it is not the space's.
+        """
+        completed = _merge(next(fixed_design(self.domains, parent)), config)
+        self.decode(completed)
+        return completed
+
     def _complete(self, config: Mapping[str, Any]) -> Config:
         check_keys(config, SECTIONS, "the config")
         fixed = tune_domains.constants(self.domains)

@@ -12,8 +12,8 @@ import pytest
 from fake_run import make_events, write_run
 from typer.testing import CliRunner
 
+from raysearch import config
 from raysearch.cli import app
-from raysearch.config import StudyFile
 from raysearch.results import StudyResult
 
 STUDY = """
@@ -49,7 +49,7 @@ def fake_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dict[str, 
         return StudyResult(folder)
 
     task = SimpleNamespace(searches_architecture=True)
-    monkeypatch.setattr(StudyFile, "build", lambda self: SimpleNamespace(run=run, task=task))
+    monkeypatch.setattr(config, "build", lambda file: SimpleNamespace(run=run, task=task))
     return calls
 
 

@@ -44,6 +44,14 @@ class Own(nn.Module):
         ({"seed": -1}, "seed is -1: give at least 0"),
         ({"workers": 0}, "workers is 0: give at least 1"),
         ({"searcher": "nsga3"}, "searcher is 'nsga3'; did you mean 'nsga2'"),
+        (
+            {"searcher": {"name": "nsga2", "populatio": 4}},
+            "has no option 'populatio'; did you mean 'population'",
+        ),
+        ({"searcher": {"name": "nsga2", "population": 1}}, "population is 1: breeding needs at least 2"),
+        ({"scheduler": "asha"}, "scheduler is 'asha'; known: "),
+        ({"evaluate_first": [{"training": {"lr": 99.0}}]}, "training/lr is 99.0"),
+        ({"evaluate_first": [{"trainin": {"lr": 99.0}}]}, "did you mean 'training'"),
         ({"resources": {"cpus": 2}}, "resources has an unknown key 'cpus'; did you mean 'cpu'"),
         ({"resources": {"cpu": 0}}, "resources.cpu is 0: give more than 0"),
         ({"objectives": "maximize accuracy"}, "objectives is 'maximize accuracy': give a list"),
@@ -109,3 +117,15 @@ def test_a_users_own_model_is_compressed_and_rebuilt(tmp_path: Path, monkeypatch
         rebuilt = load_variant(folder, model=model)(x).argmax(1).numpy()
         shipped = backends.get("onnxruntime-cpu").load(folder / "model.onnx")(x.numpy()).argmax(1)
         assert (rebuilt == shipped).mean() >= 0.9
+
+
+def test_what_is_given_comes_first_and_the_design_after_it() -> None:
+    given = {"training": {"lr": 5e-3}}
+    study = Study(small_task(), SPACE, OBJECTIVES, evaluate_first=[given], searcher="random")
+    searcher = study.make_searcher(study.goals({}))
+    first, second = searcher.ask("0"), searcher.ask("1")
+    assert first is not None
+    assert second is not None
+    assert first["training"]["lr"] == pytest.approx(5e-3)
+    assert study.origins[study.space.key(first)] == "given"
+    assert study.origins[study.space.key(second)] == "design"

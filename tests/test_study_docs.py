@@ -8,5 +8,5 @@ PAGE = Path(__file__).parents[1] / "docs" / "study-file.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    command = "python -m raysearch.config > docs/study-file.md"
+    command = "python -m raysearch.study_docs > docs/study-file.md"
     assert PAGE.read_text(encoding="utf-8") == page(), f"the schema changed: run `{command}`"

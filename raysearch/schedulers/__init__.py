@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from raysearch.methods import Choice, Method, check_choice, make
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Scheduler
-from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.hardware_first import HardwareFirst
-from raysearch.schedulers.successive_halving import SuccessiveHalving
-from raysearch.spelling import did_you_mean
 
-SCHEDULERS = ("successive_halving", "full_training")
+SCHEDULERS = {
+    "successive_halving": Method(
+        "raysearch.schedulers.successive_halving:SuccessiveHalving", "the best 1/eta of each rung go on"
+    ),
+    "full_training": Method("raysearch.schedulers.full_training:FullTraining", "nothing is stopped early"),
+}
 
 
-def make_scheduler(name: str, goals: Goals, *, max_step: int, grace: int = 1) -> Scheduler:
+def make_scheduler(choice: Choice, goals: Goals, *, max_step: int, grace: int = 1) -> Scheduler:
     """The scheduler of this name, fresh; under any of them a static violation stops a trial at step 0.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name or an option is unknown, or an option's value is wrong.
     """
-    if name not in SCHEDULERS:
-        raise ValueError(f"scheduler {name!r} is unknown; {did_you_mean(name, SCHEDULERS)}")
-    if name == "full_training":
-        return HardwareFirst(FullTraining(), goals)
-    return HardwareFirst(SuccessiveHalving(goals, max_step=max_step, grace=grace), goals)
+    checked = check_choice("scheduler", choice, SCHEDULERS)
+    return HardwareFirst(make(checked, SCHEDULERS, goals=goals, max_step=max_step, grace=grace), goals)

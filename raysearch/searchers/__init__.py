@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raysearch.methods import Choice, Method, check_choice, make
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Searcher
 from raysearch.searchers.encoding import Parameter
-from raysearch.searchers.nsga2 import NSGA2
-from raysearch.searchers.random import RandomSearch
-from raysearch.spelling import did_you_mean
 
-SEARCHERS: dict[str, type[NSGA2] | type[RandomSearch]] = {"nsga2": NSGA2, "random": RandomSearch}
+SEARCHERS = {
+    "nsga2": Method("raysearch.searchers.nsga2:NSGA2", "NSGA-II, steady state"),
+    "random": Method("raysearch.searchers.random:RandomSearch", "random draws without repetition"),
+}
 
 
 def make_searcher(
-    name: str,
+    choice: Choice,
     parameters: Sequence[Parameter],
     goals: Goals,
     *,
@@ -23,11 +24,20 @@ def make_searcher(
     initial: Sequence[Config],
     canonical: Canonical,
 ) -> Searcher:
-    """The searcher of this name, fresh.
+    """The searcher of this name, with its options, fresh.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name or an option is unknown, or an option's value is wrong.
+        ImportError: it needs a package that is not installed.
     """
-    if name not in SEARCHERS:
-        raise ValueError(f"searcher {name!r} is unknown; {did_you_mean(name, SEARCHERS)}")
-    return SEARCHERS[name](parameters, goals, seed=seed, initial=initial, canonical=canonical)
+    checked = check_choice("searcher", choice, SEARCHERS)
+    searcher: Searcher = make(
+        checked,
+        SEARCHERS,
+        parameters=parameters,
+        goals=goals,
+        seed=seed,
+        initial=initial,
+        canonical=canonical,
+    )
+    return searcher

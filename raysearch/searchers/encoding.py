@@ -75,7 +75,7 @@ class Parameter:
         if self.kind == "categorical":
             return self.choices[min(int(x * len(self.choices)), len(self.choices) - 1)]
         if self.step is None:
-            return min(max(self._at(x, self.high), self.low), self.high)
+            return min(max(_rounded(self._at(x, self.high)), self.low), self.high)
         cell = math.floor((self._at(x, self._end) - self.low) / self.step)
         return self._on_grid(min(max(cell, 0), int(self.cells) - 1))
 
@@ -120,8 +120,7 @@ class Parameter:
 
     def _on_grid(self, cell: int) -> float:
         value = self.low + cell * (self.step or 0.0)
-        # Twelve digits: 3 steps of 0.05 are 0.15, not 0.15000000000000002.
-        return int(value) if self.kind == "integer" else float(f"{value:.12g}")
+        return int(value) if self.kind == "integer" else _rounded(value)
 
     def _choice(self, value: Any) -> int:
         """The index of a choice; a list stands for a tuple, as it does after JSON."""
@@ -205,6 +204,11 @@ class Encoding:
             index, cell = divmod(index, int(parameter.cells))
             vector[i] = parameter.middle(cell)
         return vector
+
+
+def _rounded(value: float) -> float:
+    """To twelve digits: 3 steps of 0.05 are 0.15, and a value that was encoded comes back as it was."""
+    return float(f"{value:.12g}")
 
 
 def _look_up(config: Mapping[str, Any], name: Name) -> tuple[bool, Any]:
