@@ -8,7 +8,9 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     run          the first line: version, study (the resolved study), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, error), num_trials, max_minutes
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
-    report       trial, step, values {metric: number}, measurements [..], notes [..], decision
+    report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
+                 says "pause" lets the trial wait
+    promotion    trial: one that waits goes on
     end          trial, outcome ("finished", "stopped" or "failed"), reason
     final        trial, values, measurements, notes: measured again and evaluated on the test split, alone
 
@@ -120,8 +122,9 @@ class TrialRecord:
         origin: who proposed it ("design", "nsga2", ...).
         reports: the values at each step, in the order of arrival.
         measurements: every measurement its reports carried.
+        paused: it waits to be promoted.
         notes: remarks of the trial ("bits 2 run no faster than 8 in onnxruntime-cpu").
-        outcome: None while it runs.
+        outcome: None while it runs or waits.
         reason: why it stopped or failed.
         final: values measured after the search (remeasured latency, test accuracy); empty if it was not.
         started, ended: seconds since the epoch.
@@ -136,6 +139,7 @@ class TrialRecord:
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     measurements: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    paused: bool = False
     outcome: Outcome | None = None
     reason: str = ""
     final: dict[str, float] = field(default_factory=dict)
@@ -203,7 +207,11 @@ class RunRecord:
             if event["step"] not in trial.reports:
                 trial.reports[event["step"]] = dict(event["values"])
                 trial.measurements += event.get("measurements", [])
+                trial.paused = event.get("decision") == "pause"
+        elif event["event"] == "promotion":
+            trial.paused = False
         elif event["event"] == "end":
+            trial.paused = False
             trial.outcome, trial.reason, trial.ended = (
                 event["outcome"],
                 event.get("reason", ""),

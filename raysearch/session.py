@@ -1,8 +1,11 @@
 """One stretch of work on a run: a searcher and a scheduler whose every step goes through the journal.
 
 A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
-decision and end is written before it takes effect, so a later Session that replays the journal stands where
-this one stood.
+decision, promotion and end is written before it takes effect, so a later Session that replays the journal
+stands where this one stood.
+
+What the scheduler pauses, the session keeps: for Tune the trial is over, its worker free. When promoted,
+it is given out again under its name, as an unfinished trial is after a kill, and goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from raysearch.journal import Event, Journal, Outcome, RunRecord, TrialRecord
-from raysearch.schedulers.base import Decision, Scheduler
+from raysearch.schedulers.base import Decision, Promoting, Scheduler
 from raysearch.searchers.base import Config, Searcher
 
 Canonical = Callable[[Config], tuple[Config, str]]
@@ -54,15 +57,18 @@ class Session:
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
         self.canonical, self.origin, self.names, self.listener = canonical, origin, names, listener
         self.pending: list[str] = []
+        self._paused: set[str] = set()
+        self._owed: list[str] = []  # promoted by the scheduler in a replay, and not by the journal
         self._name: dict[str, str] = {}
         self._suggested = 0
         self._exhausted = False
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Bring the algorithms to where the journal left them; unfinished trials become pending.
+        """Bring the algorithms to where the journal left them; unfinished trials become pending or paused.
 
         Where a searcher would now propose another config than the recorded one (another version of it, say),
-        the recorded one stands, and the searcher is told that its own came to nothing. Where a kill came
+        the recorded one stands, and the searcher is told that its own came to nothing. So does a recorded
+        promotion; if the scheduler would now promote another trial, that one goes on too. Where a kill came
         between a report and the end that it brings, the end is written now.
         """
         reports: dict[str, Mapping[str, Any]] = {}
@@ -79,33 +85,35 @@ class Session:
                 reports[trial.name] = event
                 self.scheduler.decide(trial.name, event["step"], event["values"])
                 self.searcher.tell(trial.name, event["step"], event["values"])
+            elif event["event"] == "promotion":
+                self._promote_again(trial.name)
             elif event["event"] == "end":
                 self._end_algorithms(trial.name, event["outcome"])
         for name, last in reports.items():
             if self.record.trials[name].outcome is None:
                 self._end_after(name, last["step"], Decision(last["decision"]))
-        self.pending = [t.name for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
+        unfinished = [t for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
+        self.pending = [t.name for t in unfinished if not t.paused]
+        self._paused = {t.name for t in unfinished if t.paused}
 
     def ask(self, trial: str) -> Config | None:
-        """The next config, its trial's name under "trial"; None while all workers are busy, or at the end."""
+        """The next config, its trial's name under "trial"; None while all workers are busy, or at the end.
+
+        An unfinished trial comes first, then a promoted one, then a new one. Where there is none of these and
+        nothing is in flight, no report can have a paused trial promoted any more: they end as stopped.
+        """
         if len(self._name) >= self.workers:
             return None
-        if self.pending:
-            name = self.pending.pop(0)
+        name = self.pending.pop(0) if self.pending else self._promote()
+        if name is not None:
             self._name[trial] = name
             return {"trial": name, **self.record.trials[name].config}
-        if self._suggested >= self.limit:
-            return None
-        name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
-        proposal = self.searcher.ask(name)
-        if proposal is None:
-            self._exhausted = not self._name  # with none in flight, no end of a trial can make room for more
-            return None
-        self._suggested += 1
-        config, key = self.canonical(proposal)
-        self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
-        self._name[trial] = name
-        return {"trial": name, **config}
+        config = self._suggest(trial)
+        if config is None and self._paused and not self._name:
+            for left in [t for t in self.record.trials.values() if t.paused and self._mine(t)]:
+                self._end(left.name, "stopped", f"paused at step {left.step} to the end")
+            config = self._suggest(trial)
+        return config
 
     def decide(
         self,
@@ -115,7 +123,11 @@ class Session:
         measurements: Sequence[Mapping[str, Any]] = (),
         notes: Sequence[str] = (),
     ) -> Decision:
-        """Journal a report with the decision on it. A step that is known already changes nothing."""
+        """Journal a report with the decision on it. A step that is known already changes nothing.
+
+        Returns:
+            What Tune is to do: CONTINUE, or STOP for a pause too.
+        """
         name = self._name.get(trial)
         if name is None or step in self.record.trials[name].reports:
             return Decision.CONTINUE
@@ -132,6 +144,9 @@ class Session:
         self.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
             del self._name[trial]
+        elif decision is Decision.PAUSE:
+            self._paused.add(self._name.pop(trial))
+            return Decision.STOP
         return decision
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
@@ -151,7 +166,8 @@ class Session:
     @property
     def complete(self) -> bool:
         """Whether all trials, or all that the space holds, were suggested and have ended."""
-        return (self._suggested >= self.limit or self._exhausted) and not self.pending and not self._name
+        none_left = self._suggested >= self.limit or self._exhausted
+        return none_left and not (self.pending or self._name or self._paused)
 
     def state(self) -> dict[str, Any]:
         """The state of both algorithms, plain JSON."""
@@ -169,6 +185,42 @@ class Session:
     def _mine(self, trial: TrialRecord) -> bool:
         return trial.role == self.role and (not self.names or trial.name in self.names)
 
+    def _suggest(self, trial: str) -> Config | None:
+        """A new trial's config; None at the limit, or where the searcher has none."""
+        if self._suggested >= self.limit:
+            return None
+        name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
+        proposal = self.searcher.ask(name)
+        if proposal is None:
+            # With none in flight or paused, no end of a trial can make room for more.
+            self._exhausted = not (self._name or self._paused)
+            return None
+        self._suggested += 1
+        config, key = self.canonical(proposal)
+        self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
+        self._name[trial] = name
+        return {"trial": name, **config}
+
+    def _promote(self) -> str | None:
+        """A paused trial that goes on now."""
+        if not isinstance(self.scheduler, Promoting):
+            return None
+        while (name := self._owed.pop(0) if self._owed else self.scheduler.promote()) is not None:
+            if name in self._paused:
+                self._write("promotion", trial=name)
+                self._paused.remove(name)
+                return name
+        return None
+
+    def _promote_again(self, name: str) -> None:
+        """Bring the scheduler past a recorded promotion."""
+        if name in self._owed:
+            self._owed.remove(name)
+        elif isinstance(self.scheduler, Promoting):
+            promoted = self.scheduler.promote()
+            if promoted not in (None, name):
+                self._owed.append(promoted)
+
     def _end_after(self, name: str, step: int, decision: Decision) -> bool:
         """Record the end that a report brings, if it brings one."""
         if decision is Decision.STOP:
@@ -181,6 +233,7 @@ class Session:
 
     def _end(self, name: str, outcome: Outcome, reason: str = "") -> None:
         self._write("end", trial=name, outcome=outcome, reason=reason)
+        self._paused.discard(name)
         self._end_algorithms(name, outcome)
 
     def _end_algorithms(self, name: str, outcome: Outcome) -> None:
