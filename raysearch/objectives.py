@@ -118,8 +118,15 @@ class Constraint:
             return 0.0
         if math.isnan(value):
             return math.inf
-        miss = value - limit if self.upper else limit - value
-        return max(0.0, miss) / (abs(limit) or 1.0)
+        return max(0.0, self.miss(value, parent))
+
+    def miss(self, value: float, parent: float = math.nan) -> float:
+        """How far ``value`` lies beyond the limit, divided by the limit's size; negative within it.
+
+        NaN where the value or the limit is not known.
+        """
+        limit = self.limit(parent)
+        return (value - limit if self.upper else limit - value) / (abs(limit) or 1.0)
 
     def __str__(self) -> str:
         parts = [f"{_exact(self.factor)} parent" if self.factor != 1.0 else "parent"] if self.relative else []
@@ -191,6 +198,19 @@ class Goals:
         A metric that is NaN, or that is still absent at the last step, is infinitely far from its limit.
         """
         return sum((self._one(c, values, step) for c in self.constraints), 0.0)
+
+    def misses(self, values: Mapping[str, float], step: int) -> NDArray[np.float64]:
+        """How far each constraint is missed, shape (c,): negative where kept, NaN where unknown."""
+        return np.array(
+            [
+                c.miss(float(values.get(c.metric, math.nan)), self._parent(c.metric, step))
+                for c in self.constraints
+            ]
+        )
+
+    def limits(self, step: int) -> NDArray[np.float64]:
+        """The limit of each constraint at a step, in its metric's unit, shape (c,); NaN while it is unknown."""
+        return np.array([c.limit(self._parent(c.metric, step)) for c in self.constraints])
 
     def _one(self, constraint: Constraint, values: Mapping[str, float], step: int) -> float:
         metric = constraint.metric

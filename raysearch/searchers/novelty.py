@@ -47,6 +47,10 @@ class Novelty:
         self._seen[key] = None
         return config
 
+    def key(self, vector: Vector) -> str:
+        """The key of the variant at a point."""
+        return self._canonical(self._encoding.decode(vector))[0]
+
     def first(self, candidates: Iterable[Vector]) -> tuple[Vector, Config] | None:
         """The first candidate that is a new variant, marked as given out; None if none is."""
         for vector in candidates:
