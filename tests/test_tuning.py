@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +13,16 @@ import ray
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
-from trial_setup import make_setup
+from trial_setup import PARENT, make_setup
 
 from raysearch import tuning
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.service import start_service
+from raysearch.journal import Journal, RunRecord
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.searchers.fixed import FixedList
+from raysearch.session import Session
 
 
 def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +66,53 @@ def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> 
         ).fit()
     assert not results.errors
     assert len({space.key(r.config) for r in results}) > 1
+
+
+class LateSecond(FullTraining):
+    """Pauses every trial after its first epoch, and lets the first go on when the third was paused."""
+
+    def __init__(self) -> None:
+        self.paused = 0
+        self.promoted = False
+
+    def decide(self, trial: str, step: int, values: Any) -> Decision:
+        self.paused += step == 1
+        return Decision.PAUSE if step == 1 else Decision.CONTINUE
+
+    def promote(self) -> str | None:
+        if self.promoted or self.paused < 3:
+            return None
+        self.promoted = True
+        return "0000"
+
+
+@pytest.mark.cluster
+def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, cluster: None) -> None:
+    setup = replace(make_setup(tmp_path / "run"), service=f"measurement-{uuid.uuid4().hex}")
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
+    service = start_service(setup.service, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
+    session = Session(
+        Journal(tmp_path / "run"),
+        RunRecord(),
+        FixedList(configs),
+        LateSecond(),
+        role="trial",
+        canonical=lambda config: (setup.space.canonical(config), setup.space.key(config)),
+        limit=3,
+        workers=1,
+        last_step=setup.epochs + 1,
+        origin=lambda key: "fixed",
+    )
+    try:
+        tuning.conduct(session, setup, {"cpu": 1})
+    finally:
+        service.stop()
+    assert session.complete
+    trials = RunRecord.load(tmp_path / "run").trials
+    assert {name: trial.outcome for name, trial in trials.items()} == {
+        "0000": "finished",
+        "0001": "stopped",
+        "0002": "stopped",
+    }
+    assert [list(trial.reports) for trial in trials.values()] == [[0, 1, 2, 3], [0, 1], [0, 1]]
+    assert [path.name for path in (tmp_path / "run" / "variants").iterdir()] == ["0000"]
