@@ -6,13 +6,14 @@ Purpose: the cost of the driver as runs grow. All figures are process CPU time.
   report there ("decision_ms@1000"). Every scheduler that stops trials is measured; one that judges after each
   step does so after the first. ``NAME_ms@1000`` is the other schedulers' figure.
 - A suggestion of the default searcher: a mixed space of 12 parameters, two objectives, n finished trials; one
-  ``ask`` with the ``tell`` and ``end`` of its trial, the median over 5 blocks of the mean of 10, so that a model
-  that is fitted now and then counts ("suggestion_ms@200").
+  ``ask`` with the ``tell`` and ``end`` of its trial, the median over 5 blocks of the mean of 10, so that a
+  model that is fitted now and then counts ("suggestion_ms@200").
 - Driver time a trial: n no-op trials, one report each, two workers of a local Ray. Plain Tune: a class
-  trainable, its own random search, no scheduler, ``reuse_actors``, loggers off, a snapshot a day: the cheapest
-  settings known. Ours: the same trainable, space and settings, NSGA-II through TuneSearcher and successive halving
-  through TuneScheduler. "driver_ratio@1000" is the ratio of the medians. "plain_defaults_ms@100" is plain Tune
-  as it comes (with ``reuse_actors``: else each trial starts a process). The runs alternate.
+  trainable, its own random search, no scheduler, ``reuse_actors``, loggers off, a snapshot a day: the
+  cheapest settings known. Ours: the same trainable, space and settings, NSGA-II through TuneSearcher and
+  successive halving through TuneScheduler. "driver_ratio@1000" is the ratio of the medians.
+  "plain_defaults_ms@100" is plain Tune as it comes (with ``reuse_actors``: else each trial starts a
+  process). The runs alternate.
 
 Acceptance: a decision 0.3 ms at 1,000 and 3 ms at 10,000; a suggestion 20 ms at 200 and 50 ms at 2,000; a
 driver ratio of at most 1.2.

@@ -52,7 +52,7 @@ class NoOp(tune.Trainable):
 
 
 def driver_ms(sizes: Sequence[int], repetitions: int) -> dict[str, float]:
-    """CPU milliseconds a trial by size, and the ratio ours to plain; the largest of several sizes runs once."""
+    """CPU milliseconds a trial by size, and their ratio; the largest of several sizes runs once."""
     figures: dict[str, float] = {}
     with _ray():
         _plain(10)

@@ -1,15 +1,15 @@
 """A run of 100,000 trials on 10,000 simulated workers: what the driver does, and whether a worker ever waits.
 
-Purpose: that the pure algorithms hold up at a size that no test of theirs reaches. Trials report 27 epochs of a
-made-up learning curve that depends on a mixed space of 12 parameters; steps take 1 to 2 units of time, one in a
-hundred is lost, one in fifty straggles, one in ten reports late. Random search with successive halving does
-all trials; the default searcher with it does ``--suggested`` (a suggestion costs it more) on a tenth as many
-workers.
+Purpose: that the pure algorithms hold up at a size that no test of theirs reaches. Trials report 27 epochs
+of a made-up learning curve that depends on a mixed space of 12 parameters; steps take 1 to 2 units of time,
+one in a hundred is lost, one in fifty straggles, one in ten reports late. Random search with successive
+halving does all trials; the default searcher with it does ``--suggested`` (a suggestion costs it more) on a
+tenth as many workers.
 
-Figures: "decision_ms" and "suggestion_ms", process CPU time a call, the mean; "driver_ms_a_trial", the whole
-process, the simulation itself included; "max_rss_mb", the process's peak; "idle_share", the share of all workers'
-time that passed while the searcher had been asked and had no config; "unanswered", how often that was. With
-"default_" before them: those of the default searcher. "seconds" is wall time.
+Figures: "decision_ms" and "suggestion_ms", process CPU time a call, the mean; "driver_ms_a_trial", the
+whole process, the simulation itself included; "max_rss_mb", the process's peak; "idle_share", the share of
+all workers' time that passed while the searcher had been asked and had no config; "unanswered", how often
+that was. With "default_" before them: those of the default searcher. "seconds" is wall time.
 
 Acceptance: no worker idle for want of a suggestion; a decision within 3 ms and a suggestion of the default
 searcher within 50 ms; five minutes in all.
