@@ -9,9 +9,8 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ from raysearch.pareto import ranks
 from raysearch.searchers.base import Canonical, Config, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.novelty import Novelty
+from raysearch.searchers.trials import Member, Trials
 from raysearch.searchers.variation import Variation
 
 _MATINGS = 50  # children bred for one suggestion before it falls back to a random draw
-_FINISHED = math.inf  # the level of a finished trial
 
 
 class NSGA2:
@@ -63,13 +62,12 @@ class NSGA2:
             raise ValueError(f"population is {population}: breeding needs at least 2, such as 20")
         self._encoding = Encoding(parameters)
         self._variation = Variation(self._encoding)
-        self._goals = goals
         self._size = population
         self._novelty = Novelty(self._encoding, canonical, initial)
         self._rng = np.random.default_rng(seed)
         self._asked = 0
-        self._running: dict[str, _Running] = {}
-        self._population: list[_Member] = []
+        self._trials = Trials(goals)
+        self._population: list[Member] = []
 
     def ask(self, trial: str) -> Config | None:
         """A config that was not suggested before; None when the space is exhausted.
@@ -77,8 +75,7 @@ class NSGA2:
         Raises:
             ValueError: the trial was asked for already and has not ended.
         """
-        if trial in self._running:
-            raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
+        self._trials.check(trial)
         found = self._novelty.initial(self._rng)
         if found is None and self._asked >= self._size and len(self._population) >= 2:
             found = self._novelty.first(self._children())
@@ -86,35 +83,27 @@ class NSGA2:
         if found is None:
             return None
         vector, config = found
-        self._running[trial] = _Running(vector.tolist())
+        self._trials.begin(trial, vector)
         self._asked += 1
         return config
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric; a trial never asked for is ignored."""
-        running = self._running.get(trial)
-        if running is not None and step > running.step:
-            running.step = step
-            running.values.update(values)
+        self._trials.tell(trial, step, values)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Let the trial into the population if it is good enough; a trial never asked for is ignored."""
-        running = self._running.pop(trial, None)
-        if running is None or outcome == "failed" or not running.values:
+        member = self._trials.end(trial, outcome)
+        if member is None:
             return
-        costs = self._goals.costs(running.values)
-        if outcome == "finished" and np.isnan(costs).any():
-            return
-        level = _FINISHED if outcome == "finished" else float(running.step)
-        violation = self._goals.violation(running.values, running.step)
-        self._population.append(_Member(running.vector, costs.tolist(), violation, level))
-        self._population = [self._population[i] for i in _survival_order(self._population)][: self._size]
+        self._population.append(member)
+        self._population = [self._population[i] for i in survival_order(self._population)][: self._size]
 
     def state(self) -> dict[str, Any]:
         """The population, the running trials, what was suggested, and the generator."""
         return {
             "asked": self._asked,
-            "running": {trial: asdict(running) for trial, running in self._running.items()},
+            "running": self._trials.state(),
             "population": [asdict(member) for member in self._population],
             "novelty": self._novelty.state(),
             "generator": self._rng.bit_generator.state,
@@ -123,11 +112,8 @@ class NSGA2:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self._asked = state["asked"]
-        self._running = {
-            trial: _Running(r["vector"], r["step"], dict(r["values"]))
-            for trial, r in state["running"].items()
-        }
-        self._population = [_Member(**member) for member in state["population"]]
+        self._trials.load(state["running"])
+        self._population = [Member(**member) for member in state["population"]]
         self._novelty.load(**state["novelty"])
         self._rng.bit_generator.state = state["generator"]
 
@@ -143,26 +129,7 @@ class NSGA2:
         return int(self._rng.integers(len(self._population), size=2).min())
 
 
-@dataclass
-class _Running:
-    """A trial under way: its point, the last step told, the latest value of each metric."""
-
-    vector: list[float]
-    step: int = -1
-    values: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class _Member:
-    """A trial that may breed; ``level`` is the step it was stopped at, inf when it finished."""
-
-    vector: list[float]
-    costs: list[float]
-    violation: float
-    level: float
-
-
-def _survival_order(members: Sequence[_Member]) -> list[int]:
+def survival_order(members: Sequence[Member]) -> list[int]:
     """Indices from best to worst: by level, then rank, then crowding, then the younger."""
     levels = np.array([m.level for m in members])
     order: list[int] = []

@@ -33,6 +33,9 @@ class Variation:
         self._continuous: Mask = np.array([math.isinf(p.cells) for p in self._parameters])
         self._grid: Mask = ~self._categorical & ~self._continuous
 
+    def __len__(self) -> int:
+        return len(self._parameters)
+
     def crossed(self, parents: Vector, rng: np.random.Generator) -> Vector:
         """A child (n,) of two parents (2, n): SBX on numbers, uniform crossover on categories."""
         from pymoo.operators.crossover.sbx import SBX
