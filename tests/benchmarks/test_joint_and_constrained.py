@@ -19,7 +19,7 @@ def pair():
     rng = np.random.default_rng(0)
     table["full"] = rng.random(len(table)) * 100
     table["short"] = table["full"] - 10 * rng.random(len(table))
-    table["latency_ms/board"] = rng.random(len(table))
+    table["latency_ms/board"] = table["full"] / 100 + 0.1 * rng.random(len(table))  # a wide front
     return joint.Pair(table, "short", "full", "board")
 
 
