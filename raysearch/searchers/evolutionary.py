@@ -36,8 +36,8 @@ class Evolutionary(Replayed):
     """Breeds new configs by an algorithm of pymoo, with the crossover and mutation of ``variation.py``.
 
     The first ``population`` suggestions are the initial configs and random draws. Trials that were stopped
-    early breed only while fewer than ``population`` have finished, behind those that have; trials that failed,
-    or finished without an objective, never do.
+    early breed only while fewer than ``population`` have finished, behind those that have; trials that
+    failed, or finished without an objective, never do.
 
     Args:
         parameters: the space.
