@@ -3,9 +3,9 @@
 Purpose: repeat a published comparison (Ferreira et al., surrogate-based constrained multi-objective
 optimisation for the compression of CNNs). A VGG-style network and a ResNet are trained once; a design of
 seven variables prunes and quantises them without training them again. The rate of non-zero weights is
-minimised and the accuracy on the validation split maximised, subject to an accuracy of at most 0.05 below the parent's. The
-surrogate-assisted search is named by the criteria that choose the objectives' and the constraint's regressors
-(--all runs all 16); C-TAEA alone runs as 10 generations of 10 and 20 of 5.
+minimised and the accuracy on the validation split maximised, subject to an accuracy of at most 0.05 below the
+parent's. The surrogate-assisted search is named by the criteria that choose the objectives' and the
+constraint's regressors (--all runs all 16); C-TAEA alone runs as 10 generations of 10 and 20 of 5.
 
 Figure: the hypervolume of the feasible non-dominated set of all real evaluations, with the non-zero rate from
 0 to 1 and the accuracy from the limit to 1 scaled to [0, 1], the reference at their worst corner.

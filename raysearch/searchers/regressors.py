@@ -154,7 +154,8 @@ def loss(criterion: str, prediction: Floats, targets: Floats) -> float:
 def _knn(seed: int) -> Regressor:
     from sklearn.neighbors import KNeighborsRegressor
 
-    return KNeighborsRegressor(n_neighbors=5)  # type: ignore[no-any-return]
+    # On at most a thousand points the trees that it would otherwise build cost more than they save.
+    return KNeighborsRegressor(n_neighbors=5, algorithm="brute")  # type: ignore[no-any-return]
 
 
 class _Forest:
