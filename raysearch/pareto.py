@@ -13,7 +13,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import moocore
@@ -25,7 +25,7 @@ Indices = NDArray[np.intp]
 FrontOrder = Literal["epsilon_net", "hypervolume"]
 
 # Farthest-point picks cost one pass over the front each; a fixed number keeps the whole order n log n.
-_EXACT_PICKS = 32
+_EXACT_PICKS = 16
 
 # Contributions are normalised as the front is; up to 3 objectives they cost n log n, then ever more.
 _REFERENCE = 1.1
@@ -57,7 +57,7 @@ def epsilon_net_order(costs: ArrayLike) -> Indices:
     """The rows of one front from best to worst, so that any leading part covers the front evenly, shape (k,).
 
     The first is the row with the lowest sum of scaled costs; each next one is farthest from those before it
-    (costs scaled to [0, 1] over the front). From the 33rd on, rows follow by their distance to the first 32.
+    (costs scaled to [0, 1] over the front). From the 17th on, rows follow by their distance to the first 16.
     Rows are told apart by their values only; equal rows keep the order in which they stand.
     """
     costs = np.where(np.isnan(array := np.asarray(costs, dtype=np.float64)), np.inf, array)
@@ -83,12 +83,12 @@ def hypervolume_order(costs: ArrayLike) -> Indices:
     """The rows of one front by what each alone adds to its hypervolume, most first, shape (k,).
 
     Costs are scaled to [0, 1] over the front, with the reference at 1.1. Of equal rows the first counts and
-    the others add nothing. From four objectives on, only the first 32 rows by epsilon net are put in order
+    the others add nothing. From four objectives on, only the first 16 rows by epsilon net are put in order
     so, and the rest follow. Rows that add the same are told apart by their values only.
     """
     costs = np.where(np.isnan(array := np.asarray(costs, dtype=np.float64)), np.inf, array)
-    if len(costs) <= 1:
-        return np.arange(len(costs))
+    if len(costs) <= 1 or costs.shape[1] == 1:
+        return np.argsort(costs[:, 0], kind="stable")
     if costs.shape[1] > _MOST_OBJECTIVES:
         net = epsilon_net_order(costs)
         head, rest = net[:_EXACT_PICKS], net[_EXACT_PICKS:]
@@ -129,41 +129,41 @@ def priority(costs: ArrayLike, violations: ArrayLike, order: FrontOrder = "epsil
     return np.concatenate([front[_ORDERS[order](costs[front])] for front in np.split(by_rank, starts)])
 
 
-def among_first(
-    costs: ArrayLike, violations: ArrayLike, row: int, count: int, order: FrontOrder = "epsilon_net"
-) -> bool:
-    """Whether a row is among the first ``count`` by ``priority``; only its own front is put in order."""
-    costs = np.asarray(costs, dtype=np.float64)
-    rank = ranks(costs, violations)
-    places = count - int((rank < rank[row]).sum())
-    front = np.flatnonzero(rank == rank[row])
-    if places <= 0 or len(front) <= places:
-        return places > 0
-    return row in front[_ORDERS[order](costs[front])[:places]]
+class Standing:
+    """How rows stand by ``priority``; a front is put in order only where a question needs it.
 
-
-def first_of(
-    costs: ArrayLike,
-    violations: ArrayLike,
-    wanted: NDArray[np.bool_],
-    count: int,
-    order: FrontOrder = "epsilon_net",
-) -> list[int]:
-    """The ``wanted`` rows, shape (n,), among the first ``count`` by ``priority``, best first.
-
-    Only fronts that hold a wanted row are put in order.
+    Args:
+        costs: shape (n, m), n >= 1.
+        violations: shape (n,).
+        order: what counts inside a front.
     """
-    costs = np.asarray(costs, dtype=np.float64)
-    rank = ranks(costs, violations)
-    found: list[int] = []
-    for level in np.unique(rank[wanted]).tolist():
-        places = count - int((rank < level).sum())
-        if places <= 0:
-            break
-        front = np.flatnonzero(rank == level)
-        first = front[_ORDERS[order](costs[front])[:places]]
-        found += first[wanted[first]].tolist()
-    return found
+
+    def __init__(self, costs: ArrayLike, violations: ArrayLike, order: FrontOrder = "epsilon_net") -> None:
+        self._costs = np.asarray(costs, dtype=np.float64)
+        self._rank = ranks(self._costs, violations)
+        self._order = _ORDERS[order]
+
+    def among_first(self, row: int, count: int) -> bool:
+        """Whether a row is among the first ``count``."""
+        front = np.flatnonzero(self._rank == self._rank[row])
+        places = self._places(self._rank[row], count)
+        if places <= 0 or len(front) <= places:
+            return places > 0
+        return row in front[self._order(self._costs[front])[:places]]
+
+    def first_of(self, wanted: NDArray[np.bool_], count: int) -> Iterator[int]:
+        """The ``wanted`` rows, shape (n,), that are among the first ``count``, best first."""
+        for rank in np.unique(self._rank[wanted]):
+            places = self._places(rank, count)
+            if places <= 0:
+                return
+            front = np.flatnonzero(self._rank == rank)
+            first = front[self._order(self._costs[front])[:places]]
+            yield from first[wanted[first]].tolist()
+
+    def _places(self, rank: int, count: int) -> int:
+        """How many of the first ``count`` are left for the rows of this rank."""
+        return count - int((self._rank < rank).sum())
 
 
 def non_dominated(costs: ArrayLike, violations: ArrayLike) -> NDArray[np.bool_]:
@@ -213,11 +213,14 @@ def _finite(costs: Floats) -> Floats:
 def _scaled(costs: Floats) -> Floats:
     """Each column to [0, 1] over its finite values; +inf becomes 2 and -inf becomes -1, a range away."""
     finite = np.isfinite(costs)
-    low = np.where(finite, costs, np.inf).min(axis=0)
-    high = np.where(finite, costs, -np.inf).max(axis=0)
-    known = low <= high
-    low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
+    if finite.all():
+        low, high = costs.min(axis=0), costs.max(axis=0)
+    else:
+        low = np.where(finite, costs, np.inf).min(axis=0)
+        high = np.where(finite, costs, -np.inf).max(axis=0)
+        known = low <= high
+        low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
     # Halved before subtracting: the range of two finite numbers may overflow.
     span = np.where(high > low, high / 2 - low / 2, 1.0)
-    scaled = (np.where(finite, costs, 0.0) / 2 - low / 2) / span
-    return np.where(finite, scaled, np.where(costs > 0, 2.0, -1.0))
+    scaled: Floats = (np.where(finite, costs, 0.0) / 2 - low / 2) / span
+    return scaled if finite.all() else np.where(finite, scaled, np.where(costs > 0, 2.0, -1.0))

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raysearch.pareto import epsilon_net_order, hypervolume, knee, non_dominated, priority, ranks
+from raysearch.pareto import (
+    Standing,
+    check_order,
+    epsilon_net_order,
+    hypervolume,
+    hypervolume_order,
+    knee,
+    non_dominated,
+    priority,
+    ranks,
+)
 
 VALUES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 0.5, -1.0, math.nan, math.inf, -math.inf, 1e308, -1e308])
 VIOLATIONS = st.sampled_from([0.0, 0.0, 0.0, 0.5, 1.0, math.inf, math.nan])
@@ -177,3 +187,38 @@ def test_golden_front_of_a_seeded_toy_problem():
     front = costs[non_dominated(costs, violations)]
     assert sorted(map(tuple, front.tolist())) == GOLDEN_FRONT
     assert priority(costs, violations)[:8].tolist() == GOLDEN_PRIORITY
+
+
+def test_hypervolume_order_is_by_what_each_point_alone_adds():
+    front = np.array([[0.0, 1.0], [0.45, 0.55], [0.5, 0.5], [0.2, 0.3], [1.0, 0.0]])
+    reference = np.full(2, 1.1)
+    whole = hypervolume(front, reference)
+    adds = [whole - hypervolume(np.delete(front, i, axis=0), reference) for i in range(len(front))]
+    order = hypervolume_order(front)
+    assert order[0] == 3
+    assert [round(adds[i], 9) for i in order] == sorted((round(a, 9) for a in adds), reverse=True)
+
+
+@given(populations())
+def test_hypervolume_order_names_every_row_once(population):
+    assert sorted(hypervolume_order(population[0]).tolist()) == list(range(len(population[0])))
+
+
+def test_of_equal_points_one_keeps_its_place():
+    front = np.array([[0.0, 1.0], [0.2, 0.3], [0.2, 0.3], [1.0, 0.0]])
+    assert hypervolume_order(front)[0] == 1
+
+
+@pytest.mark.parametrize("order", ["epsilon_net", "hypervolume"])
+@given(population=populations(), count=st.integers(1, 25))
+def test_standing_answers_as_the_whole_order_does(order, population, count):
+    first = priority(*population, order)[:count].tolist()
+    standing = Standing(*population, order)
+    rows = len(population[0])
+    assert [row for row in range(rows) if standing.among_first(row, count)] == sorted(first)
+    assert list(standing.first_of(np.ones(rows, dtype=np.bool_), count)) == first
+
+
+def test_an_unknown_order_is_refused():
+    with pytest.raises(ValueError, match=r"order is 'luck'.*epsilon_net, hypervolume"):
+        check_order("luck")

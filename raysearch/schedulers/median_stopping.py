@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.pareto import FrontOrder, among_first, check_order
+from raysearch.pareto import FrontOrder, Standing, check_order
 from raysearch.schedulers.base import Decision, Outcome
 from raysearch.schedulers.rung import Rung
 
@@ -126,7 +126,7 @@ class MedianStopping:
                 return bool(own[0] > np.median(np.where(np.isnan(costs), np.inf, costs)))
         # It stands first among its equals, so that only what is better comes before it.
         costs, violations = np.vstack([own, costs]), np.r_[curve.violation, violations]
-        return not among_first(costs, violations, 0, count // 2 + 1, self._order)
+        return not Standing(costs, violations, self._order).among_first(0, count // 2 + 1)
 
 
 @dataclass

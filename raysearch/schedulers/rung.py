@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.pareto import FrontOrder, among_first, first_of
+from raysearch.pareto import FrontOrder, Standing
 
 
 class Rung:
@@ -29,8 +28,9 @@ class Rung:
         self._costs = np.empty((16, objectives))
         self._violations = np.empty(16)
         self._waits = np.zeros(16, dtype=np.bool_)
-        # The waiting trials that may go on, best first; None when it is not known since the last change.
-        self._ready: deque[str] | None = None
+        # Both are made anew after a trial was added: the trials' order, and the waiting rows that may go on.
+        self._standing: Standing | None = None
+        self._ready: Iterator[int] | None = None
 
     def add(self, trial: str, costs: NDArray[np.float64], violation: float) -> None:
         """Take in a trial's costs, shape (m,), and violation."""
@@ -42,12 +42,11 @@ class Rung:
         self._costs[n], self._violations[n], self._waits[n] = costs, violation, False
         self.trials[trial] = n
         self._names.append(trial)
-        self._ready = None
+        self._standing = self._ready = None
 
     def newest_passes(self, eta: float) -> bool:
         """Whether the trial added last is among the first max(1, n // eta)."""
-        n = len(self._names)
-        return among_first(*self.rows, n - 1, self._places(eta), self._order)
+        return self._stand().among_first(len(self._names) - 1, self._places(eta))
 
     def hold(self, trial: str) -> None:
         """Let a trial wait here until it may go on."""
@@ -61,14 +60,12 @@ class Rung:
     def promote(self, eta: float) -> str | None:
         """The best waiting trial that by now is among the first max(1, n // eta); it waits no longer."""
         if self._ready is None:
-            wanted = self._waits[: len(self._names)]
-            rows = first_of(*self.rows, wanted, self._places(eta), self._order) if wanted.any() else []
-            self._ready = deque(self._names[row] for row in rows)
-        while self._ready:
-            trial = self._ready.popleft()
-            if self._waits[self.trials[trial]]:
-                self.release(trial)
-                return trial
+            waits = self._waits[: len(self._names)].copy()
+            self._ready = self._stand().first_of(waits, self._places(eta)) if waits.any() else iter(())
+        for row in self._ready:
+            if self._waits[row]:
+                self._waits[row] = False
+                return self._names[row]
         return None
 
     def state(self) -> dict[str, Any]:
@@ -96,6 +93,11 @@ class Rung:
         """The costs, shape (n, m), and violations, shape (n,), in the order in which the trials came."""
         n = len(self._names)
         return self._costs[:n], self._violations[:n]
+
+    def _stand(self) -> Standing:
+        if self._standing is None:
+            self._standing = Standing(*self.rows, self._order)
+        return self._standing
 
     def _places(self, eta: float) -> int:
         return max(1, int(len(self._names) // eta))

@@ -216,3 +216,112 @@ def test_a_decision_is_fast_with_a_thousand_trials_in_a_rung(front):
         scheduler.decide(str(i), 1, {"f": f, "g": g})
     # Under 1 ms on an idle machine; the bound leaves room for a busy one.
     assert (time.process_time() - start) / 100 < 5e-3
+
+
+def promoting(**keywords) -> SuccessiveHalving:
+    return SuccessiveHalving(TWO, **{"max_step": 9, "form": "promote", **keywords})
+
+
+def promoted(scheduler: SuccessiveHalving) -> list[str]:
+    """All trials that may go on now."""
+    return list(iter(scheduler.promote, None))
+
+
+@pytest.mark.parametrize("order", ["epsilon_net", "hypervolume"])
+def test_the_pausing_form_keeps_the_contract(order):
+    check_scheduler(lambda g: SuccessiveHalving(g, max_step=9, form="promote", brackets=2, order=order))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"form": "wait"}, "form is 'wait'.*'promote'"),
+        ({"brackets": 0}, "brackets is 0"),
+        ({"brackets": 4}, "brackets is 4.*1 to 3"),
+        ({"order": "luck"}, "order is 'luck'"),
+        ({"grace": 0, "resource": "seconds"}, "grace is 0"),
+    ],
+)
+def test_bad_forms_are_refused(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        SuccessiveHalving(ONE, **{"max_step": 9, **keywords})
+
+
+def test_a_paused_trial_goes_on_once_it_belongs_to_the_best():
+    scheduler = SuccessiveHalving(ONE, max_step=9, form="promote")
+    assert decisions(scheduler, [1.0, 2.0, 4.0, 5.0, 3.0]) == [CONTINUE] + [Decision.PAUSE] * 4
+    assert promoted(scheduler) == []
+    assert decisions(scheduler, [9.0] * 5 + [6.0])[-1] is Decision.PAUSE  # the sixth; the others repeat
+    assert promoted(scheduler) == ["t1"]
+    assert promoted(scheduler) == []
+
+
+def test_the_highest_rung_comes_first_and_the_best_of_it():
+    scheduler = SuccessiveHalving(ONE, max_step=27, eta=2, form="promote")
+    for step in (1, 4):
+        for i in range(3):
+            scheduler.decide(f"{step}-{i}", step, {"f": float(i)})
+    for step in (1, 4):
+        for i in range(3, 8):
+            scheduler.decide(f"{step}-{i}", step, {"f": 99.0 + i})
+    assert promoted(scheduler) == ["4-1", "4-2", "4-3", "1-1", "1-2", "1-3"]
+
+
+def test_a_trial_that_ended_or_went_on_is_not_promoted():
+    scheduler = SuccessiveHalving(ONE, max_step=27, form="promote")
+    decisions(scheduler, [float(i) for i in range(12)])
+    scheduler.end("t1", "failed")
+    scheduler.decide("t2", 2, {"f": 0.0})
+    assert promoted(scheduler) == ["t3"]
+
+
+@given(st.lists(VALUES, min_size=1, max_size=40), st.sampled_from([1.5, 2, 3]))
+def test_all_of_the_best_go_on_in_the_end(population, eta):
+    scheduler = promoting(eta=eta)
+    on = {str(i) for i, v in enumerate(population) if scheduler.decide(str(i), 1, v) is CONTINUE}
+    on |= set(promoted(scheduler))
+    costs = np.array([TWO.costs(values) for values in population])
+    violations = np.array([TWO.violation(values, 1) for values in population])
+    best = priority(costs, violations)[: max(1, int(len(population) // eta))]
+    assert {str(i) for i in best.tolist()} <= on
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(-1, 10), VALUES), max_size=60), st.integers(0, 60))
+def test_state_and_load_change_no_later_promotion(reports, cut):
+    def go(scheduler, entries):
+        return [
+            scheduler.decide(str(trial), step, values) if step >= 0 else scheduler.promote()
+            for trial, step, values in entries
+        ]
+
+    one, two = promoting(brackets=2), promoting(brackets=2)
+    go(one, reports[:cut])
+    two.load(json.loads(json.dumps(one.state())))
+    assert go(one, reports[cut:]) == go(two, reports[cut:])
+    assert promoted(one) == promoted(two)
+    assert json.dumps(one.state()) == json.dumps(two.state())
+
+
+def test_brackets_get_trials_in_hyperbands_proportions():
+    scheduler = SuccessiveHalving(ONE, max_step=27, brackets=4)
+    assert rung_steps(scheduler) == [1, 3, 9, 3, 9, 9]
+    decisions(scheduler, [1.0] * 100)
+    weights = np.array([27 / 4, 9 / 3, 3 / 2, 1])
+    assert np.abs(np.array(scheduler.state()["dealt"]) - 100 * weights / weights.sum()).max() < 1
+
+
+def test_trials_of_different_brackets_are_not_compared():
+    scheduler = SuccessiveHalving(ONE, max_step=9, brackets=2)
+    assert decisions(scheduler, [1.0, 2.0], step=3) == [CONTINUE, CONTINUE]
+
+
+def test_rungs_stand_at_values_of_any_metric():
+    scheduler = SuccessiveHalving(ONE, max_step=2.0, grace=0.5, eta=2, resource="seconds")
+    assert rung_steps(scheduler) == [0.5, 1.0]
+    for trial, f in (("a", 1.0), ("b", 2.0)):
+        assert scheduler.decide(trial, 1, {"f": f, "seconds": 0.4}) is CONTINUE
+    assert scheduler.decide("a", 2, {"f": 1.0, "seconds": 0.7}) is CONTINUE
+    assert scheduler.decide("b", 2, {"f": 2.0, "seconds": 0.6}) is STOP
+    assert scheduler.decide("c", 9, {"f": 9.0}) is CONTINUE  # an exported model's costs none of it
+    assert scheduler.decide("d", 9, {"f": 9.0, "seconds": 2.1}) is CONTINUE
+    assert scheduler.decide("e", 9, {"f": 9.0, "seconds": math.nan}) is CONTINUE
