@@ -27,7 +27,7 @@ def toy(config, step):
 
 
 def volume(searcher):
-    run = simulate(Problem(toy, 1), searcher, FullTraining(), workers=4, max_trials=60)
+    run = simulate(Problem(toy, 1), searcher, FullTraining(), workers=4, max_trials=40)
     return hypervolume([[r.values["f"], r.values["g"]] for r in run.reports], [2.0, 2.0])
 
 

