@@ -106,7 +106,7 @@ def describe(study: Study) -> dict[str, Any]:
             "epochs": study.epochs,
             "searcher": study.searcher,
             "scheduler": study.scheduler,
-            "evaluate_first": study.evaluate_first,
+            "evaluate_first": study.evaluate_first,  # those of a warm start too: its folders may go
             "grace": study.grace,
             "seed": study.seed,
             "resources": dict(study.resources),

@@ -106,6 +106,10 @@ class Search(_Section):
         description="configs to evaluate before all others; what one leaves out is the parent's",
     )
 
+    warm_start: list[str] = Field(
+        default_factory=list, description="folders of earlier runs, whose best legal configs come next"
+    )
+
     @field_validator("searcher", mode="before")
     @classmethod
     def _check_searcher(cls, given: Any) -> Choice:

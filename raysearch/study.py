@@ -26,9 +26,12 @@ from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
 from raysearch.trainables.task import Task
+from raysearch.warm_start import warm_start as best_of_earlier_runs
 
 if TYPE_CHECKING:
     from raysearch.results import StudyResult
+
+_WARM = 8  # configs taken from earlier runs: enough to cover a front, few beside a usual budget
 
 
 class Study:
@@ -45,6 +48,8 @@ class Study:
         searcher: a name of ``raysearch.searchers.SEARCHERS``, or {"name": "nsga2", "population": 40}.
         scheduler: a name of ``raysearch.schedulers.SCHEDULERS``, or a mapping of the name and options.
         evaluate_first: configs to evaluate before all others; what one leaves out is the parent's.
+        warm_start: folders of earlier runs; their eight best configs that are legal here, ranked by this
+            study's goals, follow. They are read now and are part of the study from then on.
         grace: epochs before the first comparison; three if left out (fewer in short studies), since the first
             epochs say little about the last.
         seed: of every random choice.
@@ -68,6 +73,7 @@ class Study:
         searcher: Choice = "nsga2",
         scheduler: Choice = "successive_halving",
         evaluate_first: Sequence[Config] = (),
+        warm_start: Sequence[str | Path] = (),
         grace: int | None = None,
         seed: int = 0,
         resources: Mapping[str, float] | None = None,
@@ -83,6 +89,7 @@ class Study:
             searcher=searcher,
             scheduler=scheduler,
             evaluate_first=list(evaluate_first),
+            warm_start=[str(folder) for folder in warm_start],
             grace=grace,
             seed=seed,
             resources=resources or {},
@@ -104,6 +111,8 @@ class Study:
         self.space = self._bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
+        if warm_start:
+            self.evaluate_first += self._from_earlier_runs(warm_start)
         self.make_searcher(self._goals)
         self.make_scheduler(self._goals)
 
@@ -149,6 +158,18 @@ class Study:
             initial=[*self.evaluate_first, *self.space.design(self.parent)],
             canonical=lambda config: (self.space.key(config), self.space.active(config)),
         )
+
+    def _from_earlier_runs(self, folders: Sequence[str | Path]) -> list[Config]:
+        """The best configs of earlier runs that are legal in this space, completed."""
+        start = best_of_earlier_runs(
+            folders,
+            parameters_of(self.space.domains),
+            self._goals,
+            count=_WARM,
+            complete=lambda config: self.space.completed(config, self.parent),
+            key=self.space.key,
+        )
+        return [self.space.completed(config, self.parent) for config in start.configs]
 
     @cached_property
     def origins(self) -> dict[str, str]:

@@ -11,6 +11,9 @@ SCHEDULERS = {
     "successive_halving": Method(
         "raysearch.schedulers.successive_halving:SuccessiveHalving", "the best 1/eta of each rung go on"
     ),
+    "median_stopping": Method(
+        "raysearch.schedulers.median_stopping:MedianStopping", "the worse half at the same step stops"
+    ),
     "full_training": Method("raysearch.schedulers.full_training:FullTraining", "nothing is stopped early"),
 }
 

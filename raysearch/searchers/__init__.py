@@ -9,9 +9,25 @@ from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Searcher
 from raysearch.searchers.encoding import Parameter
 
+_EVOLUTIONARY = "raysearch.searchers.evolutionary:Evolutionary"
+_OPTUNA = "raysearch.searchers.optuna_search:OptunaSampler"
+
 SEARCHERS = {
     "nsga2": Method("raysearch.searchers.nsga2:NSGA2", "NSGA-II, steady state"),
     "random": Method("raysearch.searchers.random:RandomSearch", "random draws without repetition"),
+    "nsga3": Method(_EVOLUTIONARY, "NSGA-III", {"algorithm": "nsga3"}),
+    "ctaea": Method(_EVOLUTIONARY, "C-TAEA, for hard constraints", {"algorithm": "ctaea"}),
+    "moead": Method(_EVOLUTIONARY, "MOEA/D", {"algorithm": "moead"}),
+    "smsemoa": Method(_EVOLUTIONARY, "SMS-EMOA", {"algorithm": "smsemoa"}),
+    "agemoea": Method(_EVOLUTIONARY, "AGE-MOEA; extra `agemoea`", {"algorithm": "agemoea"}),
+    "surrogate_assisted": Method(
+        "raysearch.searchers.surrogate_assisted:SurrogateAssisted",
+        "C-TAEA on regressors chosen anew; extra `surrogates`",
+    ),
+    "cma_es": Method("raysearch.searchers.cma_es:CMAES", "CMA-ES, continuous spaces; extra `cma`"),
+    "qlognehvi": Method("raysearch.searchers.qlognehvi:QLogNEHVI", "BoTorch's qLogNEHVI; extra `botorch`"),
+    "optuna_tpe": Method(_OPTUNA, "Optuna's TPE; extra `optuna`", {"sampler": "tpe"}),
+    "optuna_nsga2": Method(_OPTUNA, "Optuna's NSGA-II; extra `optuna`", {"sampler": "nsga2"}),
 }
 
 
