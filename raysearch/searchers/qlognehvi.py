@@ -38,7 +38,7 @@ class QLogNEHVI:
 
     The first suggestions are the initial configs and points of a Sobol sequence. Only finished trials teach
     it: one stopped early has no final value to model. Trials in flight are integrated over. Categories are
-    one-hot. A suggestion costs a third of a second and more.
+    one-hot. A suggestion costs one to two seconds of a core.
 
     Args:
         parameters: the space.
