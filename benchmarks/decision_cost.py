@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
             _note(figures, f"{label}_ms@{n}", decision_ms(scheduler, n))
     for n in TRIALS:
         _note(figures, f"suggestion_ms@{n}", suggestion_ms(searcher, n))
-    for name, value in driver_ms(DRIVERS, options.seeds).items():
+    for name, value in driver_ms(DRIVERS, options.seeds):
         _note(figures, name, value)
     if options.json:
         report(NAME, figures, {})
