@@ -209,7 +209,7 @@ class Goals:
         )
 
     def limits(self, step: int) -> NDArray[np.float64]:
-        """The limit of each constraint at a step, in its metric's unit, shape (c,); NaN while it is unknown."""
+        """The limit of each constraint at a step, in its metric's unit, shape (c,); NaN while unknown."""
         return np.array([c.limit(self._parent(c.metric, step)) for c in self.constraints])
 
     def _one(self, constraint: Constraint, values: Mapping[str, float], step: int) -> float:

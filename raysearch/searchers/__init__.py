@@ -13,6 +13,9 @@ _EVOLUTIONARY = "raysearch.searchers.evolutionary:Evolutionary"
 _OPTUNA = "raysearch.searchers.optuna_search:OptunaSampler"
 
 SEARCHERS = {
+    "model_based": Method(
+        "raysearch.searchers.model_based:ModelBased", "Gaussian processes and hypervolume improvement"
+    ),
     "nsga2": Method("raysearch.searchers.nsga2:NSGA2", "NSGA-II, steady state"),
     "random": Method("raysearch.searchers.random:RandomSearch", "random draws without repetition"),
     "nsga3": Method(_EVOLUTIONARY, "NSGA-III", {"algorithm": "nsga3"}),
