@@ -66,7 +66,8 @@ def main(trials):
     results = tune.Tuner(
         tune.with_parameters(evaluate, net=net, splits=splits),
         param_space=one_shot(),
-        tune_config=tune.TuneConfig(search_alg=TuneSearcher(searcher), num_samples=trials),
+        tune_config=tune.TuneConfig(search_alg=TuneSearcher(searcher), num_samples=trials, reuse_actors=True),
+        run_config=tune.RunConfig(verbose=0),
     ).fit()
     table = results.get_dataframe()
     kept = table[table.accuracy >= parent["accuracy"] - 0.03].sort_values("nonzero_rate")
