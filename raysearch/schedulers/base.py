@@ -45,5 +45,5 @@ class Promoting(Protocol):
     """What a scheduler that pauses trials has besides."""
 
     def promote(self) -> str | None:
-        """A paused trial that shall go on now; None when there is none."""
+        """A paused trial that shall go on now; None when there is none, and then nothing has changed."""
         ...
