@@ -1,29 +1,35 @@
-"""Early stopping on learning curves: successive halving against full training at equal cost.
+"""Early stopping on learning curves: every rule of ours, oracles and a peer at equal cost.
 
 Purpose: how much of the true front (validation error after the last epoch, log10 parameters) is found when
 hopeless trials stop early. Four asynchronous workers take the configurations in the file's order (seed 0) or
 in a shuffled one (the other seeds); a trial counts with its best error so far; a figure is the mean over all
 tables, in the file's order ("hv@520") and over all seeds ("orders_hv@520").
 
-Acceptance: successive halving beats full training at every budget, one-sided p < 0.05 over 20 seeds or more.
+Acceptance: extrapolated learning curves reach .57 / .76 / .85 after 520 / 1,040 / 2,080 epochs in the file's
+order, and beat successive halving over all orders, one-sided p < 0.05.
 
-Limit: a ratio of 1 is the front of all 2,200 configurations, 114,400 epochs. Oracles that know each trial's
-final error reach .75 / .87 / .95 after 520 / 1,040 / 2,080 epochs when they decide after the first epoch.
+Limit: a ratio of 1 is the front of all 2,200 configurations, 114,400 epochs. The oracles know each trial's
+final error and keep what adds over .03 of hypervolume, after the first epoch or after the second.
 
-Table: lcbench (--data FILE.npz with error_NAME (n, epochs) and log10_params_NAME (n,)).
+Table: lcbench (--data FILE.npz with error_NAME (n, epochs) and log10_params_NAME (n,)). ``--peers`` adds
+Syne Tune's MOASHA, in the file's order only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, report, show
+from benchmarks.oracles import Oracle
+from benchmarks.syne_tune_moasha import MOASHA
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.learning_curve import LearningCurveStopping
+from raysearch.schedulers.median_stopping import MedianStopping
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.searchers.fixed import FixedList
 from raysearch.simulation import Problem, Simulation, simulate
@@ -32,29 +38,51 @@ from raysearch.testing import better
 NAME = "early_stopping"
 BUDGETS = (520, 1040, 2080)
 WORKERS = 4
+OURS = "learning_curve"
 GOALS = Goals.parse(["minimize error", "minimize params"])
 
-METHODS: dict[str, Callable[[int], Scheduler]] = {
-    "full_training": lambda epochs: FullTraining(),
-    "successive_halving": lambda epochs: SuccessiveHalving(GOALS, max_step=epochs),
+# From the final costs of all configurations, which only an oracle reads, and the epochs.
+Make = Callable[[Floats, int], Scheduler]
+
+METHODS: dict[str, Make] = {
+    OURS: lambda pool, epochs: LearningCurveStopping(GOALS, max_step=epochs),
+    "learning_curve (promote)": lambda pool, epochs: LearningCurveStopping(
+        GOALS, max_step=epochs, form="promote"
+    ),
+    "successive_halving": lambda pool, epochs: SuccessiveHalving(GOALS, max_step=epochs),
+    "successive_halving (hypervolume)": lambda pool, epochs: SuccessiveHalving(
+        GOALS, max_step=epochs, order="hypervolume"
+    ),
+    "successive_halving (promote)": lambda pool, epochs: SuccessiveHalving(
+        GOALS, max_step=epochs, form="promote"
+    ),
+    "median_stopping": lambda pool, epochs: MedianStopping(GOALS, max_step=epochs),
+    "full_training": lambda pool, epochs: FullTraining(),
+    "oracle after 1": lambda pool, epochs: Oracle(pool, 1),
+    "oracle after 2": lambda pool, epochs: Oracle(pool, 2),
+}
+PEERS: dict[str, Make] = {
+    "syne_tune_moasha": lambda pool, epochs: MOASHA(GOALS, max_step=epochs),
 }
 
 
-def shares(errors: Floats, params: Floats, make: Callable[[int], Scheduler], seed: int) -> list[float]:
+def shares(errors: Floats, params: Floats, make: Make, seed: int) -> list[float]:
     """The hypervolume ratio at each budget; errors (n, epochs), params (n,)."""
     rows, epochs = errors.shape
     order = np.arange(rows) if seed == 0 else np.random.default_rng(seed).permutation(rows)
+    pool = np.column_stack([errors[:, -1], params])
     problem = Problem(
-        lambda c, step: {"error": errors[c["row"], step - 1], "params": params[c["row"]]}, epochs
+        lambda c, step: {"error": errors[c["row"], step - 1], "params": params[c["row"]], "row": c["row"]},
+        epochs,
     )
     run = simulate(
         problem,
         FixedList([{"row": row} for row in order.tolist()]),
-        make(epochs),
+        make(pool, epochs),
         workers=WORKERS,
         max_cost=BUDGETS[-1],
     )
-    merit = Merit(np.column_stack([errors[:, -1], params]))
+    merit = Merit(pool)
     return [merit(found(run, budget)) for budget in BUDGETS]
 
 
@@ -67,7 +95,7 @@ def found(run: Simulation, budget: int) -> Floats:
     return np.array(list(best.values()))
 
 
-def measure(path: Path, seeds: int) -> dict[str, Floats]:
+def measure(path: Path, methods: Mapping[str, Make], seeds: int) -> dict[str, Floats]:
     """Of each method the mean over tables, shape (seeds, budgets)."""
     with np.load(path) as file:
         tables = [
@@ -79,21 +107,27 @@ def measure(path: Path, seeds: int) -> dict[str, Floats]:
         name: np.array(
             [np.mean([shares(*table, make, seed) for table in tables], axis=0) for seed in range(seeds)]
         )
-        for name, make in METHODS.items()
+        for name, make in methods.items()
     }
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print the table and, with --json, the figures."""
-    options = arguments(__doc__, seeds=20).parse_args(argv)
-    rows = measure(data_file(options.data, "lcbench/lcbench_curves.npz"), options.seeds)
-    ours, control = rows["successive_halving"], rows["full_training"]
+    parser = arguments(__doc__, seeds=10)
+    parser.add_argument("--peers", action="store_true", help="add Syne Tune's MOASHA")
+    options = parser.parse_args(argv)
+    path = data_file(options.data, "lcbench/lcbench_curves.npz")
+    rows = measure(path, METHODS, options.seeds)
+    ours, control = rows[OURS], rows["successive_halving"]
     p_values = [better(ours[:, i].tolist(), control[:, i].tolist()) for i in range(len(BUDGETS))]
+    show(f"{NAME}, all orders", rows, BUDGETS, {"p (learning curve above halving)": p_values})
+    if options.peers:
+        rows |= measure(path, PEERS, 1)
     show(f"{NAME}, file order", {name: ratios[:1] for name, ratios in rows.items()}, BUDGETS, {})
-    show(f"{NAME}, all orders", rows, BUDGETS, {"p (halving above full training)": p_values})
     if options.json:
         p = {f"p@{budget}": value for budget, value in zip(BUDGETS, p_values, strict=True)}
-        report(NAME, {**figures(ours), **p}, {"full_training": figures(control)})
+        peers = {name: figures(ratios) for name, ratios in rows.items() if name != OURS}
+        report(NAME, {**figures(ours), **p}, peers)
 
 
 def figures(ratios: Floats) -> dict[str, float]:
