@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,8 @@ class Candidates:
         """Another choice for a category, a normal step for a number reflected at the bounds, shape (k,)."""
         choices = np.maximum(self._choices[columns], 1)
         other = (now + rng.integers(1, np.maximum(choices, 2)) / choices) % 1.0
-        scale = np.exp(rng.uniform(*np.log(_SCALES), size=len(now)))
+        scale = np.exp(rng.uniform(math.log(_SCALES[0]), math.log(_SCALES[1]), len(now)))
         step = np.abs(now + scale * rng.standard_normal(len(now)))
         step = np.where(step > 1, np.maximum(2 - step, 0.0), step)
-        return np.where(self._choices[columns] > 0, other, step)
+        changed: Vector = np.where(self._choices[columns] > 0, other, step)
+        return changed

@@ -1,4 +1,4 @@
-"""The trials of a model-based searcher as arrays: what each model may learn from, under way, stopped or finished."""
+"""The trials of a model-based searcher as arrays: under way, stopped or finished, what models may learn."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Evidences:
 
     def _metric(self, metric: str, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
         """The final value of a metric and its variance by trial; of a static one whatever was reported."""
-        values = np.array([t.values.get(metric, math.nan) for t in trials])
+        values = np.array([t.values.get(metric, math.nan) for t in trials], dtype=np.float64)
         values[~np.isfinite(values)] = np.nan
         if is_static(metric):
             return values, np.zeros(len(values))
@@ -147,7 +147,8 @@ class Evidences:
 
     def _missed(self, evidence: Evidence) -> Vector:
         margins = np.nan_to_num(evidence.targets[:, len(self._goals.objectives) :], nan=0.0)
-        return np.maximum(margins, 0.0).sum(axis=1)
+        missed: Vector = np.maximum(margins, 0.0).sum(axis=1)
+        return missed
 
 
 def front_of(evidence: Evidence, objectives: int) -> Mask:

@@ -1,8 +1,8 @@
 """What a metric seen early says about its final value, learnt from the trials that went on.
 
-For a trial last seen at step s, final values are regressed on values at s over the finished trials that reported both.
-The slope is drawn towards 1, for those that went on are the better ones; what the line leaves unexplained is
-the estimate's variance.
+For a trial last seen at step s, final values are regressed on values at s over the finished trials that
+reported both. The slope is drawn towards 1, for those that went on are the better ones; what the line leaves
+unexplained is the estimate's variance.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gaussian processes over mixed features, with hyperparameters of maximal posterior density.
 
-The kernel is a sum of two products: one over the parameters, one over what parameters of the same domain sum
-up to. Numbers enter by a Matern 5/2 kernel, categories by the exponential of a weighted Hamming distance, each
-with its own weight (automatic relevance determination).
+The kernel is a sum of two products: one over the parameters, one over what parameters of the same domain
+sum up to. Numbers enter by a Matern 5/2 kernel, categories by the exponential of a weighted Hamming distance,
+each with its own weight (automatic relevance determination).
 
 References:
     Rasmussen, C. E., & Williams, C. K. I. (2006). Gaussian processes for machine learning. (eq. 2.25, 5.9)
@@ -28,8 +28,8 @@ _SQRT5 = math.sqrt(5)
 class Kernel:
     """The kernel over one representation and the prior of its logarithmic hyperparameters.
 
-    A hyperparameter vector ``theta`` holds the logarithms of the weights, of one variance a product, and of the noise's
-    variance.
+    A hyperparameter vector ``theta`` holds the logarithms of the weights, of one variance a product, and of
+    the noise's variance.
     """
 
     def __init__(self, representation: Representation) -> None:
@@ -101,7 +101,7 @@ class Kernel:
 
     def fitted(self, theta: Vector, features: Vector, y: Vector, noise: Vector, steps: int = 10) -> Vector:
         """Hyperparameters improved from theta by a few quasi-Newton steps."""
-        from scipy.optimize import minimize
+        from scipy.optimize import minimize  # type: ignore[import-untyped]
 
         scale = float(y.std()) or 1.0
         reach = 4 * self.prior_deviation
@@ -121,7 +121,8 @@ class Kernel:
         scale = np.sqrt(weights[self._owner[columns]])
         a, b = a[:, columns] * scale, b[:, columns] * scale
         squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-        return np.maximum(squared, 0.0)
+        result: Vector = np.maximum(squared, 0.0)
+        return result
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,13 @@ class Posterior:
 
     @classmethod
     def of(cls, kernel: Kernel, theta: Vector, features: Vector, y: Vector, noise: Vector) -> Posterior:
-        """Condition on values y (n,) at features (n, f), whose noise has these variances besides the fitted one."""
-        from scipy.linalg import cho_solve
+        """Condition on values y (n,) at features (n, f); ``noise`` (n,) are variances besides the own."""
+        from scipy.linalg import cho_solve  # type: ignore[import-untyped]
 
         mean, scale = float(y.mean()), float(y.std()) or 1.0
         gram = kernel(theta, features, features)
         gram[np.diag_indices(len(y))] += np.exp(theta[-1]) + noise / scale**2 + _JITTER
-        lower = np.linalg.cholesky(gram)
+        lower = np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
         return cls(kernel, theta, features, mean, scale, lower, cho_solve((lower, True), (y - mean) / scale))
 
     def __call__(self, features: Vector) -> tuple[Vector, Vector]:

@@ -1,8 +1,9 @@
 """Expected improvement of the hypervolume by points whose costs are independent Gaussians.
 
-With two costs it is exact, strip by strip. With any other number the improvement is integrated along rays from
-the reference point: the volume that a set dominates is the mean over directions of the m-th power of how far
-its best point reaches along them, so on each ray a one-dimensional integral over probabilities is left.
+With two costs it is exact, strip by strip. With any other number the improvement is integrated along rays
+from the reference point: the volume that a set dominates is the mean over directions of the m-th power of
+how far its best point reaches along them, so on each ray a one-dimensional integral over probabilities is
+left.
 
 References:
     Emmerich, M., Yang, K., Deutz, A., Wang, H., & Fonseca, C. M. (2016). A multicriteria generalization of

@@ -1,9 +1,10 @@
 """The default: Gaussian processes over mixed, conditional spaces, and the expected gain in hypervolume.
 
-Every objective and constraint has its own process over features that also sum up parameters of the same domain;
-trials stopped early count by what their last value says about the final one; trials under way count as if they
-had come out as predicted. Beyond the worst cost on the front a cost enters by its logarithm, so that
-hopeless trials do not drown the differences that matter, while gains on the front are weighed as they are.
+Every objective and constraint has its own process over features that also sum up parameters of the same
+domain; trials stopped early count by what their last value says about the final one; trials under way count
+as if they had come out as predicted. Beyond the worst cost on the front a cost enters by its logarithm, so
+that hopeless trials do not drown the differences that matter, while gains on the front are weighed as they
+are.
 
 References:
     Emmerich, M., Yang, K., Deutz, A., Wang, H., & Fonseca, C. M. (2016). A multicriteria generalization of
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Outcome
@@ -33,7 +35,7 @@ from raysearch.searchers.representation import Representation
 
 _POINTS = 300  # on which the processes are conditioned
 _FITTED = 128  # of them, on which hyperparameters are fitted
-_CANDIDATES = (200, 500, 200)  # random, bred from the front, bred from the best candidates
+_CANDIDATES = (200, 800, 300)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
 _REFERENCE = 1.5  # of costs scaled by the front: far enough that its ends grow
@@ -68,7 +70,7 @@ class ModelBased:
         startup: int = 10,
     ) -> None:
         if startup < 2:
-            raise ValueError(f"startup is {startup}: a model needs at least 2 trials to begin with, such as 10")
+            raise ValueError(f"startup is {startup}: a model needs at least 2 trials, such as 10")
         encoding = Encoding(parameters)
         self._goals, self._encoding, self._startup = goals, encoding, startup
         self._novelty = Novelty(encoding, canonical, initial)
@@ -142,7 +144,10 @@ class ModelBased:
         points, active = evidence.vectors[parents], evidence.active[parents]
         random, bred, refined = _CANDIDATES
         vectors = np.concatenate(
-            [self._candidates.random(random, self._rng), self._candidates.bred(points, active, bred, self._rng)]
+            [
+                self._candidates.random(random, self._rng),
+                self._candidates.bred(points, active, bred, self._rng),
+            ]
         )
         worth = models(vectors, np.ones(vectors.shape, dtype=bool), self._rng)
         elite = vectors[np.argsort(-worth, kind="stable")[:_ELITE]]
@@ -160,7 +165,7 @@ class ModelBased:
         return np.array([self._novelty.active(vector) for vector in vectors])
 
     def _models(self, evidence: Evidence) -> _Models:
-        """The processes on what is known, their hyperparameters renewed where enough trials have ended since."""
+        """The processes on what is known, their hyperparameters renewed when enough trials have ended."""
         features = self._representation(evidence.vectors, evidence.active)
         targets, noise, front = _scaled(evidence, len(self._goals.objectives))
         ended = self._evidences.ended
@@ -202,18 +207,17 @@ class _Models:
         self._feasible = len(front) > 0
 
     def __call__(self, vectors: Vector, active: Mask, rng: np.random.Generator) -> Vector:
-        """The expected gain times the probability of being feasible, shape (k,); the latter alone at first."""
+        """Logarithm of expected gain times probability to be feasible (the latter alone at first), (k,)."""
         from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
         features = self._representation(vectors, active)
-        means, deviations = np.array([posterior(features) for posterior in self._posteriors]).transpose(1, 2, 0)
+        predicted = np.array([posterior(features) for posterior in self._posteriors])
+        means, deviations = predicted.transpose(1, 2, 0)
         m = self._objectives
         likely = log_ndtr(-means[:, m:] / deviations[:, m:]).sum(axis=1)
         if not self._feasible:
             return np.asarray(likely)
-        gain = expected_improvement(
-            means[:, :m], deviations[:, :m], self._front, np.full(m, _REFERENCE), rng
-        )
+        gain = expected_improvement(means[:, :m], deviations[:, :m], self._front, np.full(m, _REFERENCE), rng)
         return np.asarray(np.log(np.maximum(gain, 1e-300)) + likely)
 
 
@@ -229,8 +233,8 @@ def _believed(
     return Posterior.of(posterior.kernel, posterior.theta, features[rows], targets[rows, i], noise[rows, i])
 
 
-def _parents(evidence: Evidence, objectives: int) -> Vector:
-    """The front; while nothing is feasible, the rows with the lowest violation; else all."""
+def _parents(evidence: Evidence, objectives: int) -> NDArray[np.intp]:
+    """The front; while nothing is feasible, the rows with the lowest violation, shape (k,)."""
     front = np.flatnonzero(front_of(evidence, objectives))
     if len(front):
         return front
@@ -240,8 +244,8 @@ def _parents(evidence: Evidence, objectives: int) -> Vector:
 def _scaled(evidence: Evidence, objectives: int) -> tuple[Vector, Vector, Vector]:
     """Targets and variances for the models, and the front, all in units of the front.
 
-    A cost is 0 at the front's best and 1 at its worst; above 1 it grows by its logarithm. A margin enters by its
-    inverse hyperbolic sine in units of its median size.
+    A cost is 0 at the front's best and 1 at its worst; above 1 it grows by its logarithm. A margin enters by
+    its inverse hyperbolic sine in units of its median size.
     """
     targets, variances = evidence.targets.copy(), evidence.variances.copy()
     front = front_of(evidence, objectives)

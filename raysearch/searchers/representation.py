@@ -1,9 +1,9 @@
 """Points of the unit cube as a Gaussian process sees them: features, and the weights that scale them.
 
-A category becomes one-hot (two different ones lie a squared distance of 1 apart), a number stays its coordinate. A
-parameter that is inactive stands at a neutral place, the same for all. Parameters of one domain (the operators of a
-cell's edges, the bits of all layers) are besides summed up: the share of each choice, or the mean. Most of what such
-parameters do to size, latency and accuracy they do alike, wherever they stand.
+A category becomes one-hot (two different ones lie a squared distance of 1 apart), a number stays its
+coordinate. A parameter that is inactive stands at a neutral place, the same for all. Parameters of one domain
+(the operators of a cell's edges, the bits of all layers) are besides summed up: the share of each choice, or
+the mean. Most of what such parameters do to size, latency and accuracy they do alike, wherever they stand.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""The benchmarks as commands, on made-up tables of the same format and, if at hand, on a real one."""
+"""The benchmarks as commands, on made-up tables of the same format."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("RAYSEARCH_DATA", ROOT.parent / "shared" / "data"))
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,22 +70,3 @@ def test_bad_arguments_are_refused_in_a_sentence(name, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_nsga2_beats_random_search_on_the_real_table():
-    path = DATA / "nas_bench_201" / "nas_bench_201.parquet"
-    if not path.is_file():
-        pytest.skip(f"{path} is not at hand")
-    found = figures(
-        "search",
-        "--data",
-        str(path),
-        "--seeds",
-        "6",
-        "--accuracy",
-        "c100_test_mean_e200",
-        "--latency",
-        "gold_6240",
-    )
-    assert found["figures"]["p@400"] < 0.05
-    assert found["figures"]["hv@400"] > 0.93
