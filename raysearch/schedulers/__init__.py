@@ -14,6 +14,10 @@ SCHEDULERS = {
     "median_stopping": Method(
         "raysearch.schedulers.median_stopping:MedianStopping", "the worse half at the same step stops"
     ),
+    "learning_curve": Method(
+        "raysearch.schedulers.learning_curve:LearningCurveStopping",
+        "a trial goes on while its likely end adds more hypervolume a step than a new trial",
+    ),
     "full_training": Method("raysearch.schedulers.full_training:FullTraining", "nothing is stopped early"),
 }
 
