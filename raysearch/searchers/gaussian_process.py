@@ -56,9 +56,13 @@ class Kernel:
         weights = np.exp(theta[: self.weights])
         result = np.zeros((len(a), len(b)))
         for i, (categories, numbers) in enumerate(self._products):
-            hamming = self._squared(weights, categories, a, b) if len(categories) else np.zeros(result.shape)
-            product = np.exp(theta[self.weights + i] - hamming)
-            result += product * _matern(self._squared(weights, numbers, a, b))[0] if len(numbers) else product
+            exponent, factor = np.full(result.shape, theta[self.weights + i]), np.ones(1)
+            if len(numbers):
+                root = _SQRT5 * np.sqrt(self._squared(weights, numbers, a, b))
+                exponent, factor = exponent - root, 1 + root * (1 + root / 3)
+            if len(categories):
+                exponent = exponent - self._squared(weights, categories, a, b)
+            result += np.exp(exponent) * factor
         return result
 
     def by_weight(self, features: Vector) -> Vector:

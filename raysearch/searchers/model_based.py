@@ -35,7 +35,7 @@ from raysearch.searchers.representation import Representation
 
 _POINTS = 300  # on which the processes are conditioned
 _FITTED = 128  # of them, on which hyperparameters are fitted
-_CANDIDATES = (200, 800, 300)  # random, bred from the front, bred from the best candidates
+_CANDIDATES = (200, 600, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
 _REFERENCE = 1.5  # of costs scaled by the front: far enough that its ends grow
