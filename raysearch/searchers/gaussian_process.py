@@ -1,8 +1,8 @@
 """Gaussian processes over mixed features, with hyperparameters of maximal posterior density.
 
-The kernel is a sum of two products: one over the parameters, one over what parameters of the same domain
-sum up to. Numbers enter by a Matern 5/2 kernel, categories by the exponential of a weighted Hamming distance,
-each with its own weight (automatic relevance determination).
+The kernel is a sum of two: one over what parameters of the same domain sum up to, and its product with one
+over the parameters themselves. Both are Matern 5/2 kernels with a weight of its own for each feature
+(automatic relevance determination).
 
 References:
     Rasmussen, C. E., & Williams, C. K. I. (2006). Gaussian processes for machine learning. (eq. 2.25, 5.9)
@@ -16,7 +16,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raysearch.searchers.encoding import Vector
 from raysearch.searchers.representation import Representation
@@ -28,77 +27,64 @@ _SQRT5 = math.sqrt(5)
 class Kernel:
     """The kernel over one representation and the prior of its logarithmic hyperparameters.
 
-    A hyperparameter vector ``theta`` holds the logarithms of the weights, of one variance a product, and of
-    the noise's variance.
+    A hyperparameter vector ``theta`` holds the parts of the features' logarithmic weights, then the
+    logarithms of the two variances (of the product, of the sums alone) and of the noise's variance.
     """
 
     def __init__(self, representation: Representation) -> None:
-        self._owner = representation.owner
-        self.weights = len(representation.categorical)
-        shared, category = representation.shared, representation.categorical
-        # (weights of categories, weights of numbers) of each product
-        self._products = [
-            (np.flatnonzero(part & category), np.flatnonzero(part & ~category))
-            for part in (~shared, shared)
-            if part.any()
-        ]
-        count = np.where(shared, max(shared.sum(), 1), (~shared).sum())
-        weight = np.where(shared, 2.0, np.where(category, 3.0, 8.0)) / count
-        self.prior_mean = np.concatenate([np.log(weight), np.zeros(len(self._products)), [-6.0]])
-        self.prior_deviation = np.concatenate([np.ones(len(weight) + len(self._products)), [2.0]])
+        self._loading, self._summed = representation.loading, representation.summed
+        parts = representation.parts
+        self._parts = len(parts)
+        parameters = np.isin(parts, ("category", "number")).sum()
+        total = {"category": 3 / parameters, "number": 8 / parameters, "choice": 1.0}
+        total["sum"] = 2 / max((parts == "sum").sum(), 1)
+        self.prior_mean = np.concatenate([np.log([total[kind] for kind in parts]), [0.0, 0.0, -6.0]])
+        self.prior_deviation = np.concatenate([np.ones(len(parts) + 2), [2.0]])
+        if not self._summed.any():
+            self.prior_mean[-2], self.prior_deviation[-2] = -30.0, 1e-3  # no sums, no term of theirs alone
 
     def variance(self, theta: Vector) -> float:
         """The kernel between a point and itself."""
-        return float(np.exp(theta[self.weights : -1]).sum())
+        return float(np.exp(theta[self._parts : -1]).sum())
 
     def __call__(self, theta: Vector, a: Vector, b: Vector) -> Vector:
         """The kernel between features a (n, f) and b (k, f), shape (n, k)."""
-        weights = np.exp(theta[: self.weights])
-        result = np.zeros((len(a), len(b)))
-        for i, (categories, numbers) in enumerate(self._products):
-            exponent, factor = np.full(result.shape, theta[self.weights + i]), np.ones(1)
-            if len(numbers):
-                root = _SQRT5 * np.sqrt(self._squared(weights, numbers, a, b))
-                exponent, factor = exponent - root, 1 + root * (1 + root / 3)
-            if len(categories):
-                exponent = exponent - self._squared(weights, categories, a, b)
-            result += np.exp(exponent) * factor
-        return result
-
-    def by_weight(self, features: Vector) -> Vector:
-        """The squared distances in each weight's features, shape (weights, n, n)."""
-        result = np.zeros((self.weights, len(features), len(features)))
-        for column, weight in zip(features.T, self._owner, strict=True):
-            result[weight] += np.square(column[:, None] - column)
+        weights = self._weights(theta)
+        single = _matern(_squared(a, b, weights * ~self._summed))
+        summed = _matern(_squared(a, b, weights * self._summed)) if self._summed.any() else 1.0
+        both, alone = np.exp(theta[self._parts : -1])
+        result: Vector = (both * single + alone) * summed
         return result
 
     def negative_log_posterior(
-        self, theta: Vector, squared: Vector, y: Vector, noise: Vector
+        self, theta: Vector, features: Vector, y: Vector, noise: Vector
     ) -> tuple[float, Vector]:
-        """Of theta given standardised y (n,), with its gradient; ``squared`` is from ``by_weight``."""
+        """Of theta given standardised y (n,) at features (n, f), with its gradient."""
         from scipy.linalg.lapack import dpotrf, dpotri  # type: ignore[import-untyped]
 
-        weights, at = np.exp(theta), self.weights
-        terms, gram = [], np.diag(np.exp(theta[-1]) + noise + _JITTER)
-        for i, (categories, numbers) in enumerate(self._products):
-            base = np.exp(theta[at + i] - np.tensordot(weights[categories], squared[categories], 1))
-            value, slope = _matern(np.tensordot(weights[numbers], squared[numbers], 1))
-            terms.append((base * value, base * slope))
-            gram += terms[-1][0]
+        weights = self._weights(theta)
+        both, alone = np.exp(theta[self._parts : -1])
+        apart = _squared(features, features, weights * ~self._summed)
+        apart_summed = _squared(features, features, weights * self._summed)
+        single, summed = _matern(apart), _matern(apart_summed)
+        gram = (both * single + alone) * summed
+        gram[np.diag_indices(len(y))] += np.exp(theta[-1]) + noise + _JITTER
         lower, failed = dpotrf(gram, lower=1)
         if failed:
             return 1e10, np.zeros_like(theta)
         inverse = dpotri(lower, lower=1)[0]
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         alpha = inverse @ y
-        outer = np.outer(alpha, alpha) - inverse
-        gradient = np.zeros_like(theta)
-        for i, ((categories, numbers), (value, slope)) in enumerate(zip(self._products, terms, strict=True)):
-            gradient[at + i] = (outer * value).sum() / 2
-            pull = np.tensordot(squared[categories], outer * value, 2)
-            gradient[categories] = -weights[categories] * pull / 2
-            gradient[numbers] = weights[numbers] * np.tensordot(squared[numbers], outer * slope, 2) / 2
-        gradient[-1] = np.exp(theta[-1]) * np.trace(outer) / 2
+        pull = (np.outer(alpha, alpha) - inverse) / 2
+        by_feature = np.where(
+            self._summed,
+            _spread(features, pull * (both * single + alone) * _slope(apart_summed)),
+            _spread(features, pull * both * _slope(apart) * summed),
+        )
+        variances = [both * (pull * single * summed).sum(), alone * (pull * summed).sum()]
+        gradient = np.concatenate(
+            [self._loading.T @ (weights * by_feature), variances, [np.exp(theta[-1]) * np.trace(pull)]]
+        )
         away = (theta - self.prior_mean) / self.prior_deviation
         density = y @ alpha / 2 + np.log(np.diag(lower)).sum() + away @ away / 2
         return float(density), away / self.prior_deviation - gradient
@@ -112,7 +98,7 @@ class Kernel:
         found = minimize(
             self.negative_log_posterior,
             theta,
-            (self.by_weight(features), (y - y.mean()) / scale, noise / scale**2),
+            (features, (y - y.mean()) / scale, noise / scale**2),
             jac=True,
             method="L-BFGS-B",
             bounds=np.column_stack([self.prior_mean - reach, self.prior_mean + reach]),
@@ -120,13 +106,9 @@ class Kernel:
         )
         return np.asarray(found.x)
 
-    def _squared(self, weights: Vector, chosen: NDArray[np.intp], a: Vector, b: Vector) -> Vector:
-        columns = np.isin(self._owner, chosen)
-        scale = np.sqrt(weights[self._owner[columns]])
-        a, b = a[:, columns] * scale, b[:, columns] * scale
-        squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-        result: Vector = np.maximum(squared, 0.0)
-        return result
+    def _weights(self, theta: Vector) -> Vector:
+        weights: Vector = np.exp(self._loading @ theta[: self._parts])
+        return weights
 
 
 @dataclass(frozen=True)
@@ -165,8 +147,36 @@ class Posterior:
         )
 
 
-def _matern(squared: Vector) -> tuple[Vector, Vector]:
-    """The Matern 5/2 kernel at squared distances, and its derivative by them."""
-    root = _SQRT5 * np.sqrt(squared)
-    decay = np.exp(-root)
-    return (1 + root + 5 / 3 * squared) * decay, -5 / 6 * (1 + root) * decay
+def _squared(a: Vector, b: Vector, weights: Vector) -> Vector:
+    """Weighted squared distances between a (n, f) and b (k, f), shape (n, k)."""
+    used = weights > 0
+    a, b = a[:, used] * np.sqrt(weights[used]), b[:, used] * np.sqrt(weights[used])
+    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
+    result: Vector = np.maximum(squared, 0.0)
+    return result
+
+
+def _spread(features: Vector, pairs: Vector) -> Vector:
+    """The sum over pairs, weighted by a symmetric (n, n), of each feature's squared distance, shape (f,)."""
+    result: Vector = 2 * (
+        pairs.sum(axis=1) @ np.square(features) - (features * (pairs @ features)).sum(axis=0)
+    )
+    return result
+
+
+def _matern(squared: Vector) -> Vector:
+    """The Matern 5/2 kernel at squared distances."""
+    root = np.sqrt(5 * squared)
+    value = root / 3
+    value += 1
+    value *= root
+    value += 1
+    np.negative(root, out=root)
+    value *= np.exp(root, out=root)
+    return value
+
+
+def _slope(squared: Vector) -> Vector:
+    """The derivative of the Matern 5/2 kernel by the squared distance."""
+    root = np.sqrt(5 * squared)
+    return -5 / 6 * (1 + root) * np.exp(-root)

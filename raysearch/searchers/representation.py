@@ -23,27 +23,37 @@ _FINE = 256
 class Representation:
     """Features of the points of one space.
 
+    The logarithm of a feature's weight is a sum: one part of its parameter, and where several parameters
+    share categories one part of its choice, for two choices that differ much do so wherever they stand.
+
     Attributes:
-        owner: which weight scales each feature, shape (features,) of int.
-        categorical: which weights belong to categories, shape (weights,) of bool.
-        shared: which weights belong to sums over a domain, shape (weights,) of bool.
+        loading: which parts make up the weight of each feature, shape (features, parts) of 0 and 1.
+        parts: the kind of each part, shape (parts,) of "number", "category", "choice" and "sum".
+        summed: which features are sums over a domain, shape (features,) of bool.
     """
 
     def __init__(self, encoding: Encoding) -> None:
         self._parameters = encoding.parameters
-        is_category = [p.kind == "categorical" for p in self._parameters]
         domains = defaultdict(list)
         for i, p in enumerate(self._parameters):
             domains[p.kind, p.low, p.high, p.log, p.step, repr(p.choices)].append(i)
         self._groups = [np.array(members) for members in domains.values() if len(members) > 1]
-        owner: list[int] = []
-        for i, p in enumerate(self._parameters):
-            owner += [i] * (len(p.choices) if p.kind == "categorical" else 1)
-        self._single = len(owner)
+        owner = [i for i, p in enumerate(self._parameters) for _ in range(len(p.choices) or 1)]
         sums = sum(len(self._parameters[g[0]].choices) or 1 for g in self._groups)
-        self.owner: NDArray[np.intp] = np.array(owner + [len(is_category) + k for k in range(sums)])
-        self.categorical = np.array(is_category + [False] * sums)
-        self.shared = np.arange(len(self.categorical)) >= len(is_category)
+        choices = [g for g in self._groups if self._parameters[g[0]].choices]
+        kinds = ["category" if p.choices else "number" for p in self._parameters]
+        kinds += ["choice"] * sum(len(self._parameters[g[0]].choices) for g in choices) + ["sum"] * sums
+        self.parts = np.array(kinds)
+        self.summed = np.arange(len(owner) + sums) >= len(owner)
+        self.loading = np.zeros((len(owner) + sums, len(kinds)))
+        self.loading[np.arange(len(owner)), owner] = 1
+        self.loading[len(owner) :, len(kinds) - sums :] = np.eye(sums)
+        part = len(self._parameters)
+        for group in choices:
+            count = len(self._parameters[group[0]].choices)
+            for i in group:
+                self.loading[owner.index(i) + np.arange(count), part + np.arange(count)] = 1
+            part += count
 
     def __call__(self, vectors: Vector, active: NDArray[np.bool_]) -> Vector:
         """Features of points (k, n) of which the parameters in active (k, n) matter, shape (k, features)."""

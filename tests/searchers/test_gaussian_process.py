@@ -26,7 +26,7 @@ def data():
 def test_the_gradient_is_that_of_the_density(data):
     kernel, features, y = data
     theta = kernel.prior_mean + 0.3 * np.random.default_rng(1).standard_normal(len(kernel.prior_mean))
-    arguments = (kernel.by_weight(features), (y - y.mean()) / y.std(), np.full(len(y), 0.01))
+    arguments = (features, (y - y.mean()) / y.std(), np.full(len(y), 0.01))
 
     def part(i):
         return lambda t: kernel.negative_log_posterior(t, *arguments)[i]

@@ -29,7 +29,13 @@ def test_categories_of_one_domain_are_summed_up_besides():
     found = features(vector)
     assert found[-3:] == pytest.approx([2 / 3, 1 / 3, 0])
     assert len(found) == 3 * 3 + 3 + 3
-    assert REPRESENTATION.owner.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_weight_is_of_a_parameter_and_of_a_choice_that_several_share():
+    kinds = [[REPRESENTATION.parts[j] for j in np.flatnonzero(row)] for row in REPRESENTATION.loading]
+    assert kinds == [["category", "choice"]] * 9 + [["number"]] * 3 + [["sum"]] * 3
+    assert (REPRESENTATION.loading[0] * REPRESENTATION.loading[3]).sum() == 1
+    assert REPRESENTATION.summed.tolist() == [False] * 12 + [True] * 3
 
 
 def test_what_is_inactive_makes_no_difference():
