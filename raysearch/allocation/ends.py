@@ -1,0 +1,65 @@
+"""The two ends of a front, proven: the most accurate division within all caps, and the smallest above the floor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from raysearch.allocation.branching import Relaxed, proven
+from raysearch.allocation.curves import Floats
+from raysearch.allocation.limits import above_floor, above_floor_in_time, within_budget, within_budgets
+from raysearch.allocation.problem import SLACK, Problem
+
+_MOST_CUTS = 500
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of the front.
+
+    Attributes:
+        ratios: shape (n,).
+        value: the weighted accuracy, or the total size in MB.
+        gap: how far the value may be from the optimum.
+    """
+
+    ratios: Floats
+    value: float
+    gap: float
+
+
+def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
+    """The largest weighted accuracy within every cap, whether or not it reaches the floor.
+
+    Args:
+        problem: the branches and the limits.
+        enough: stop as soon as it is known whether this accuracy can be had.
+    """
+    summed = problem.latency == "sequential" and math.isfinite(problem.latency_cap)
+    sized = float(problem.total_size(problem.low)) > problem.total_cap
+    if summed and problem.total_time(problem.low) > problem.latency_cap:
+        relax = within_budgets(problem) if sized else within_budget(problem.gain, problem.times, problem.latency_cap)
+    elif sized:
+        relax = within_budget(problem.gain, problem.sizes, problem.total_cap)
+    else:
+        return End(problem.low, float(problem.weighted_accuracy(problem.low)), 0.0)
+    loss = None if enough is None else -enough
+    found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS, enough=loss)
+    if found is None:  # a problem's caps can be kept: it is checked when made
+        raise ValueError("the caps cannot be kept")
+    return End(found.ratios, -found.loss, found.gap)
+
+
+def smallest(problem: Problem) -> End:
+    """The smallest total size within the caps at a weighted accuracy of at least the floor, which can be had."""
+    floor = min(problem.floor, float(problem.weighted_accuracy(problem.low)))
+    found = proven(
+        above_floor(problem.gain, problem.sizes, floor), problem.low, problem.high, most_cuts=_MOST_CUTS
+    )
+    if found is not None and problem.latency == "sequential" and math.isfinite(problem.latency_cap):
+        if problem.total_time(found.ratios) > problem.latency_cap * (1 + SLACK):
+            relax = above_floor_in_time(problem, floor)
+            found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS)
+    if found is None or not math.isfinite(found.loss):
+        raise ValueError("the floor cannot be kept within the caps: see relaxations()")
+    return End(found.ratios, found.loss, found.gap)
