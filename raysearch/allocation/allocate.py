@@ -85,8 +85,9 @@ def allocate(problem: Problem, *, points: int = 128, latencies: int = 1) -> Allo
     least = smallest(problem)
     ratios = [least.ratios[None], best.ratios[None]]
     gaps = [np.array([least.gap]), np.array([best.gap])]
-    for part, cost in _parts(problem, best, latencies):
-        found, gap = _between(part, cost, max(_FEWEST, points // latencies))
+    parts = list(_parts(problem, best, latencies))
+    for part, cost in parts:
+        found, gap = _between(part, cost, max(min(points, _FEWEST), points // len(parts)))
         ratios.append(found)
         gaps.append(gap)
     all_ratios, all_gaps = np.concatenate(ratios), np.concatenate(gaps)

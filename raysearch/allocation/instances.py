@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from raysearch.allocation.curves import Curve, parse, polynomial
+from raysearch.allocation.one_ratio import RatioProblem
 from raysearch.allocation.problem import Problem
 
 FLOOR_A = 64.58665441584051
@@ -77,3 +78,26 @@ def random_instance(rng: np.random.Generator) -> Problem:
         IMPORTANCES_A, caps, accuracy=accuracy_a(), size=size_a(), time=time_a(), time_scales=scales
     )
     return replace(problem, floor=10 * rng.uniform(5, 8.2))
+
+
+def instance_b() -> RatioProblem:
+    """One ratio; its accuracy curve is lost, and instance A's stands for it."""
+    return RatioProblem(accuracy_a(), size_b(), time_b(), FLOOR_B, CAP_B)
+
+
+def random_ratio(rng: np.random.Generator) -> RatioProblem:
+    """Instance B with a floor of U(50, 82) per cent and a cap of U(100, 450) MB, which may exclude each other."""
+    return replace(instance_b(), floor=rng.uniform(50, 82), cap=rng.uniform(100, 450))
+
+
+def instance_b_views() -> Problem:
+    """Instance B's twelve views, with importances from its scores and instance A's curves, and no caps."""
+    scores = np.array(SCORES_B)
+    importance = (scores - scores.min()) / np.ptp(scores)
+    return Problem.of(
+        (importance / importance.sum()).tolist(),
+        [np.inf] * len(scores),
+        accuracy=accuracy_a(),
+        size=size_a(),
+        time=time_a(),
+    )

@@ -20,7 +20,7 @@ from raysearch.allocation.responses import Indices, Response
 CELLS = 512  # of the grid over a branch's ratios
 _OFFSETS = np.linspace(-2, 2, 33)  # of the finer grids, in cells of the coarser one
 _LEVELS = 4
-_STEPS = 50  # halvings of a multiplier's interval
+_STEPS = 30  # halvings of a multiplier's interval
 _HALVINGS = 60  # of a ratio's interval
 
 
@@ -91,16 +91,16 @@ class Separable:
         measure = cost if on == "cost" else gain
         low, high = np.zeros(len(targets)), 4 * multipliers
         below, above = cost.argmin(axis=1), gain.argmax(axis=1)
+        rows, branches = np.arange(len(targets))[:, None], np.arange(near.shape[2])
         for _ in range(_STEPS):
             middle = (low + high) / 2
             best = (gain - middle[:, None, None] * cost).argmax(axis=1)
-            total = np.take_along_axis(measure, best[:, None], axis=1)[:, 0].sum(axis=1)
+            total = measure[rows, best, branches].sum(axis=1)
             short = total <= targets if on == "cost" else total < targets
             low, high = np.where(short, low, middle), np.where(short, middle, high)
             below = np.where(short[:, None], best, below)
             above = np.where(short[:, None], above, best)
-        pick = (np.take_along_axis(near, side[:, None], axis=1)[:, 0] for side in (below, above))
-        return *pick, (low + high) / 2
+        return near[rows, below, branches], near[rows, above, branches], (low + high) / 2
 
     def _filled(self, below: Floats, above: Floats, targets: Floats, on: str) -> Floats:
         """Branches moved from ``below`` to ``above``, small steps first, one of them only as far as it can go."""

@@ -1,0 +1,194 @@
+"""One pruning ratio for a whole network, where the reward of a ratio may be spiked and discontinuous."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raysearch import extras
+from raysearch.allocation.curves import Curve, Floats
+from raysearch.allocation.responses import Response
+from raysearch.allocation.rewards import ratio_reward
+
+Evaluate = Callable[[float], tuple[float, float]]
+"""From a ratio to its reward, and to how far it breaks the limits: 0 where it keeps them."""
+
+_NARROWEST = 1e-9  # an interval that is not cut any more
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class BestRatio:
+    """The best ratio that a search evaluated: of those that keep the limits, if any does, the best rewarded.
+
+    Attributes:
+        ratio: in [0, 1].
+        reward: its reward.
+        violation: how far it breaks the limits.
+        history: all ratios with their rewards and violations in the order of evaluation, shape (k, 3).
+    """
+
+    ratio: float
+    reward: float
+    violation: float
+    history: Floats
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it keeps the limits."""
+        return self.violation == 0
+
+    @property
+    def evaluations(self) -> int:
+        """How many ratios were evaluated."""
+        return len(self.history)
+
+
+@dataclass(frozen=True)
+class RatioProblem:
+    """One ratio for a network with known curves.
+
+    Attributes:
+        accuracy: falls with the ratio.
+        size: in MB.
+        time: in ms.
+        floor: the smallest accuracy.
+        cap: the largest size in MB.
+    """
+
+    accuracy: Curve
+    size: Curve
+    time: Curve
+    floor: float
+    cap: float
+
+    def __call__(self, ratio: float) -> tuple[float, float]:
+        """The study's reward, and the relative distance from the limits."""
+        p = np.array([ratio])
+        accuracy, size, time = self.accuracy(p), self.size(p), self.time(p)
+        reward = ratio_reward(p, accuracy, size, time, self.floor, self.cap)
+        short = max(0.0, self.floor - float(accuracy[0])) / abs(self.floor)
+        return float(reward[0]), short + max(0.0, float(size[0]) - self.cap) / self.cap
+
+    def breaks(self) -> tuple[float, ...]:
+        """The largest ratio that keeps the floor and the smallest that keeps the cap, where there are such."""
+        low, high = (np.array([end]) for end in self.accuracy.domain)
+        cap = float(Response((np.ones(1), [self.size])).first_ratios(np.array([self.cap]), low, high)[0])
+        below = np.nextafter(self.floor, -np.inf)
+        floor = float(Response((np.ones(1), [self.accuracy])).first_ratios(np.array([below]), low, high)[0])
+        floor = float(np.nextafter(floor, low[0])) if self.accuracy(floor) < self.floor else floor
+        return tuple(p for p in (floor, cap) if low[0] <= p <= high[0])
+
+
+def search_ratio(
+    evaluate: Evaluate, *, evaluations: int, breaks: Sequence[float] = (), low: float = 0.0, high: float = 1.0
+) -> BestRatio:
+    """The best ratio for a number of evaluations, at least as good as an even grid of half as many.
+
+    Half are spent on that very grid and on the known breaks; the rest halve intervals, in turn beside the best ratio so far and
+    where the reward jumps most. So a spike between grid points is found where a break is known, or where it stands on
+    a jump.
+
+    Args:
+        evaluate: the reward and the violation of a ratio.
+        evaluations: how many ratios to evaluate, at least 4 more than there are breaks.
+        breaks: ratios where the reward is known to jump.
+        low: the smallest ratio.
+        high: the largest ratio.
+
+    Raises:
+        ValueError: too few evaluations, or an empty interval.
+    """
+    if not low < high:
+        raise ValueError(f"low is {low} and high is {high}: low must be below high")
+    if evaluations < _FEWEST + len(breaks):
+        raise ValueError(f"evaluations is {evaluations}: with {len(breaks)} breaks it takes {_FEWEST + len(breaks)}")
+    trace = _Trace(evaluate)
+    for ratio in (*np.linspace(low, high, evaluations // 2).tolist(), *breaks):
+        trace.visit(ratio)
+    while len(trace.history) < evaluations:
+        interval = trace.beside_best() if len(trace.history) % 2 else trace.jump()
+        interval = interval or trace.beside_best() or trace.jump()
+        if interval is None:
+            break
+        trace.visit(sum(interval) / 2)
+    return trace.best()
+
+
+def cma_es_ratio(
+    evaluate: Evaluate,
+    *,
+    start: float = 0.5,
+    sigma: float = 0.4,
+    population: int = 20,
+    iterations: int = 100,
+    seed: int = 1,
+) -> BestRatio:
+    """CMA-ES on the reward alone, as in the study of instance B: a method to compare with.
+
+    Raises:
+        ImportError: without the cma package.
+    """
+    cma = extras.load("cma", "cma")
+    options = {"popsize": population, "maxiter": iterations, "seed": seed, "verbose": -9}
+    strategy = cma.CMAEvolutionStrategy([start], sigma, options)
+    trace = _Trace(evaluate)
+    while not strategy.stop():
+        points = strategy.ask()  # in one dimension its own bounds fail: ratios are clipped
+        strategy.tell(points, [-trace.visit(float(np.clip(x[0], 0, 1)))[0] for x in points])
+    return trace.best()
+
+
+class _Trace:
+    """The ratios evaluated so far."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self.history: list[tuple[float, float, float]] = []
+        self._evaluate = evaluate
+        self._ratios: list[float] = []  # in order, each once
+        self._seen: dict[float, tuple[float, float]] = {}
+
+    def visit(self, ratio: float) -> tuple[float, float]:
+        """Evaluate a ratio."""
+        reward, violation = self._evaluate(ratio)
+        self.history.append((ratio, reward, violation))
+        if ratio not in self._seen:
+            bisect.insort(self._ratios, ratio)
+        self._seen[ratio] = (reward, violation)
+        return reward, violation
+
+    def best(self) -> BestRatio:
+        """The best so far."""
+        ratio = max(self._ratios, key=self._merit)
+        return BestRatio(ratio, *self._seen[ratio], np.array(self.history))
+
+    def beside_best(self) -> tuple[float, float] | None:
+        """The wider interval beside the best ratio; None where both are too narrow."""
+        at = self._ratios.index(max(self._ratios, key=self._merit))
+        near = self._ratios[max(0, at - 1) : at + 2]
+        return self._widest(list(zip(near, near[1:], strict=False)), lambda left, right: right - left)
+
+    def jump(self) -> tuple[float, float] | None:
+        """The interval over which the reward, or the keeping of the limits, changes most; None if all are narrow."""
+        merits = [v for v, _ in self._seen.values()]
+        scale = max(merits) - min(merits)
+
+        def change(left: float, right: float) -> float:
+            (a, broken), (b, also) = self._seen[left], self._seen[right]
+            return abs(a - b) + (scale if (broken == 0) != (also == 0) else 0.0)
+
+        return self._widest(list(zip(self._ratios, self._ratios[1:], strict=False)), change)
+
+    def _merit(self, ratio: float) -> tuple[float, float]:
+        """Feasible ratios by reward, above all others by violation."""
+        reward, violation = self._seen[ratio]
+        return (-violation, reward)
+
+    def _widest(
+        self, intervals: list[tuple[float, float]], by: Callable[[float, float], float]
+    ) -> tuple[float, float] | None:
+        wide = [i for i in intervals if i[1] - i[0] > _NARROWEST]
+        return max(wide, key=lambda i: by(*i), default=None)
