@@ -1,4 +1,4 @@
-"""The whole front of a pruning budget: weighted accuracy against total size (and latency), with proven ends."""
+"""The front of a pruning budget: weighted accuracy against total size (and latency), with proven ends."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Allocation:
     Attributes:
         problem: what was asked.
         feasible: whether the floor can be kept within the caps.
-        front: a row a point, the most accurate first: ``accuracy`` (weighted), ``size_mb``, where times are known
-            ``latency_ms``, ``bottleneck`` (the slowest branch), ``bottleneck_ms`` and ``mean_ms`` (over branches),
-            ``gap`` (how far the accuracy, in the last row the size, may be from the optimum), and a branch's ratio
-            as ``ratio/<name>``. Empty where nothing is feasible.
+        front: a row a point, the most accurate first: ``accuracy`` (weighted), ``size_mb``, where times are
+            known ``latency_ms``, ``bottleneck`` (the slowest branch), ``bottleneck_ms`` and ``mean_ms`` (over
+            branches), ``gap`` (how far the accuracy, in the last row the size, may be from the optimum), and
+            a branch's ratio as ``ratio/<name>``. Empty where nothing is feasible.
         conflict: where nothing is feasible, limits that cannot all be kept, none of them without blame.
         relaxations: where nothing is feasible, the smallest changes that each make it so.
         closest: the most accurate division within the caps, whether or not it reaches the floor, shape (n,).
@@ -60,10 +60,10 @@ class Allocation:
 def allocate(problem: Problem, *, points: int = 128, latencies: int = 1) -> Allocation:
     """Divide a pruning budget.
 
-    Curves add up, so one shared budget is divided by Lagrangian relaxation, with a bound on what is left; the two
-    ends are closed by branch and bound to 1e-6, in the units of accuracy and of MB. With ``latencies`` above 1 (or
-    a cap on summed times) the points between are each the best for a latency (side by side) or for a weighted sum
-    of size and time (one after another).
+    Curves add up, so one shared budget is divided by Lagrangian relaxation, with a bound on what is left; the
+    two ends are closed by branch and bound to 1e-6, in the units of accuracy and of MB. With ``latencies``
+    above 1 (or a cap on summed times) the points between are each the best for a latency (side by side) or
+    for a weighted sum of size and time (one after another).
 
     Args:
         problem: the branches and the limits.
@@ -76,7 +76,9 @@ def allocate(problem: Problem, *, points: int = 128, latencies: int = 1) -> Allo
     if points < 2:
         raise ValueError(f"points is {points}: a front needs at least 2")
     if latencies < 1 or (latencies > 1 and not problem.timed):
-        raise ValueError(f"latencies is {latencies}: it must be 1, or more where every branch has a time curve")
+        raise ValueError(
+            f"latencies is {latencies}: it must be 1, or more where every branch has a time curve"
+        )
     best = most_accurate(problem)
     if best.value < problem.floor - SLACK * abs(problem.floor):
         return Allocation(
@@ -155,4 +157,5 @@ def _front(problem: Problem, ratios: Floats, gaps: Floats, by_latency: bool) -> 
     table = table[~table[metrics].round(_DIGITS).duplicated()]
     costs = table[metrics].to_numpy(dtype=np.float64) * [-1, *[1] * (len(metrics) - 1)]
     table = table[non_dominated(costs, np.zeros(len(costs)))]
-    return table.sort_values(metrics, ascending=False, kind="stable").reset_index(drop=True)
+    table = table.sort_values(metrics, ascending=False, kind="stable")
+    return pd.DataFrame(table.reset_index(drop=True))

@@ -1,7 +1,8 @@
-"""Proven upper bounds on gain - multiplier * cost, a branch each: chords plus what curves may rise above them.
+"""Proven upper bounds on gain - multiplier * cost: chords, plus what curves may rise above them.
 
 Between two points a function lies above its chord by at most its largest second derivative times width^2 / 8,
-and by width / 4 times a sudden fall of its slope. Cells that may hold the maximum are cut until that is nothing.
+and by width / 4 times a sudden fall of its slope. Cells that may hold the maximum are cut until that is
+nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.responses import Indices, Response
+from raysearch.allocation.responses import Response
 
 _CUTS = 16  # parts of a cell
 _LEVELS = 3

@@ -1,7 +1,7 @@
 """Closing what gap a division has: branch and bound over the intervals of the branches' ratios.
 
-Only branches whose curves are not concave at the optimum leave a gap, and with one budget there is at most one
-such branch at a time (Falk and Soland 1969): its interval is cut where its ratio lies.
+Only branches whose curves are not concave at the optimum leave a gap, and with one budget there is at most
+one such branch at a time (Falk and Soland 1969): its interval is cut where its ratio lies.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Relaxed:
 
 
 Relax = Callable[[Floats, Floats], Relaxed | None]
-"""From the smallest and the largest ratios, (n,) each; None where no division between them keeps the limits."""
+"""From the smallest and the largest ratios, (n,) each; None where nothing between them keeps the limits."""
 
 
 def proven(

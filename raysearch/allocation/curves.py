@@ -7,6 +7,7 @@ curvature are exact. Those bounds are what makes an allocation's optimality prov
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ Floats = NDArray[np.float64]
 
 BAND = 1.96  # standard deviations: 95 % of a normal distribution
 
+MOST_POWER = 12  # in a formula
+_OPERATORS: dict[type[ast.operator], Any] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 _CELLS = 1025  # where a curve is looked at for finiteness
 
 
@@ -30,7 +37,8 @@ class Curve:
     Attributes:
         pieces: the polynomials, a ``scipy.interpolate.PPoly`` over the curve's domain in [0, 1].
         lower: the curve is never below it: max(lower, pieces).
-        error: the root mean squared error on measurements that were left out of the fit; 0 for a given formula.
+        error: the root mean squared error on measurements that were left out of the fit; 0 for a given
+            formula.
         measured: the ratios and values that it was fitted to, shape (2, k); None for a given formula.
     """
 
@@ -50,7 +58,7 @@ class Curve:
         return values
 
     def band(self, ratios: ArrayLike) -> tuple[Floats, Floats]:
-        """Where 95 % of new measurements are expected: the curve -/+ 1.96 times its error on left-out ones."""
+        """Where 95 % of new measurements are expected: the curve -/+ 1.96 times its error."""
         values = self(ratios)
         return values - BAND * self.error, values + BAND * self.error
 
@@ -61,7 +69,7 @@ class Curve:
         for ratio, value in self._turns:
             inside = (left <= ratio) & (ratio <= right)
             bound[inside] = np.maximum(bound[inside], value)
-        return bound
+        return np.asarray(bound)
 
     def kink(self, left: Floats, right: Floats, *, concave: bool) -> Floats:
         """The largest drop (``concave``) or rise of the slope at one ratio within each interval."""
@@ -125,7 +133,7 @@ def polynomial(
     Raises:
         ValueError: no coefficients, or one that is not finite.
     """
-    from scipy.interpolate import PPoly
+    from scipy.interpolate import PPoly  # type: ignore[import-untyped]
 
     given = np.atleast_1d(np.asarray(coefficients, dtype=np.float64))
     if not given.size or not np.isfinite(given).all():
@@ -177,8 +185,8 @@ def check_curve(curve: Curve, name: str) -> None:
     rises = np.flatnonzero(np.diff(values) > 1e-9 * max(1.0, float(np.ptp(values))))
     if len(rises):
         raise ValueError(
-            f"{name} rises from ratio {ratios[rises[0]]:.3g} on, but must fall or stay level as more is pruned: "
-            "fit a monotone curve, or give other coefficients"
+            f"{name} rises from ratio {ratios[rises[0]]:.3g} on, but must fall or stay level as more is "
+            "pruned: fit a monotone curve, or give other coefficients"
         )
 
 
@@ -191,10 +199,11 @@ def _value(node: ast.expr) -> np.polynomial.Polynomial:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         return -_value(node.operand) if isinstance(node.op, ast.USub) else _value(node.operand)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        if isinstance(node.right, ast.Constant) and node.right.value in range(13):
-            return _value(node.left) ** int(node.right.value)
-        raise TypeError("a power must be a whole number")
-    if isinstance(node, ast.BinOp):
+        power = node.right.value if isinstance(node.right, ast.Constant) else None
+        if isinstance(power, int) and 0 <= power <= MOST_POWER:
+            return _value(node.left) ** power
+    elif isinstance(node, ast.BinOp):
         left, right = _value(node.left), _value(node.right)
-        return {ast.Add: left + right, ast.Sub: left - right, ast.Mult: left * right}[type(node.op)]
+        found: np.polynomial.Polynomial = _OPERATORS[type(node.op)](left, right)
+        return found
     raise TypeError("not part of a polynomial")

@@ -1,11 +1,11 @@
-"""The two ends of a front, proven: the most accurate division within all caps, and the smallest above the floor."""
+"""The two ends of a front, proven: the most accurate division within caps, the smallest above the floor."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from raysearch.allocation.branching import Relaxed, proven
+from raysearch.allocation.branching import proven
 from raysearch.allocation.curves import Floats
 from raysearch.allocation.limits import above_floor, above_floor_in_time, within_budget, within_budgets
 from raysearch.allocation.problem import SLACK, Problem
@@ -38,7 +38,11 @@ def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
     summed = problem.latency == "sequential" and math.isfinite(problem.latency_cap)
     sized = float(problem.total_size(problem.low)) > problem.total_cap
     if summed and problem.total_time(problem.low) > problem.latency_cap:
-        relax = within_budgets(problem) if sized else within_budget(problem.gain, problem.times, problem.latency_cap)
+        relax = (
+            within_budgets(problem, enough)
+            if sized
+            else within_budget(problem.gain, problem.times, problem.latency_cap)
+        )
     elif sized:
         relax = within_budget(problem.gain, problem.sizes, problem.total_cap)
     else:
@@ -51,15 +55,20 @@ def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
 
 
 def smallest(problem: Problem) -> End:
-    """The smallest total size within the caps at a weighted accuracy of at least the floor, which can be had."""
+    """The smallest total size within the caps at a weighted accuracy of at least the floor, if it can be had.
+
+    Raises:
+        ValueError: it cannot.
+    """
     floor = min(problem.floor, float(problem.weighted_accuracy(problem.low)))
     found = proven(
         above_floor(problem.gain, problem.sizes, floor), problem.low, problem.high, most_cuts=_MOST_CUTS
     )
-    if found is not None and problem.latency == "sequential" and math.isfinite(problem.latency_cap):
-        if problem.total_time(found.ratios) > problem.latency_cap * (1 + SLACK):
-            relax = above_floor_in_time(problem, floor)
-            found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS)
+    summed = problem.latency == "sequential" and math.isfinite(problem.latency_cap)
+    late = found and summed and problem.total_time(found.ratios) > problem.latency_cap * (1 + SLACK)
+    if late:
+        relax = above_floor_in_time(problem, floor)
+        found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS)
     if found is None or not math.isfinite(found.loss):
         raise ValueError("the floor cannot be kept within the caps: see relaxations()")
     return End(found.ratios, found.loss, found.gap)

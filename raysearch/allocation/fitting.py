@@ -1,4 +1,4 @@
-"""Fitting response curves to measured sweeps: falling polynomials and falling splines, chosen by what they predict.
+"""Fitting response curves to sweeps: falling polynomials and splines, chosen by what they predict.
 
 A model is judged by leaving out one ratio at a time (with all its repetitions) and predicting it from the
 others; the smallest and the largest ratio are always kept, so that nothing is extrapolated. The root mean
@@ -38,7 +38,8 @@ def fit(ratios: ArrayLike, values: ArrayLike, *, kind: str = "auto", lower: floa
         lower: the curve is never below it, such as 0 for an accuracy.
 
     Raises:
-        ValueError: an unknown kind, figures that are not finite, ratios outside [0, 1], or fewer than 4 of them.
+        ValueError: an unknown kind, figures that are not finite, ratios outside [0, 1], or fewer than 4 of
+            them.
     """
     p, y = _checked(ratios, values, kind)
     fitters: dict[str, _Fitter] = {}
@@ -91,9 +92,9 @@ def _simplest(squares: dict[str, Floats]) -> str:
 
 def _polynomial(p: Floats, y: Floats, degree: int) -> Any:
     """The least squares polynomial over [min(p), max(p)] that does not rise."""
-    from scipy.interpolate import BPoly, PPoly
-    from scipy.optimize import lsq_linear
-    from scipy.special import binom
+    from scipy.interpolate import BPoly, PPoly  # type: ignore[import-untyped]
+    from scipy.optimize import lsq_linear  # type: ignore[import-untyped]
+    from scipy.special import binom  # type: ignore[import-untyped]
 
     ends = np.array([p[0], p[-1]])
     t = ((p - ends[0]) / np.ptp(ends))[:, None]

@@ -49,10 +49,12 @@ class Hulls:
             on: "cost" or "gain".
 
         Returns:
-            The grid's index of every branch before and after the step, (k, n) each, and the step's slope, (k,).
+            The grid's index of every branch before and after the step, (k, n) each, and the step's slope,
+            (k,).
         """
-        side = "right" if on == "cost" else "left"
-        steps = np.searchsorted(self._walks[on], targets, side=side) - 1  # the steps that are taken in full
+        walk = self._walks[on]
+        reached = np.searchsorted(walk, targets, "right" if on == "cost" else "left")
+        steps = reached - 1  # the steps that are taken in full
         steps = np.clip(steps, 0, len(self._slopes) - 1)
         before = np.stack(
             [
@@ -69,16 +71,14 @@ class Hulls:
 
     def _walk(self, figure: Floats, order: Indices) -> Floats:
         """The total before the first step and after each."""
-        rises = [
-            np.diff(figure[corners, branch]) for branch, corners in enumerate(self._corners)
-        ]
+        rises = [np.diff(figure[corners, branch]) for branch, corners in enumerate(self._corners)]
         start = sum(float(figure[corners[0], branch]) for branch, corners in enumerate(self._corners))
         return start + np.append(0.0, np.cumsum(np.concatenate(rises)[order]))
 
 
 def _majorant(gain: Floats, cost: Floats) -> tuple[Indices, Floats]:
     """The corners of one majorant, as indices into figures that rise, and its slopes between them."""
-    from scipy.optimize import isotonic_regression
+    from scipy.optimize import isotonic_regression  # type: ignore[import-untyped]
 
     least = 1e-12 * max(float(cost[-1] - cost[0]), 1e-12)  # a gain that costs nothing has no finite slope
     widths = np.maximum(np.diff(cost), least)

@@ -68,9 +68,9 @@ def importance_inverse(
 ) -> InverseAllocation:
     """Prune each branch by ``steepest`` * (1 - its importance), scaled down as far as a target asks.
 
-    Importances are min-max normalised for the rule. One common scale, the largest that reaches the target, multiplies
-    all ratios; caps are kept. Where ``least_scale`` is not enough the most important branches are eased first, as far as
-    their caps allow.
+    Importances are min-max normalised for the rule. One common scale, the largest that reaches the target,
+    multiplies all ratios; caps are kept. Where ``least_scale`` is not enough the most important branches are
+    eased first, as far as their caps allow.
 
     Args:
         problem: the branches, their importances and caps; its floor is not looked at.
@@ -82,17 +82,21 @@ def importance_inverse(
         ValueError: equal importances, an option out of range, or a target that caps do not allow.
     """
     if not 0 < steepest <= 1 or not 0 <= least_scale <= 1:
-        raise ValueError(f"steepest is {steepest} and least_scale {least_scale}: they must lie in (0, 1] and [0, 1]")
+        raise ValueError(
+            f"steepest is {steepest} and least_scale {least_scale}: they must lie in (0, 1] and [0, 1]"
+        )
     if np.ptp(problem.importances) == 0:
         raise ValueError("all importances are equal: the rule needs branches that differ")
     best = float(problem.weighted_accuracy(problem.low))
     if best < target:
-        raise ValueError(f"target is {target:g}, but within the caps the weighted accuracy is at most {best:.6g}")
+        raise ValueError(
+            f"target is {target:g}, but within the caps the weighted accuracy is at most {best:.6g}"
+        )
     importance = (problem.importances - problem.importances.min()) / np.ptp(problem.importances)
     rule = steepest * (1 - importance)
 
     def scaled(scale: float) -> Floats:
-        return np.clip(scale * rule, problem.low, problem.high)
+        return np.asarray(np.clip(scale * rule, problem.low, problem.high))
 
     scale = _largest(scaled, problem, target, least_scale, 1.0)
     ratios, eased = _eased(problem, scaled(scale), target)
@@ -112,7 +116,7 @@ def importance_inverse(
 
 
 def _largest(at: _Path, problem: Problem, target: float, low: float, high: float) -> float:
-    """The largest place in [low, high] on a path of ratios that reaches the target; ``low`` where none does."""
+    """The largest place in [low, high] on a path of ratios that reaches the target, else ``low``."""
     if problem.weighted_accuracy(at(high)) >= target:
         return high
     for _ in range(_HALVINGS):

@@ -1,7 +1,7 @@
 """The instances of two published studies of view pruning, and a generator of random ones.
 
-A: a pruning ratio for each of twelve views of a multi-view network (MVCNN), with a size cap a view and a floor on
-the importance-weighted accuracy. B: one ratio for the whole network.
+A: a pruning ratio for each of twelve views of a multi-view network (MVCNN), with a size cap a view and a
+floor on the importance-weighted accuracy. B: one ratio for the whole network.
 """
 
 from __future__ import annotations
@@ -75,7 +75,12 @@ def random_instance(rng: np.random.Generator) -> Problem:
     n = len(CAPS_A)
     caps, scales = 100 * rng.uniform(1, 5, n), rng.uniform(10, 100, n)
     problem = Problem.of(
-        IMPORTANCES_A, caps, accuracy=accuracy_a(), size=size_a(), time=time_a(), time_scales=scales
+        IMPORTANCES_A,
+        caps.tolist(),
+        accuracy=accuracy_a(),
+        size=size_a(),
+        time=time_a(),
+        time_scales=scales.tolist(),
     )
     return replace(problem, floor=10 * rng.uniform(5, 8.2))
 
@@ -86,7 +91,7 @@ def instance_b() -> RatioProblem:
 
 
 def random_ratio(rng: np.random.Generator) -> RatioProblem:
-    """Instance B with a floor of U(50, 82) per cent and a cap of U(100, 450) MB, which may exclude each other."""
+    """Instance B with a floor of U(50, 82) per cent and a cap of U(100, 450) MB, which may conflict."""
     return replace(instance_b(), floor=rng.uniform(50, 82), cap=rng.uniform(100, 450))
 
 

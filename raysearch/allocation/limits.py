@@ -1,8 +1,9 @@
 """The relaxed problem for branch and bound, with one limit on a total or with two.
 
-Two limits (a size cap or a floor, and a cap on summed times) are merged into one by a weight. Whatever the weight,
-the merged problem's optimum bounds the true one (surrogate duality, Greenberg and Pierskalla 1970, for two budgets;
-Lagrangian duality for a floor and a budget); the weight that keeps both is found by bisection.
+Two limits (a size cap or a floor, and a cap on summed times) are merged into one by a weight. Whatever the
+weight, the merged problem's optimum bounds the true one (surrogate duality, Greenberg and Pierskalla 1970,
+for two budgets; Lagrangian duality for a floor and a budget); the weight that keeps both is found by
+bisection.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from raysearch.allocation.problem import SLACK, Problem
 from raysearch.allocation.responses import Response
 from raysearch.allocation.separable import Division, Separable
 
-_HALVINGS = 30  # of the weight's interval
+_STEPS = 30  # 2 at the ends of the weight's interval, then halvings
 _REPAIRS = 60  # halvings
 
 _Solved = Callable[[float], tuple[Division, Floats, float]]
-"""From the weight to the merged optimum, a division that keeps both limits if possible, and a bound on the loss."""
+"""From the weight to the merged optimum, a division that keeps both limits, and a bound on the loss."""
 
 
 def within_budget(gain: Response, cost: Response, budget: float) -> Relax:
@@ -47,8 +48,14 @@ def above_floor(gain: Response, cost: Response, floor: float) -> Relax:
     return relax
 
 
-def within_budgets(problem: Problem) -> Relax:
-    """The largest weighted accuracy within the total cap and the cap on summed times."""
+def within_budgets(problem: Problem, enough: float | None = None) -> Relax:
+    """The largest weighted accuracy within the total cap and the cap on summed times.
+
+    Args:
+        problem: the branches and the caps.
+        enough: stop as soon as it is known whether this accuracy can be had.
+    """
+    decisive = math.nan if enough is None else -enough
 
     def relax(low: Floats, high: Floats) -> Relaxed | None:
         if _over(problem, high, SLACK):
@@ -62,13 +69,16 @@ def within_budgets(problem: Problem) -> Relax:
             found = Separable(problem.gain, cost, low, high).best_gain(np.ones(1))
             return found, _repaired(problem, found.ratios[0], high), -float(found.bounds[0])
 
-        return _balanced(problem, solved, lambda ratios: -float(problem.weighted_accuracy(ratios)))
+        def loss(ratios: Floats) -> float:
+            return -float(problem.weighted_accuracy(ratios))
+
+        return _balanced(problem, solved, high, loss, decisive)
 
     return relax
 
 
 def above_floor_in_time(problem: Problem, floor: float) -> Relax:
-    """The smallest total size at a weighted accuracy of at least ``floor``, within the cap on summed times."""
+    """The smallest total size at a weighted accuracy of at least ``floor``, within the cap on latency."""
     size_unit = float(problem.total_size(problem.low))
 
     def loss(ratios: Floats) -> float:
@@ -89,30 +99,39 @@ def above_floor_in_time(problem: Problem, floor: float) -> Relax:
             bound = (float(found.bounds[0]) - weight) * size_unit / max(1 - weight, 1e-9)
             return found, min(found.ratios[0], fastest.ratios[0], key=loss), bound
 
-        return _balanced(problem, solved, loss)
+        return _balanced(problem, solved, fastest.ratios[0], loss)
 
     return relax
 
 
-def _balanced(problem: Problem, solved: _Solved, loss: Callable[[Floats], float]) -> Relaxed:
+def _balanced(
+    problem: Problem,
+    solved: _Solved,
+    start: Floats,
+    loss: Callable[[Floats], float],
+    decisive: float = math.nan,
+) -> Relaxed:
     """The best over the weights of two limits.
 
     Args:
         problem: what the ratios belong to.
         solved: the problem merged by a weight of the times.
+        start: a division that keeps the limits, if any is known.
         loss: of a division that keeps the limits.
+        decisive: a loss; it is enough to know on which side of it the smallest one lies.
     """
     low, high = 0.0, 1.0
     sides: dict[bool, Division] = {}  # the nearest solutions that are too slow, and that are not
-    best, bound = None, -math.inf
-    for step in range(_HALVINGS):
+    best, bound = start, -math.inf
+    for step in range(_STEPS):
         weight = step if step < 2 else (low + high) / 2
         division, kept, found = solved(weight)
         bound = max(bound, found)
-        best = kept if best is None else min(best, kept, key=loss)
+        best = min(best, kept, key=loss)
         late = bool(problem.total_time(division.ratios[0]) > problem.latency_cap * (1 + SLACK))
         sides[late] = division
-        if loss(best) - bound <= TOLERANCE or (step < 2 and late == bool(step)):
+        decided = loss(best) <= decisive or bound > decisive or loss(best) - bound <= TOLERANCE
+        if decided or (step < 2 and late == bool(step)):  # one of the limits does not bind
             break
         if step >= 2:
             low, high = (weight, high) if late else (low, weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class RatioProblem:
         return float(reward[0]), short + max(0.0, float(size[0]) - self.cap) / self.cap
 
     def breaks(self) -> tuple[float, ...]:
-        """The largest ratio that keeps the floor and the smallest that keeps the cap, where there are such."""
+        """The largest ratio that keeps the floor, and the smallest that keeps the cap."""
         low, high = (np.array([end]) for end in self.accuracy.domain)
         cap = float(Response((np.ones(1), [self.size])).first_ratios(np.array([self.cap]), low, high)[0])
         below = np.nextafter(self.floor, -np.inf)
@@ -88,9 +89,9 @@ def search_ratio(
 ) -> BestRatio:
     """The best ratio for a number of evaluations, at least as good as an even grid of half as many.
 
-    Half are spent on that very grid and on the known breaks; the rest halve intervals, in turn beside the best ratio so far and
-    where the reward jumps most. So a spike between grid points is found where a break is known, or where it stands on
-    a jump.
+    Half are spent on that very grid and on the known breaks; the rest halve intervals, in turn beside the
+    best ratio so far and where the reward jumps most. So a spike between grid points is found where a break
+    is known, or where it stands on a jump.
 
     Args:
         evaluate: the reward and the violation of a ratio.
@@ -105,7 +106,9 @@ def search_ratio(
     if not low < high:
         raise ValueError(f"low is {low} and high is {high}: low must be below high")
     if evaluations < _FEWEST + len(breaks):
-        raise ValueError(f"evaluations is {evaluations}: with {len(breaks)} breaks it takes {_FEWEST + len(breaks)}")
+        raise ValueError(
+            f"evaluations is {evaluations}: with {len(breaks)} breaks it takes {_FEWEST + len(breaks)}"
+        )
     trace = _Trace(evaluate)
     for ratio in (*np.linspace(low, high, evaluations // 2).tolist(), *breaks):
         trace.visit(ratio)
@@ -169,10 +172,10 @@ class _Trace:
         """The wider interval beside the best ratio; None where both are too narrow."""
         at = self._ratios.index(max(self._ratios, key=self._merit))
         near = self._ratios[max(0, at - 1) : at + 2]
-        return self._widest(list(zip(near, near[1:], strict=False)), lambda left, right: right - left)
+        return self._widest(list(pairwise(near)), lambda left, right: right - left)
 
     def jump(self) -> tuple[float, float] | None:
-        """The interval over which the reward, or the keeping of the limits, changes most; None if all are narrow."""
+        """The interval where the reward or feasibility changes most; None if all are too narrow."""
         merits = [v for v, _ in self._seen.values()]
         scale = max(merits) - min(merits)
 
@@ -180,7 +183,7 @@ class _Trace:
             (a, broken), (b, also) = self._seen[left], self._seen[right]
             return abs(a - b) + (scale if (broken == 0) != (also == 0) else 0.0)
 
-        return self._widest(list(zip(self._ratios, self._ratios[1:], strict=False)), change)
+        return self._widest(list(pairwise(self._ratios)), change)
 
     def _merit(self, ratio: float) -> tuple[float, float]:
         """Feasible ratios by reward, above all others by violation."""

@@ -1,4 +1,4 @@
-"""A pruning budget to divide: branches with their curves, importances and caps, and what the whole must keep."""
+"""A pruning budget to divide: branches with curves, importances and caps, and what the whole must keep."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Problem:
         return np.asarray(times.max(axis=-1) if self.latency == "parallel" else times.sum(axis=-1))
 
     def violation(self, ratios: ArrayLike) -> Floats:
-        """How far the limits are missed, each divided by itself, summed; 0 where all are kept; shape (...)."""
+        """How far the limits are missed, as shares of them, summed; 0 where all are kept; shape (...)."""
         p = np.asarray(ratios, dtype=np.float64)
         sizes = self.sizes(p)
         parts = [_over(sizes, self.caps).sum(axis=-1), _over(sizes.sum(axis=-1), self.total_cap)]
@@ -229,13 +229,19 @@ def _check_branches(branches: tuple[Branch, ...]) -> None:
                 checked.add(id(curve))
         start, end = max(c.domain[0] for c in _curves(b)), min(c.domain[1] for c in _curves(b))
         if start >= end:
-            raise ValueError(f"branch {b.name!r}: its curves have no ratio in common, measure them at the same ones")
+            raise ValueError(
+                f"branch {b.name!r}: its curves have no ratio in common, measure them at the same ones"
+            )
         least = float(b.size(end))
         if not b.cap >= least:
-            raise ValueError(f"branch {b.name!r}: cap is {b.cap:g} MB, but pruned in full it still has {least:.4g} MB")
+            raise ValueError(
+                f"branch {b.name!r}: cap is {b.cap:g} MB, but pruned in full it still has {least:.4g} MB"
+            )
     total = sum(b.importance for b in branches)
     if abs(total - 1) > _SUM_TO_ONE:
-        raise ValueError(f"importances sum to {total:.6g}: they must sum to 1 (allocation.normalised divides them)")
+        raise ValueError(
+            f"importances sum to {total:.6g}: they must sum to 1 (allocation.normalised divides them)"
+        )
 
 
 def _check_limits(problem: Problem) -> None:
@@ -249,7 +255,9 @@ def _check_limits(problem: Problem) -> None:
         raise ValueError(f"floor is {problem.floor:g}, but even unpruned the weighted accuracy is {best:.6g}")
     least = float(problem.total_size(problem.high))
     if problem.total_cap < least:
-        raise ValueError(f"total_cap is {problem.total_cap:g} MB, but pruned in full there are still {least:.4g} MB")
+        raise ValueError(
+            f"total_cap is {problem.total_cap:g} MB, but pruned in full there are still {least:.4g} MB"
+        )
     if math.isfinite(problem.latency_cap):
         if not problem.timed:
             raise ValueError("latency_cap needs a time curve for every branch")

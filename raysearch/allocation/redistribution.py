@@ -1,4 +1,4 @@
-"""Repairing a division: branches over their caps are pruned more, and the others win the lost accuracy back."""
+"""Repairing a division: branches over their caps are pruned more, the others win the lost accuracy back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the floor cannot be kept within the caps: which limits conflict, and the smallest changes that repair it."""
+"""Where the floor cannot be kept within the caps: which limits conflict, and the smallest repairs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Relaxation:
     """One way to make a problem feasible.
 
     Attributes:
-        way: "floor", "branch caps", "total cap", "latency cap", "caps" (all that are set) or "both" (floor and
-            caps by the same share).
+        way: "floor", "branch caps", "total cap", "latency cap", "caps" (all that are set) or "both" (floor
+            and caps by the same share).
         floor: the floor afterwards.
         floor_drop: by how much it was lowered, in the unit of the accuracy.
         caps_factor: what the caps of this way were multiplied by; 1 where only the floor moved.
@@ -47,7 +47,7 @@ def feasible(problem: Problem) -> bool:
 
 
 def relaxed(problem: Problem, way: str, step: float) -> Problem:
-    """The problem with its caps raised by a share ``step`` and, in the way "both", its floor lowered by it too.
+    """The problem with caps raised by a share ``step`` and, in the way "both", its floor lowered by it too.
 
     Args:
         problem: what to relax.
@@ -88,8 +88,8 @@ def relaxations(problem: Problem, best: float) -> tuple[Relaxation, ...]:
 def conflict(problem: Problem) -> tuple[str, ...]:
     """Limits of an infeasible problem that cannot all be kept, while without any of these caps they can.
 
-    Of the branches' caps those that cost little accuracy are left out first. (With a total cap or a cap on summed
-    times beside them, one of the named branches may turn out to be dispensable.)
+    Of the branches' caps those that cost little accuracy are left out first. (With a total cap or a cap on
+    summed times beside them, one of the named branches may turn out to be dispensable.)
     """
     kept = dict.fromkeys(_set_caps(problem))
     for way in tuple(kept):
@@ -181,7 +181,9 @@ def _described(problem: Problem, way: str, step: float) -> Relaxation:
         words.append(f"lower the floor by {drop:.4g} from {problem.floor:.6g} to {repaired.floor:.6g}")
     if factor > 1:
         caps = {"floor": "", "both": "every cap", "caps": "every cap", "branch caps": "every branch's cap"}
-        words.append(f"raise {caps.get(way, f'the {way}')} by {100 * step:.4g} %{_amounts(problem, way, step)}")
+        words.append(
+            f"raise {caps.get(way, f'the {way}')} by {100 * step:.4g} %{_amounts(problem, way, step)}"
+        )
     return Relaxation(way, repaired.floor, drop, factor, repaired, " and ".join(words))
 
 

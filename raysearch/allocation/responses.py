@@ -1,4 +1,4 @@
-"""A figure of every branch at once, as a weighted sum of curves, with bounds on how far it is from its chords."""
+"""A figure of every branch at once, as a weighted sum of curves, with bounds on how much it bends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from raysearch.allocation.curves import Curve, Floats
@@ -25,7 +24,7 @@ class _Part:
 
 
 class Response:
-    """What each of n branches contributes to a total at its ratio, as a function that can be evaluated in bulk.
+    """What each of n branches contributes to a total at its ratio, evaluated in bulk.
 
     Args:
         parts: pairs of n weights, all >= 0, and n curves; a branch's figure is the sum of weight * curve.
@@ -35,7 +34,7 @@ class Response:
         self._parts = [_part(weights, curves) for weights, curves in parts]
 
     def __call__(self, ratios: Floats, branches: Indices | None = None) -> Floats:
-        """The figures at ratios of shape (..., k), the last axis along ``branches`` (k,), by default all n."""
+        """The figures at ratios of shape (..., k), the last axis along ``branches``, all n by default."""
         total = np.zeros(ratios.shape)
         for part in self._parts:
             weights, which = part.weights, part.which
@@ -53,7 +52,7 @@ class Response:
         return self._bound(grid, lambda curve, left, right: curve.kink(left, right, concave=concave))
 
     def first_ratios(self, limits: Floats, low: Floats, high: Floats) -> Floats:
-        """The smallest ratios in [low, high] at which no figure exceeds its limit (high where all do), (n,)."""
+        """The smallest ratios in [low, high] at which no figure exceeds its limit, else high, (n,)."""
         left, right = low.copy(), high.copy()
         fine = self(left) <= limits
         for _ in range(_HALVINGS):

@@ -1,8 +1,9 @@
-"""The studies' rewards of a pruning ratio: spiked where the accuracy meets its floor, and discontinuous there.
+"""The studies' rewards of a pruning ratio: spiked and discontinuous where the accuracy meets its floor.
 
 With d the accuracy above the floor and e the size above the cap (MB):
 accuracy 100 exp(-d^2 / 40) for 0 <= d <= 0.01, else 100 exp(-|d|^1.5 / 32); time 100 exp(-t^2 / (2 * 0.8^2));
-size 100 exp(-e^2 / 40) over the cap, 100 at it; and a bonus of 2 d + (cap - size) / 2 where both limits are kept.
+size 100 exp(-e^2 / 40) over the cap, 100 at it; and a bonus of 2 d + (cap - size) / 2 where both limits are
+kept.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ def branch_rewards(problem: Problem, ratios: Floats) -> Floats:
     )
 
 
-def ratio_reward(ratios: Floats, accuracy: Floats, size: Floats, time: Floats, floor: float, cap: float) -> Floats:
-    """The reward of one ratio of instance B's study, with instance A's accuracy term (its own is lost); shape (k,)."""
+def ratio_reward(
+    ratios: Floats, accuracy: Floats, size: Floats, time: Floats, floor: float, cap: float
+) -> Floats:
+    """The reward of one ratio of instance B's study, with A's accuracy term (its own is lost); shape (k,)."""
     above, excess = accuracy - floor, size - cap
     within = np.where(excess < 0, 100 + cap / size, 100.0)
     size_term = np.where(excess > 0, 100 * _bell(excess), within)

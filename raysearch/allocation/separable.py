@@ -2,7 +2,8 @@
 
 The Lagrangian relaxation is solved on a grid (``Hulls``), then on ever finer grids around its two solutions;
 what is left of the budget moves one branch between them. By weak duality each point carries a bound on what
-any division could reach (Everett 1963); curves need not be concave for that, only the gap grows if they are not.
+any division could reach (Everett 1963); curves need not be concave for that, only the gap grows if they are
+not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from raysearch.allocation.bounds import Peaks
 from raysearch.allocation.curves import Floats
 from raysearch.allocation.hulls import Hulls
-from raysearch.allocation.responses import Indices, Response
+from raysearch.allocation.responses import Response
 
 CELLS = 512  # of the grid over a branch's ratios
 _OFFSETS = np.linspace(-2, 2, 33)  # of the finer grids, in cells of the coarser one
@@ -60,7 +61,7 @@ class Separable:
         self.gain, self.cost, self.low, self.high = gain, cost, low, high
 
     def best_gain(self, budgets: Floats) -> Division:
-        """The largest gains at total costs of at most ``budgets`` (k,), each at least the cost at ``high``."""
+        """The largest gains at total costs of at most ``budgets`` (k,), none below the cost at ``high``."""
         return self._divide(np.atleast_1d(budgets), "cost")
 
     def least_cost(self, floors: Floats) -> Division:
@@ -79,7 +80,11 @@ class Separable:
             width = width * (_OFFSETS[1] - _OFFSETS[0])
         ratios = self._filled(below, above, targets, on)
         slack = self.low if on == "cost" else self.high  # where the target does not bind
-        free = self._measure(slack, on).sum() <= targets if on == "cost" else self._measure(slack, on).sum() >= targets
+        free = (
+            self._measure(slack, on).sum() <= targets
+            if on == "cost"
+            else self._measure(slack, on).sum() >= targets
+        )
         ratios[free] = slack
         return self._certified(ratios, np.where(free, 0.0, multipliers), targets, on)
 
@@ -103,7 +108,7 @@ class Separable:
         return near[rows, below, branches], near[rows, above, branches], (low + high) / 2
 
     def _filled(self, below: Floats, above: Floats, targets: Floats, on: str) -> Floats:
-        """Branches moved from ``below`` to ``above``, small steps first, one of them only as far as it can go."""
+        """Branches moved from ``below`` to ``above``, small steps first, one only as far as it may."""
         base = self._measure(below, on)
         rises = np.maximum(self._measure(above, on) - base, 0)
         order = np.argsort(rises, axis=1, kind="stable")

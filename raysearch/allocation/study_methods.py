@@ -1,8 +1,9 @@
 """How the study of instance A divided a budget: methods to compare with, on pymoo.
 
 Every branch has a reward with a spike where accuracy meets the floor; NSGA-II maximises all branches' rewards
-(times their importances) at once, a genetic algorithm maximises their sum under penalties, and a ladder relaxes
-the limits until random draws are feasible. ``nsga2`` is the stronger rival: two objectives and constraints.
+(times their importances) at once, a genetic algorithm maximises their sum under penalties, and a ladder
+relaxes the limits until random draws are feasible. ``nsga2`` is the stronger rival: two objectives and
+constraints.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Found:
     @property
     def feasible(self) -> Floats:
         """The points that keep every limit."""
-        return self.ratios[self.violations == 0]
+        return np.asarray(self.ratios[self.violations == 0])
 
 
 def nsga2(problem: Problem, *, evaluations: int = 100_000, population: int = 200, seed: int = 0) -> Found:
@@ -56,10 +57,10 @@ def nsga2(problem: Problem, *, evaluations: int = 100_000, population: int = 200
 def nsga2_per_branch(
     problem: Problem, *, population: int = 500, generations: int = 1000, seed: int = 0
 ) -> Found:
-    """The study's NSGA-II: an objective a branch, minus its importance times its reward, and no constraints."""
+    """The study's NSGA-II: an objective a branch, minus importance times reward, and no constraints."""
 
     def objectives(ratios: Floats) -> Floats:
-        return -problem.importances * branch_rewards(problem, ratios)
+        return np.asarray(-problem.importances * branch_rewards(problem, ratios))
 
     n = len(problem.branches)
     evaluations = population * generations
@@ -67,8 +68,9 @@ def nsga2_per_branch(
 
 
 def penalised_ga(problem: Problem, *, population: int = 200, generations: int = 1000, seed: int = 0) -> Found:
-    """The study's genetic algorithm: the sum of the rewards, less 100 e^2 a branch that is e MB over its cap, and 10^4 s^2 for
-    a weighted accuracy s below the floor.
+    """The study's genetic algorithm: the weighted sum of the rewards, less penalties.
+
+    They are 100 e^2 for a branch e MB over its cap, and 10^4 s^2 for a weighted accuracy s below the floor.
     """
     from pymoo.algorithms.soo.nonconvex.ga import GA
 
@@ -76,14 +78,15 @@ def penalised_ga(problem: Problem, *, population: int = 200, generations: int = 
         over = np.maximum(problem.sizes(ratios) - problem.caps, 0)
         short = np.maximum(problem.floor - problem.weighted_accuracy(ratios), 0)
         gained = (problem.importances * branch_rewards(problem, ratios)).sum(axis=1)
-        return (_OVERSIZE * (over**2).sum(axis=1) + _SHORTFALL * short**2 - gained)[:, None]
+        penalties = _OVERSIZE * (over**2).sum(axis=1) + _SHORTFALL * short**2
+        return np.asarray(penalties - gained)[:, None]
 
     result = _minimised(GA(pop_size=population), problem, loss, 1, population * generations, seed)
     return _found(problem, np.atleast_2d(result.X), result)
 
 
 def relaxation_ladder(problem: Problem, *, seed: int = 0, evaluations: int = 100_000) -> Found:
-    """The study's ladder: the first rung where at least 10 of 500 draws from Beta(2, 8) are feasible is optimised.
+    """The study's ladder: NSGA-II on the first rung where 10 of 500 draws from Beta(2, 8) are feasible.
 
     Returns:
         Points with their violations of the unrelaxed problem; none where no rung had enough feasible draws.
