@@ -1,21 +1,22 @@
 """Pruning masks by local search: accuracy of LeNet-5 on MNIST at equal sparsity, without training again.
 
-Purpose: a published study anneals and breeds the masks of LeNet-5's layers one after another, from random ones,
-with 1,000 evaluations: 87.44 % at 43.84 % sparsity (11 min 43 s) and 89.02 % at 41.33 % (27 min 46 s). Here a
-search starts from the mask that keeps the largest weights of the whole network, and swaps; the same number of
-evaluations, gradients counted as three. The study's own settings are rows of the same table.
+Purpose: a published study anneals and breeds the masks of LeNet-5's layers one after another, from random
+ones, with 1,000 evaluations: 87.44 % at 43.84 % sparsity (11 min 43 s) and 89.02 % at 41.33 % (27 min 46 s).
+Here a search starts from the mask that keeps the largest weights of the whole network, and swaps; the same
+number of evaluations, gradients counted as three. The study's own settings are rows of the same table.
 
-Acceptance: above the study's accuracies at its sparsities, and no more than 0.05 points below global magnitude
-pruning there (mean over seeds); above it at 80, 90 and 95 %.
+Acceptance: above the study's accuracies at its sparsities, and no more than 0.05 points below global
+magnitude pruning there (mean over seeds); above it at 80, 90 and 95 %.
 
 Limit: the unpruned network's accuracy.
 
-Each seed trains a network for one epoch on 54,000 images (above 97.2 %, as the study's), and searches on 10,000 of
-them, 500 an evaluation. Accuracy is that of the 10,000 test images, which no search sees. Two networks' masks that
-a search compares in the end on all 10,000 count as 40 evaluations; the rest, 960, are the search's.
+Each seed trains a network for one epoch on 54,000 images (above 97.2 %, as the study's), and searches on
+10,000 of them, 500 an evaluation. Accuracy is that of the 10,000 test images, which no search sees. Two
+networks' masks that a search compares in the end on all 10,000 count as 40 evaluations; the rest, 960, are
+the search's.
 
-Data: MNIST's four idx files (--data, a folder with mnist/, or its train-images file). ``--plot FILE`` writes the
-first seed's convergence curves.
+Data: MNIST's four idx files (--data, a folder with mnist/, or its train-images file). ``--plot FILE`` writes
+the first seed's convergence curves.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ SEARCHES: dict[str, Search] = {
 
 
 def measure(splits: Splits, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, MaskSearch]]:
-    """One network's rows: accuracies in per cent of a search and of the rules at its sparsity, and seconds."""
+    """One network's rows: per cent correct by a search and by the rules at its sparsity, and seconds."""
     net = trained(splits, seed)
 
     def percent(masks: Mapping[str, Tensor]) -> float:
@@ -137,7 +138,7 @@ def measure(splits: Splits, seed: int) -> tuple[dict[str, dict[str, float]], dic
 
 
 def figures(rows: Mapping[str, Mapping[str, Floats]]) -> dict[str, float]:
-    """Means over seeds as "accuracy@80", "magnitude@80" ..., and what is gained over magnitude, with its spread."""
+    """Means over seeds as "accuracy@80" ..., and the margin over magnitude: its spread, its least."""
     found: dict[str, float] = {}
     for name, values in rows.items():
         if name.startswith("local@"):

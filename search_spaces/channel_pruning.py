@@ -11,7 +11,8 @@ from raysearch.search_spaces.domains import one_of
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
 from raysearch.search_spaces.resnet import possible_parts
 
-CRITERIA = ("magnitude", "random")
+SEARCHED = ("annealing", "genetic")
+CRITERIA = ("magnitude", "random", *SEARCHED)
 STEP = 0.05
 MULTIPLE = 8
 
@@ -60,7 +61,8 @@ def channel_pruning(
         max_ratio: the largest share of channels to remove, in (0, 1).
         multiple: kept channels are multiples of this; None takes what the targets like (see ``bind``).
         criterion: how the channels to keep are picked, one or several to choose from: "magnitude" (largest
-            L2 norm over the dependency group) or "random".
+            L2 norm over the dependency group), "random", or by a search for those that
+            keep the loss on training examples low, "annealing" or "genetic".
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
             dependency group under the name of its root layer. Left out, a Study supplies it.
 

@@ -115,7 +115,13 @@ class TrialRun:
         inherited = self._inherit(model)
         self.history: Any = None
         if self.plan.pruning is not None:
-            self.history = prune(model, self.task.example_input(), self.plan.pruning)
+            self.history = prune(
+                model,
+                self.task.example_input(),
+                self.plan.pruning,
+                examples=self.task.train,
+                loss=self.task.loss,
+            )
         self.module: nn.Module = model.to(self.device)
         self.quantized = False
         self.float_epochs = self._float_epochs(straight=inherited and not self.history)

@@ -15,7 +15,8 @@ from torch import nn
 def build_lenet5(in_channels: int = 1, classes: int = 10) -> nn.Sequential:
     """A network for images of 28 x 28, freshly initialised from torch's generator.
 
-    Its layers are "conv1" (6 filters of 5 x 5), "conv2" (16 of 5 x 5), "linear1" (120), "linear2" (84), "head".
+    Its layers are "conv1" (6 filters of 5 x 5), "conv2" (16 of 5 x 5), "linear1" (120), "linear2" (84) and
+    "head".
 
     Args:
         in_channels: of the images.

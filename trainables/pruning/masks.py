@@ -146,10 +146,9 @@ def channel_units(model: nn.Module, example_input: Tensor, layers: Sequence[str]
     Raises:
         ValueError: a layer that is no root or named twice, or torch-pruning cannot handle the model.
     """
-    roots = prunable_groups(model, example_input)
-    layers = list(roots) if layers is None else layers
+    layers = list(prunable_groups(model, example_input)) if layers is None else layers
+    graph, roots = take_apart(model, example_input)
     _check(layers, list(roots))
-    graph, _ = take_apart(model, example_input)
     names = {module: name for name, module in model.named_modules()}
     sizes, factors = {}, []
     for root in layers:

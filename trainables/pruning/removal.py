@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
+from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan, kept_channels
 from raysearch.search_spaces.layers import (
     TIME_LIMIT_S,
     channel_blocks,
@@ -14,14 +14,24 @@ from raysearch.search_spaces.layers import (
     take_apart,
 )
 from raysearch.search_spaces.tracing import check_runs
+from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.pruning.channel_search import search_channels
 from raysearch.trainables.pruning.criteria import channel_scores
+from raysearch.trainables.pruning.mask_loss import Loss
+from raysearch.trainables.task import cross_entropy
 
 History = list[tuple[str, list[int]]]
 """For each removal in order: the group's root layer and the indices of its channels that went. Plain JSON."""
 
 
 def prune(
-    model: nn.Module, example_input: Tensor, plan: PruningPlan, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module,
+    example_input: Tensor,
+    plan: PruningPlan,
+    time_limit_s: float = TIME_LIMIT_S,
+    *,
+    examples: Examples | None = None,
+    loss: Loss = cross_entropy,
 ) -> History:
     """Remove channels in place, the least important of each dependency group first.
 
@@ -34,18 +44,27 @@ def prune(
         example_input: a batch for the model, (n, ...).
         plan: ratios, criterion and multiple.
         time_limit_s: how long taking the model apart may last.
+        examples: for training; what the criteria that search look at, and only they.
+        loss: of logits and labels; what those criteria minimise.
 
     Returns:
         What was removed, for ``prune_like``.
 
     Raises:
-        ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
+        ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or a criterion
+            that searches is given no examples.
     """
     graph, widths = take_apart(model, example_input, time_limit_s)
+    found: dict[str, Tensor] = {}
+    if plan.criterion in SEARCHED:
+        if examples is None:
+            raise ValueError(f"criterion {plan.criterion!r} searches on examples, and none are given")
+        shares = {r: 1 - kept_channels(n, plan.ratio(r), plan.multiple) / n for r, n in widths.items()}
+        found = search_channels(model, shares, plan.criterion, examples, loss)
     history: History = []
     for root, width in widths.items():
         kept = kept_channels(width, plan.ratio(root), plan.multiple)
-        removed = _least_important(graph, root, kept, plan.criterion)
+        removed = _least_important(graph, root, kept, plan.criterion, found.get(root))
         if removed:
             remove_channels(graph, root, removed)
             history.append((root, removed))
@@ -84,8 +103,10 @@ def prune_like(
     return model
 
 
-def _least_important(graph: tp.DependencyGraph, root: str, kept: int, criterion: str) -> list[int]:
-    """The channels of a root layer to remove, so that ``kept`` stay, ascending."""
+def _least_important(
+    graph: tp.DependencyGraph, root: str, kept: int, criterion: str, found: Tensor | None
+) -> list[int]:
+    """The channels of a root layer to remove, so that ``kept`` stay, ascending: what ``found`` drops goes first."""
     # A group may have lost channels already, through another that shares layers with it.
     width = graph.get_out_channels(graph.model.get_submodule(root))
     if kept >= width:
@@ -93,6 +114,11 @@ def _least_important(graph: tp.DependencyGraph, root: str, kept: int, criterion:
     blocks = channel_blocks(graph, root)
     size = width // blocks
     removed = size - -(-kept // blocks)
-    scores = channel_scores(channel_group(graph, root, list(range(width))), criterion, width)
-    lowest = scores.view(blocks, size).sum(0).argsort(stable=True)[:removed].tolist()
+    if found is not None and len(found) == size:
+        scores = found.float()
+    else:
+        group = channel_group(graph, root, list(range(width)))
+        rule = "magnitude" if criterion in SEARCHED else criterion
+        scores = channel_scores(group, rule, width).view(blocks, size).sum(0)
+    lowest = scores.argsort(stable=True)[:removed].tolist()
     return [block * size + i for block in range(blocks) for i in sorted(lowest)]

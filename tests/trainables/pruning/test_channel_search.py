@@ -1,0 +1,59 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
+from raysearch.trainables.pruning import prune, prune_like
+from raysearch.trainables.pruning.mask_search import search_masks
+
+X = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def examples(network):
+    """The network's own classes, so that the unpruned loss is low and every channel may matter."""
+    with torch.no_grad():
+        return TensorDataset(X, network(X).argmax(1))
+
+
+def loss(model, examples):
+    x, y = examples.tensors
+    with torch.no_grad():
+        return float(nn.functional.cross_entropy(model(x), y))
+
+
+@pytest.mark.parametrize("criterion", SEARCHED)
+def test_a_trial_prunes_by_search(network, examples, criterion, monkeypatch):
+    monkeypatch.setattr("raysearch.trainables.pruning.channel_search.EVALUATIONS", 60)
+    ratios = {"stem": 0.5, "stage1": 0.25, "stage2": 0.5, "stage3": 0.25}
+    losses = {}
+    for name in (criterion, "magnitude"):
+        torch.manual_seed(3)
+        model = copy.deepcopy(network)
+        history = prune(model, X[:1], PruningPlan(ratios, name, 1), examples=examples)
+        losses[name] = loss(model, examples)
+        again = prune_like(copy.deepcopy(network), X[:1], history)
+        assert torch.allclose(again(X), model(X), atol=1e-5)
+    assert losses[criterion] <= losses["magnitude"] + 1e-6
+
+
+def test_masked_channels_compute_what_removed_ones_do(network, examples):
+    found = search_masks(
+        network, examples, {"stem.conv": 0.5, "stage2.0.conv1": 0.25}, channels=True, evaluations=40, size=100
+    )
+    model = copy.deepcopy(network)
+    import torch_pruning as tp
+
+    for root, mask in found.masks.items():
+        graph = tp.DependencyGraph().build_dependency(model, X[:1], verbose=False)
+        layer = model.get_submodule(root)
+        graph.get_pruning_group(layer, tp.prune_conv_out_channels, (~mask).nonzero()[:, 0].tolist()).prune()
+    assert found.loss == pytest.approx(loss(model, examples), rel=1e-4)
+
+
+def test_a_searching_criterion_needs_examples(network):
+    with pytest.raises(ValueError, match="criterion 'annealing' searches on examples, and none are given"):
+        prune(network, X[:1], PruningPlan({"stem": 0.5}, "annealing", 1))
