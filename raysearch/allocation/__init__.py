@@ -11,6 +11,7 @@ from raysearch.allocation.one_ratio import BestRatio, RatioProblem, cma_es_ratio
 from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.redistribution import Redistribution, redistribute
 from raysearch.allocation.relaxation import Relaxation
+from raysearch.allocation.sweeps import branches_of
 
 __all__ = [
     "Allocation",
@@ -23,6 +24,7 @@ __all__ = [
     "Redistribution",
     "Relaxation",
     "allocate",
+    "branches_of",
     "cma_es_ratio",
     "describe",
     "fit",

@@ -19,8 +19,8 @@ from raysearch.allocation.hulls import Hulls
 from raysearch.allocation.responses import Response
 
 CELLS = 512  # of the grid over a branch's ratios
-_OFFSETS = np.linspace(-2, 2, 33)  # of the finer grids, in cells of the coarser one
-_LEVELS = 4
+_OFFSETS = np.linspace(-2, 2, 17)  # of the finer grids, in cells of the coarser one
+_LEVELS = 5
 _STEPS = 30  # halvings of a multiplier's interval
 _HALVINGS = 60  # of a ratio's interval
 
@@ -92,20 +92,20 @@ class Separable:
         self, near: Floats, multipliers: Floats, targets: Floats, on: str
     ) -> tuple[Floats, Floats, Floats]:
         """The best of the candidates (k, m, n) on either side of the multiplier that meets the targets."""
-        gain, cost = self.gain(near), self.cost(near)
-        measure = cost if on == "cost" else gain
+        gain, cost = (np.moveaxis(figure(near), 1, 2).copy() for figure in (self.gain, self.cost))
+        near, measure = np.moveaxis(near, 1, 2), cost if on == "cost" else gain
+        rows, branches = np.arange(len(targets))[:, None], np.arange(near.shape[1])
         low, high = np.zeros(len(targets)), 4 * multipliers
-        below, above = cost.argmin(axis=1), gain.argmax(axis=1)
-        rows, branches = np.arange(len(targets))[:, None], np.arange(near.shape[2])
+        below, above = cost.argmin(axis=2), gain.argmax(axis=2)
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            best = (gain - middle[:, None, None] * cost).argmax(axis=1)
-            total = measure[rows, best, branches].sum(axis=1)
+            best = (gain - middle[:, None, None] * cost).argmax(axis=2)
+            total = measure[rows, branches, best].sum(axis=1)
             short = total <= targets if on == "cost" else total < targets
             low, high = np.where(short, low, middle), np.where(short, middle, high)
             below = np.where(short[:, None], best, below)
             above = np.where(short[:, None], above, best)
-        return near[rows, below, branches], near[rows, above, branches], (low + high) / 2
+        return near[rows, branches, below], near[rows, branches, above], (low + high) / 2
 
     def _filled(self, below: Floats, above: Floats, targets: Floats, on: str) -> Floats:
         """Branches moved from ``below`` to ``above``, small steps first, one only as far as it may."""

@@ -1,0 +1,64 @@
+"""From a sweep's table of measurements to branches with fitted curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from raysearch.allocation.fitting import fit
+from raysearch.allocation.problem import Branch, normalised
+from raysearch.spelling import did_you_mean
+
+COLUMNS = ("branch", "ratio", "accuracy", "size_mb")
+
+
+def branches_of(
+    table: pd.DataFrame,
+    importances: Mapping[str, float] | None = None,
+    *,
+    caps: Mapping[str, float] | None = None,
+    kind: str = "auto",
+) -> tuple[Branch, ...]:
+    """A branch for each name in a sweep, in the order of their first rows.
+
+    Args:
+        table: a row a measurement, with columns ``branch``, ``ratio``, ``accuracy``, ``size_mb`` and, where times
+            matter, ``latency_ms``.
+        importances: of each branch; they are divided by their sum. By default all are equal.
+        caps: in MB, of some branches.
+        kind: of the curves, as in ``fit``.
+
+    Raises:
+        ValueError: a missing column, an unknown branch, importances that cannot be normalised, or too few ratios.
+    """
+    missing = [c for c in COLUMNS if c not in table]
+    if missing:
+        raise ValueError(f"the sweep has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
+    names = [str(name) for name in table["branch"].unique()]
+    caps, weights = caps or {}, dict(importances or dict.fromkeys(names, 1.0))
+    for name in (*caps, *weights):
+        if name not in names:
+            raise ValueError(f"branch {name!r} is not in the sweep; {did_you_mean(name, names)}")
+    absent = [name for name in names if name not in weights]
+    if absent:
+        raise ValueError(f"branch {absent[0]!r} has no importance: give one for every branch")
+    shares, _ = normalised([weights[name] for name in names])
+    groups = dict(list(table.groupby(table["branch"].astype(str), sort=False)))
+    return tuple(
+        _branch(name, share, groups[name], caps.get(name, math.inf), kind)
+        for name, share in zip(names, shares, strict=True)
+    )
+
+
+def _branch(name: str, importance: float, rows: pd.DataFrame, cap: float, kind: str) -> Branch:
+    """A branch with curves through its rows."""
+    metrics = ["accuracy", "size_mb", *(["latency_ms"] if "latency_ms" in rows else [])]
+    fitted = {}
+    for metric in metrics:
+        try:
+            fitted[metric] = fit(rows["ratio"], rows[metric], kind=kind)
+        except ValueError as error:
+            raise ValueError(f"branch {name!r}, {metric}: {error}") from error
+    return Branch(name, importance, fitted["accuracy"], fitted["size_mb"], fitted.get("latency_ms"), cap)
