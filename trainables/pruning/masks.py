@@ -179,11 +179,10 @@ def _factors(graph: Any, member: Any, layer: str, root: str, size: int) -> list[
 def _check(layers: Sequence[str], known: list[str]) -> None:
     if isinstance(layers, str) or not layers:
         raise ValueError(f"layers is {layers!r}: give a list with at least one layer's name")
-    for name in layers:
-        if name not in known:
-            raise ValueError(
-                f"layers names {name!r}, which the model does not have; {did_you_mean(name, known)}"
-            )
+    unknown = next((name for name in layers if name not in known), None)
+    if unknown is not None:
+        near = did_you_mean(unknown, filter(None, known))
+        raise ValueError(f"layers names {unknown!r}, which is none of the model's that can be pruned; {near}")
     if len(set(layers)) < len(layers):
         twice = next(name for name in layers if list(layers).count(name) > 1)
         raise ValueError(f"layers names {twice!r} twice: name each layer once")

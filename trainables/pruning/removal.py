@@ -106,7 +106,7 @@ def prune_like(
 def _least_important(
     graph: tp.DependencyGraph, root: str, kept: int, criterion: str, found: Tensor | None
 ) -> list[int]:
-    """The channels of a root layer to remove, so that ``kept`` stay, ascending: what ``found`` drops goes first."""
+    """The channels of a root layer to remove so that ``kept`` stay, ascending: first what ``found`` drops."""
     # A group may have lost channels already, through another that shares layers with it.
     width = graph.get_out_channels(graph.model.get_submodule(root))
     if kept >= width:
