@@ -1,5 +1,6 @@
-"""The optimum of instance A's kind, found without raysearch: the formulas typed anew, polynomial roots, SLSQP, a
-dynamic programme over a fine grid of accuracies.
+"""The optimum of instance A's kind, found without raysearch.
+
+The formulas typed anew, polynomial roots, SLSQP, a dynamic programme over a fine grid of accuracies.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def smallest_ratios(caps: Floats) -> Floats:
 
 
 def slsqp_smallest(weights: Floats, low: Floats, floor: float, starts: list[Floats]) -> tuple[float, Floats]:
-    """The smallest total size at a weighted accuracy of at least ``floor``: the best of SLSQP from many starts.
+    """The smallest total size at a weighted accuracy of at least ``floor``, by SLSQP from many starts.
 
     Branches that start at 1 stay there (the accuracy is flat at 0 near it, so no gradient leads in or out).
     """
@@ -58,8 +59,8 @@ def slsqp_smallest(weights: Floats, low: Floats, floor: float, starts: list[Floa
 
 
 def starts(weights: Floats, low: Floats, rng: np.random.Generator, count: int) -> list[Floats]:
-    """Starts with the 0 to 5 least important branches pruned in full, the others at random."""
-    order, found = np.argsort(weights), []
+    """The smallest ratios, and starts with the 0 to 5 least important branches pruned in full."""
+    order, found = np.argsort(weights), [low]
     for i in range(count):
         start = low + (np.minimum(TAIL, 0.9) - low).clip(0) * rng.random(len(low))
         start[order[: i % 6]] = 1.0
@@ -70,10 +71,10 @@ def starts(weights: Floats, low: Floats, rng: np.random.Generator, count: int) -
 def programme_smallest(
     weights: Floats, low: Floats, floor: float, step: float = 5e-4, options: int = 600
 ) -> tuple[float, Floats]:
-    """The same by dynamic programming: accuracies in multiples of ``step`` rounded down, ``options`` ratios a branch.
+    """The same by dynamic programming: accuracies rounded down to ``step``, ``options`` ratios a branch.
 
     Returns:
-        A size that can be reached, so an upper bound of the optimum (above it by what the grids cost), and its ratios.
+        A size that can be reached, above the optimum by what the grids cost, and its ratios.
     """
     needed = int(np.ceil(floor / step))
     table = np.full(needed + 1, np.inf)  # the least size by accuracy still to be gained

@@ -21,6 +21,7 @@ from raysearch.pareto import non_dominated
 
 _CUTS = 20  # of a point between the ends
 _FEWEST = 16  # points at one latency
+_HALVINGS = 40  # of a latency's interval
 _DIGITS = 8  # figures that agree in these are the same point
 
 
@@ -53,7 +54,7 @@ class Allocation:
         return self.front[[f"ratio/{name}" for name in self.problem.names]].to_numpy(dtype=np.float64)
 
     def ratios_of(self, point: int) -> dict[str, float]:
-        """A point's ratio of each branch; 0 is the most accurate point, -1 the smallest."""
+        """The ratio of each branch in one row of the front; row 0 is the most accurate."""
         return dict(zip(self.problem.names, self.ratios[point].tolist(), strict=True))
 
 
@@ -124,11 +125,26 @@ def _parts(problem: Problem, best: End, latencies: int) -> Iterator[tuple[Proble
         for weight in np.linspace(0, 1, max(latencies, _FEWEST)):
             yield problem, problem.costs((1 - weight) / size, weight / max(time, 1e-300))
     else:
-        fastest, slowest = float(problem.total_time(problem.high)), float(problem.total_time(best.ratios))
-        for cap in np.linspace(slowest, fastest, latencies, endpoint=False):
-            part = replace(problem, latency_cap=min(problem.latency_cap, float(cap)))
-            if float(part.weighted_accuracy(part.low)) >= problem.floor:
-                yield part, part.sizes
+        slowest = float(problem.total_time(best.ratios))
+        for cap in np.linspace(slowest, _fastest(problem, slowest), latencies):
+            part = _within(problem, float(cap))
+            yield part, part.sizes
+
+
+def _fastest(problem: Problem, slowest: float) -> float:
+    """The smallest latency, side by side, at which the floor can be kept without a total cap."""
+    low, high = float(problem.total_time(problem.high)), slowest
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        part = _within(problem, middle)
+        kept = part.weighted_accuracy(part.low) >= problem.floor
+        low, high = (low, middle) if kept else (middle, high)
+    return high
+
+
+def _within(problem: Problem, latency: float) -> Problem:
+    """The problem with at most this latency."""
+    return replace(problem, latency_cap=min(problem.latency_cap, latency))
 
 
 def _between(problem: Problem, cost: Response, points: int) -> tuple[Floats, Floats]:

@@ -27,6 +27,7 @@ _OPERATORS: dict[type[ast.operator], Any] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
 }
+_ROUNDING = 1e-14  # of the largest coefficient: higher powers below that are noise
 _CELLS = 1025  # where a curve is looked at for finiteness
 
 
@@ -138,6 +139,7 @@ def polynomial(
     given = np.atleast_1d(np.asarray(coefficients, dtype=np.float64))
     if not given.size or not np.isfinite(given).all():
         raise ValueError(f"coefficients are {list(coefficients)}: a curve needs one or more finite numbers")
+    given = np.polynomial.polynomial.polytrim(given, _ROUNDING * np.abs(given).max())
     start = np.polynomial.Polynomial(given)(np.polynomial.Polynomial([domain[0], 1.0])).coef
     return Curve(PPoly(start[::-1, None], np.asarray(domain)), lower)
 

@@ -20,6 +20,7 @@ from raysearch.spelling import did_you_mean
 KINDS = ("auto", "polynomial", "spline")
 MOST_DEGREE = 6
 FEWEST_RATIOS = 4
+_ROUNDING = 1e-9  # of the values' range
 
 _Fitter = Callable[[Floats, Floats], Any]
 
@@ -49,7 +50,7 @@ def fit(ratios: ArrayLike, values: ArrayLike, *, kind: str = "auto", lower: floa
     if kind != "polynomial":
         fitters["spline"] = _spline
     squares = {name: _left_out(p, y, fitter) for name, fitter in fitters.items()}
-    chosen = _simplest(squares)
+    chosen = _simplest(squares, (_ROUNDING * float(np.ptp(y))) ** 2)
     error = float(np.sqrt(squares[chosen].mean()))
     curve = Curve(fitters[chosen](p, y), lower, error, np.array([p, y]))
     check_curve(curve, "the fitted curve")
@@ -81,12 +82,11 @@ def _left_out(p: Floats, y: Floats, fitter: _Fitter) -> Floats:
     return np.array(result)
 
 
-def _simplest(squares: dict[str, Floats]) -> str:
+def _simplest(squares: dict[str, Floats], rounding: float) -> str:
     """The first of the models, in order of complexity, within one standard error of the best."""
-    best = min(squares, key=lambda name: float(squares[name].mean()))
-    limit = squares[best].mean() + squares[best].std(ddof=1 if len(squares[best]) > 1 else 0) / np.sqrt(
-        len(squares[best])
-    )
+    best = squares[min(squares, key=lambda name: float(squares[name].mean()))]
+    spread = best.std(ddof=1) / np.sqrt(len(best))
+    limit = best.mean() + spread + rounding
     return next(name for name, square in squares.items() if square.mean() <= limit)
 
 

@@ -109,7 +109,7 @@ def against_importance(problem: Problem, divisions: Mapping[str, Floats]) -> go.
             figure.add_trace(
                 go.Scatter(x=ends, y=start + slope * ends, mode="lines", line=line, showlegend=False)
             )
-    figure.update_xaxes(title="importance", rangemode="tozero")
+    figure.update_xaxes(title="importance")
     figure.update_yaxes(title="pruning ratio", rangemode="tozero")
     return figure
 
@@ -117,14 +117,21 @@ def against_importance(problem: Problem, divisions: Mapping[str, Floats]) -> go.
 def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) -> go.Figure:
     """Weighted accuracy against total size: the front, the floor, and other divisions to compare with.
 
+    A front traced at several latencies is coloured by them.
+
     Args:
         allocation: a feasible allocation.
         others: ratios of shape (k, n) or (n,) by name; what breaks a limit is drawn as a cross.
     """
     figure = go.Figure(layout=_LAYOUT)
     table, problem = allocation.front, allocation.problem
-    colour = {"color": table["latency_ms"], "colorscale": "Viridis", "colorbar": {"title": "ms"}}
-    shaded = "latency_ms" in table and table["accuracy"].diff().gt(0).any()
+    colour = {
+        "color": table["latency_ms"],
+        "colorscale": "Viridis",
+        "showscale": True,
+        "colorbar": {"title": {"text": "latency, ms"}},
+    }
+    shaded = "latency_ms" in table and table["size_mb"].diff().gt(0).any()
     marker: dict[str, Any] = {"size": 5, "color": BLUE, **(colour if shaded else {})}
     line = {"color": BLUE, "width": 1.5}
     figure.add_trace(
@@ -141,7 +148,7 @@ def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) ->
         figure.add_trace(dots.update(showlegend=True))
     if np.isfinite(problem.floor):
         line = {"color": GREY, "dash": "dot"}
-        figure.add_hline(y=problem.floor, line=line, annotation={"text": "floor", "x": 0.02})
+        figure.add_hline(y=problem.floor, line=line, annotation={"text": "floor", "x": 1, "xanchor": "right"})
     figure.update_xaxes(title="total size, MB")
     figure.update_yaxes(title="weighted accuracy")
     return figure

@@ -24,14 +24,14 @@ def branches_of(
     """A branch for each name in a sweep, in the order of their first rows.
 
     Args:
-        table: a row a measurement, with columns ``branch``, ``ratio``, ``accuracy``, ``size_mb`` and, where times
-            matter, ``latency_ms``.
-        importances: of each branch; they are divided by their sum. By default all are equal.
+        table: a row a measurement, with ``branch``, ``ratio``, ``accuracy``, ``size_mb`` and perhaps
+            ``latency_ms``.
+        importances: of each branch; they are divided by their sum. Equal by default.
         caps: in MB, of some branches.
         kind: of the curves, as in ``fit``.
 
     Raises:
-        ValueError: a missing column, an unknown branch, importances that cannot be normalised, or too few ratios.
+        ValueError: a missing column, an unknown branch, bad importances, or too few ratios.
     """
     missing = [c for c in COLUMNS if c not in table]
     if missing:

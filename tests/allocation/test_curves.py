@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysearch.allocation.curves import check_curve, parse, polynomial
+from raysearch.allocation.fitting import fit
+
+RATIOS = np.linspace(0, 1, 41)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("85.28 - 10.35 p - 28.44 p^2", 85.28 - 10.35 * RATIOS - 28.44 * RATIOS**2),
+        ("10 (0.06386 - 0.06386 p)", 0.6386 * (1 - RATIOS)),
+        ("max(0, 85 - 90p)", np.maximum(0, 85 - 90 * RATIOS)),
+        ("2*(1-p)**3 + 1e-1", 2 * (1 - RATIOS) ** 3 + 0.1),
+        ([3, -1, -0.5], 3 - RATIOS - 0.5 * RATIOS**2),
+    ],
+)  # fmt: skip
+def test_formulas_are_read(text, expected):
+    np.testing.assert_allclose(parse(text)(RATIOS), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text", ["exp(p)", "1 / p", "", "p^p", "2 3", "q", "open('x')", "p^99", "max(1, p)(2)"]
+)
+def test_what_is_no_polynomial_is_refused(text):
+    with pytest.raises(ValueError, match="cannot be read"):
+        parse(text)
+
+
+@pytest.mark.parametrize("coefficients", [[], [1.0, float("nan")], [float("inf")]])
+def test_coefficients_must_be_finite(coefficients):
+    with pytest.raises(ValueError, match="finite"):
+        parse(coefficients)
+
+
+def test_a_formula_survives_being_written():
+    curve = parse("max(0, 85.28 - 10.35 p - 28.44 p^2)")
+    np.testing.assert_allclose(parse(str(curve))(RATIOS), curve(RATIOS))
+
+
+def test_a_rising_curve_is_refused():
+    with pytest.raises(ValueError, match=r"the size curve rises from ratio 0\.5"):
+        check_curve(parse("1 - p + p^2"), "the size curve")
+    check_curve(parse("max(1, 1.5 - p + 0.4 p^2)"), "rises only below its limit")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=6), st.floats(-20, 20))
+def test_bounds_hold_between_any_two_points(coefficients, lower):
+    """A curve is above its chords by no more than its bend and its falls of slope allow."""
+    curve = polynomial(coefficients, lower=lower)
+    grid = np.linspace(0, 1, 18)
+    left, right = grid[:-1], grid[1:]
+    for t in (0.1, 0.5, 0.83):
+        chord = (1 - t) * curve(left) + t * curve(right)
+        above = curve((1 - t) * left + t * right) - chord
+        width = right - left
+        bend = curve.bend(left, right) * width**2 / 8
+        assert (above <= bend + curve.kink(left, right, concave=True) * width / 4 + 1e-9).all()
+        assert (-above <= bend + curve.kink(left, right, concave=False) * width / 4 + 1e-9).all()
+
+
+@pytest.mark.parametrize("kind", ["auto", "polynomial", "spline"])
+@pytest.mark.parametrize("formula", ["85 - 10 p - 28 p^2 - 45 p^3", "1.02 - 1.417 p + 3.677 p^2 - 3.275 p^3"])
+def test_noisy_sweeps_are_fitted(kind, formula):
+    truth, rng = parse(formula), np.random.default_rng(0)
+    p = np.repeat(np.linspace(0, 0.95, 14), 10)
+    noise = 0.02 * np.ptp(truth(p))
+    curve = fit(p, truth(p) + rng.normal(0, noise, len(p)), kind=kind)
+    fine = np.linspace(*curve.domain, 301)
+    assert np.sqrt(np.mean((curve(fine) - truth(fine)) ** 2)) < noise
+    assert 0.5 * noise < curve.error < 2 * noise
+    assert (np.diff(curve(fine)) <= 1e-12).all()
+    lower, upper = curve.band(p)
+    new = truth(p) + rng.normal(0, noise, len(p))
+    assert ((lower <= new) & (new <= upper)).mean() > 0.9
+
+
+def test_an_exact_polynomial_is_found_again():
+    p = np.linspace(0, 1, 15)
+    curve = fit(p, parse("85 - 10 p - 28 p^2 - 40 p^3")(p))
+    assert str(curve) == "85 - 10 p - 28 p^2 - 40 p^3"
+    assert curve.error < 1e-9
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-100, 100), min_size=5, max_size=12), st.sampled_from(["polynomial", "spline"]))
+def test_whatever_is_measured_the_fit_falls(values, kind):
+    curve = fit(np.linspace(0, 0.9, len(values)), values, kind=kind)
+    check_curve(curve, "the fit")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "values", "kind", "message"),
+    [
+        ([0, 0.1, 0.2, 0.2], [1, 1, 1, 1], "auto", "3 different ratios"),
+        ([0, 0.1, 0.2, 1.2], [1, 1, 1, 1], "auto", r"lie in \[0, 1\]"),
+        ([0, 0.1, 0.2, 0.3], [1, 1, 1, float("nan")], "auto", "finite"),
+        ([0, 0.1, 0.2], [1, 1, 1, 1], "auto", "shape"),
+        ([0, 0.1, 0.2, 0.3], [1, 1, 1, 1], "splines", "did you mean 'spline'"),
+    ],
+)
+def test_bad_sweeps_are_refused(ratios, values, kind, message):
+    with pytest.raises(ValueError, match=message):
+        fit(ratios, values, kind=kind)

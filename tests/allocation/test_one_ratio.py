@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysearch.allocation import cma_es_ratio, search_ratio
+from raysearch.allocation import instances as ready
+
+B = ready.instance_b()
+
+
+def test_instance_b_is_feasible_in_a_narrow_band():
+    floor, cap = B.breaks()
+    assert (round(cap, 3), round(floor, 3)) == (0.422, 0.455)
+    assert B(cap)[1] == B(floor)[1] == 0
+    assert B(cap - 1e-6)[1] > 0
+    assert B(floor + 1e-6)[1] > 0
+
+
+@pytest.mark.parametrize("evaluations", [20, 100])
+def test_known_breaks_beat_a_fine_grid(evaluations):
+    grid = [(p, *B(p)) for p in np.linspace(0, 1, 1001).tolist()]
+    ratio, reward, _ = max((g for g in grid if g[2] == 0), key=lambda g: g[1])
+    found = search_ratio(B, evaluations=evaluations, breaks=B.breaks())
+    assert found.feasible
+    assert found.reward >= reward
+    assert abs(found.ratio - ratio) < 0.001
+    assert found.evaluations <= evaluations
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(4, 60))
+def test_never_below_a_grid_of_half_the_cost(seed, evaluations):
+    rng = np.random.default_rng(seed)
+    spikes, widths, low, high = rng.random(5), 10 ** rng.uniform(-4, -1, 5), *rng.random(2)
+
+    def evaluate(ratio: float) -> tuple[float, float]:
+        reward = np.exp(-(((ratio - spikes) / widths) ** 2)).sum() + (ratio > spikes[0]) - ratio
+        return float(reward), max(0.0, low - ratio, ratio - high)
+
+    found = search_ratio(evaluate, evaluations=evaluations)
+    merits = [(-v, r) for r, v in map(evaluate, np.linspace(0, 1, evaluations // 2).tolist())]
+    assert (-found.violation, found.reward) >= max(merits)
+    assert found.evaluations <= evaluations
+    assert found.feasible == (found.history[:, 2] == 0).any()
+
+
+def test_a_better_rewarded_ratio_that_breaks_a_limit_is_not_preferred():
+    found = search_ratio(lambda p: (100 * p, max(0.0, p - 0.3)), evaluations=60)
+    assert found.feasible
+    assert found.ratio == pytest.approx(0.3, abs=1e-6)
+    nowhere = search_ratio(lambda p: (100 * p, 1 + p), evaluations=20)
+    assert not nowhere.feasible
+    assert nowhere.ratio == 0
+
+
+def test_the_same_calls_give_the_same_answers():
+    first, second = (search_ratio(B, evaluations=50) for _ in range(2))
+    np.testing.assert_array_equal(first.history, second.history)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"evaluations": 3}, "it takes 4"), ({"evaluations": 20, "low": 0.5, "high": 0.5}, "below high")],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        search_ratio(B, **options)
+
+
+def test_cma_es_marks_what_it_found():
+    pytest.importorskip("cma", reason="CMA-ES comes with the extra cma")
+    found = cma_es_ratio(B, iterations=10, seed=1)
+    assert 0 <= found.ratio <= 1
+    assert found.evaluations <= 200
+    assert found.feasible == (B(found.ratio)[1] == 0)
