@@ -28,10 +28,15 @@ class Candidates:
     def bred(
         self, parents: Vector, active: NDArray[np.bool_], count: int, rng: np.random.Generator
     ) -> Vector:
-        """Children of one or two parents (p, n), in one to three of whose active parameters they differ."""
+        """Children of one or two parents (p, n), in one to three of whose active parameters they differ.
+
+        What does not matter in a parent is drawn anew, for in a child it may.
+        """
         first, second = rng.integers(len(parents), size=(2, count))
         mixed = (rng.random((count, self._size)) < 0.5) & (rng.random((count, 1)) < 0.5)
         children = np.where(mixed, parents[second], parents[first])
+        inherited = np.where(mixed, active[second], active[first])
+        children = np.where(inherited, children, rng.random(children.shape))
         changes = rng.integers(1, 4, size=count)
         order = np.argsort(rng.random((count, self._size)) - active[first], axis=1)
         for i in range(min(3, self._size)):

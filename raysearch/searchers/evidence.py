@@ -95,6 +95,19 @@ class Evidences:
         rows = np.concatenate([ended, np.flatnonzero(every.running)])
         return Evidence(**{name: getattr(every, name)[rows] for name in Evidence.__dataclass_fields__})
 
+    def limits(self) -> tuple[Vector, Mask]:
+        """The highest cost allowed by objective (m,), inf where none is; which constraints say it (c,)."""
+        objectives = self._goals.objectives
+        highest = np.full(len(objectives), math.inf)
+        said = np.zeros(len(self._goals.constraints), dtype=bool)
+        for j, constraint in enumerate(self._goals.constraints):
+            for i, objective in enumerate(objectives):
+                if objective.metric == constraint.metric and objective.maximize != constraint.upper:
+                    limit = self._limit(constraint)
+                    highest[i] = min(highest[i], limit if constraint.upper else -limit)
+                    said[j] = True
+        return highest, said
+
     def state(self) -> dict[str, Any]:
         """Plain JSON."""
         return {name: asdict(observed) for name, observed in self.trials.items()}

@@ -15,6 +15,7 @@ References:
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -67,6 +68,13 @@ def _shortfall(bound: Vector, mean: Vector, deviation: Vector) -> Vector:
     return value
 
 
+@cache
+def _quadrature() -> tuple[Vector, Vector]:
+    """Nodes and weights of Gauss and Legendre on [-1, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
+
+
 def _along(ray: Vector, mean: Vector, deviation: Vector, front: Vector, reference: Vector) -> Vector:
     """E[max(0, s**m - best**m)] of the reach s = min((reference - Y) / ray) along one ray, shape (k,)."""
     from scipy.special import ndtr
@@ -74,7 +82,7 @@ def _along(ray: Vector, mean: Vector, deviation: Vector, front: Vector, referenc
     size = len(reference)
     best = float(((reference - front) / ray).min(axis=1).max()) if len(front) else 0.0
     reach = float(((reference - mean + 3 * deviation) / ray).min(axis=1).max())
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _quadrature()
     width = max(reach - best, 1e-3)
     at = best + width * (nodes + 1) / 2
     bounds = reference - at[:, None] * ray

@@ -17,7 +17,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ _CANDIDATES = (200, 600, 200)  # random, bred from the front, bred from the best
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
 _REFERENCE = 1.5  # of costs scaled by the front: far enough that its ends grow
+_WIDTH = 0.1  # the least width of the front, as a share of nine tenths of all costs known
 
 
 class ModelBased:
@@ -149,11 +151,12 @@ class ModelBased:
                 self._candidates.bred(points, active, bred, self._rng),
             ]
         )
-        worth = models(vectors, np.ones(vectors.shape, dtype=bool), self._rng)
+        guessed = self._guessed_activity(evidence)
+        worth = models(vectors, guessed(vectors), self._rng)
         elite = vectors[np.argsort(-worth, kind="stable")[:_ELITE]]
-        around = self._candidates.bred(elite, np.ones(elite.shape, dtype=bool), refined, self._rng)
+        around = self._candidates.bred(elite, guessed(elite), refined, self._rng)
         vectors = np.concatenate([vectors, around])
-        worth = np.append(worth, models(around, np.ones(around.shape, dtype=bool), self._rng))
+        worth = np.append(worth, models(around, guessed(around), self._rng))
         best = vectors[np.argsort(-worth, kind="stable")[:_TRIED]]
         if self._conditional:
             best = best[np.argsort(-models(best, self._active(best), self._rng), kind="stable")]
@@ -164,18 +167,30 @@ class ModelBased:
             return np.ones(vectors.shape, dtype=bool)
         return np.array([self._novelty.active(vector) for vector in vectors])
 
+    def _guessed_activity(self, evidence: Evidence) -> Callable[[Vector], Mask]:
+        """Which parameters matter, learned from the trials; asking the space would take too long."""
+        if not self._conditional:
+            return lambda vectors: np.ones(vectors.shape, dtype=bool)
+        from sklearn.tree import DecisionTreeClassifier
+
+        tree = DecisionTreeClassifier(random_state=0).fit(evidence.vectors, evidence.active)
+        return lambda vectors: tree.predict(vectors).reshape(vectors.shape).astype(bool)
+
     def _models(self, evidence: Evidence) -> _Models:
         """The processes on what is known, their hyperparameters renewed when enough trials have ended."""
         features = self._representation(evidence.vectors, evidence.active)
-        targets, noise, front = _scaled(evidence, len(self._goals.objectives))
+        m = len(self._goals.objectives)
+        highest, said = self._evidences.limits()
+        targets, noise, front, reference = _scaled(evidence, highest)
         ended = self._evidences.ended
         renew = ended - self._fitted_at >= max(1, ended // 20)
         if renew:
             self._fitted_at = ended
-        posteriors = []
+        posteriors: list[Posterior | None] = []
         for i in range(targets.shape[1]):
             rows = np.flatnonzero(np.isfinite(targets[:, i]))
             if len(rows) < 2:
+                posteriors.append(None)
                 continue
             if renew:
                 some = np.sort(self._rng.permutation(rows)[:_FITTED])
@@ -185,40 +200,39 @@ class ModelBased:
                 self._kernel, self._thetas[i], features[rows], targets[rows, i], noise[rows, i]
             )
             posteriors.append(_believed(posterior, features, targets, noise, i, evidence.running))
-        pending = targets[evidence.running, : len(self._goals.objectives)]
-        return _Models(self._representation, posteriors, len(self._goals.objectives), front, pending)
+        margins = [p for p, once in zip(posteriors[m:], said, strict=True) if p and not (once and len(front))]
+        front = np.concatenate([front, targets[evidence.running, :m]]) if len(front) else front
+        return _Models(self._representation, [p for p in posteriors[:m] if p], margins, front, reference)
 
 
+@dataclass(frozen=True)
 class _Models:
-    """The processes of all targets, and the worth of a point by them."""
+    """The processes of all targets, and the worth of a point by them.
 
-    def __init__(
-        self,
-        representation: Representation,
-        posteriors: list[Posterior],
-        objectives: int,
-        front: Vector,
-        pending: Vector,
-    ) -> None:
-        self._representation = representation
-        self._posteriors = posteriors
-        self._objectives = objectives
-        self._front = np.concatenate([front, pending])
-        self._feasible = len(front) > 0
+    A limit on an objective's own metric is that objective's reference, once there is a front: below it volume
+    counts, above it none. The other constraints count by the probability that they are kept.
+    """
+
+    representation: Representation
+    objectives: list[Posterior]
+    margins: list[Posterior]
+    front: Vector
+    reference: Vector
 
     def __call__(self, vectors: Vector, active: Mask, rng: np.random.Generator) -> Vector:
         """Logarithm of expected gain times probability to be feasible (the latter alone at first), (k,)."""
         from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
-        features = self._representation(vectors, active)
-        predicted = np.array([posterior(features) for posterior in self._posteriors])
-        means, deviations = predicted.transpose(1, 2, 0)
-        m = self._objectives
-        likely = log_ndtr(-means[:, m:] / deviations[:, m:]).sum(axis=1)
-        if not self._feasible:
-            return np.asarray(likely)
-        gain = expected_improvement(means[:, :m], deviations[:, :m], self._front, np.full(m, _REFERENCE), rng)
-        return np.asarray(np.log(np.maximum(gain, 1e-300)) + likely)
+        features = self.representation(vectors, active)
+        margins = [posterior(features) for posterior in self.margins]
+        likely = sum((log_ndtr(-mean / deviation) for mean, deviation in margins), np.zeros(len(vectors)))
+        if not len(self.front):
+            return likely
+        costs = np.array([posterior(features) for posterior in self.objectives])
+        means, deviations = costs.transpose(1, 2, 0)
+        gain = expected_improvement(means, deviations, self.front, self.reference, rng)
+        worth: Vector = np.log(np.maximum(gain, 1e-300)) + likely
+        return worth
 
 
 def _believed(
@@ -241,33 +255,39 @@ def _parents(evidence: Evidence, objectives: int) -> NDArray[np.intp]:
     return np.argsort(evidence.violations, kind="stable")[:_ELITE]
 
 
-def _scaled(evidence: Evidence, objectives: int) -> tuple[Vector, Vector, Vector]:
-    """Targets and variances for the models, and the front, all in units of the front.
+def _scaled(evidence: Evidence, highest: Vector) -> tuple[Vector, Vector, Vector, Vector]:
+    """Targets and variances for the models, the front and the reference, all in units of the front.
 
     A cost is 0 at the front's best and 1 at its worst; above 1 it grows by its logarithm. A margin enters by
-    its inverse hyperbolic sine in units of its median size.
+    its inverse hyperbolic sine in units of its median size. ``highest`` are the costs allowed, shape (m,).
     """
     targets, variances = evidence.targets.copy(), evidence.variances.copy()
-    front = front_of(evidence, objectives)
+    reference = np.full(len(highest), _REFERENCE)
+    front = front_of(evidence, len(highest))
     for i in range(targets.shape[1]):
         known = targets[np.isfinite(targets[:, i]), i]
-        if i < objectives:
-            low, high = _range(known, targets[front, i])
-            z = (targets[:, i] - low) / (high - low)
-            above = np.maximum(z, 1.0)
-            targets[:, i] = np.where(z > 1, 1 + np.log(above), z)
-            variances[:, i] /= (high - low) ** 2 * above**2
+        if i < len(highest):
+            low, width = _range(known, targets[front, i])
+            reference[i] = min(_REFERENCE, _bent((highest[i] - low) / width))
+            z = (targets[:, i] - low) / width
+            variances[:, i] /= width**2 * np.maximum(z, 1.0) ** 2
+            targets[:, i] = _bent(z)
         elif len(known):
             size = float(np.median(np.abs(known))) or 1.0
             variances[:, i] /= size**2 + targets[:, i] ** 2
             targets[:, i] = np.arcsinh(targets[:, i] / size)
-    return targets, np.nan_to_num(variances), targets[front, :objectives]
+    return targets, np.nan_to_num(variances), targets[front, : len(highest)], reference
+
+
+def _bent(z: Vector) -> Vector:
+    """A scaled cost, by its logarithm above 1."""
+    bent: Vector = np.where(z > 1, 1 + np.log(np.maximum(z, 1.0)), z)
+    return bent
 
 
 def _range(known: Vector, front: Vector) -> tuple[float, float]:
-    """The front's best and worst cost; while it has no width, from the best known to the median."""
-    if len(front) and np.ptp(front) > 1e-9 * np.abs(front).max():
-        return float(front.min()), float(front.max())
+    """The front's best cost and its width; of no front or a narrow one, by all costs known."""
     low = float(front.min() if len(front) else known.min())
-    high = float(np.median(known))
-    return low, high if high > low else low + (float(np.ptp(known)) or abs(low) or 1.0)
+    spread = float(np.quantile(known, 0.9)) - low
+    width = max(float(np.ptp(front)) if len(front) else spread / 2, _WIDTH * spread)
+    return low, width if width > 1e-9 * abs(low) else float(np.ptp(known)) or abs(low) or 1.0
