@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from raysearch.pareto import FrontOrder, Standing
 
+# A newcomer is compared with at most so many, the latest: from there on a decision costs the same.
+_JUDGED = 10_000
+
 
 class Rung:
     """The costs and violations of the trials that met one rung, in arrays that grow by doubling.
@@ -45,8 +48,12 @@ class Rung:
         self._standing = self._ready = None
 
     def newest_passes(self, eta: float) -> bool:
-        """Whether the trial added last is among the first max(1, n // eta)."""
-        return self._stand().among_first(len(self._names) - 1, self._places(eta))
+        """Whether the trial added last is among the first max(1, n // eta), n at most the latest 10,000."""
+        n = len(self._names)
+        if n <= _JUDGED:
+            return self._stand().among_first(n - 1, self._places(eta))
+        latest = Standing(*(rows[-_JUDGED:] for rows in self.rows), self._order)
+        return latest.among_first(_JUDGED - 1, max(1, int(_JUDGED // eta)))
 
     def hold(self, trial: str) -> None:
         """Let a trial wait here until it may go on."""

@@ -27,6 +27,8 @@ Form = Literal["stop", "promote"]
 class SuccessiveHalving:
     """Lets a trial pass a rung if it is among the best 1/eta of those that reached it so far.
 
+    Of more than 10,000 that reached it, the latest 10,000 are compared.
+
     Rungs stand at the steps grace, grace * eta, grace * eta**2, ... below ``max_step``. A trial meets the
     highest rung at or below its step, once; it is judged there by the latest value of each metric, with
     itself in the comparison, so a newcomer that dominates all others always passes. With one objective and
