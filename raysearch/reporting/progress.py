@@ -57,6 +57,7 @@ class LiveTable:
         self.counts = {"running": 0, "finished": 0, "stopped": 0, "failed": 0}
         for trial in record.searched():
             self.counts[trial.outcome or "running"] += 1
+        self._paused = {trial.name for trial in record.searched() if trial.paused}
         self.phase = "starting"
         self._clock, self._start = clock, clock()
         self._deadline = math.inf
@@ -102,6 +103,8 @@ class LiveTable:
             self._deadline = self._start + 60 * event["max_minutes"]
         trial = self.record.trials.get(event.get("trial", ""))
         worth_a_line: bool = kind == "final"
+        if trial is not None:
+            (self._paused.add if trial.paused else self._paused.discard)(trial.name)
         if trial is not None and kind in ("suggestion", "report", "end"):
             note = self._note_reference if trial.role == "reference" else self._note_searched
             worth_a_line = note(event, trial)
@@ -192,7 +195,14 @@ class LiveTable:
         return line
 
     def _named_counts(self) -> dict[str, int]:
-        return {"done" if name == "finished" else name: count for name, count in self.counts.items()}
+        counts = {"done" if name == "finished" else name: count for name, count in self.counts.items()}
+        if self._paused:
+            counts = {
+                "running": counts.pop("running") - len(self._paused),
+                "paused": len(self._paused),
+                **counts,
+            }
+        return counts
 
     def _best_table(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")

@@ -159,3 +159,23 @@ def test_the_last_phase_begins_when_the_last_trial_ends() -> None:
     text, table = play(events[: last + 1])
     assert table.phase == "measuring the front again, alone"
     assert text.splitlines()[-2].endswith("measuring the front again, alone")  # at once, and at the exit
+
+
+def test_a_paused_trial_does_not_count_as_running() -> None:
+    events = make_events()
+    searched = {e["trial"] for e in events if e["event"] == "suggestion" and e["role"] == "trial"}
+    start = next(i for i, e in enumerate(events) if e["event"] == "report" and e["trial"] in searched)
+    paused = {**events[start], "decision": "pause"}
+    _, table = play([*events[:start], paused], quiet=True)
+    running = table.counts["running"]
+    assert f"{running - 1} running   1 paused" in rendered(table)
+    promoted = {"event": "promotion", "trial": paused["trial"], "time": paused["time"]}
+    _, table = play([*events[:start], paused, promoted], quiet=True)
+    assert f"{running} running" in rendered(table)
+    assert "paused" not in rendered(table)
+
+
+def rendered(table: LiveTable) -> str:
+    text = io.StringIO()
+    Console(file=text, width=100).print(table.render())
+    return text.getvalue()
