@@ -38,7 +38,6 @@ from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.lenet import build_lenet5
 from raysearch.trainables.pruning.annealing import Annealing
 from raysearch.trainables.pruning.genetic import Genetic
-from raysearch.trainables.pruning.mask_loss import scale_free
 from raysearch.trainables.pruning.mask_search import (
     MaskSearch,
     apply_masks,
@@ -96,7 +95,6 @@ def local(sparsity: float) -> Search:
         sparsity,
         evaluations=EVALUATIONS - COMPARISON,
         size=SIZE,
-        loss=scale_free,
         seed=seed,
     )
 

@@ -98,7 +98,7 @@ class Swaps:
 
     Guided, the units that are swapped are those by which the loss falls most, to second order: with slope g
     and mean squared slope h of the loss along a unit's mask, dropping it adds h/2 - g, and taking it back h/2
-    + g. Both are running means over the iterations, each on other examples.
+    + g. Both are running means over the iterations, each on other examples; costs are taken on others again.
 
     Args:
         loss: of the masks of all layers.
@@ -124,13 +124,14 @@ class Swaps:
         return self._loss.losses(stacked, self._layers)
 
     def advance(self, mask: Mask, rng: np.random.Generator) -> None:
-        """Take other examples, and the gradient at the mask."""
+        """Take the gradient at the mask on some examples, and go on to others."""
         if not self._guided:
             return
         self._loss.draw(rng)
         whole = self._kept.copy()
         whole[self._span] = mask
         slope, square = self._loss.gains(whole)
+        self._loss.draw(rng)  # swaps that only suit the gradient's own examples are to be found out
         a, b = _MEMORY
         self._slope = a * self._slope + (1 - a) * slope[self._span]
         self._square = b * self._square + (1 - b) * square[self._span]

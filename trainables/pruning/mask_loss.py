@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import vmap
@@ -23,17 +22,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = NDArray[np.float64]
 
 _TOGETHER = 1024  # candidates times examples that are computed at once: more fall out of a core's cache
-_SPREAD = 4.0  # about that of a trained classifier's logits
 _GRADIENT_BATCH = 125
-
-
-def scale_free(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean cross entropy of logits brought to one mean and spread; logits (n, classes), labels (n,).
-
-    Pruning shrinks logits, which raises the loss and leaves the predicted classes as they are. This loss sees
-    only what changes classes.
-    """
-    return F.cross_entropy((logits - logits.mean()) / logits.std().clamp_min(1e-6) * _SPREAD, labels)
 
 
 class MaskedLoss:
@@ -46,14 +35,38 @@ class MaskedLoss:
         y: their labels, (n,).
         loss: of logits and labels, the mean over examples.
         size: how many examples one evaluation sees.
+        rescale: whether the outputs are first brought to the unpruned model's mean and spread. Pruning shrinks
+            logits, which changes a loss and leaves the predicted classes as they are.
     """
 
-    def __init__(self, model: nn.Module, units: Units, x: Tensor, y: Tensor, loss: Loss, size: int) -> None:
-        self.units, self.x, self.y, self.loss, self.size = units, x, y, loss, min(size, len(x))
+    def __init__(
+        self,
+        model: nn.Module,
+        units: Units,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss,
+        size: int,
+        *,
+        rescale: bool = False,
+    ) -> None:
+        self.units, self.x, self.y, self.size = units, x, y, min(size, len(x))
         self._model = Resumable(model)
         self._known: tuple[object, list[Start]] | None = None
         self._vectorised = True
         self.rows = torch.arange(self.size)
+        self.loss = self._rescaled(loss) if rescale else loss
+
+    def _rescaled(self, loss: Loss) -> Loss:
+        with torch.no_grad():
+            unpruned = self._model.run({}, self.x[self.rows])
+        mean, spread = unpruned.mean(), unpruned.std()
+
+        def of_rescaled(output: Tensor, labels: Tensor) -> Tensor:
+            normal = (output - output.mean()) / output.std().clamp_min(1e-6)
+            return loss(normal * spread + mean, labels)
+
+        return of_rescaled
 
     def draw(self, rng: np.random.Generator) -> None:
         """Take other examples for the evaluations to come."""

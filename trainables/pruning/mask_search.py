@@ -84,6 +84,7 @@ def search_masks(
     evaluations: int = 1000,
     size: int = 1000,
     loss: Loss = cross_entropy,
+    rescale: bool = True,
     seed: int = 0,
 ) -> MaskSearch:
     """Masks of a given sparsity, of all layers at once.
@@ -106,7 +107,9 @@ def search_masks(
         method: left out, simulated annealing.
         evaluations: how many masks are evaluated; the comparison with the rules comes after.
         size: how many examples an evaluation sees.
-        loss: of logits and labels; ``scale_free`` where only the classes matter.
+        loss: of logits and labels.
+        rescale: whether logits are brought to the unpruned network's mean and spread before the loss. Pruning
+            shrinks them, which leaves the classes as they are.
         seed: the same seed gives the same masks.
 
     Raises:
@@ -119,7 +122,7 @@ def search_masks(
         if layers is not None:
             raise ValueError("layers is given beside a sparsity by layer: leave layers out")
         layers = list(sparsity)
-    masked = _masked_loss(model, examples, layers, channels, evaluations, size, loss, seed)
+    masked = _masked_loss(model, examples, layers, channels, evaluations, size, loss, seed, rescale)
     rng = np.random.default_rng(seed)
     kept = _kept(masked.units, sparsity, channels)
     rules = _rules(masked, kept, rng)
@@ -207,6 +210,7 @@ def _masked_loss(
     size: int,
     loss: Loss,
     seed: int,
+    rescale: bool = False,
 ) -> MaskedLoss:
     """The loss on some of the examples, drawn at random."""
     if size < 1:
@@ -219,7 +223,7 @@ def _masked_loss(
         raise ValueError(
             f"evaluations is {evaluations}: give at least {LEAST} for each of the {len(units.sizes)} layers"
         )
-    return MaskedLoss(model, units, x, y, loss, size)
+    return MaskedLoss(model, units, x, y, loss, size, rescale=rescale)
 
 
 def _drawn(examples: Examples, seed: int) -> tuple[Tensor, Tensor]:

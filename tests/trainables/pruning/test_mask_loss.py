@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from raysearch.trainables.pruning.mask_loss import MaskedLoss, scale_free
+from raysearch.trainables.pruning.mask_loss import MaskedLoss
 from raysearch.trainables.pruning.mask_search import apply_masks
 from raysearch.trainables.pruning.masks import weight_units
 
@@ -102,10 +102,22 @@ def test_the_slope_is_that_of_the_loss_along_the_mask():
     assert (square >= 0).all()
 
 
-def test_scale_free_does_not_see_how_large_logits_are():
-    logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
-    labels = logits.argmax(1)
-    assert float(scale_free(0.1 * logits + 3, labels)) == pytest.approx(
-        float(scale_free(logits, labels)), rel=1e-4
-    )
-    assert scale_free(logits, labels) < scale_free(logits, (labels + 1) % 10)
+def test_rescaled_losses_do_not_see_how_large_logits_are():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 6, bias=False), nn.Linear(6, 5, bias=False))
+    half = nn.Sequential(*net[:2], nn.Linear(6, 5, bias=False))
+    half[2].weight.data = net[2].weight.data * 0.5
+    masks = np.random.default_rng(0).random((3, 414)) < 0.6
+    losses = []
+    for model in (net, half):
+        loss = MaskedLoss(model, weight_units(model), X, Y, F.cross_entropy, 60, rescale=True)
+        loss.loss = MaskedLoss(net, weight_units(net), X, Y, F.cross_entropy, 60, rescale=True).loss
+        losses.append(loss.losses(masks))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_rescaled_the_unpruned_network_has_its_own_loss():
+    model, units, _ = setting(sequential)
+    rescaled = MaskedLoss(model, units, X, Y, F.cross_entropy, 60, rescale=True)
+    ones = np.ones((1, units.total), bool)
+    assert rescaled.losses(ones) == pytest.approx(one_by_one(model, units, ones), rel=1e-4)

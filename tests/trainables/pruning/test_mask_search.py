@@ -10,7 +10,6 @@ from raysearch.trainables.data.digits import digits
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.pruning.annealing import Annealing
 from raysearch.trainables.pruning.genetic import Genetic
-from raysearch.trainables.pruning.mask_loss import scale_free
 from raysearch.trainables.pruning.mask_search import RULES, apply_masks, search_masks, trade_off_masks
 from raysearch.trainables.task import accuracy, cross_entropy
 
@@ -40,7 +39,7 @@ def net(splits):
 
 @pytest.mark.parametrize("method", [Annealing(), Genetic()])
 def test_it_beats_the_largest_weights_on_images_it_has_not_seen(net, splits, method):
-    found = search_masks(net, splits.train, 0.95, method=method, evaluations=300, size=300, loss=scale_free)
+    found = search_masks(net, splits.train, 0.95, method=method, evaluations=300, size=300)
     rules = {
         rule: evaluate(apply_masks(net, m.masks), splits.test, accuracy) for rule, m in found.rules.items()
     }
@@ -166,8 +165,6 @@ def test_on_mnist_it_beats_the_largest_weights():
         cross_entropy(net(x[part]), y[part]).backward()
         optimizer.step()
     held_out = TensorDataset(x[3000:], y[3000:])
-    found = search_masks(
-        net, TensorDataset(x[:3000], y[:3000]), 0.95, evaluations=100, size=200, loss=scale_free
-    )
+    found = search_masks(net, TensorDataset(x[:3000], y[:3000]), 0.95, evaluations=100, size=200)
     by_rule = evaluate(apply_masks(net, found.rules["magnitude"].masks), held_out, accuracy)
     assert evaluate(apply_masks(net, found.masks), held_out, accuracy) > by_rule + 0.05
