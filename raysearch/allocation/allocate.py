@@ -19,7 +19,7 @@ from raysearch.allocation.responses import Response
 from raysearch.allocation.separable import Separable
 from raysearch.pareto import non_dominated
 
-_CUTS = 20  # of a point between the ends
+_CUTS = 10  # of a point between the ends
 _FEWEST = 16  # points at one latency
 _HALVINGS = 40  # of a latency's interval
 _DIGITS = 8  # figures that agree in these are the same point

@@ -139,7 +139,9 @@ def polynomial(
     given = np.atleast_1d(np.asarray(coefficients, dtype=np.float64))
     if not given.size or not np.isfinite(given).all():
         raise ValueError(f"coefficients are {list(coefficients)}: a curve needs one or more finite numbers")
-    given = np.polynomial.polynomial.polytrim(given, _ROUNDING * np.abs(given).max())
+    given = np.asarray(
+        np.polynomial.polynomial.polytrim(given, _ROUNDING * np.abs(given).max()), dtype=np.float64
+    )
     start = np.polynomial.Polynomial(given)(np.polynomial.Polynomial([domain[0], 1.0])).coef
     return Curve(PPoly(start[::-1, None], np.asarray(domain)), lower)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from raysearch.allocation.bank import Indices
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.responses import Indices
 
 
 class Hulls:

@@ -11,7 +11,7 @@ import numpy as np
 
 from raysearch import extras
 from raysearch.allocation.curves import Curve, Floats
-from raysearch.allocation.responses import Response
+from raysearch.allocation.responses import first_ratios
 from raysearch.allocation.rewards import ratio_reward
 
 Evaluate = Callable[[float], tuple[float, float]]
@@ -77,11 +77,12 @@ class RatioProblem:
     def breaks(self) -> tuple[float, ...]:
         """The largest ratio that keeps the floor, and the smallest that keeps the cap."""
         low, high = (np.array([end]) for end in self.accuracy.domain)
-        cap = float(Response((np.ones(1), [self.size])).first_ratios(np.array([self.cap]), low, high)[0])
-        below = np.nextafter(self.floor, -np.inf)
-        floor = float(Response((np.ones(1), [self.accuracy])).first_ratios(np.array([below]), low, high)[0])
-        floor = float(np.nextafter(floor, low[0])) if self.accuracy(floor) < self.floor else floor
-        return tuple(p for p in (floor, cap) if low[0] <= p <= high[0])
+        below = np.nextafter(np.array([self.floor]), -np.inf)
+        cap = float(first_ratios(self.size, np.array([self.cap]), low, high)[0])
+        floor = float(first_ratios(self.accuracy, below, low, high)[0])
+        if self.accuracy(floor) < self.floor:
+            floor = float(np.nextafter(floor, low[0]))
+        return floor, cap
 
 
 def search_ratio(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from raysearch.allocation.curves import Curve, Floats, check_curve
-from raysearch.allocation.responses import Response
+from raysearch.allocation.responses import Response, first_ratios
 from raysearch.spelling import did_you_mean
 
 LATENCY_RULES = ("parallel", "sequential")
@@ -164,10 +164,10 @@ class Problem:
     @cached_property
     def low(self) -> Floats:
         """The smallest ratios that the branches' own limits allow, shape (n,)."""
-        low = self.sizes.first_ratios(self.caps, self.unpruned, self.high)
+        low = first_ratios(self.sizes, self.caps, self.unpruned, self.high)
         if self.latency == "parallel" and math.isfinite(self.latency_cap):
             limits = np.full(len(low), self.latency_cap)
-            low = np.maximum(low, self.times.first_ratios(limits, self.unpruned, self.high))
+            low = np.maximum(low, first_ratios(self.times, limits, self.unpruned, self.high))
         return low
 
     @cached_property

@@ -13,12 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
+from raysearch.allocation.bank import CELLS
 from raysearch.allocation.bounds import Peaks
 from raysearch.allocation.curves import Floats
 from raysearch.allocation.hulls import Hulls
 from raysearch.allocation.responses import Response
 
-CELLS = 512  # of the grid over a branch's ratios
 _OFFSETS = np.linspace(-2, 2, 17)  # of the finer grids, in cells of the coarser one
 _LEVELS = 5
 _STEPS = 30  # halvings of a multiplier's interval

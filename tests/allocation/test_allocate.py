@@ -71,7 +71,7 @@ def test_bottleneck_and_times_are_said():
     assert row["mean_ms"] == pytest.approx(times.mean())
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_no_random_division_beats_a_proven_one(seed, branches):
     """Bounds are bounds, whatever the curves: nothing drawn at random is better than the best."""
@@ -146,7 +146,7 @@ def test_the_cost_grows_in_step_with_the_branches():
     assert many < 3 * few * 8 * math.log(160) / math.log(20)
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(st.integers(0, 10**6))
 def test_relaxations_repair_and_are_no_larger_than_needed(seed):
     problem = ready.random_instance(np.random.default_rng(seed))
