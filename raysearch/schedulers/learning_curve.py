@@ -1,221 +1,169 @@
-"""Stopping by extrapolated learning curves: a trial goes on while its likely end is worth its steps.
+"""Successive halving that also stops what, by its learning curve, will not improve the hypervolume.
 
 References:
-    Swersky, K., Snoek, J., & Adams, R. P. (2014). Freeze-thaw Bayesian optimization. (pausing, and going on)
-    Gittins, J. C. (1979). Bandit processes and dynamic allocation indices. (gain per step as an index)
+    Domhan, T., Springenberg, J. T., & Hutter, F. (2015). Speeding up automatic hyperparameter optimization of
+        deep neural networks by extrapolation of learning curves. (stopping by the probability to improve)
+    Schmucker, R., Donini, M., Zafar, M. B., Salinas, D., & Archambeau, C. (2021). Multi-objective
+        asynchronous successive halving. (the rungs)
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Mapping
-from statistics import NormalDist
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from raysearch.objectives import Goals, is_static
+from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision, Outcome
-from raysearch.schedulers.curves import OVER, PAUSED, RUNNING, Curves
-from raysearch.schedulers.expectations import Expectations
-from raysearch.schedulers.extrapolation import Floats, Integers, grid
-from raysearch.schedulers.successive_halving import Form
+from raysearch.schedulers.successive_halving import Form, SuccessiveHalving
 
-_OUTCOMES = 16  # equally likely ends of a trial that are weighed
-_NORMAL = NormalDist()
-_NORMALS = np.array([_NORMAL.inv_cdf((i + 0.5) / _OUTCOMES) for i in range(_OUTCOMES)])
-_CAUTIOUS = np.array([_NORMAL.inv_cdf(0.75)])  # what a paused trial is taken to reach: three times in four
-_MEDIAN = np.zeros(1)
-_FIRST = 2  # a curve has a direction from its second point on
-_REFIT = 1.1  # the model is fitted anew when there are a tenth more reports
-_REWEIGHED = 256  # paused trials that are valued anew then
-_LARGEST = 1e100  # costs beyond are taken for this, so that no square overflows
+Floats = NDArray[np.float64]
 
 
 class LearningCurveStopping:
-    """Lets a trial go on while the hypervolume it may still add, per step, is worth more than a new trial's.
+    """Stops a trial at halving's rungs, and between them once its final point will hardly be on the front.
 
-    Each trial's learning curve is extrapolated to ``max_step``, with its uncertainty, from the curves of all
-    others (see ``extrapolation``). Metrics that do not change with training are known: latency, size, and any
-    that no trial was ever seen to change. The trial's index is the highest ratio of expected hypervolume
-    gain to expected steps that stopping again early may reach. What a new trial brings per step is learned
-    from the trials so far: by exchangeability it adds what each of them alone adds to the front, divided by
-    their number. In this comparison others count with what they are expected to reach.
+    A curve is the trial's best costs so far. Over the logarithm of the step, learning curves flatten: the
+    straight line through its latest ``eta``-fold of steps is the most that a curve may still fall, nothing
+    the least, and any fall between the two is taken to be as likely as another. A trial is stopped, in both
+    forms, when the probability that its final point improves the hypervolume, so is not dominated by what
+    the trials have reached, is below ``threshold``. Metrics known before training are level curves.
 
-    In the form "stop" a trial whose index is below that of a new one is stopped. In the form "promote" it is
-    paused when a new one or another paused one is worth more, and goes on when it is itself worth most.
+    No line is drawn farther than the curve was followed: a trial is judged only from the step on that has as
+    many foldings behind it, since ``grace``, as ahead. Until then halving's ranks alone decide, as early
+    values say too little of late bloomers.
 
-    A trial that is better than all others so far in every objective is never stopped. Infeasible ones add
-    nothing. One that reports NaN or an infinitely bad cost is stopped; while an objective is not reported
-    yet, it goes on.
+    A trial that dominates all others so far is never stopped. One that is infeasible, or has an objective
+    that is not finite or not reported yet, is left to halving.
 
     Args:
         goals: objectives and constraints.
         max_step: the last step at which a trial may be stopped (epochs).
-        grace: the first step at which one may be, 1 <= grace <= max_step; never before the second.
-        form: "stop" or "promote".
+        grace: the first rung, 1 <= grace <= max_step.
+        eta: one in ``eta`` passes a rung; > 1.
+        form: halving's: "stop" or "promote".
+        threshold: the probability to improve below which a trial is stopped, 0 <= threshold < 1.
 
     Raises:
-        ValueError: grace or form is out of range.
+        ValueError: an option is out of range.
     """
 
-    def __init__(self, goals: Goals, *, max_step: int, grace: int = 1, form: Form = "stop") -> None:
-        if not 1 <= grace <= max_step:
-            raise ValueError(f"grace is {grace}: the first step must lie between 1 and max_step {max_step}")
-        if form not in ("stop", "promote"):
-            raise ValueError(f'form is {form!r}: give "stop" or "promote"')
-        self._goals, self._max_step, self._form = goals, max_step, form
-        self._first = max(grace, _FIRST)
-        self._curves = Curves(grid(max_step), len(goals.metrics))
-        self._live: dict[str, dict[str, Any]] = {}
-        self._trained = [False] * len(goals.metrics)
-        self._model = Expectations(len(goals.metrics))
-        self._reports = self._fitted_at = 0
-        self._queue: list[tuple[float, int]] = []  # paused trials by falling index, negated
-        rng = np.random.default_rng(0)
-        self._normals = [_NORMALS, *(rng.permutation(_NORMALS) for _ in goals.metrics[1:])]
+    def __init__(
+        self,
+        goals: Goals,
+        *,
+        max_step: int,
+        grace: int = 1,
+        eta: float = 3,
+        form: Form = "stop",
+        threshold: float = 0.1,
+    ) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold is {threshold}: it is a probability, give 0 or more and less than 1")
+        self._halving = SuccessiveHalving(goals, max_step=max_step, grace=grace, eta=eta, form=form)
+        self._goals, self._max_step, self._eta, self._threshold = goals, max_step, eta, threshold
+        self._first = math.sqrt(grace * max_step)
+        self._live: dict[str, _Curve] = {}
+        self._front: Floats = np.empty((0, len(goals.metrics)))
 
     def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
-        """STOP, or PAUSE, a trial that is worth less than another use of the next steps, else CONTINUE."""
-        live = self._live.setdefault(trial, {"step": -1, "values": {}})
-        if step <= live["step"]:
-            return Decision.CONTINUE
-        live["step"] = step
-        live["values"].update(values)
-        if not 1 <= step <= self._max_step:
-            return Decision.CONTINUE
-        reported = [live["values"][m] for m in self._goals.metrics if m in live["values"]]
-        costs = self._goals.costs(live["values"])
-        if any(math.isnan(value) for value in reported) or (costs == np.inf).any():
-            return Decision.STOP if step >= self._first and step < self._max_step else Decision.CONTINUE
-        if not np.isfinite(costs).all():  # unknown, or better than any
-            return Decision.CONTINUE
-        return self._judge(trial, step, np.clip(costs, -_LARGEST, _LARGEST), live["values"])
+        """Halving's decision, and STOP where the curve is not likely to end on the front."""
+        decision = self._halving.decide(trial, step, values)
+        curve = self._live.setdefault(trial, _Curve())
+        if step <= curve.step:
+            return decision
+        curve.step = step
+        curve.values.update(values)
+        costs = self._goals.costs(curve.values)
+        if not 1 <= step <= self._max_step or not np.isfinite(costs).all():
+            return decision
+        curve.add(step, costs)
+        if self._goals.violation(curve.values, step) > 0:
+            return decision
+        self._admit(curve.costs[-1])
+        judged = self._first <= step < self._max_step and decision is Decision.CONTINUE
+        return Decision.STOP if judged and self._dominates(self._likely_end(curve)) else decision
 
     def promote(self) -> str | None:
-        """The paused trial that is worth most per step, if that is more than a new trial's worth."""
-        found = self._best_paused(self._model.fresh)
-        if found is None:
-            return None
-        self._curves.fate[found[1]] = RUNNING
-        return self._curves.names[found[1]]
+        """The paused trial that halving promotes."""
+        return self._halving.promote()
 
     def end(self, trial: str, outcome: Outcome) -> None:
-        """The trial's curve stays; what is known of its other metrics is forgotten."""
+        """Forget the trial's curve; what it reached stays."""
+        self._halving.end(trial, outcome)
         self._live.pop(trial, None)
-        row = self._curves.rows.get(trial)
-        if row is not None:
-            self._curves.fate[row] = OVER
 
     def state(self) -> dict[str, Any]:
-        """All curves, the model as it was last fitted, and the latest values of trials that are not over."""
+        """Halving's state, the front, and the curves of the running and paused trials."""
         return {
-            "max_step": self._max_step,
-            "curves": self._curves.state(),
-            "live": {t: {"step": p["step"], "values": dict(p["values"])} for t, p in self._live.items()},
-            "trained": list(self._trained),
-            "model": self._model.state(),
-            "reports": self._reports,
-            "fitted_at": self._fitted_at,
-            "queue": [[value, row] for value, row in self._queue],
+            "halving": self._halving.state(),
+            "front": self._front.tolist(),
+            "live": {trial: curve.state() for trial, curve in self._live.items()},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of a scheduler with the same last step.
+        """Go on from a state of a scheduler with the same rungs.
 
         Raises:
-            ValueError: the last steps differ.
+            ValueError: the rungs differ.
         """
-        if state["max_step"] != self._max_step:
-            raise ValueError(f"state has max_step {state['max_step']}, this scheduler {self._max_step}")
-        self._curves.load(state["curves"])
-        self._live = {t: {"step": p["step"], "values": dict(p["values"])} for t, p in state["live"].items()}
-        self._trained = list(state["trained"])
-        self._model.load(state["model"])
-        self._reports, self._fitted_at = state["reports"], state["fitted_at"]
-        self._queue = [(value, row) for value, row in state["queue"]]
+        self._halving.load(state["halving"])
+        self._front = np.array(state["front"], dtype=np.float64).reshape(-1, len(self._goals.metrics))
+        self._live = {trial: _Curve.load(saved) for trial, saved in state["live"].items()}
 
-    def _judge(self, trial: str, step: int, costs: Floats, values: Mapping[str, float]) -> Decision:
-        row = self._curves.rows.get(trial)
-        if row is not None:
-            changed = costs != self._curves.best[row]
-            self._trained = [
-                known or (bool(now) and not is_static(metric))
-                for known, now, metric in zip(self._trained, changed, self._goals.metrics, strict=True)
-            ]
-        feasible = self._goals.violation(values, step) <= 0
-        row = self._curves.take(trial, step, costs, feasible)
-        self._reports += 1
-        if self._reports >= self._fitted_at * _REFIT:
-            self._refit()
-        else:
-            self._model.place(row, self._expected(np.array([row]))[0] if feasible else None)
-        if not self._first <= step < self._max_step:
-            return Decision.CONTINUE
-        if self._form == "stop" and feasible and self._leads(row):
-            return Decision.CONTINUE
-        own = self._worth(np.array([row]))[0]
-        if own >= self._model.fresh and self._best_paused(own) is None:
-            return Decision.CONTINUE
-        if self._form == "stop":
-            return Decision.STOP
-        self._curves.fate[row] = PAUSED
-        heapq.heappush(self._queue, (-float(own), row))
-        return Decision.PAUSE
+    def _likely_end(self, curve: _Curve) -> Floats:
+        """The costs at the last step that are missed with the probability ``threshold``, shape (m,)."""
+        now, latest = curve.steps[-1], curve.costs[-1]
+        curve.forget(now / self._eta)
+        before, earlier = curve.steps[0], curve.costs[0]
+        if before == now:
+            return np.full_like(latest, -np.inf)  # one point has no direction
+        foldings = math.log(self._max_step / now) / math.log(now / before)
+        with np.errstate(over="ignore"):
+            end: Floats = latest - (1 - self._threshold) * foldings * (earlier - latest)
+        return end
 
-    def _refit(self) -> None:
-        """Learn from all reports so far: the curves, the front to come, what a new trial is worth."""
-        curves, self._fitted_at = self._curves, self._reports
-        self._model.fit(curves, self._trained)
-        feasible = np.flatnonzero(curves.feasible)
-        self._model.place_all(feasible, self._expected(feasible))
-        waiting = sorted(entry for entry in self._queue if self._waits(entry[1]))
-        rows = np.array([row for _, row in waiting[:_REWEIGHED]], dtype=np.intp)
-        worth = zip((-self._worth(rows)).tolist(), rows.tolist(), strict=True)
-        self._queue = [*worth, *waiting[_REWEIGHED:]]
-        heapq.heapify(self._queue)
+    def _admit(self, costs: Floats) -> None:
+        """Add a point to the front, unless it is there or dominated."""
+        if not (self._front <= costs).all(axis=1).any():
+            self._front = np.vstack([self._front[(self._front < costs).any(axis=1)], costs])
 
-    def _expected(self, rows: Integers) -> Floats:
-        """The costs with which trials count for others, shape (q, m)."""
-        curves, expected = self._curves, self._curves.best[rows].copy()
-        for fate, normal in ((RUNNING, _MEDIAN), (PAUSED, _CAUTIOUS)):
-            some = curves.fate[rows] == fate
-            if some.any():
-                ends = self._model.finals(curves, rows[some], [normal] * expected.shape[1])
-                expected[some] = ends[:, 0]
-        return expected
+    def _dominates(self, costs: Floats) -> bool:
+        """Whether the front dominates a point; equal ones do not, or all on a common plateau would stop."""
+        as_good = (self._front <= costs).all(axis=1)
+        return bool((as_good & (self._front < costs).any(axis=1)).any())
 
-    def _worth(self, rows: Integers) -> Floats:
-        """The index of some trials: hypervolume per step, shape (q,)."""
-        curves, worth = self._curves, np.zeros(len(rows))
-        ends = self._model.finals(curves, rows, self._normals)
-        for i, row in enumerate(rows):
-            if curves.feasible[row]:
-                worth[i] = self._model.rate(ends[i], int(row), int(curves.step[row]), self._max_step)
-        return worth
 
-    def _leads(self, row: int) -> bool:
-        """Whether the trial is at least as good as all others so far in every objective."""
-        curves = self._curves
-        return bool((curves.best[row] <= curves.best[curves.feasible]).all())
+@dataclass
+class _Curve:
+    """A live trial's latest values, and its best costs so far at the steps that are still of use."""
 
-    def _waits(self, row: int) -> bool:
-        return bool(self._curves.fate[row] == PAUSED)
+    step: int = -1
+    values: dict[str, float] = field(default_factory=dict)
+    steps: list[int] = field(default_factory=list)
+    costs: list[Floats] = field(default_factory=list)
 
-    def _best_paused(self, bar: float) -> tuple[float, int] | None:
-        """The paused trial with the highest index, if that is above the bar: the index and its row.
+    def add(self, step: int, costs: Floats) -> None:
+        """Take in finite costs, shape (m,)."""
+        self.steps.append(step)
+        self.costs.append(np.minimum(costs, self.costs[-1]) if self.costs else costs)
 
-        Between two fits an index hardly ever rises, as the front only grows: what was the highest is
-        computed again until it stays so, or until the bar is higher.
-        """
-        while self._queue and -self._queue[0][0] > bar:
-            stale, row = self._queue[0]
-            if not self._waits(row):
-                heapq.heappop(self._queue)
-                continue
-            value = float(self._worth(np.array([row]))[0])
-            heapq.heapreplace(self._queue, (-value, row))
-            if value > bar and (value >= -stale or self._queue[0][1] == row):
-                return value, row
-        return None
+    def forget(self, before: float) -> None:
+        """Drop all points but one of those up to a step."""
+        old = max(0, sum(step <= before for step in self.steps) - 1)
+        del self.steps[:old], self.costs[:old]
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON."""
+        costs = [point.tolist() for point in self.costs]
+        return {"step": self.step, "values": dict(self.values), "steps": list(self.steps), "costs": costs}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> _Curve:
+        """From what ``state`` returned."""
+        costs = [np.array(point, dtype=np.float64) for point in state["costs"]]
+        return cls(state["step"], dict(state["values"]), list(state["steps"]), costs)
