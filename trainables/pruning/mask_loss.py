@@ -21,7 +21,7 @@ from raysearch.trainables.pruning.resumable import Resumable, Start
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = NDArray[np.float64]
 
-_TOGETHER = 1024  # candidates times examples that are computed at once: more fall out of a core's cache
+_TOGETHER = 1024  # masks times examples that are computed at once: more fall out of a core's cache
 _GRADIENT_BATCH = 125
 
 
@@ -29,14 +29,14 @@ class MaskedLoss:
     """The loss of a model under masks, on some examples.
 
     Args:
-        model: copied by reference and never changed; evaluated as in evaluation mode.
+        model: copied; evaluated on the CPU in evaluation mode.
         units: what the masks drop.
         x: the examples' inputs, (n, ...).
         y: their labels, (n,).
         loss: of logits and labels, the mean over examples.
         size: how many examples one evaluation sees.
-        rescale: whether the outputs are first brought to the unpruned model's mean and spread. Pruning shrinks
-            logits, which changes a loss and leaves the predicted classes as they are.
+        rescale: whether outputs are first brought to the unpruned model's mean and spread: pruning shrinks
+            logits, which changes the loss and not the predicted classes.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class MaskedLoss:
         return self.units.magnitudes(self._model.parameters)
 
     def losses(self, masks: Mask, varying: Sequence[str] | None = None) -> Floats:
-        """The losses of masks (k, units), shape (k,).
+        """The losses of masks (k, units), shape (k,); infinite where a loss is not a number.
 
         Args:
             masks: flat vectors.
@@ -97,7 +97,8 @@ class MaskedLoss:
             starts = self._starts(fixed, tuple(varying), chunk)
             parts = [self._logits(start, stacked, fixed) for start in starts]
             logits, labels = torch.cat(parts, dim=1), self.y[self.rows]
-            return np.array([float(self.loss(of_one, labels)) for of_one in logits])
+            values = np.array([float(self.loss(of_one, labels)) for of_one in logits])
+            return np.where(np.isnan(values), np.inf, values)
 
     def _logits(self, start: Start, stacked: dict[str, Tensor], fixed: dict[str, Tensor]) -> Tensor:
         """The logits of a part of the examples, (k, n, classes)."""

@@ -13,13 +13,13 @@ Start = dict[fx.Node, Tensor | None] | Tensor
 
 
 class Resumable:
-    """A copy of a model in evaluation mode that is traced (torch.fx), so that it can be run in part.
+    """A copy of a model, in evaluation mode and on the CPU, traced by torch.fx so that it can be run in part.
 
     A model that torch.fx cannot trace is run whole.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        model = copy.deepcopy(model).eval()
+        model = copy.deepcopy(model).cpu().eval()
         try:
             self._model: nn.Module = fx.symbolic_trace(model)
         except Exception:  # whatever the model's own code raises when it is given proxies

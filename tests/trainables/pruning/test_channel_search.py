@@ -2,12 +2,15 @@ import copy
 
 import pytest
 import torch
+import torch_pruning as tp
 from torch import nn
 from torch.utils.data import TensorDataset
+from trial_setup import PARENT, FakeMeasure, make_setup
 
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
 from raysearch.trainables.pruning import prune, prune_like
 from raysearch.trainables.pruning.mask_search import search_masks
+from raysearch.trainables.stages import TrialRun
 
 X = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -40,13 +43,20 @@ def test_a_trial_prunes_by_search(network, examples, criterion, monkeypatch):
     assert losses[criterion] <= losses["magnitude"] + 1e-6
 
 
+def test_a_trial_names_the_criterion(tmp_path, monkeypatch):
+    monkeypatch.setattr("raysearch.trainables.pruning.channel_search.EVALUATIONS", 20)
+    pruning = {"criterion": "annealing", "multiple": 2, "ratios": {"stem": 0.5, "stage1": 0.25}}
+    setup = make_setup(tmp_path, epochs=1)
+    runs = [TrialRun(setup, name, {**PARENT, "pruning": pruning}, FakeMeasure()) for name in ("a", "b")]
+    assert runs[0].module.get_submodule("stem.conv").out_channels == 4
+    assert runs[0].history == runs[1].history, "a trial that is built again prunes the same"
+
+
 def test_masked_channels_compute_what_removed_ones_do(network, examples):
     found = search_masks(
         network, examples, {"stem.conv": 0.5, "stage2.0.conv1": 0.25}, channels=True, evaluations=40, size=100
     )
     model = copy.deepcopy(network)
-    import torch_pruning as tp
-
     for root, mask in found.masks.items():
         graph = tp.DependencyGraph().build_dependency(model, X[:1], verbose=False)
         layer = model.get_submodule(root)

@@ -29,7 +29,7 @@ def net(splits):
     )
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     x, y = splits.train.tensors
-    for _ in range(8):
+    for _ in range(5):
         for part in torch.randperm(len(x)).split(64):
             optimizer.zero_grad()
             cross_entropy(net(x[part]), y[part]).backward()
@@ -165,6 +165,6 @@ def test_on_mnist_it_beats_the_largest_weights():
         cross_entropy(net(x[part]), y[part]).backward()
         optimizer.step()
     held_out = TensorDataset(x[3000:], y[3000:])
-    found = search_masks(net, TensorDataset(x[:3000], y[:3000]), 0.95, evaluations=100, size=200)
+    found = search_masks(net, TensorDataset(x[:1000], y[:1000]), 0.95, evaluations=100, size=100)
     by_rule = evaluate(apply_masks(net, found.rules["magnitude"].masks), held_out, accuracy)
     assert evaluate(apply_masks(net, found.masks), held_out, accuracy) > by_rule + 0.05
