@@ -11,7 +11,7 @@ from raysearch.allocation.one_ratio import BestRatio, RatioProblem, cma_es_ratio
 from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.redistribution import Redistribution, redistribute
 from raysearch.allocation.relaxation import Relaxation
-from raysearch.allocation.sweeps import branches_of
+from raysearch.allocation.sweeps import branches_of, importances_left_out
 
 __all__ = [
     "Allocation",
@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "fit",
     "importance_inverse",
+    "importances_left_out",
     "normalised",
     "parse",
     "polynomial",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from raysearch.allocation.branching import proven
 from raysearch.allocation.curves import Floats
 from raysearch.allocation.limits import above_floor, above_floor_in_time, within_budget, within_budgets
 from raysearch.allocation.problem import SLACK, Problem
+from raysearch.allocation.responses import first_ratios
 
 _MOST_CUTS = 500
 
@@ -46,7 +49,9 @@ def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
     elif sized:
         relax = within_budget(problem.gain, problem.sizes, problem.total_cap)
     else:
-        return End(problem.low, float(problem.weighted_accuracy(problem.low)), 0.0)
+        gain = problem.gain(problem.low)
+        ratios = first_ratios(problem.gain, np.nextafter(gain, -np.inf), problem.low, problem.high)
+        return End(ratios, float(gain.sum()), 0.0)  # what costs no accuracy is pruned
     loss = None if enough is None else -enough
     found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS, enough=loss)
     if found is None:  # a problem's caps can be kept: it is checked when made

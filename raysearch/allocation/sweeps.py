@@ -52,6 +52,26 @@ def branches_of(
     )
 
 
+def importances_left_out(whole: float, without: Mapping[str, float]) -> dict[str, float]:
+    """Importances by the accuracy that is lost when a branch is left out.
+
+    Args:
+        whole: the accuracy with all branches.
+        without: the accuracy without each branch; where leaving one out does not hurt, its importance is 0.
+
+    Returns:
+        Importances that sum to 1; equal ones where no branch is missed.
+
+    Raises:
+        ValueError: no branches, or an accuracy that is not finite.
+    """
+    if not without or not all(math.isfinite(a) for a in (whole, *without.values())):
+        raise ValueError("importances need a finite accuracy with all branches and without each one")
+    lost = {name: max(0.0, whole - accuracy) for name, accuracy in without.items()}
+    total = sum(lost.values())
+    return {name: loss / total if total else 1 / len(lost) for name, loss in lost.items()}
+
+
 def _branch(name: str, importance: float, rows: pd.DataFrame, cap: float, kind: str) -> Branch:
     """A branch with curves through its rows."""
     metrics = ["accuracy", "size_mb", *(["latency_ms"] if "latency_ms" in rows else [])]

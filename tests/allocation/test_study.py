@@ -8,7 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raysearch.allocation import Problem, allocate, branches_of, importance_inverse, plots
+from raysearch.allocation import (
+    Problem,
+    allocate,
+    branches_of,
+    importance_inverse,
+    importances_left_out,
+    plots,
+)
 from raysearch.allocation import instances as ready
 from raysearch.allocation.rewards import branch_rewards, ratio_reward
 from raysearch.allocation.study_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
@@ -141,6 +148,14 @@ def test_a_sweep_becomes_branches():
 def test_bad_sweeps_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         branches_of(**{"table": sweep(), **change})
+
+
+def test_importances_are_what_is_missed():
+    found = importances_left_out(0.9, {"a": 0.6, "b": 0.8, "c": 0.95})
+    assert found == pytest.approx({"a": 0.75, "b": 0.25, "c": 0.0})
+    assert importances_left_out(0.5, {"a": 0.5, "b": 0.6}) == {"a": 0.5, "b": 0.5}
+    with pytest.raises(ValueError, match="finite accuracy"):
+        importances_left_out(0.9, {})
 
 
 def test_plots_show_what_was_asked():
