@@ -25,12 +25,12 @@ class Resumable:
         except Exception:  # whatever the model's own code raises when it is given proxies
             self._model = model
         self._runner = _Runner(self._model)
+        self._used = {name for name, _ in self._model.named_parameters()}
         self.parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def run(self, parameters: Mapping[str, Tensor], start: Start) -> Tensor:
         """The output with some parameters replaced, from an input (n, ...) or a start."""
-        replaced = {f"model.{name}": value for name, value in parameters.items()}
-        output: Tensor = functional_call(self._runner, replaced, (start,))
+        output: Tensor = functional_call(self._runner, self._replaced(parameters), (start,))
         return output
 
     def start(self, parameters: Mapping[str, Tensor], x: Tensor, changing: set[str]) -> Start:
@@ -44,12 +44,17 @@ class Resumable:
         if not isinstance(self._model, fx.GraphModule):
             return x
         later = _dependent(self._model, changing)
-        replaced = {f"model.{name}": value for name, value in parameters.items()}
-        known: dict[fx.Node, Tensor | None] = functional_call(self._runner, replaced, (x, later))
+        known: dict[fx.Node, Tensor | None] = functional_call(
+            self._runner, self._replaced(parameters), (x, later)
+        )
         return {
             node: value if any(user in later for user in node.users) else None
             for node, value in known.items()
         }
+
+    def _replaced(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By the runner's names, without layers that the model never calls: a trace leaves them out."""
+        return {f"model.{name}": value for name, value in parameters.items() if name in self._used}
 
 
 class _Runner(nn.Module):

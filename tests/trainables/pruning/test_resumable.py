@@ -42,3 +42,22 @@ def test_only_what_changes_is_computed_again(monkeypatch):
     assert len(runs) == 1
     resumable.run({"2.weight": torch.zeros(3, 72)}, start)
     assert len(runs) == 1
+
+
+class Unused(nn.Module):
+    """A layer that the model holds and never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.never = nn.Linear(64, 3), nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.called(x.flatten(1))
+
+
+def test_a_layer_that_is_never_called_changes_nothing():
+    model = Unused()
+    resumable = Resumable(model)
+    changed = {"never.weight": torch.zeros(3, 64)}
+    start = resumable.start({}, X, set(changed))
+    assert torch.allclose(resumable.run(changed, start), model(X))
