@@ -171,7 +171,7 @@ def _front(problem: Problem, ratios: Floats, gaps: Floats, by_latency: bool) -> 
     table = table[problem.violation(ratios) == 0]
     metrics = ["accuracy", "size_mb", *(["latency_ms"] if by_latency else [])]
     table = table[~table[metrics].round(_DIGITS).duplicated()]
-    costs = table[metrics].to_numpy(dtype=np.float64) * [-1, *[1] * (len(metrics) - 1)]
+    costs = table[metrics].round(_DIGITS).to_numpy(dtype=np.float64) * [-1, *[1] * (len(metrics) - 1)]
     table = table[non_dominated(costs, np.zeros(len(costs)))]
     table = table.sort_values(metrics, ascending=False, kind="stable")
     return pd.DataFrame(table.reset_index(drop=True))
