@@ -34,7 +34,7 @@ from benchmarks.allocation_oracles import (
     starts,
 )
 from benchmarks.allocation_ratio import one_ratio
-from benchmarks.common import arguments, report
+from benchmarks.common import arguments, data_file, report
 from raysearch.allocation import Problem, allocate, branches_of, importance_inverse
 from raysearch.allocation import instances as given
 from raysearch.allocation.relaxation import relaxed
@@ -239,8 +239,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print the figures and, with --json, one object."""
     options = arguments(__doc__, seeds=10).parse_args(argv)
     peers: dict[str, Figures] = {}
-    if options.data is not None and options.data.is_file():
-        figures = from_sweep(options.data)
+    if options.data is not None and not options.data.is_dir():  # the folder of all tables holds none for this
+        figures = from_sweep(data_file(options.data, ""))
     else:
         ratio, cma = one_ratio(100 * options.seeds)
         figures = {**instance_a(), **inverse(), **ratio, **scaling()}

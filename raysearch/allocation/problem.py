@@ -108,6 +108,16 @@ class Problem:
         return all(b.time is not None for b in self.branches)
 
     @cached_property
+    def accuracy_error(self) -> float:
+        """The standard error of a predicted weighted accuracy, if the curves' errors are independent."""
+        return math.hypot(*(b.importance * b.accuracy.error for b in self.branches))
+
+    @cached_property
+    def size_error(self) -> float:
+        """The standard error of a predicted total size in MB, if the curves' errors are independent."""
+        return math.hypot(*(b.size.error for b in self.branches))
+
+    @cached_property
     def accuracies(self) -> Response:
         """Each branch's own accuracy."""
         return Response((np.ones(len(self.branches)), [b.accuracy for b in self.branches]))

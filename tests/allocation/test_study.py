@@ -129,7 +129,11 @@ def sweep() -> pd.DataFrame:
 def test_a_sweep_becomes_branches():
     branches = branches_of(sweep(), {"left": 1, "right": 3}, caps={"left": 8.0})
     assert [(b.name, b.importance, b.cap) for b in branches] == [("left", 0.25, 8.0), ("right", 0.75, np.inf)]
-    found = allocate(Problem(branches, floor=80))
+    problem = Problem(branches, floor=80)
+    left, right = (b.accuracy.error for b in branches)
+    assert problem.accuracy_error == pytest.approx(np.sqrt((0.25 * left) ** 2 + (0.75 * right) ** 2))
+    assert problem.size_error < 1e-9
+    found = allocate(problem)
     assert found.feasible
     assert found.ratios.max() <= 0.9  # never beyond what was measured
     assert {"latency_ms", "bottleneck"} <= set(found.front)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from benchmarks import allocation, allocation_ratio
 
@@ -21,6 +22,12 @@ def test_it_takes_any_sweep(tmp_path, capsys):
     assert found["benchmark"] == "allocation"
     assert found["figures"]["sweep_branches"] == 2
     assert found["figures"]["sweep_smallest_mb"] < found["figures"]["sweep_unpruned_mb"] == 10
+
+
+def test_an_absent_file_is_refused_in_a_sentence(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        allocation.main(["--data", "/nowhere/sweep.csv"])
+    assert "/nowhere/sweep.csv does not exist" in capsys.readouterr().err
 
 
 def test_the_bars_of_instance_b_and_of_the_inverse_rule():
