@@ -158,6 +158,13 @@ def test_what_cannot_improve_is_stopped_between_the_rungs():
     assert scheduler.decide("falling", 12, {"f": 0.125}) is CONTINUE
 
 
+def test_until_as_much_was_seen_as_lies_ahead_halving_decides_alone():
+    scheduler = LearningCurveStopping(Goals.parse(["minimize f"]), max_step=81)
+    scheduler.decide("best", 81, {"f": 0.1})  # it met only the last rung
+    assert [scheduler.decide("a", step, {"f": 0.2}) for step in (1, 2, 3, 8)] == [CONTINUE] * 4
+    assert scheduler.decide("a", 9, {"f": 0.2}) is STOP
+
+
 def test_an_infeasible_trial_is_no_rival():
     scheduler = LearningCurveStopping(TWO, max_step=81)
     for step in (8, 9, 11):
