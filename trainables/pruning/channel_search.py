@@ -11,7 +11,7 @@ from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.pruning.annealing import Annealing
 from raysearch.trainables.pruning.genetic import Genetic
 from raysearch.trainables.pruning.mask_loss import Loss
-from raysearch.trainables.pruning.mask_search import LEAST, Method, search_masks
+from raysearch.trainables.pruning.mask_search import Method, search_masks
 
 METHODS: dict[str, Method] = {"annealing": Annealing(), "genetic": Genetic()}
 EVALUATIONS, SIZE = 200, 256
@@ -45,7 +45,7 @@ def search_channels(
         wanted,
         channels=True,
         method=METHODS[criterion],
-        evaluations=max(EVALUATIONS, LEAST * len(wanted)),
+        evaluations=EVALUATIONS,
         size=SIZE,
         loss=loss,
         seed=int(torch.randint(2**31, ())),

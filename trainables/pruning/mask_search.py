@@ -27,7 +27,7 @@ from raysearch.trainables.task import cross_entropy
 RULES = ("magnitude", "taylor", "random")
 EXAMPLES, BYTES = 10_000, 2**30  # as many, and of that size together, are looked at
 PARTS, LEAST_PART = 20, 50  # in how many parts, of how many examples, two masks are compared in the end
-LEAST = 4  # evaluations of a layer: the start, and one look around
+LEAST = 8  # evaluations of a search: the start's, a gradient, the start's again, three neighbours'
 
 Method = Annealing | Genetic
 
@@ -122,7 +122,8 @@ def search_masks(
         if layers is not None:
             raise ValueError("layers is given beside a sparsity by layer: leave layers out")
         layers = list(sparsity)
-    masked = _masked_loss(model, examples, layers, channels, evaluations, size, loss, seed, rescale)
+    masked = _masked_loss(model, examples, layers, channels, size, loss, seed, rescale)
+    _check_evaluations(evaluations, 1)
     rng = np.random.default_rng(seed)
     kept = _kept(masked.units, sparsity, channels)
     rules = _rules(masked, kept, rng)
@@ -173,7 +174,8 @@ def trade_off_masks(
     """
     if not max_loss > 0:
         raise ValueError(f"max_loss is {max_loss}: give the increase of the loss that is allowed, above 0")
-    masked = _masked_loss(model, examples, layers, channels, evaluations, size, loss, seed)
+    masked = _masked_loss(model, examples, layers, channels, size, loss, seed)
+    _check_evaluations(evaluations, len(masked.units.sizes))
     units, rng = masked.units, np.random.default_rng(seed)
     mask = np.ones(units.total, bool)
     unpruned = float(masked.losses(mask[None])[0])
@@ -201,12 +203,18 @@ def _check_sparsity(sparsity: float | Mapping[str, float]) -> None:
         raise ValueError(f"sparsity is {sparsity}: give the share of weights or channels to drop, in (0, 1)")
 
 
+def _check_evaluations(evaluations: int, searches: int) -> None:
+    if evaluations < LEAST * searches:
+        raise ValueError(
+            f"evaluations is {evaluations}: give at least {LEAST} a search, {LEAST * searches} here"
+        )
+
+
 def _masked_loss(
     model: nn.Module,
     examples: Examples,
     layers: Sequence[str] | None,
     channels: bool,
-    evaluations: int,
     size: int,
     loss: Loss,
     seed: int,
@@ -219,10 +227,6 @@ def _masked_loss(
         raise ValueError("examples is empty: give some of the examples for training")
     x, y = _drawn(examples, seed)
     units = channel_units(model, x[:1], layers) if channels else weight_units(model, layers)
-    if evaluations < LEAST * len(units.sizes):
-        raise ValueError(
-            f"evaluations is {evaluations}: give at least {LEAST} for each of the {len(units.sizes)} layers"
-        )
     return MaskedLoss(model, units, x, y, loss, size, rescale=rescale)
 
 

@@ -128,7 +128,7 @@ def test_any_data_set_does(net):
         ({"layers": ["1"]}, "layers names '1', a ReLU without a weight"),
         ({"layers": ["0", "7"]}, "layers names '7', which is none of the model's"),
         ({"start": "largest"}, "start is 'largest': give 'magnitude', 'taylor' or 'random'"),
-        ({"evaluations": 5}, "evaluations is 5: give at least 4 for each of the 3 layers"),
+        ({"evaluations": 5}, "evaluations is 5: give at least 8 a search, 8 here"),
         ({"size": 0}, "size is 0"),
         ({"examples": TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0))}, "examples is empty"),
     ],
@@ -138,7 +138,9 @@ def test_bad_arguments(net, splits, arguments, message):
         search_masks(net, **{"examples": splits.train, "sparsity": 0.5, **arguments})
 
 
-def test_a_bad_allowance(net, splits):
+def test_a_bad_allowance_or_budget_by_layer(net, splits):
+    with pytest.raises(ValueError, match="evaluations is 20: give at least 8 a search, 24 here"):
+        trade_off_masks(net, splits.train, evaluations=20)
     with pytest.raises(ValueError, match="max_loss is 0"):
         trade_off_masks(net, splits.train, max_loss=0)
 
