@@ -19,7 +19,7 @@ from raysearch.allocation.responses import Response
 from raysearch.allocation.separable import Separable
 from raysearch.pareto import non_dominated
 
-_CUTS = 10  # of a point between the ends
+_CUTS = 10  # of a point between the ends, fewer where there are many fronts in one
 _FEWEST = 16  # points at one latency
 _HALVINGS = 40  # of a latency's interval
 _DIGITS = 8  # figures that agree in these are the same point
@@ -90,7 +90,8 @@ def allocate(problem: Problem, *, points: int = 128, latencies: int = 1) -> Allo
     gaps = [np.array([least.gap]), np.array([best.gap])]
     parts = list(_parts(problem, best, latencies))
     for part, cost in parts:
-        found, gap = _between(part, cost, max(min(points, _FEWEST), points // len(parts)))
+        share = max(min(points, _FEWEST), points // len(parts))
+        found, gap = _between(part, cost, share, _CUTS // len(parts))
         ratios.append(found)
         gaps.append(gap)
     all_ratios, all_gaps = np.concatenate(ratios), np.concatenate(gaps)
@@ -147,7 +148,7 @@ def _within(problem: Problem, latency: float) -> Problem:
     return replace(problem, latency_cap=min(problem.latency_cap, latency))
 
 
-def _between(problem: Problem, cost: Response, points: int) -> tuple[Floats, Floats]:
+def _between(problem: Problem, cost: Response, points: int, cuts: int) -> tuple[Floats, Floats]:
     """Points at evenly spaced budgets, and how far their accuracies may be from the best."""
     separable = Separable(problem.gain, cost, problem.low, problem.high)
     floor = min(problem.floor, float(problem.weighted_accuracy(problem.low)))
@@ -156,9 +157,9 @@ def _between(problem: Problem, cost: Response, points: int) -> tuple[Floats, Flo
     budgets = np.linspace(least, min(most, problem.total_cap) if cost is problem.sizes else most, points)
     found = separable.best_gain(budgets)
     ratios, gaps = found.ratios, found.gaps
-    for i in np.flatnonzero(gaps > TOLERANCE):
+    for i in np.flatnonzero(gaps > TOLERANCE) if cuts else ():
         relax = within_budget(problem.gain, cost, float(budgets[i]))
-        closed = proven(relax, problem.low, problem.high, most_cuts=_CUTS)
+        closed = proven(relax, problem.low, problem.high, most_cuts=cuts)
         if closed is not None:
             ratios[i], gaps[i] = closed.ratios, closed.gap
     return ratios, gaps
