@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, check, targets.
+"""The command line: run, resume, report, check, targets; sweep and allocate stand in cli_allocation.
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
 exit code 2 and one sentence; ``--json`` prints one JSON document, errors too ({"error": ...}).
@@ -6,15 +6,24 @@ exit code 2 and one sentence; ``--json`` prints one JSON document, errors too ({
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from raysearch import cli_allocation
+from raysearch.cli_support import (
+    INTERRUPTED,
+    Json,
+    Overrides,
+    Quiet,
+    StudyPath,
+    one_sentence,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from raysearch.results import StudyResult
@@ -26,17 +35,7 @@ app = typer.Typer(
     help="Find the best trade-offs of a neural network on the hardware it will run on.",
 )
 
-StudyPath = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The study file (YAML); see docs/study-file.md.")
-]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: search.num_trials=64.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-
-INTERRUPTED = 130
 
 
 @app.command()
@@ -50,7 +49,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
-    with _one_sentence(as_json):
+    with one_sentence(as_json):
         from raysearch.config import build, load
 
         study_file = load(file, overrides or ())
@@ -69,7 +68,7 @@ def run(
 @app.command()
 def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
-    with _one_sentence(as_json):
+    with one_sentence(as_json):
         from raysearch.journal import FILE_NAME
 
         if not (folder / FILE_NAME).exists():
@@ -83,7 +82,7 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 @app.command()
 def report(folder: RunFolder, as_json: Json = False) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
-    with _one_sentence(as_json):
+    with one_sentence(as_json):
         from raysearch.reporting.html import write_report
         from raysearch.results import StudyResult
 
@@ -96,7 +95,7 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 @app.command()
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
     """Validate a study file against the data, the model and the targets; nothing is trained."""
-    with _one_sentence(as_json):
+    with one_sentence(as_json):
         from raysearch.config import build, load
         from raysearch.preflight import check_deployable
 
@@ -116,7 +115,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         "trials": study_file.search.num_trials,
     }
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
     typer.echo(f"{file} is valid: {study.task.name} ({sizes}) on {', '.join(study_file.targets)}")
@@ -137,33 +136,13 @@ def targets(as_json: Json = False) -> None:
             row |= {"runtime": backend.runtime, "version": backend.version(), "device": backend.device()}
         rows.append(row)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         if row["available"]:
             typer.echo(f"{row['target']}: {row['runtime']} {row['version']} on {row['device']}")
         else:
             typer.echo(f"{row['target']}: not available: {row['reason']}")
-
-
-@contextlib.contextmanager
-def _one_sentence(as_json: bool) -> Iterator[None]:
-    """Turn bad input into its sentence and exit code 2, a run that could not go on into exit code 1."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        _fail(str(error), 2, as_json)
-    except RuntimeError as error:
-        _fail(str(error), 1, as_json)
-
-
-def _fail(message: str, code: int, as_json: bool) -> None:
-    if as_json:
-        _print_json({"error": message})
-    else:
-        for line in message.splitlines():
-            typer.echo(f"raysearch: {line}", err=True)
-    raise typer.Exit(code)
 
 
 def _conclude(result: StudyResult, as_json: bool) -> None:
@@ -178,7 +157,7 @@ def _show(result: StudyResult, as_json: bool) -> None:
 
     page = result.folder / FILE_NAME
     if as_json:
-        _print_json(
+        print_json(
             {
                 "folder": str(result.folder),
                 "report": str(page),
@@ -199,9 +178,6 @@ def _show(result: StudyResult, as_json: bool) -> None:
 
 
 def _print_front(result: StudyResult) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from raysearch.reporting.figures import label, metric_value, times
     from raysearch.results import summary_columns
 
@@ -209,24 +185,18 @@ def _print_front(result: StudyResult) -> None:
     if front.empty:
         typer.echo("no variant is on the front yet")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     columns = [column for column in summary_columns(result) if column in front]
-    for column in columns:
-        table.add_column(_heading(column, label), justify="left" if column == "trial" else "right")
-    for row in front.to_dict("records"):
-        cells = []
-        for column in columns:
-            value = row[column]
-            if isinstance(value, str):
-                cells.append(value)
-            elif column.startswith("times_"):
-                cells.append(times(value))
-            else:
-                cells.append(metric_value(column, value))
-        table.add_row(*cells)
-    console = Console()
-    # A pipe is taken for 80 columns wide, which would cut the table.
-    Console(width=console.width if console.is_terminal else 200).print(table)
+    rows = [
+        [_cell(column, row[column], times, metric_value) for column in columns]
+        for row in front.to_dict("records")
+    ]
+    print_table([_heading(column, label) for column in columns], rows)
+
+
+def _cell(column: str, value: Any, times: Any, metric_value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return str(times(value) if column.startswith("times_") else metric_value(column, value))
 
 
 def _heading(column: str, label: Any) -> str:
@@ -247,19 +217,8 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from _leaves(value, f"{prefix}{key}/")
 
 
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(_plain(document), indent=1))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: null stands for what is not known."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+app.command()(cli_allocation.sweep)
+app.command()(cli_allocation.allocate)
 
 
 def main() -> None:

@@ -38,11 +38,13 @@ _ADVICE = {
 _BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least"}
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Keys that are all known, with values of exactly their types."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Space(_Section):
+class Space(Section):
     """What may vary: each key a space function, or a mapping of Ray Tune domains and constants."""
 
     architecture: dict[str, Any] | None = Field(
@@ -58,7 +60,7 @@ class Space(_Section):
     )
 
 
-class Parent(_Section):
+class Parent(Section):
     """The unchanged network, the reference of every comparison: constants where the space has domains."""
 
     architecture: dict[str, Any] | None = Field(
@@ -69,14 +71,14 @@ class Parent(_Section):
     )
 
 
-class Resources(_Section):
+class Resources(Section):
     """What one trial gets."""
 
     cpu: float = Field(default=1, gt=0, description="CPU cores")
     gpu: float = Field(default=0, ge=0, description="GPUs; a share such as 0.5 lets trials share one")
 
 
-class Search(_Section):
+class Search(Section):
     """How long and by what method to search."""
 
     num_trials: int = Field(
@@ -121,7 +123,23 @@ class Search(_Section):
         return _check_method("scheduler", given, SCHEDULERS)
 
 
-class StudyFile(_Section):
+class Sweep(Section):
+    """What `raysearch sweep` prunes; a search does not read it (see docs/allocation.md)."""
+
+    parts: list[str] | None = Field(
+        default=None,
+        description="layers, or what holds them (`stage1`); null: each that channel pruning may prune",
+    )
+    ratios: list[float] = Field(
+        default_factory=lambda: [i / 10 for i in range(10)],
+        description="shares of a part's channels to remove, in [0, 1); a curve needs four different ones",
+    )
+    multiple: int | None = Field(
+        default=None, ge=1, description="kept channels are multiples of this; null: what the targets like"
+    )
+
+
+class StudyFile(Section):
     """A study file."""
 
     task: dict[str, Any] = Field(description="the model and the data")
@@ -136,6 +154,7 @@ class StudyFile(_Section):
         default_factory=lambda: ["onnxruntime-cpu"], min_length=1, description="where the variants will run"
     )
     search: Search = Field(default_factory=Search, description="how long and by what method")
+    sweep: Sweep = Field(default_factory=Sweep, description="what `raysearch sweep` prunes")
 
     @field_validator("task", mode="before")
     @classmethod
@@ -182,7 +201,7 @@ def parse(document: Mapping[str, Any]) -> StudyFile:
     try:
         return StudyFile.model_validate(document)
     except ValidationError as error:
-        raise ValueError("\n".join(_sentence(e) for e in error.errors())) from None
+        raise ValueError(sentences(error, StudyFile, "the study file")) from None
 
 
 def check_search(**settings: Any) -> Search:
@@ -194,7 +213,7 @@ def check_search(**settings: Any) -> Search:
     try:
         return Search.model_validate(settings)
     except ValidationError as error:
-        raise ValueError("\n".join(_sentence(e, Search) for e in error.errors())) from None
+        raise ValueError(sentences(error, Search, "the study file")) from None
 
 
 def _check_method(kind: str, given: Any, methods: Mapping[str, Method]) -> Choice:
@@ -204,13 +223,24 @@ def _check_method(kind: str, given: Any, methods: Mapping[str, Method]) -> Choic
     return choice if len(choice) > 1 else str(choice["name"])
 
 
-def _sentence(error: Mapping[str, Any], schema: type[BaseModel] | None = None) -> str:
+def sentences(error: ValidationError, schema: type[BaseModel], whole: str) -> str:
+    """One line per mistake.
+
+    Args:
+        error: pydantic's.
+        schema: what it validated.
+        whole: what to call the document.
+    """
+    return "\n".join(_sentence(e, schema, whole) for e in error.errors())
+
+
+def _sentence(error: Mapping[str, Any], schema: type[BaseModel], whole: str) -> str:
     location = [str(part) for part in error["loc"]]
     where, kind, value = ".".join(location), error["type"], error["input"]
     if kind == "extra_forbidden":
         section = ".".join(location[:-1])
-        place = f"{section} has" if section else "the study file has"
-        known = _keys(location[:-1], schema or StudyFile)
+        place = f"{section} has" if section else f"{whole} has"
+        known = _keys(location[:-1], schema)
         return f"{place} an unknown key {location[-1]!r}; {did_you_mean(location[-1], known)}"
     if kind == "missing":
         return f"the key {where} is missing"

@@ -123,6 +123,7 @@ def _type(field: FieldInfo) -> str:
     for name, word in (
         ("Mapping", "a name, or a mapping of `name` and options"),
         ("list[dict", "list of mappings"),
+        ("list[float", "list of numbers"),
         ("list", "list of texts"),
         ("dict", "mapping"),
         ("int", "whole number"),

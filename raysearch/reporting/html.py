@@ -6,20 +6,17 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raysearch.journal import TrialRecord
 from raysearch.metrics import METRICS, TARGET_METRICS
 from raysearch.reporting import plots
 from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number, times
+from raysearch.reporting.page import document, drawn, section, table, tile, tiles
 from raysearch.results import StudyResult
 from raysearch.scores import violation_of
 from raysearch.verdicts import compare
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 FILE_NAME = "report.html"
 
@@ -48,50 +45,23 @@ def write_report(folder: Path) -> Path:
 
 def render(result: StudyResult) -> str:
     """The report as one HTML document."""
-    from plotly.offline import get_plotlyjs
-
-    style = files("raysearch.reporting").joinpath("report.css").read_text(encoding="utf-8")
     task = result.study["task"]
-    title = escape(str(task.get("name") or task.get("import")))
+    name = str(task.get("name") or task.get("import"))
     body = "".join(
         (
-            f"<header><h1>raysearch <span>{title}</span></h1>{_summary(result)}</header>",
+            f"<header><h1>raysearch <span>{escape(name)}</span></h1>{_summary(result)}</header>",
             _tiles(result),
-            _section("The front", _front_text(result), _plots(plots.front_pairs(result))),
-            _section("Variants", _variants_text(result), _variants(result), _notes(result)),
-            _section("Stopped early", _stopped(result)),
-            _section("Hypervolume", _HYPERVOLUME, _plots([plots.hypervolume(result)])),
-            _section("Settings", _SETTINGS, _plots([plots.parallel_coordinates(result)])),
-            _section("Failed trials", _failed(result)),
-            _section("How the figures were made", _provenance(result), _definitions()),
-            _section("The study", f"<pre>{escape(result.study_file())}</pre>"),
+            section("The front", _front_text(result), drawn(plots.front_pairs(result))),
+            section("Variants", _variants_text(result), _variants(result), _notes(result)),
+            section("Stopped early", _stopped(result)),
+            section("Hypervolume", _HYPERVOLUME, drawn([plots.hypervolume(result)])),
+            section("Settings", _SETTINGS, drawn([plots.parallel_coordinates(result)])),
+            section("Failed trials", _failed(result)),
+            section("How the figures were made", _provenance(result), _definitions()),
+            section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>raysearch: {title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style>'
-        f"<script>{get_plotlyjs()}</script></head><body><main>{body}</main></body></html>"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>"
-
-
-def _plots(figures: Sequence[go.Figure]) -> str:
-    config = {"displayModeBar": False, "responsive": True}
-    drawn = [f.to_html(full_html=False, include_plotlyjs=False, config=config) for f in figures]
-    kind = "plots" if len(drawn) > 1 else "plot"
-    return f'<div class="{kind}">{"".join(f"<figure>{d}</figure>" for d in drawn)}</div>'
-
-
-def _table(head: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """A table; each row is its CSS class and its cells, already HTML."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(
-        f'<tr class="{name}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, cells in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return document(name, body)
 
 
 # -- the head --------------------------------------------------------------------------------------
@@ -116,7 +86,7 @@ def _summary(result: StudyResult) -> str:
 def _tiles(result: StudyResult) -> str:
     """The front in a few figures: its size, and the best in each objective beside the parent."""
     variants = [t for t in result.front_records if t.role == "trial"]
-    tiles = [_tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
+    shown = [tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
     parent = result.record.parent
     for objective in result.goals.objectives if variants else ():
         sign = -1 if objective.maximize else 1
@@ -125,9 +95,9 @@ def _tiles(result: StudyResult) -> str:
         reference = parent.values.get(metric, math.nan) if parent else math.nan
         word = "highest" if objective.maximize else "lowest"
         note = f"variant {best.name}, parent {metric_value(metric, reference)}"
-        tiles.append(_tile(metric_value(metric, best.values[metric]), f"{word} {label(metric)}", note))
-    tiles += _within_a_point(result, variants)
-    return f'<div class="tiles">{"".join(tiles)}</div>'
+        shown.append(tile(metric_value(metric, best.values[metric]), f"{word} {label(metric)}", note))
+    shown += _within_a_point(result, variants)
+    return tiles(shown)
 
 
 def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> list[str]:
@@ -139,20 +109,15 @@ def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> lis
     floor = parent.values.get(metric, math.nan) - 0.01
     close = [t for t in variants if t.values.get(metric, -math.inf) >= floor]
     wanted = [(f"latency_ms/{result.study['targets'][0]}", "faster"), ("file_mb", "smaller (the file)")]
-    tiles = []
+    shown = []
     for name, word in wanted:
         found = [(parent.values.get(name, math.nan) / t.values[name], t) for t in close if t.values.get(name)]
         if found:
             ratio, best = max(found, key=lambda pair: pair[0])
             where = "test split" if metric == "test_accuracy" else "validation split"
             note = f"variant {best.name}, within 1 point ({where})"
-            tiles.append(_tile(times(ratio), f"{word} than the parent", note))
-    return tiles
-
-
-def _tile(figure: str, what: str, note: str) -> str:
-    text = f"<b>{escape(figure)}</b><span>{escape(what)}</span><small>{escape(note)}</small>"
-    return f'<div class="tile">{text}</div>'
+            shown.append(tile(times(ratio), f"{word} than the parent", note))
+    return shown
 
 
 def _front_text(result: StudyResult) -> str:
@@ -189,7 +154,7 @@ def _variants(result: StudyResult) -> str:
     on_front = {t.name for t in result.front_records}
     rows = [("reference", _cells(result, t, targets, t.name in on_front)) for t in references]
     rows += [("", _cells(result, t, targets, True)) for t in result.front_records if t.role == "trial"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _cells(result: StudyResult, trial: TrialRecord, targets: Iterable[str], on_front: bool) -> list[str]:
@@ -278,7 +243,7 @@ def _stopped(result: StudyResult) -> str:
         infeasible = sum(violation_of(result.record, t) > 0 for t in trials)
         when = "before the first epoch, by measured hardware figures" if step == 0 else f"after epoch {step}"
         rows.append(("", [when, str(len(trials)), str(infeasible)]))
-    return text + _table(["stopped", "trials", "of them infeasible there"], rows)
+    return text + table(["stopped", "trials", "of them infeasible there"], rows)
 
 
 def _failed(result: StudyResult) -> str:
@@ -288,7 +253,7 @@ def _failed(result: StudyResult) -> str:
     rows = [
         ("", [escape(t.name), str(max(t.step, 0)), escape(t.reason or "no reason given")]) for t in failed
     ]
-    return _table(["trial", "last step", "reason"], rows)
+    return table(["trial", "last step", "reason"], rows)
 
 
 # -- where the figures come from -------------------------------------------------------------------
@@ -323,7 +288,7 @@ def _provenance(result: StudyResult) -> str:
         "from the cache",
     ]
     head.append("beside other load")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:

@@ -1,0 +1,221 @@
+"""The allocation file: curves or a sweep's measurements, importances and limits; one sentence per mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from raysearch.allocation import instances
+from raysearch.allocation.curves import Curve, parse
+from raysearch.allocation.problem import Branch, Problem, normalised
+from raysearch.allocation.sweeps import branches_of
+from raysearch.schema import Section, sentences
+from raysearch.spelling import did_you_mean
+from raysearch.study_yaml import parse_yaml
+
+KINDS = ("accuracy", "size_mb", "latency_ms")
+
+_Curves = dict[str, Curve]
+_INSTANCES: dict[str, Callable[[], _Curves]] = {
+    "instance_a": lambda: {
+        "accuracy": instances.accuracy_a(),
+        "size_mb": instances.size_a(),
+        "latency_ms": instances.time_a(),
+    },
+    "instance_b": lambda: {
+        "accuracy": instances.accuracy_a(),
+        "size_mb": instances.size_b(),
+        "latency_ms": instances.time_b(),
+    },
+}
+
+
+class AllocationFile(Section):
+    """A pruning budget to divide over the branches (views, stages, layers) of a network."""
+
+    curves: str | dict[str, Any] | None = Field(
+        default=None,
+        description="accuracy, size_mb and perhaps latency_ms as formulas or coefficients, for all "
+        "branches or by branch; or a study's: instance_a, instance_b",
+    )
+    measurements: str | None = Field(
+        default=None, description="a sweep's CSV: branch, ratio, accuracy, size_mb and perhaps latency_ms"
+    )
+    importances: Any = Field(
+        default=None, description="shares in the weighted accuracy, a list or by branch; null: equal"
+    )
+    caps: Any = Field(
+        default=None, description="the largest MB of each branch: a number, a list or by branch"
+    )
+    total_cap: float | None = Field(default=None, description="the largest MB of all branches together")
+    floor: float | None = Field(default=None, description="the smallest weighted accuracy, in its own unit")
+    latency: Literal["parallel", "sequential"] = Field(
+        default="parallel", description="branches side by side (the slowest counts) or one after another"
+    )
+    latency_cap: float | None = Field(default=None, description="the largest latency in ms")
+    time_scales: Any = Field(
+        default=None, description="what times are multiplied by: a number, a list or by branch"
+    )
+    points: int = Field(default=128, ge=2, description="about how many points on the front")
+    latencies: int = Field(default=1, ge=1, description="at how many latencies the front is traced")
+
+    @field_validator("importances", "caps", "time_scales")
+    @classmethod
+    def _check_numbers(cls, given: Any, info: Any) -> Any:
+        inside = given.values() if isinstance(given, dict) else given if isinstance(given, list) else [given]
+        if given is not None and not all(type(v) in (int, float) for v in inside):
+            raise ValueError(f"{info.field_name} is {given!r}: give numbers, as a list or by branch")
+        return given
+
+    @model_validator(mode="after")
+    def _check_source(self) -> AllocationFile:
+        if (self.curves is None) == (self.measurements is None):
+            both = "both are given" if self.curves is not None else "neither is given"
+            raise ValueError(f"curves or measurements: {both}, give one of them")
+        return self
+
+
+def load(path: Path) -> tuple[AllocationFile, Problem, list[str]]:
+    """Read an allocation file.
+
+    Args:
+        path: the YAML file. A relative ``measurements`` is taken from the file's own folder.
+
+    Returns:
+        What it says, the problem, and notes on what was made of it.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no such table.
+        ValueError: one line per mistake.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"allocation file {path} does not exist")
+    document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
+    try:
+        file = AllocationFile.model_validate(document)
+    except ValidationError as error:
+        raise ValueError(sentences(error, AllocationFile, "the allocation file")) from None
+    problem, notes = problem_of(file, path.parent)
+    return file, problem, notes
+
+
+def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
+    """The problem of a file, and notes on what was made of it."""
+    if file.measurements is not None:
+        table = _read(base / Path(file.measurements).expanduser())
+        branches: Sequence[Branch] = branches_of(table)
+    else:
+        branches = _branches(file)
+    names = [b.name for b in branches]
+    equal = [1 / len(names)] * len(names)
+    given = _by_branch("importances", file.importances, names, default=None) or equal
+    shares, note = normalised(given)
+    caps = _by_branch("caps", file.caps, names, default=float("inf")) or [float("inf")] * len(names)
+    scales = _by_branch("time_scales", file.time_scales, names, default=1.0) or [1.0] * len(names)
+    branches = tuple(
+        replace(b, importance=w, cap=cap, time_scale=k)
+        for b, w, cap, k in zip(branches, shares, caps, scales, strict=True)
+    )
+    limits = {
+        name: float(value)
+        for name in ("floor", "total_cap", "latency_cap")
+        if (value := getattr(file, name)) is not None
+    }
+    return Problem(branches, latency=file.latency, **limits), [note] if note else []
+
+
+def _branches(file: AllocationFile) -> list[Branch]:
+    """Branches with their curves alone."""
+    given = file.curves
+    if isinstance(given, str):
+        if given not in _INSTANCES:
+            raise ValueError(f"curves is {given!r}; {did_you_mean(given, _INSTANCES)}")
+        shared = _INSTANCES[given]()
+    elif given and all(isinstance(v, Mapping) for v in given.values()):
+        return [_branch(name, _parsed(f"curves.{name}", c)) for name, c in given.items()]
+    else:
+        shared = _parsed("curves", given or {})
+    return [_branch(name, shared) for name in _names(file)]
+
+
+def _branch(name: str, curves: _Curves) -> Branch:
+    return Branch(str(name), 0.0, curves["accuracy"], curves["size_mb"], curves.get("latency_ms"))
+
+
+def _parsed(where: str, given: Mapping[str, Any]) -> _Curves:
+    """The curves of one branch, or those that all share."""
+    for name in given:
+        if name not in KINDS:
+            raise ValueError(f"{where} has an unknown key {name!r}; {did_you_mean(str(name), KINDS)}")
+    for name in KINDS[:2]:
+        if name not in given:
+            raise ValueError(f"the key {where}.{name} is missing: give a formula or coefficients")
+    curves = {}
+    for name, text in given.items():
+        if not isinstance(text, str) and not _is_numbers(text):
+            raise ValueError(
+                f"{where}.{name} is {text!r}: give a formula in p, or coefficients, the constant first"
+            )
+        try:
+            curves[name] = parse(text)
+        except ValueError as error:
+            raise ValueError(f"{where}.{name}: {error}") from None
+    return curves
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(v) in (int, float) for v in value)
+
+
+def _names(file: AllocationFile) -> list[str]:
+    """The branches that share their curves, named and counted by what is given for each."""
+    given = [v for v in (file.importances, file.caps, file.time_scales) if isinstance(v, (list, dict))]
+    if not given:
+        raise ValueError("importances is missing: where branches share curves it says how many there are")
+    named = next((v for v in given if isinstance(v, dict)), None)
+    return [str(name) for name in named] if named else [str(i) for i in range(len(given[0]))]
+
+
+def _by_branch(key: str, given: Any, names: Sequence[str], *, default: float | None) -> list[float]:
+    """A number for each branch; empty where none is given.
+
+    Args:
+        key: of the file, for messages.
+        given: a number for all, a list, a mapping by branch, or None.
+        names: the branches.
+        default: of a branch that a mapping leaves out; None where it must not.
+    """
+    if given is None:
+        return []
+    if isinstance(given, (int, float)):
+        return [float(given)] * len(names)
+    if isinstance(given, list):
+        if len(given) != len(names):
+            raise ValueError(f"{key} has {len(given)} numbers, and there are {len(names)} branches")
+        return [float(v) for v in given]
+    by_name = {str(name): float(value) for name, value in given.items()}
+    _check_names(key, by_name, names)
+    absent = [name for name in names if name not in by_name]
+    if absent and default is None:
+        raise ValueError(f"{key} has none of branch {absent[0]!r}: give one for every branch")
+    return [by_name.get(name, default or 0.0) for name in names]
+
+
+def _check_names(key: str, given: Iterable[str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{key} names the branch {name!r}; {did_you_mean(name, names)}")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(f"measurements: {path} does not exist")
+    try:
+        return pd.read_csv(path, dtype={"branch": str})
+    except ValueError as error:
+        raise ValueError(f"measurements: {path} is not a CSV table: {error}") from None

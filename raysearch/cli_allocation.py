@@ -1,0 +1,178 @@
+"""The commands of pruning budgets: sweep, which measures curves, and allocate, which divides a budget."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysearch.cli_support import (
+    INTERRUPTED,
+    Json,
+    Overrides,
+    Quiet,
+    StudyPath,
+    one_sentence,
+    plain,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysearch.allocation.allocate import Allocation
+    from raysearch.results import StudyResult
+
+
+def sweep(
+    file: StudyPath,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-sweep-TIME if left out.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Prune one part of a network at a time, retrain, measure; a folder with an unfinished sweep goes on."""
+    with one_sentence(as_json):
+        from raysearch.config import build, load
+        from raysearch.sweep import sweep_study, write_sweep
+
+        study_file = load(file, overrides or ())
+        given = study_file.sweep
+        plan = sweep_study(build(study_file), given.parts, given.ratios, multiple=given.multiple)
+        result = plan.run(
+            len(plan.evaluate_first),
+            folder=out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",
+            max_minutes=study_file.search.max_minutes,
+            progress=not (quiet or as_json),
+        )
+        table = write_sweep(result.folder)
+    _show_sweep(file, result, table, as_json)
+    if result.ending == "interrupt":
+        raise typer.Exit(INTERRUPTED)
+
+
+def allocate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The allocation file (YAML); see docs/allocation.md.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write allocation.json, front.csv and allocation.html."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Divide a pruning budget over the branches of a network; that nothing is feasible is an answer too."""
+    with one_sentence(as_json):
+        from raysearch import allocation, allocation_file
+        from raysearch.reporting.allocation_page import as_data
+
+        given, problem, notes = allocation_file.load(file)
+        found = allocation.allocate(problem, points=given.points, latencies=given.latencies)
+        page = _write(file, out, found, notes) if out else None
+    if as_json:
+        print_json({**as_data(found, notes), "report": str(page) if page else None})
+        return
+    _show_allocation(found, notes)
+    if page:
+        typer.echo(f"Report: {page}")
+
+
+def _show_sweep(file: Path, result: StudyResult, table: pd.DataFrame, as_json: bool) -> None:
+    from raysearch.reporting.figures import metric_value
+    from raysearch.sweep import PAGE, TABLE
+
+    folder = result.folder
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "table": str(folder / TABLE),
+                "report": str(folder / PAGE),
+                "ending": result.ending,
+                "complete": result.complete,
+                "trials": result.counts(),
+                "points": table.to_dict("records"),
+            }
+        )
+        return
+    shown = {
+        "branch": "branch",
+        "ratio": "ratio",
+        "accuracy": "accuracy",
+        "network_mb": "network, MB",
+        "network_ms": "network, ms",
+    }
+    rows = [[_text(row[c], c, metric_value) for c in shown] for row in table.to_dict("records")]
+    print_table(list(shown.values()), rows)
+    typer.echo(f"\nCurves and measurements: {folder / PAGE}")
+    if result.complete:
+        typer.echo(f"Divide a budget over them: raysearch allocate, with measurements: {folder / TABLE}")
+    else:
+        typer.echo(f"Go on with: raysearch sweep {file} --out {folder}")
+
+
+def _text(value: Any, column: str, metric_value: Any) -> str:
+    return value if isinstance(value, str) else str(metric_value(column, value))
+
+
+def _write(file: Path, out: Path, found: Allocation, notes: list[str]) -> Path:
+    """Write what is found into a folder; the path of the page."""
+    from raysearch.reporting.allocation_page import as_data, render
+
+    out.mkdir(parents=True, exist_ok=True)
+    data = plain(as_data(found, notes))
+    (out / "allocation.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    found.front.to_csv(out / "front.csv", index=False)
+    page = out / "allocation.html"
+    source = file.read_text(encoding="utf-8")
+    page.write_text(render(file.stem, found, notes, source), encoding="utf-8")
+    return page
+
+
+def _show_allocation(found: Allocation, notes: list[str]) -> None:
+    """Print the most accurate point and the front, or what conflicts and the smallest relaxations."""
+    from raysearch.reporting.allocation_page import HEADS, best_ratios, branch_table, cells, figures_of
+
+    problem, ratios = found.problem, best_ratios(found)
+    for note in notes:
+        typer.echo(f"note: {note}")
+    if not found.feasible:
+        typer.echo(f"not feasible: these limits cannot all be kept: {'; '.join(found.conflict)}")
+        typer.echo("Any one of these makes it feasible, by the smallest step:")
+        for relaxation in found.relaxations:
+            typer.echo(f"  - {relaxation.text}")
+        typer.echo("Within the caps the most accurate division is:")
+    typer.echo(_totals(figures_of(problem, ratios), problem.latency))
+    typer.echo("")
+    rows = branch_table(problem, ratios)
+    print_table([HEADS[c] for c in rows.columns], [cells(row) for row in rows.to_dict("records")])
+    if found.feasible:
+        typer.echo(f"\n{_front(found)}")
+
+
+def _totals(figures: dict[str, Any], latency: str) -> str:
+    from raysearch.reporting.figures import metric_value, number
+
+    accuracy = metric_value("accuracy", figures["accuracy"])
+    text = f"weighted accuracy {accuracy}, {number(figures['size_mb'])} MB"
+    if "latency_ms" not in figures:
+        return text
+    slowest = f"the slowest is branch {figures['bottleneck']} at {number(figures['bottleneck_ms'])} ms"
+    mean = f"{number(figures['mean_ms'])} ms on average"
+    return f"{text}, {number(figures['latency_ms'])} ms ({latency}; {slowest}, {mean})"
+
+
+def _front(found: Allocation) -> str:
+    from raysearch.reporting.figures import metric_value, number
+
+    ends = [
+        f"{metric_value('accuracy', row['accuracy'])} in {number(row['size_mb'])} MB"
+        for _, row in found.front.iloc[[0, -1]].iterrows()
+    ]
+    return f"The front has {len(found.front)} points, from {ends[0]} to {ends[1]}."

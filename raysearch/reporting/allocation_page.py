@@ -1,0 +1,164 @@
+"""A divided pruning budget as plain data, and as one page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from raysearch.allocation import plots
+from raysearch.allocation.allocate import Allocation, describe
+from raysearch.reporting.figures import UNKNOWN, metric_value, number
+from raysearch.reporting.page import document, drawn, section, table, tile, tiles
+
+if TYPE_CHECKING:
+    from raysearch.allocation.curves import Curve, Floats
+    from raysearch.allocation.problem import Problem
+
+HEADS = {
+    "branch": "branch",
+    "importance": "importance",
+    "ratio": "ratio",
+    "accuracy": "accuracy",
+    "size_mb": "size, MB",
+    "cap_mb": "cap, MB",
+    "latency_ms": "latency, ms",
+}
+_MOST_CURVES = 8  # on one plot
+
+
+def branch_table(problem: Problem, ratios: Floats) -> pd.DataFrame:
+    """A row a branch: importance, ratio, accuracy, size, cap and latency at ratios of shape (n,)."""
+    columns: dict[str, Any] = {
+        "branch": problem.names,
+        "importance": problem.importances,
+        "ratio": ratios,
+        "accuracy": problem.accuracies(ratios),
+        "size_mb": problem.sizes(ratios),
+    }
+    if np.isfinite(problem.caps).any():
+        columns["cap_mb"] = problem.caps
+    if problem.timed:
+        columns["latency_ms"] = problem.times(ratios)
+    return pd.DataFrame(columns)
+
+
+def figures_of(problem: Problem, ratios: Floats) -> dict[str, Any]:
+    """The totals at ratios of shape (n,): accuracy, size and, where times are known, the latency."""
+    row = describe(problem, ratios[None]).iloc[0]
+    return {str(key): value for key, value in row.items() if not str(key).startswith("ratio/")}
+
+
+def as_data(allocation: Allocation, notes: Sequence[str]) -> dict[str, Any]:
+    """What ``raysearch allocate --json`` prints: the best point and the front, or what is in the way."""
+    problem = allocation.problem
+    ratios = best_ratios(allocation)
+    data: dict[str, Any] = {
+        "feasible": allocation.feasible,
+        "notes": list(notes),
+        "best" if allocation.feasible else "closest": {
+            **figures_of(problem, ratios),
+            "branches": branch_table(problem, ratios).to_dict("records"),
+        },
+    }
+    if allocation.feasible:
+        return {**data, "front": allocation.front.to_dict("records")}
+    relaxations = [
+        {
+            "way": r.way,
+            "text": r.text,
+            "floor": r.floor,
+            "floor_drop": r.floor_drop,
+            "caps_factor": r.caps_factor,
+        }
+        for r in allocation.relaxations
+    ]
+    return {**data, "conflict": list(allocation.conflict), "relaxations": relaxations}
+
+
+def best_ratios(allocation: Allocation) -> Floats:
+    """The most accurate division within the caps, shape (n,)."""
+    return allocation.ratios[0] if allocation.feasible else allocation.closest
+
+
+def cells(row: Mapping[Any, Any]) -> list[str]:
+    """A row of ``branch_table`` as short text."""
+    return [v if isinstance(v, str) else _cell(column, float(v)) for column, v in row.items()]
+
+
+def _cell(column: str, value: float) -> str:
+    return metric_value(column, value) if np.isfinite(value) else UNKNOWN
+
+
+def render(title: str, allocation: Allocation, notes: Sequence[str], source: str) -> str:
+    """The page as one HTML document.
+
+    Args:
+        title: what was divided.
+        allocation: the answer.
+        notes: remarks on the input.
+        source: the allocation file's text.
+    """
+    problem, ratios = allocation.problem, best_ratios(allocation)
+    if allocation.feasible:
+        said = "The most accurate division within the limits; the front below trades accuracy for size."
+    else:
+        said = f"These limits cannot all be kept: {'; '.join(allocation.conflict)}."
+    remarks = "".join(f"<p>{escape(text)}</p>" for text in (said, *notes))
+    repairs = "".join(f"<li>{escape(r.text)}</li>" for r in allocation.relaxations)
+    rows = [("", [escape(c) for c in cells(row)]) for row in branch_table(problem, ratios).to_dict("records")]
+    heads = [HEADS[c] for c in branch_table(problem, ratios).columns]
+    parts = [
+        f"<header><h1>raysearch <span>{escape(title)}</span></h1>{remarks}</header>",
+        tiles(_tiles(allocation, ratios)),
+        section("The smallest relaxations", f"<ul>{repairs}</ul>") if repairs else "",
+        section("The front", drawn([plots.front(allocation)])) if allocation.feasible else "",
+        section(
+            "Branches" if allocation.feasible else "Branches, closest to the floor within the caps",
+            table(heads, rows),
+            drawn([plots.branches(problem, ratios)]),
+            drawn([plots.against_importance(problem, {"ratios": ratios})]),
+        ),
+        section("Curves", drawn(_curves(problem))),
+        section("The file", f"<pre>{escape(source)}</pre>"),
+    ]
+    return document(title, "".join(parts))
+
+
+def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:
+    problem = allocation.problem
+    figures = figures_of(problem, ratios)
+    floor = f"floor {metric_value('accuracy', problem.floor)}" if np.isfinite(problem.floor) else ""
+    unpruned = float(problem.total_size(problem.unpruned))
+    shown = [
+        tile(metric_value("accuracy", figures["accuracy"]), "weighted accuracy", floor),
+        tile(number(figures["size_mb"]), "MB in all", f"unpruned {number(unpruned)}"),
+    ]
+    if allocation.feasible:
+        last = allocation.front.iloc[-1]
+        note = f"at {metric_value('accuracy', last['accuracy'])}"
+        shown.append(tile(number(last["size_mb"]), "MB, the smallest of the front", note))
+    if problem.timed:
+        slowest = f"branch {figures['bottleneck']} takes {number(figures['bottleneck_ms'])} ms"
+        shown.append(tile(number(figures["latency_ms"]), f"ms, branches {problem.latency}", slowest))
+        shown.append(tile(number(figures["mean_ms"]), "ms, the mean branch", ""))
+    return shown
+
+
+def _curves(problem: Problem) -> list[Any]:
+    """A plot for each kind of curve; branches that share one are drawn once."""
+    figures = []
+    for kind, axis in (("accuracy", "accuracy"), ("size", "size, MB"), ("time", "time, ms")):
+        shown: dict[int, tuple[str, Curve]] = {}
+        for branch in problem.branches:
+            curve = getattr(branch, kind)
+            if curve is not None:
+                shown.setdefault(id(curve), (branch.name, curve))
+        if len(shown) == 1:
+            shown = {key: ("all branches", curve) for key, (_, curve) in shown.items()}
+        if shown:
+            figures.append(plots.curves(dict(list(shown.values())[:_MOST_CURVES]), label=axis))
+    return figures

@@ -1,0 +1,60 @@
+"""sweep.html: the curves of a sweep with their measurements and error bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from raysearch.allocation import plots
+from raysearch.allocation.curves import Curve
+from raysearch.reporting.figures import label, metric_value
+from raysearch.reporting.page import document, drawn, section, table
+
+_BAND = (
+    "<p>Each branch is pruned by itself, retrained and measured. Dots are measurements; the band is where "
+    "95 % of new ones are expected, by the error on ratios left out of the fit. Sizes and latencies are a "
+    "branch's contribution: unpruned, they sum to the whole network's.</p>"
+)
+
+
+def render(
+    study: Mapping[str, Any],
+    measured: pd.DataFrame,
+    curves: Mapping[str, Mapping[str, Curve]],
+    notes: Sequence[str],
+) -> str:
+    """The page as one HTML document.
+
+    Args:
+        study: the sweep's, as its journal describes it.
+        measured: of ``raysearch.sweep.table_of``.
+        curves: by branch and metric.
+        notes: why some branches have no curves.
+    """
+    name = str(study["task"].get("name") or study["task"].get("import"))
+    parts = [f"<header><h1>raysearch <span>sweep of {escape(name)}</span></h1>{_BAND}</header>"]
+    parts.append("".join(f"<p>{escape(note)}</p>" for note in notes))
+    if curves:
+        metrics = next(iter(curves.values()))
+        for metric in metrics:
+            shown = {branch: found[metric] for branch, found in curves.items()}
+            figure = plots.curves(shown, label=label(metric))
+            parts.append(section(label(metric).capitalize(), _errors(shown, metric), drawn([figure])))
+    rows = [
+        ("", [escape(v) if isinstance(v, str) else metric_value(str(c), v) for c, v in row.items()])
+        for row in measured.to_dict("records")
+    ]
+    heads = {"network_mb": "whole network, MB", "network_ms": "whole network, ms"}
+    parts.append(section("Measurements", table([heads.get(c) or label(c) for c in measured.columns], rows)))
+    return document(f"sweep of {name}", "".join(parts))
+
+
+def _errors(curves: Mapping[str, Curve], metric: str) -> str:
+    rows = [
+        ("", [escape(name), escape(str(curve)), metric_value(metric, curve.error)])
+        for name, curve in curves.items()
+    ]
+    return table(["branch", "curve of the ratio p", "error"], rows)
