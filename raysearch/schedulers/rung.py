@@ -52,7 +52,8 @@ class Rung:
         n = len(self._names)
         if n <= _JUDGED:
             return self._stand().among_first(n - 1, self._places(eta))
-        latest = Standing(*(rows[-_JUDGED:] for rows in self.rows), self._order)
+        costs, violations = self.rows
+        latest = Standing(costs[-_JUDGED:], violations[-_JUDGED:], self._order)
         return latest.among_first(_JUDGED - 1, max(1, int(_JUDGED // eta)))
 
     def hold(self, trial: str) -> None:
