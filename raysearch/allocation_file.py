@@ -216,6 +216,9 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"measurements: {path} does not exist")
     try:
-        return pd.read_csv(path, dtype={"branch": str})
+        table = pd.read_csv(path, dtype={"branch": str})
     except ValueError as error:
         raise ValueError(f"measurements: {path} is not a CSV table: {error}") from None
+    if table.empty:
+        raise ValueError(f"measurements: {path} has no rows")
+    return table

@@ -1,0 +1,246 @@
+"""The commands sweep and allocate: what they print and write, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from fake_run import write_run
+from test_sweep import events
+from typer.testing import CliRunner
+
+import raysearch.sweep
+from raysearch import config
+from raysearch.allocation_file import load
+from raysearch.cli import app
+from raysearch.results import StudyResult
+
+INSTANCE_A = Path(__file__).parents[1] / "examples" / "instance_a.yaml"
+LINES = {"accuracy": "90 - 40 p", "size_mb": [100, -80], "latency_ms": "10 - 5 p"}
+
+
+def invoke(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def write(folder: Path, document: dict[str, Any]) -> Path:
+    path = folder / "budget.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def lines(**more: Any) -> dict[str, Any]:
+    """Two branches with straight curves."""
+    return {"curves": LINES, "importances": {"front": 0.7, "back": 0.3}, **more}
+
+
+def test_the_study_s_instance_is_feasible_at_76_48() -> None:
+    document = json.loads(invoke("allocate", INSTANCE_A, "--json").stdout)
+    assert document["feasible"]
+    assert document["best"]["accuracy"] == pytest.approx(76.4847, abs=1e-3)
+    assert document["best"]["bottleneck"] == "4"
+    assert document["best"]["mean_ms"] < document["best"]["bottleneck_ms"] == document["best"]["latency_ms"]
+    assert len(document["front"]) >= 100
+    assert [b["ratio"] for b in document["best"]["branches"]][:2] == pytest.approx([0.150, 0.073], abs=1e-3)
+
+
+def test_people_read_a_table_and_the_bottleneck() -> None:
+    done = invoke("allocate", INSTANCE_A)
+    assert done.exit_code == 0, done.output
+    assert "weighted accuracy 76.48, 3925 MB" in done.output
+    assert "the slowest is branch 4 at 0.6269 ms" in done.output
+    assert "cap, MB" in done.output
+    assert "The front has 128 points, from 76.48 in 3925 MB to 64.59 in 1955 MB." in done.output
+
+
+def test_out_is_a_folder_with_the_answer(tmp_path: Path) -> None:
+    done = invoke("allocate", write(tmp_path, lines(total_cap=120)), "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    document = json.loads((tmp_path / "out" / "allocation.json").read_text())
+    front = pd.read_csv(tmp_path / "out" / "front.csv")
+    assert len(front) == len(document["front"])
+    assert front["size_mb"].max() == pytest.approx(120)
+    page = (tmp_path / "out" / "allocation.html").read_text()
+    assert "The front" in page
+    assert "total_cap: 120" in page
+    assert "<script src" not in page
+
+
+def test_where_nothing_is_feasible_that_is_the_answer(tmp_path: Path) -> None:
+    path = write(tmp_path, lines(floor=85, total_cap=60))
+    done = invoke("allocate", path, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "these limits cannot all be kept: floor 85; total cap 60 MB" in done.output
+    document = json.loads(invoke("allocate", path, "--json").stdout)
+    assert document["feasible"] is False
+    assert {r["way"] for r in document["relaxations"]} == {"floor", "total cap", "both"}
+    repaired = next(r for r in document["relaxations"] if r["way"] == "floor")["floor"]
+    again = invoke("allocate", write(tmp_path, lines(floor=repaired - 1e-6, total_cap=60)), "--json")
+    assert json.loads(again.stdout)["feasible"]
+    assert "The smallest relaxations" in (tmp_path / "out" / "allocation.html").read_text()
+
+
+def test_importances_that_do_not_sum_to_1_are_divided_with_a_note(tmp_path: Path) -> None:
+    done = invoke("allocate", write(tmp_path, lines(importances=[3, 1])))
+    assert done.exit_code == 0
+    assert done.output.startswith("note: importances sum to 4: divided by their sum")
+
+
+def test_numbers_may_be_given_for_all_as_a_list_or_by_branch(tmp_path: Path) -> None:
+    forms = (50, [50, 50], {"back": 50, "front": 50})
+    problems = [load(write(tmp_path, lines(caps=caps, time_scales=2)))[1] for caps in forms]
+    assert {p.names for p in problems} == {("front", "back")}
+    for problem in problems:
+        np.testing.assert_array_equal(problem.caps, [50, 50])
+        assert [b.time_scale for b in problem.branches] == [2, 2]
+    some = load(write(tmp_path, lines(caps={"back": 50})))[1]
+    assert list(some.caps) == [np.inf, 50]
+
+
+def test_curves_by_branch_and_of_the_studies(tmp_path: Path) -> None:
+    own = {"curves": {"wide": LINES, "thin": {**LINES, "size_mb": "10 - 5 p"}}}
+    _, problem, notes = load(write(tmp_path, own))
+    assert problem.names == ("wide", "thin")
+    assert list(problem.importances) == [0.5, 0.5]
+    assert list(problem.sizes(np.zeros(2))) == [100, 10]
+    assert not notes
+    _, problem, _ = load(write(tmp_path, {"curves": "instance_b", "importances": [1]}))
+    assert float(problem.total_size(np.array([1.0]))) == pytest.approx(53.0)
+
+
+def test_measurements_are_a_sweep_s_table(tmp_path: Path) -> None:
+    ratios = np.linspace(0, 0.9, 7)
+    rows = [(b, r, 0.9 - 0.2 * r**2, 4 - 3 * r) for b in ("stage1", "stage2") for r in ratios]
+    pd.DataFrame(rows, columns=["branch", "ratio", "accuracy", "size_mb"]).to_csv(tmp_path / "m.csv")
+    path = write(tmp_path, {"measurements": "m.csv", "importances": {"stage1": 0.8, "stage2": 0.2},
+                            "total_cap": 6})  # fmt: skip
+    document = json.loads(invoke("allocate", path, "--json").stdout)
+    ratios_found = {b["branch"]: b["ratio"] for b in document["best"]["branches"]}
+    assert ratios_found["stage1"] < ratios_found["stage2"]
+    assert "latency_ms" not in document["best"]
+
+
+BAD = [
+    ({"importances": [0.5, -0.5]}, "they must be >= 0"),
+    ({"importances": ["a", "b"]}, "importances is ['a', 'b']: give numbers"),
+    ({"importances": {"front": 1}, "caps": [50, 50]}, "caps has 2 numbers, and there are 1 branches"),
+    ({"caps": 10}, "pruned in full it still has 20 MB"),
+    ({"caps": {"bakc": 50}}, "caps names the branch 'bakc'; did you mean 'back'"),
+    ({"total_cap": 30}, "pruned in full there are still 40 MB"),
+    ({"floor": 91}, "even unpruned the weighted accuracy is 90"),
+    ({"latency_cap": 1}, "pruned in full it still takes 5 ms"),
+    ({"latency": "paralel"}, "did you mean 'parallel'"),
+    ({"time_scales": 0}, "time_scale is 0.0, it must be a number > 0"),
+    ({"points": 1}, "points is 1: give at least 2"),
+    ({"florr": 3}, "the allocation file has an unknown key 'florr'; did you mean 'floor'"),
+    ({"curves": {**LINES, "accuracy": "90 + 40 p"}}, "rises from ratio 0"),
+    ({"curves": {**LINES, "accuracy": [90, float("inf")]}}, "a curve needs one or more finite numbers"),
+    ({"curves": {**LINES, "accuracy": "90 - 1e400 p"}}, "a curve needs one or more finite numbers"),
+    ({"curves": {**LINES, "accuracy": "90 / p"}}, "curves.accuracy: the curve '90 / p' cannot be read"),
+    ({"curves": {**LINES, "accuracy": True}}, "curves.accuracy is True: give a formula"),
+    ({"curves": {**LINES, "size": "3"}}, "curves has an unknown key 'size'; did you mean 'size_mb'"),
+    ({"curves": {"accuracy": "90"}}, "the key curves.size_mb is missing"),
+    ({"curves": "instanc_a"}, "curves is 'instanc_a'; did you mean 'instance_a'"),
+    ({"curves": {"left": LINES, "right": LINES}}, "importances names the branch 'front'; known: left, right"),
+    ({"curves": None}, "curves or measurements: neither is given"),
+    ({"measurements": "m.csv"}, "curves or measurements: both are given"),
+    ({"curves": None, "measurements": "nowhere.csv"}, "nowhere.csv does not exist"),
+    ({"importances": None}, "importances is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    done = invoke("allocate", write(tmp_path, lines(**change)), "--json")
+    assert done.exit_code == 2, done.output
+    error = json.loads(done.stdout)["error"]
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+TABLES = [
+    ("branch,ratio,accuracy\na,0,1\n", "the sweep has no column 'size_mb'"),
+    ("branch,ratio,accuracy,size_mb\na,0,1,1\na,.5,.9,.5\n", "2 different ratios: a curve needs at least 4"),
+    ("branch,ratio,accuracy,size_mb\na,0,x,1\n", "could not convert"),
+    ("", "is not a CSV table"),
+    ("branch,ratio,accuracy,size_mb\n", "m.csv has no rows"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), TABLES)
+def test_a_bad_table_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    done = invoke("allocate", write(tmp_path, {"measurements": "m.csv"}))
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+def test_a_missing_file() -> None:
+    done = invoke("allocate", "nowhere.yaml")
+    assert done.exit_code == 2
+    assert "nowhere.yaml does not exist" in done.output
+
+
+STUDY = {
+    "task": "digits",
+    "space": {"pruning": {"channel_pruning": {}}},
+    "objectives": ["maximize accuracy"],
+    "search": {"epochs": 1},
+    "sweep": {"parts": ["left", "right"], "ratios": [0, 0.25, 0.5, 0.75]},
+}
+
+
+@pytest.fixture
+def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """A sweep whose journal is there already; what it was asked for."""
+    calls: list[Any] = []
+
+    def run(num_trials: int, *, folder: Path, **keywords: Any) -> StudyResult:
+        calls.append((num_trials, keywords["progress"]))
+        finish = {"event": "session", "action": "finish", "time": 99.0}
+        return StudyResult(write_run(folder, [*events(), finish]))
+
+    def plan(study: Any, parts: Any, ratios: Any, *, multiple: Any) -> Any:
+        calls.append((parts, ratios, multiple))
+        return SimpleNamespace(run=run, evaluate_first=[{}] * 7)
+
+    monkeypatch.setattr(config, "build", lambda file: None)
+    monkeypatch.setattr(raysearch.sweep, "sweep_study", plan)
+    return calls
+
+
+def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], tmp_path: Path) -> None:
+    path, out = write(tmp_path, STUDY), tmp_path / "out"
+    done = invoke("sweep", path, "--set", "sweep.multiple=4", "--out", out, "--quiet")
+    assert done.exit_code == 0, done.output
+    assert fake_sweep == [(["left", "right"], [0, 0.25, 0.5, 0.75], 4), (7, False)]
+    assert all((out / name).exists() for name in ("sweep.csv", "sweep.json", "sweep.html"))
+    assert "network, MB" in done.output
+    document = json.loads(invoke("sweep", path, "--out", out, "--json").stdout)
+    assert len(document["points"]) == 8
+    assert document["complete"]
+    divided = write(tmp_path, {"measurements": "out/sweep.csv", "floor": 0.8})
+    assert json.loads(invoke("allocate", divided, "--json").stdout)["feasible"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sweep.part=[left]", "sweep has an unknown key 'part'; did you mean 'parts'"),
+        ("sweep.multiple=0", "sweep.multiple is 0: give at least 1"),
+        ("sweep.ratios=all", "sweep.ratios is 'all': give a list"),
+    ],
+)
+def test_a_bad_sweep_is_one_sentence(tmp_path: Path, change: str, message: str) -> None:
+    done = invoke("sweep", write(tmp_path, STUDY), "--set", change)
+    assert done.exit_code == 2
+    assert message in done.output

@@ -1,0 +1,196 @@
+"""Sweeps: which points, what is refused, the table from a journal, and a small one to the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fake_run import write_run
+from torch import nn
+from trial_setup import small_task
+
+from raysearch import Study
+from raysearch import search_spaces as spaces
+from raysearch.allocation import allocate, branches_of
+from raysearch.allocation.problem import Problem
+from raysearch.journal import RunRecord
+from raysearch.sweep import fitted, sweep, sweep_study, table_of, write_sweep
+
+TARGET = "onnxruntime-cpu"
+RATIOS = (0.0, 0.25, 0.5, 0.75)
+
+
+class Branches(nn.Module):
+    """Two branches, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(64, 16), nn.Linear(64, 16)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.flatten(x, 1)
+        return self.head(self.relu(torch.cat([self.left(x), self.right(x)], 1)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    task = small_task(model=Branches(), parent={"training": {"lr": 3e-3, "batch_size": 64}})
+    space = {"pruning": spaces.channel_pruning(multiple=4)}
+    return Study(task, space, ["maximize accuracy", "minimize size_mb"], epochs=1, workers=1)
+
+
+def events(parts: tuple[str, ...] = ("left", "right"), ratios: tuple[float, ...] = RATIOS) -> list[dict]:
+    """The journal of a sweep whose left branch holds 6 of 10 MB, of which pruning takes its ratio."""
+    own, slow = {"left": 6.0, "right": 3.0}, {"left": 2.0, "right": 2.0}
+    choices = {"choice": sorted({0.0, *ratios})}
+    described = {
+        "task": {"name": "digits"},
+        "space": {"pruning": {"ratios": dict.fromkeys(parts, choices)}},
+        "objectives": ["maximize accuracy", "minimize size_mb"],
+        "constraints": [],
+        "targets": [TARGET],
+        "search": {"epochs": 1},
+    }
+    found: list[dict] = [{"event": "run", "version": 1, "study": described}]
+
+    def trial(name: str, role: str, ratios: dict[str, float]) -> None:
+        values = {
+            "accuracy": 0.9 - 0.3 * sum(r**2 for r in ratios.values()),
+            "size_mb": 10.0 - sum(own[n] * r for n, r in ratios.items()),
+            f"latency_ms/{TARGET}": 5.0 - sum(slow[n] * r for n, r in ratios.items()),
+        }
+        config = {"pruning": {"ratios": ratios}} if ratios else {}
+        head = {"trial": name, "role": role, "config": config, "key": name, "origin": "given"}
+        found.append({"event": "suggestion", **head})
+        found.append({"event": "report", "trial": name, "step": 2, "values": values, "decision": "continue"})
+        found.append({"event": "end", "trial": name, "outcome": "finished"})
+
+    trial("parent", "reference", {})
+    trial("0000", "trial", {})
+    for number, (part, ratio) in enumerate((p, r) for p in parts for r in ratios if r):
+        trial(f"{number + 1:04d}", "trial", {part: ratio})
+    found.append({"event": "suggestion", "trial": "0099", "role": "trial", "config": {}, "key": "x",
+                  "origin": "given"})  # fmt: skip
+    return [{**event, "time": float(i)} for i, event in enumerate(found)]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> RunRecord:
+    return RunRecord.load(write_run(tmp_path, events()))
+
+
+def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
+    plan = sweep_study(study, ["left", "right"], [0.25, 0.26, 0.5], multiple=4)
+    ratios = [config["pruning"]["ratios"] for config in plan.evaluate_first]
+    assert ratios == [  # 0.25 and 0.26 keep the same 12 of 16 channels
+        {"left": 0.0, "right": 0.0},
+        {"left": 0.25, "right": 0.0},
+        {"left": 0.5, "right": 0.0},
+        {"left": 0.0, "right": 0.25},
+        {"left": 0.0, "right": 0.5},
+    ]
+    assert plan.describe()["search"]["scheduler"] == "full_training"
+
+
+def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
+    plan = sweep_study(study, multiple=4)
+    assert {part for c in plan.evaluate_first for part in c["pruning"]["ratios"]} == {"left", "right"}
+    assert len(plan.evaluate_first) == 1 + 2 * 3  # of 16 channels in fours
+
+
+@pytest.mark.parametrize(
+    ("parts", "ratios", "message"),
+    [
+        (["lefft"], RATIOS, "names 'lefft', which the model does not have; did you mean 'left'"),
+        (["relu"], RATIOS, "names 'relu', a ReLU without weights"),
+        (["head"], RATIOS, "names 'head', which has no channels of its own that can go"),
+        ([], RATIOS, "give a list with at least one layer's name"),
+        (["left"], [0.5, 1.0], "give one or more numbers in"),
+        (["left"], [], "give one or more numbers in"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(study: Study, parts: Any, ratios: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep_study(study, parts, ratios)
+
+
+def test_the_table_has_a_row_a_point(record: RunRecord) -> None:
+    table = table_of(record)
+    assert list(table["branch"]) == ["left"] * 4 + ["right"] * 4
+    assert list(table["ratio"]) == [*RATIOS, *RATIOS]
+    assert list(table["network_mb"][:4]) == [10.0, 8.5, 7.0, 5.5]
+    assert "0099" not in set(table["trial"])  # it has not ended
+
+
+def test_contributions_sum_to_the_network(record: RunRecord) -> None:
+    table = table_of(record)
+    for own, network in (("size_mb", "network_mb"), ("latency_ms", "network_ms")):
+        unpruned = table[table["ratio"] == 0]
+        assert unpruned[own].sum() == pytest.approx(unpruned[network].iloc[0])
+        for _, rows in table.groupby("branch"):
+            np.testing.assert_allclose(np.diff(rows[own]), np.diff(rows[network]))
+    assert table["size_mb"][0] == pytest.approx(10 * 6 / 9)  # as the savings are: 6 to 3
+
+
+def test_a_branch_that_saves_nothing_is_no_division_by_zero(tmp_path: Path) -> None:
+    found = events(ratios=(0.0,))
+    table = table_of(RunRecord.load(write_run(tmp_path, found)))
+    assert list(table["size_mb"]) == [5.0, 5.0]
+
+
+def test_a_budget_is_divided_over_the_table(record: RunRecord) -> None:
+    problem = Problem(branches_of(table_of(record)), total_cap=7.0)
+    found = allocate(problem)
+    assert found.front["size_mb"].iloc[0] == pytest.approx(7.0, abs=1e-6)
+
+
+def test_curves_and_page_are_written(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, events())
+    table = write_sweep(folder)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "sweep.csv", dtype={"trial": str}), table)
+    document = json.loads((folder / "sweep.json").read_text())
+    curve = document["branches"]["left"]["size_mb"]
+    assert curve["formula"] == "6.667 - 6 p"
+    assert np.all(np.array(curve["low"]) <= curve["values"])
+    assert not document["notes"]
+    page = (folder / "sweep.html").read_text()
+    assert "6.667 - 6 p" in page
+    assert "http://" not in page.split("</script>")[-1]
+
+
+def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
+    table = table_of(RunRecord.load(write_run(tmp_path, events(ratios=(0.0, 0.5)))))
+    curves, notes = fitted(table)
+    assert not curves
+    assert notes == [f"{n} has 2 different ratios, and a curve needs 4" for n in ("left", "right")]
+
+
+@pytest.mark.cluster
+def test_a_sweep_that_was_cut_short_goes_on(study: Study, cluster: None, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    arguments: dict[str, Any] = {
+        "parts": ["left", "right"],
+        "ratios": [0.5],
+        "multiple": 4,
+        "progress": False,
+    }
+    table = sweep(study, folder=whole, **arguments)
+    assert list(table["branch"]) == ["left", "left", "right", "right"]
+    assert table["accuracy"].between(0, 1).all()
+    assert table["network_mb"].nunique() == 2  # unpruned; either branch halved
+    shutil.copytree(whole, cut)
+    lines = (cut / "journal.jsonl").read_text().splitlines(keepends=True)
+    last = next(i for i, line in enumerate(lines) if '"suggestion"' in line and '"0002"' in line)
+    (cut / "journal.jsonl").write_text("".join(lines[: last + 1]))
+    again = sweep(study, folder=cut, **arguments)
+    assert (cut / "journal.jsonl").read_text().startswith("".join(lines[: last + 1]))
+    same = ["branch", "ratio", "accuracy", "network_mb", "trial"]
+    pd.testing.assert_frame_equal(again[same], table[same])
