@@ -85,7 +85,7 @@ class Search(Section):
         default=64, ge=1, description="trials to start, the parent and other references aside"
     )
     epochs: int = Field(default=9, ge=1, description="epochs of a trial that is not stopped early")
-    searcher: Choice = Field(default="nsga2", description="what proposes configs; see Searchers")
+    searcher: Choice = Field(default="model_based", description="what proposes configs; see Searchers")
     scheduler: Choice = Field(
         default="successive_halving",
         description="what stops hopeless trials early; see Schedulers",

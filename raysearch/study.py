@@ -70,7 +70,7 @@ class Study:
         *,
         parent: Config | None = None,
         epochs: int = 9,
-        searcher: Choice = "nsga2",
+        searcher: Choice = "model_based",
         scheduler: Choice = "successive_halving",
         evaluate_first: Sequence[Config] = (),
         warm_start: Sequence[str | Path] = (),

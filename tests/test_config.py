@@ -33,7 +33,7 @@ def test_defaults_are_filled_in(path: Path) -> None:
     study = config.load(path)
     assert study.task == {"name": "digits"}
     assert study.targets == ["onnxruntime-cpu"]
-    assert study.search.searcher == "nsga2"
+    assert study.search.searcher == "model_based"
     assert (study.search.resources.cpu, study.search.resources.gpu) == (2, 0)
     assert study.objectives[2] == "minimize size_mb"
 

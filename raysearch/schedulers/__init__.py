@@ -16,7 +16,7 @@ SCHEDULERS = {
     ),
     "learning_curve": Method(
         "raysearch.schedulers.learning_curve:LearningCurveStopping",
-        "a trial goes on while its likely end adds more hypervolume a step than a new trial",
+        "halving, and between its rungs what its curve will not bring onto the front stops",
     ),
     "full_training": Method("raysearch.schedulers.full_training:FullTraining", "nothing is stopped early"),
 }
