@@ -39,6 +39,7 @@ _FITTED = 128  # of them, on which hyperparameters are fitted
 _CANDIDATES = (200, 600, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
+_CHECKED = 40  # of them, with what truly matters in them
 _REFERENCE = 1.5  # of costs scaled by the front: far enough that its ends grow
 _WIDTH = 0.1  # the least width of the front, as a share of nine tenths of all costs known
 
@@ -159,7 +160,8 @@ class ModelBased:
         worth = np.append(worth, models(around, guessed(around), self._rng))
         best = vectors[np.argsort(-worth, kind="stable")[:_TRIED]]
         if self._conditional:
-            best = best[np.argsort(-models(best, self._active(best), self._rng), kind="stable")]
+            top = best[:_CHECKED]
+            best[:_CHECKED] = top[np.argsort(-models(top, self._active(top), self._rng), kind="stable")]
         yield from best
 
     def _active(self, vectors: Vector) -> Mask:
