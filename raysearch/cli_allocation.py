@@ -111,6 +111,9 @@ def _show_sweep(file: Path, result: StudyResult, table: pd.DataFrame, as_json: b
     rows = [[_text(row[c], c, metric_value) for c in shown] for row in table.to_dict("records")]
     print_table(list(shown.values()), rows)
     typer.echo(f"\nCurves and measurements: {folder / PAGE}")
+    failed = result.counts()["failed"]
+    if failed:
+        typer.echo(f"{failed} points failed and are left out; {folder / 'report.html'} says why")
     if result.complete:
         typer.echo(f"Divide a budget over them: raysearch allocate, with measurements: {folder / TABLE}")
     else:

@@ -173,6 +173,14 @@ def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
     assert notes == [f"{n} has 2 different ratios, and a curve needs 4" for n in ("left", "right")]
 
 
+def test_a_sweep_that_has_just_begun_has_an_empty_table(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, events()[:1])
+    table = write_sweep(folder)
+    assert table.empty
+    assert "network_mb" in table
+    assert (folder / "sweep.html").exists()
+
+
 @pytest.mark.cluster
 def test_a_sweep_that_was_cut_short_goes_on(study: Study, cluster: None, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
