@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,37 +75,48 @@ def sweep_study(
     multiple: int | None = None,
 ) -> Study:
     """The Study whose first trials, as many as its ``evaluate_first``, are the points of a sweep."""
-    from ray import tune
-
-    from raysearch.study import Study
-
-    wrong = [r for r in ratios if not 0 <= r < 1]
-    if wrong or not ratios:
-        raise ValueError(f"sweep.ratios is {list(ratios)}: give one or more numbers in [0, 1)")
+    _check_ratios(ratios)
     names = _parts(study, parts)
-    pruning: dict[str, Any] = {"ratios": {n: tune.choice(sorted({0.0, *map(float, ratios)})) for n in names}}
-    if multiple is not None:
-        pruning["multiple"] = multiple
-    target = study.targets[0]
-    plan = Study(
-        study.task,
-        {"pruning": pruning},
-        ["maximize accuracy", "minimize size_mb", f"minimize latency_ms/{target}"],
-        targets=study.targets,
-        parent=study.parent,
-        epochs=study.epochs,
-        searcher="random",
-        scheduler="full_training",
-        seed=study.seed,
-        resources=study.resources,
-        workers=study.workers,
-    )
     whole = dict.fromkeys(names, 0.0)
-    points = [whole, *({**whole, n: float(r)} for n in names for r in ratios)]
-    configs = [plan.space.completed({"pruning": {"ratios": p}}, plan.parent) for p in points]
-    first_of_key = {plan.space.key(c): c for c in reversed(configs)}
-    plan.evaluate_first = [c for c in configs if first_of_key[plan.space.key(c)] is c]
-    return plan
+    return _plan(study, [whole, *({**whole, n: float(r)} for n in names for r in ratios)], multiple)
+
+
+def measure(
+    study: Study,
+    ratios: Mapping[str, float],
+    *,
+    multiple: int | None = None,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> dict[str, float]:
+    """The network with several parts pruned at once, retrained and measured like a point of a sweep.
+
+    What an allocation predicts can be held against it. Ratios are rounded to the channels' multiple.
+
+    Args:
+        study: as for ``sweep``.
+        ratios: the share of channels to remove from each part, in [0, 1).
+        multiple: as for ``sweep``.
+        folder: of the run; ``runs/pruned-<task>-<time>`` if left out.
+        progress: whether to show the live table.
+
+    Returns:
+        ``accuracy``, ``size_mb`` and ``latency_ms`` (on the first target) of the whole network.
+
+    Raises:
+        ValueError: an unknown part, one without weights, or a ratio outside [0, 1).
+        RuntimeError: the network could not be made, or was interrupted.
+    """
+    _check_ratios(list(ratios.values()))
+    plan = _plan(study, [{n: float(ratios[n]) for n in _parts(study, list(ratios))}], multiple)
+    path = Path(folder or Path("runs") / f"pruned-{study.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    record = plan.run(1, folder=path, progress=progress).record
+    trial = next(iter(record.searched()), None)
+    if trial is None or trial.outcome != "finished":
+        reason = trial.reason if trial and trial.reason else "it was interrupted: call again with this folder"
+        raise RuntimeError(f"the pruned network in {path} is not complete: {reason}")
+    row = next(_rows(trial, list(ratios), f"latency_ms/{plan.targets[0]}"))
+    return {"accuracy": row["accuracy"], "size_mb": row["network_mb"], "latency_ms": row["network_ms"]}
 
 
 def table_of(record: RunRecord) -> pd.DataFrame:
@@ -165,6 +176,41 @@ def fitted(table: pd.DataFrame) -> tuple[dict[str, dict[str, Curve]], list[str]]
         else:
             curves[str(name)] = {m: fit(rows["ratio"], rows[m]) for m in METRICS}
     return curves, notes
+
+
+def _check_ratios(ratios: Sequence[float]) -> None:
+    if not ratios or not all(0 <= r < 1 for r in ratios):
+        raise ValueError(f"sweep.ratios is {list(ratios)}: give one or more numbers in [0, 1)")
+
+
+def _plan(study: Study, points: Sequence[Mapping[str, float]], multiple: int | None) -> Study:
+    """The Study whose ``evaluate_first`` are these points, each a ratio for every part, without repeats."""
+    from ray import tune
+
+    from raysearch.study import Study
+
+    ratios = {n: tune.choice(sorted({0.0, *(p[n] for p in points)})) for n in points[0]}
+    pruning: dict[str, Any] = {"ratios": ratios}
+    if multiple is not None:
+        pruning["multiple"] = multiple
+    target = study.targets[0]
+    plan = Study(
+        study.task,
+        {"pruning": pruning},
+        ["maximize accuracy", "minimize size_mb", f"minimize latency_ms/{target}"],
+        targets=study.targets,
+        parent=study.parent,
+        epochs=study.epochs,
+        searcher="random",
+        scheduler="full_training",
+        seed=study.seed,
+        resources=study.resources,
+        workers=study.workers,
+    )
+    configs = [plan.space.completed({"pruning": {"ratios": p}}, plan.parent) for p in points]
+    first_of_key = {plan.space.key(c): c for c in reversed(configs)}
+    plan.evaluate_first = [c for c in configs if first_of_key[plan.space.key(c)] is c]
+    return plan
 
 
 def _parts(study: Study, parts: Sequence[str] | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from raysearch import search_spaces as spaces
 from raysearch.allocation import allocate, branches_of
 from raysearch.allocation.problem import Problem
 from raysearch.journal import RunRecord
-from raysearch.sweep import fitted, sweep, sweep_study, table_of, write_sweep
+from raysearch.sweep import fitted, measure, sweep, sweep_study, table_of, write_sweep
 
 TARGET = "onnxruntime-cpu"
 RATIOS = (0.0, 0.25, 0.5, 0.75)
@@ -171,6 +172,27 @@ def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
     curves, notes = fitted(table)
     assert not curves
     assert notes == [f"{n} has 2 different ratios, and a curve needs 4" for n in ("left", "right")]
+
+
+def test_a_division_is_one_trial_with_all_parts_pruned(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def run(plan: Study, num_trials: int, *, folder: Path, progress: bool) -> Any:
+        asked.append((num_trials, plan.evaluate_first[0]["pruning"]["ratios"]))
+        return SimpleNamespace(record=RunRecord.load(write_run(folder, found)))
+
+    monkeypatch.setattr(Study, "run", run)
+    found = [e for e in events() if e.get("trial") not in ("0000", "0002", "0003", "0004", "0005", "0006")]
+    figures = measure(study, {"left": 0.25, "right": 0.5}, multiple=4, folder=tmp_path / "done")
+    assert asked == [(1, {"left": 0.25, "right": 0.5})]
+    assert figures == pytest.approx({"accuracy": 0.88125, "size_mb": 8.5, "latency_ms": 4.5})
+    found = [e for e in found if e.get("trial") != "0001"]
+    with pytest.raises(RuntimeError, match="it was interrupted: call again with this folder"):
+        measure(study, {"left": 0.25, "right": 0.5}, folder=tmp_path / "cut")
+    with pytest.raises(ValueError, match="did you mean 'left'"):
+        measure(study, {"lef": 0.25})
 
 
 def test_a_sweep_that_has_just_begun_has_an_empty_table(tmp_path: Path) -> None:
