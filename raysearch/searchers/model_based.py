@@ -36,7 +36,7 @@ from raysearch.searchers.representation import Representation
 
 _POINTS = 300  # on which the processes are conditioned
 _FITTED = 128  # of them, on which hyperparameters are fitted
-_CANDIDATES = (200, 600, 200)  # random, bred from the front, bred from the best candidates
+_CANDIDATES = (100, 400, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
 _CHECKED = 40  # of them, with what truly matters in them
