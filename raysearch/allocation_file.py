@@ -38,7 +38,7 @@ _INSTANCES: dict[str, Callable[[], _Curves]] = {
 class AllocationFile(Section):
     """A pruning budget to divide over the branches (views, stages, layers) of a network."""
 
-    curves: str | dict[str, Any] | None = Field(
+    curves: Any = Field(
         default=None,
         description="accuracy, size_mb and perhaps latency_ms as formulas or coefficients, for all "
         "branches or by branch; or a study's: instance_a, instance_b",
@@ -63,6 +63,13 @@ class AllocationFile(Section):
     )
     points: int = Field(default=128, ge=2, description="about how many points on the front")
     latencies: int = Field(default=1, ge=1, description="at how many latencies the front is traced")
+
+    @field_validator("curves")
+    @classmethod
+    def _check_curves(cls, given: Any) -> Any:
+        if given is not None and not isinstance(given, (str, dict)):
+            raise ValueError(f"curves is {given!r}: give a mapping, or one of {', '.join(_INSTANCES)}")
+        return given
 
     @field_validator("importances", "caps", "time_scales")
     @classmethod
@@ -174,7 +181,7 @@ def _is_numbers(value: Any) -> bool:
 
 def _names(file: AllocationFile) -> list[str]:
     """The branches that share their curves, named and counted by what is given for each."""
-    given = [v for v in (file.importances, file.caps, file.time_scales) if isinstance(v, (list, dict))]
+    given = [v for v in (file.importances, file.caps, file.time_scales) if v and isinstance(v, (list, dict))]
     if not given:
         raise ValueError("importances is missing: where branches share curves it says how many there are")
     named = next((v for v in given if isinstance(v, dict)), None)

@@ -104,9 +104,9 @@ def test_numbers_may_be_given_for_all_as_a_list_or_by_branch(tmp_path: Path) -> 
 
 
 def test_curves_by_branch_and_of_the_studies(tmp_path: Path) -> None:
-    own = {"curves": {"wide": LINES, "thin": {**LINES, "size_mb": "10 - 5 p"}}}
+    own = {"curves": {7: LINES, "thin": {**LINES, "size_mb": "10 - 5 p"}}}
     _, problem, notes = load(write(tmp_path, own))
-    assert problem.names == ("wide", "thin")
+    assert problem.names == ("7", "thin")
     assert list(problem.importances) == [0.5, 0.5]
     assert list(problem.sizes(np.zeros(2))) == [100, 10]
     assert not notes
@@ -148,6 +148,10 @@ BAD = [
     ({"curves": {"accuracy": "90"}}, "the key curves.size_mb is missing"),
     ({"curves": "instanc_a"}, "curves is 'instanc_a'; did you mean 'instance_a'"),
     ({"curves": {"left": LINES, "right": LINES}}, "importances names the branch 'front'; known: left, right"),
+    ({"curves": 3}, "curves is 3: give a mapping, or one of instance_a, instance_b"),
+    ({"total_cap": "5"}, "total_cap is '5': give a number"),
+    ({"floor": float("nan")}, "floor is not a number"),
+    ({"importances": {}}, "importances is missing"),
     ({"curves": None}, "curves or measurements: neither is given"),
     ({"measurements": "m.csv"}, "curves or measurements: both are given"),
     ({"curves": None, "measurements": "nowhere.csv"}, "nowhere.csv does not exist"),
