@@ -113,7 +113,8 @@ class Curve:
         terms = zip(self._coefficients(), powers, strict=False)
         text = "".join(f" {'-' if c < 0 else '+'} {abs(c):.4g}{power}" for c, power in terms if c)
         text = text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text[3:]
-        return f"max({self.lower:g}, {text})" if np.isfinite(self.lower) else text or "0"
+        text = text or "0"
+        return f"max({self.lower:g}, {text})" if np.isfinite(self.lower) else text
 
     def _coefficients(self) -> list[float]:
         """Of a single polynomial, the lowest power of the ratio first."""
@@ -149,8 +150,8 @@ def polynomial(
 def parse(text: str | Sequence[float]) -> Curve:
     """A curve from a formula in p, or from a list of coefficients with the constant first.
 
-    A formula is a polynomial with numbers, p, + - * ^ and brackets, in max(number, ...) where it is limited
-    from below: "85.28 - 10.35 p - 28.44 p^2", "10 (0.06 - 0.06 p)", "max(0, 85 - 90 p)".
+    A formula is a polynomial with numbers, p, + - * ^ and brackets, in max(number, ...) or max(..., number)
+    where it is limited from below: "85.28 - 10.35 p - 28.44 p^2", "10 (0.06 - 0.06 p)", "max(0, 85 - 90 p)".
 
     Raises:
         ValueError: anything else.
@@ -160,11 +161,9 @@ def parse(text: str | Sequence[float]) -> Curve:
     python = re.sub(r"(?<=[\dp)])\s*(?=[p(])", "*", text.strip().replace("^", "**"))
     try:
         tree: ast.expr = ast.parse(python, mode="eval").body
-        lower = -np.inf
-        if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "max" and len(tree.args) == 2:
-            lower = float(_value(tree.args[0]).coef[0])
-            tree = tree.args[1]
-        return polynomial(_value(tree).coef.tolist(), lower=lower)
+        if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "max" and not tree.keywords:
+            return _limited(*map(_value, tree.args))
+        return polynomial(_value(tree).coef.tolist())
     except (SyntaxError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(
             f"the curve {text!r} cannot be read: write a polynomial in p such as '85.3 - 10.4 p - 28.4 p^2'"
@@ -192,6 +191,14 @@ def check_curve(curve: Curve, name: str) -> None:
             f"{name} rises from ratio {ratios[rises[0]]:.3g} on, but must fall or stay level as more is "
             "pruned: fit a monotone curve, or give other coefficients"
         )
+
+
+def _limited(one: np.polynomial.Polynomial, other: np.polynomial.Polynomial) -> Curve:
+    """The larger of a number and a polynomial."""
+    number, curve = (one, other) if one.trim().degree() == 0 else (other, one)
+    if number.trim().degree() > 0:
+        raise TypeError("max of two polynomials")
+    return polynomial(curve.coef.tolist(), lower=float(number.coef[0]))
 
 
 def _value(node: ast.expr) -> np.polynomial.Polynomial:

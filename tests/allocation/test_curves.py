@@ -17,6 +17,7 @@ RATIOS = np.linspace(0, 1, 41)
         ("85.28 - 10.35 p - 28.44 p^2", 85.28 - 10.35 * RATIOS - 28.44 * RATIOS**2),
         ("10 (0.06386 - 0.06386 p)", 0.6386 * (1 - RATIOS)),
         ("max(0, 85 - 90p)", np.maximum(0, 85 - 90 * RATIOS)),
+        ("max(85 - 90p, 0)", np.maximum(0, 85 - 90 * RATIOS)),
         ("2*(1-p)**3 + 1e-1", 2 * (1 - RATIOS) ** 3 + 0.1),
         ([3, -1, -0.5], 3 - RATIOS - 0.5 * RATIOS**2),
     ],
@@ -26,7 +27,20 @@ def test_formulas_are_read(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["exp(p)", "1 / p", "", "p^p", "2 3", "q", "open('x')", "p^99", "max(1, p)(2)"]
+    "text",
+    [
+        "exp(p)",
+        "1 / p",
+        "",
+        "p^p",
+        "2 3",
+        "q",
+        "open('x')",
+        "p^99",
+        "max(1, p)(2)",
+        "max(p, 1 - p)",
+        "max(1, 2, p)",
+    ],
 )
 def test_what_is_no_polynomial_is_refused(text):
     with pytest.raises(ValueError, match="cannot be read"):
