@@ -71,8 +71,8 @@ class RatioProblem:
         p = np.array([ratio])
         accuracy, size, time = self.accuracy(p), self.size(p), self.time(p)
         reward = ratio_reward(p, accuracy, size, time, self.floor, self.cap)
-        short = max(0.0, self.floor - float(accuracy[0])) / abs(self.floor)
-        return float(reward[0]), short + max(0.0, float(size[0]) - self.cap) / self.cap
+        short = max(0.0, self.floor - float(accuracy[0])) / (abs(self.floor) or 1.0)
+        return float(reward[0]), short + max(0.0, float(size[0]) - self.cap) / (self.cap or 1.0)
 
     def breaks(self) -> tuple[float, ...]:
         """The largest ratio that keeps the floor, and the smallest that keeps the cap."""
@@ -137,7 +137,14 @@ def cma_es_ratio(
         ImportError: without the cma package.
     """
     cma = extras.load("cma", "cma")
-    options = {"popsize": population, "maxiter": iterations, "seed": seed, "verbose": -9}
+    rng = np.random.default_rng(seed)
+    options = {
+        "popsize": population,
+        "maxiter": iterations,
+        "randn": lambda *shape: rng.standard_normal(shape),
+        "seed": np.nan,  # leaves numpy's global generator alone
+        "verbose": -9,
+    }
     strategy = cma.CMAEvolutionStrategy([start], sigma, options)
     trace = _Trace(evaluate)
     while not strategy.stop():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,3 +78,16 @@ def test_cma_es_marks_what_it_found():
     assert 0 <= found.ratio <= 1
     assert found.evaluations <= 200
     assert found.feasible == (B(found.ratio)[1] == 0)
+
+
+def test_cma_es_draws_from_a_generator_of_its_own():
+    before = np.random.get_state()[1].tolist()
+    found = [cma_es_ratio(B, iterations=3, seed=2) for _ in range(2)]
+    assert found[0].ratio == found[1].ratio
+    assert np.random.get_state()[1].tolist() == before
+
+
+def test_limits_of_zero_are_limits():
+    reward, broken = replace(B, floor=0.0, cap=0.0)(0.5)
+    assert np.isfinite(reward)
+    assert broken > 0
