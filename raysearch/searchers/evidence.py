@@ -18,6 +18,8 @@ from raysearch.searchers.fidelity import final_values, stage_of
 
 Mask = NDArray[np.bool_]
 
+_LARGEST = 1e100  # a larger figure, whose square might overflow, counts as not known
+
 
 @dataclass
 class Observed:
@@ -83,7 +85,10 @@ class Evidences:
         self.ended += 1
 
     def select(self, limit: int) -> Evidence:
-        """At most ``limit`` trials besides those under way: the best half, and the rest spread over time."""
+        """At most ``limit`` trials that ended: the best half, and the rest spread over time.
+
+        Besides, the latest of those under way, as many at most.
+        """
         every = self._arrays(list(self.trials.values()))
         ended = np.flatnonzero(~every.running & np.isfinite(every.targets).any(axis=1))
         if len(ended) > limit:
@@ -92,7 +97,7 @@ class Evidences:
             best, rest = ended[order[: limit // 2]], np.sort(ended[order[limit // 2 :]])
             places = np.linspace(0, len(rest) - 1, limit - len(best)).round().astype(np.intp)
             ended = np.sort(np.concatenate([best, rest[places]]))
-        rows = np.concatenate([ended, np.flatnonzero(every.running)])
+        rows = np.concatenate([ended, np.flatnonzero(every.running)[-limit:]])
         return Evidence(**{name: getattr(every, name)[rows] for name in Evidence.__dataclass_fields__})
 
     def limits(self) -> tuple[Vector, Mask]:
@@ -143,7 +148,7 @@ class Evidences:
     def _metric(self, metric: str, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
         """The final value of a metric and its variance by trial; of a static one whatever was reported."""
         values = np.array([t.values.get(metric, math.nan) for t in trials], dtype=np.float64)
-        values[~np.isfinite(values)] = np.nan
+        values[~(np.abs(values) < _LARGEST)] = np.nan
         if is_static(metric):
             return values, np.zeros(len(values))
         finals = np.where(finished, values, np.nan)
@@ -171,7 +176,7 @@ def front_of(evidence: Evidence, objectives: int) -> Mask:
 
 
 def _finite(history: Mapping[str, float]) -> dict[str, float]:
-    return {stage: value for stage, value in history.items() if math.isfinite(value)}
+    return {stage: value for stage, value in history.items() if abs(value) < _LARGEST}
 
 
 def _copied(saved: Mapping[str, Any]) -> dict[str, Any]:

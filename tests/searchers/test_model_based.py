@@ -101,3 +101,13 @@ def test_a_suggestion_stays_cheap_after_many_trials():
     for i in range(10):
         searcher.ask(f"next{i}")
     assert (time.process_time() - start) / 10 < 0.3
+
+
+@pytest.mark.parametrize("huge", [1e160, 1.7e308])
+def test_a_figure_too_large_to_compute_with_counts_as_not_known(huge):
+    searcher = told(4, f=huge)
+    for i in range(4, 12):
+        config = searcher.ask(str(i))
+        searcher.tell(str(i), 9, {"f": config["x"], "latency_ms": 1 - config["x"]})
+        searcher.end(str(i), "finished")
+    assert searcher.ask("next")
