@@ -126,11 +126,12 @@ class TuneSearcher(tune_search.Searcher):
 
     def get_state(self) -> dict[str, Any]:
         """The state as plain JSON; Tune's snapshots call this."""
-        return {"searcher": self.algorithm.state()}
+        return {"searcher": self.algorithm.state(), "in_flight": dict(self._in_flight)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes a state over."""
         self.algorithm.load(state["searcher"])
+        self._in_flight = dict(state["in_flight"])
 
     def save(self, checkpoint_path: str) -> None:
         """The state as a file of JSON."""
