@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from raysearch.objectives import Goals
 from raysearch.searchers.encoding import Encoding, Vector
+from raysearch.searchers.pymoo_algorithms import directions
 from raysearch.searchers.regressors import (
     Candidate,
     Criterion,
@@ -160,7 +161,7 @@ def optimise(
     from raysearch.pareto import ranks
 
     m, c = len(problem.objectives), len(problem.constraints)
-    algorithm = CTAEA(ref_dirs=_directions(m, population))
+    algorithm = CTAEA(ref_dirs=directions(m, population))
     algorithm.setup(
         Problem(n_var=dimensions, n_obj=m, n_ieq_constr=c, xl=0.0, xu=1.0),
         termination=("n_gen", generations),
@@ -185,16 +186,3 @@ def _choices(
     if set(ways) != {"random"}:
         predictions = held_out(selection.candidates, x, y, rng)
     return [choose(by, predictions, y, rng) for by in ways]
-
-
-def _directions(objectives: int, population: int) -> Floats:
-    """At most ``population`` directions, evenly spread, shape (k, m); for one objective that many ones."""
-    from pymoo.util.ref_dirs import get_reference_directions
-
-    if objectives == 1:
-        return np.ones((population, 1))
-    partitions = 1
-    while math.comb(partitions + objectives, objectives - 1) <= population:
-        partitions += 1
-    directions: Floats = get_reference_directions("das-dennis", objectives, n_partitions=partitions)
-    return directions
