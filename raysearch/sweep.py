@@ -21,7 +21,7 @@ import pandas as pd
 
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import FEWEST_RATIOS, fit
-from raysearch.journal import RunRecord
+from raysearch.journal import RunRecord, TrialRecord
 from raysearch.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sweep(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Prune one part at a time, retrain, measure; a folder that holds an unfinished sweep is gone on with.
+    """Prune one part at a time, and all together; a folder that holds an unfinished sweep is gone on with.
 
     Args:
         study: its task, parent, targets, epochs, seed and resources are taken; its space is not searched.
@@ -77,8 +77,9 @@ def sweep_study(
     """The Study whose first trials, as many as its ``evaluate_first``, are the points of a sweep."""
     _check_ratios(ratios)
     names = _parts(study, parts)
-    whole = dict.fromkeys(names, 0.0)
-    return _plan(study, [whole, *({**whole, n: float(r)} for n in names for r in ratios)], multiple)
+    whole, together = dict.fromkeys(names, 0.0), dict.fromkeys(names, float(max(ratios)))
+    points = [whole, *({**whole, n: float(r)} for n in names for r in ratios), together]
+    return _plan(study, points, multiple)
 
 
 def measure(
@@ -115,8 +116,8 @@ def measure(
     if trial is None or trial.outcome != "finished":
         reason = trial.reason if trial and trial.reason else "it was interrupted: call again with this folder"
         raise RuntimeError(f"the pruned network in {path} is not complete: {reason}")
-    row = next(_rows(trial, list(ratios), f"latency_ms/{plan.targets[0]}"))
-    return {"accuracy": row["accuracy"], "size_mb": row["network_mb"], "latency_ms": row["network_ms"]}
+    latency = f"latency_ms/{plan.targets[0]}"
+    return {m: trial.values[latency if m == "latency_ms" else m] for m in METRICS}
 
 
 def table_of(record: RunRecord) -> pd.DataFrame:
@@ -125,9 +126,10 @@ def table_of(record: RunRecord) -> pd.DataFrame:
     Returns:
         A row a point: ``branch``, ``ratio`` (the share of channels that really went), ``accuracy`` (of the
         network with only this branch pruned), ``size_mb`` and ``latency_ms`` (the branch's contribution),
-        ``network_mb`` and ``network_ms`` (as measured, on the first target) and ``trial``. Contributions fall
-        by what the network loses, and unpruned they sum to the whole network; each branch's share of that is
-        in proportion to the most that its pruning takes away.
+        ``network_mb`` and ``network_ms`` (as measured, on the first target) and ``trial``. Contributions sum
+        to the whole network where none is pruned and where all are by the highest ratio: what the network
+        loses to one branch counts by the share of the sum that is really lost when all are pruned. Unpruned,
+        a branch's contribution is in proportion to the most that its pruning takes away.
     """
     study = record.header["study"]
     names = list(study["space"]["pruning"]["ratios"])
@@ -137,11 +139,13 @@ def table_of(record: RunRecord) -> pd.DataFrame:
     table["branch"] = pd.Categorical(table["branch"], names)
     table = table.sort_values(["branch", "ratio"]).reset_index(drop=True)
     table["branch"] = table["branch"].astype(str)
-    whole = record.parent.values if record.parent else {}
+    together = next((t for t in record.searched() if t.outcome == "finished" and _all(t, names)), None)
     for place, (own, network, metric) in enumerate(
         [("size_mb", "network_mb", "size_mb"), ("latency_ms", "network_ms", latency)]
     ):
-        table.insert(3 + place, own, _contributions(table, network, whole.get(metric, math.nan)))
+        whole = record.parent.values.get(metric, math.nan) if record.parent else math.nan
+        least = together.values[metric] if together else None
+        table.insert(3 + place, own, _contributions(table, network, whole, least))
     return table
 
 
@@ -251,27 +255,46 @@ def _reason(model: nn.Module, part: str, groups: list[str]) -> str:
     )
 
 
-def _rows(trial: Any, names: list[str], latency: str) -> Iterator[dict[str, Any]]:
-    """A point: one row for the branch that is pruned; one for each where none is."""
-    ratios = trial.config.get("pruning", {}).get("ratios", {})
-    values = trial.values
-    for name in ratios or names:
+def _ratios(trial: TrialRecord) -> dict[str, float]:
+    """The parts that a trial prunes."""
+    ratios: dict[str, float] = trial.config.get("pruning", {}).get("ratios", {})
+    return ratios
+
+
+def _all(trial: TrialRecord, names: Sequence[str]) -> bool:
+    """Whether a trial prunes all of several parts."""
+    return len(_ratios(trial)) == len(names) > 1
+
+
+def _rows(trial: TrialRecord, names: Sequence[str], latency: str) -> Iterator[dict[str, Any]]:
+    """A point: a row for the one branch that is pruned, for each where none is, none where several are."""
+    ratios = _ratios(trial)
+    for name in (ratios or names) if len(ratios) < 2 else ():
         yield {
             "branch": name,
             "ratio": ratios.get(name, 0.0),
-            "accuracy": values["accuracy"],
-            "network_mb": values["size_mb"],
-            "network_ms": values[latency],
+            "accuracy": trial.values["accuracy"],
+            "network_mb": trial.values["size_mb"],
+            "network_ms": trial.values[latency],
             "trial": trial.name,
         }
 
 
-def _contributions(table: pd.DataFrame, network: str, whole: float) -> pd.Series[float]:
-    """What each branch adds to the unpruned network's figure, less what its pruning takes away."""
+def _contributions(table: pd.DataFrame, network: str, whole: float, least: float | None) -> pd.Series[float]:
+    """What each branch adds to a figure of the unpruned network, less what its pruning takes away.
+
+    Args:
+        table: the points.
+        network: the figure's column.
+        whole: of the unpruned network.
+        least: where all branches are pruned by their highest ratio; None: as if savings added up.
+    """
     saved = whole - table[network]
     most = saved.groupby(table["branch"]).max().clip(lower=0)
-    share = most / most.sum() if most.sum() > 0 else most * 0 + 1 / max(1, len(most))
-    return table["branch"].map(share).astype(float) * whole - saved
+    total = float(most.sum())
+    share = most / total if total > 0 else most * 0 + 1 / max(1, len(most))
+    kept = 1.0 if least is None or total <= 0 else max(0.0, (whole - least) / total)
+    return table["branch"].map(share).astype(float) * whole - kept * saved
 
 
 def _written(curve: Curve) -> dict[str, Any]:

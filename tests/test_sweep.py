@@ -97,6 +97,7 @@ def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
         {"left": 0.5, "right": 0.0},
         {"left": 0.0, "right": 0.25},
         {"left": 0.0, "right": 0.5},
+        {"left": 0.5, "right": 0.5},
     ]
     assert plan.describe()["search"]["scheduler"] == "full_training"
 
@@ -104,7 +105,7 @@ def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
 def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
     plan = sweep_study(study, multiple=4)
     assert {part for c in plan.evaluate_first for part in c["pruning"]["ratios"]} == {"left", "right"}
-    assert len(plan.evaluate_first) == 1 + 2 * 3  # of 16 channels in fours
+    assert len(plan.evaluate_first) == 1 + 2 * 3 + 1  # of 16 channels in fours
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,20 @@ def test_contributions_sum_to_the_network(record: RunRecord) -> None:
         for _, rows in table.groupby("branch"):
             np.testing.assert_allclose(np.diff(rows[own]), np.diff(rows[network]))
     assert table["size_mb"][0] == pytest.approx(10 * 6 / 9)  # as the savings are: 6 to 3
+
+
+def test_contributions_sum_to_the_network_with_all_parts_pruned(tmp_path: Path) -> None:
+    found = events()
+    together = [dict(e, trial="0050") for e in found if e.get("trial") == "0006"]
+    together[0]["config"] = {"pruning": {"ratios": {"left": 0.75, "right": 0.75}}}
+    together[1]["values"] = {"accuracy": 0.5, "size_mb": 4.0, f"latency_ms/{TARGET}": 2.0}
+    table = table_of(RunRecord.load(write_run(tmp_path, [*found, *together])))
+    assert len(table) == 8  # the joint point is no branch's
+    for ratio, size, latency in ((0.0, 10.0, 5.0), (0.75, 4.0, 2.0)):
+        rows = table[table["ratio"] == ratio]
+        assert rows["size_mb"].sum() == pytest.approx(size)
+        assert rows["latency_ms"].sum() == pytest.approx(latency)
+    assert (table["size_mb"] > 0).all()
 
 
 def test_a_branch_that_saves_nothing_is_no_division_by_zero(tmp_path: Path) -> None:
