@@ -85,14 +85,9 @@ def individuals(members: Sequence[Member]) -> Any:
 
 
 def directions(objectives: int, population: int) -> Vector:
-    """Das and Dennis's reference directions, as many as fit into the population, shape (k, m).
-
-    For one objective that many ones.
-    """
+    """Das and Dennis's reference directions, as many as fit into the population, shape (k, m), m >= 2."""
     from pymoo.util.ref_dirs import get_reference_directions
 
-    if objectives == 1:
-        return np.ones((population, 1))
     partitions = 1
     while math.comb(partitions + objectives, objectives - 1) <= population:
         partitions += 1

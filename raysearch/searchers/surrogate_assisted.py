@@ -29,6 +29,7 @@ from raysearch.searchers.surrogate_problem import Inputs, learn, optimise
 from raysearch.searchers.trials import Running, Trials
 
 _LATEST = 1000  # trials that surrogates are fit on
+_LARGEST = 1e30  # a larger figure counts as not known: boosting computes in single precision
 
 
 class SurrogateAssisted:
@@ -39,8 +40,8 @@ class SurrogateAssisted:
     in; until it is, further points of that optimum follow, then random ones: nobody waits, and what is
     pending is not suggested again.
 
-    A metric is learnt from every trial that reported it and did not fail, at its latest value. A trial
-    that was stopped early thus counts with what it had reached.
+    A metric is learnt, at its latest value, from every trial that reported it and neither failed nor finished
+    without an objective. A trial that was stopped early thus counts with what it had reached.
 
     Args:
         parameters: the space.
@@ -170,6 +171,8 @@ class SurrogateAssisted:
             metric: np.array([trial.values.get(metric, math.nan) for trial in self._sample])
             for metric in self._metrics
         }
+        for y in values.values():
+            y[~(np.abs(y) < _LARGEST)] = math.nan
         if any(np.isfinite(y).sum() < FEWEST for y in values.values()):
             return np.empty((0, len(self._encoding)))
         points = np.array([trial.vector for trial in self._sample])

@@ -160,7 +160,8 @@ def optimise(
 
     from raysearch.pareto import ranks
 
-    m, c = len(problem.objectives), len(problem.constraints)
+    # C-TAEA takes two costs or more: beside a single one stands another that is the same everywhere.
+    m, c = max(2, len(problem.objectives)), len(problem.constraints)
     algorithm = CTAEA(ref_dirs=directions(m, population))
     algorithm.setup(
         Problem(n_var=dimensions, n_obj=m, n_ieq_constr=c, xl=0.0, xu=1.0),
@@ -170,7 +171,7 @@ def optimise(
     while algorithm.has_next():
         offspring = algorithm.ask()
         costs, misses = problem(offspring.get("X"))
-        offspring.set("F", costs, "G", misses)
+        offspring.set("F", np.pad(costs, ((0, 0), (0, m - costs.shape[1]))), "G", misses)
         algorithm.tell(infills=offspring)
     last = algorithm.pop
     rank = ranks(last.get("F"), np.maximum(last.get("G").reshape(len(last), c), 0.0).sum(axis=1))

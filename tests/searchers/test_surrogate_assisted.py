@@ -168,3 +168,24 @@ def test_a_small_space_is_exhausted_and_ends():
 def test_bad_options_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         SurrogateAssisted(SPACE, GOALS, **{**QUICK, **option})
+
+
+def test_a_single_objective_is_optimised():
+    goals = Goals.parse(["minimize f"])
+    searcher = SurrogateAssisted(SPACE, goals, **{**QUICK, "population": 40})
+    found = []
+    for i in range(20):
+        config = searcher.ask(str(i))
+        evaluate(searcher, str(i), config)
+        found.append(values_of(config)["f"])
+    assert np.mean(found[10:]) < np.mean(found[:10])
+
+
+def test_a_figure_beyond_single_precision_counts_as_not_known():
+    pytest.importorskip("xgboost", reason="the extra surrogates brings xgboost")
+    searcher = SurrogateAssisted(SPACE, GOALS, **{**QUICK, "candidates": ("xgboost",)})
+    for i in range(14):
+        config = searcher.ask(str(i))
+        searcher.tell(str(i), 1, {**values_of(config), **({"f": 1e39} if i == 3 else {})})
+        searcher.end(str(i), "finished")
+    assert searcher.ask("next")
