@@ -29,7 +29,7 @@ def one_sentence(as_json: bool) -> Iterator[None]:
     """Turn bad input into its sentence and exit code 2, a run that could not go on into exit code 1."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # the last: a method whose extra is not installed
         _fail(str(error), 2, as_json)
     except RuntimeError as error:
         _fail(str(error), 1, as_json)

@@ -14,7 +14,9 @@ def test_json_knows_no_nan_and_no_numpy() -> None:
     }
 
 
-@pytest.mark.parametrize(("error", "code"), [(ValueError, 2), (FileNotFoundError, 2), (RuntimeError, 1)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(ValueError, 2), (FileNotFoundError, 2), (ImportError, 2), (RuntimeError, 1)]
+)
 def test_an_error_is_its_sentence_and_a_code(
     error: type[Exception], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
