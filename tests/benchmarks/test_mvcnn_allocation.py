@@ -1,0 +1,70 @@
+"""The benchmark of a multi-view network, small and on made-up views."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import mvcnn_allocation
+from raysearch.backends.protocol import Protocol
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.models.mvcnn import MVCNNPlan
+from raysearch.trainables.quantization import size_mb
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Objects whose class is their brightness, but for the second view, which shows nothing."""
+    y = np.repeat(np.arange(2), 3)
+    x = np.random.default_rng(0).integers(0, 60, (6, 2, 32, 32, 3))
+    x[:, 0] += 150 * y[:, None, None, None]
+    path = tmp_path / "views.npz"
+    np.savez(path, x=x.astype(np.uint8), y=y, classes=np.array(["dark", "bright"]))
+    return path
+
+
+def as_torch(given, network, service):
+    """The accuracy without an export, and the parameters for a time."""
+    return {
+        "accuracy": evaluate(network, given.test, mvcnn_allocation.percent),
+        "ms": 1e-3 * size_mb(network),
+    }
+
+
+def test_it_takes_any_file_of_views(file, monkeypatch, capsys):
+    for name, value in {
+        "PLAN": MVCNNPlan(views=2, widths=(4,), features=4),
+        "BRANCHES": ("branches.0", "branches.1"),
+        "RATIOS": (0.25, 0.5, 0.75),
+        "UNIFORM": (0.5,),
+        "FOLDS": 3,
+        "EPOCHS": 3,
+        "RETRAIN": 0,
+        "FINETUNE": 1,
+        "PROTOCOL": Protocol(max_s=0.01, warm_s=0.0, max_rounds=1, round_samples=6),
+    }.items():
+        monkeypatch.setattr(mvcnn_allocation, name, value)
+    # Exporting is tested with the networks' own branches; 18 whole networks would take long.
+    monkeypatch.setattr(mvcnn_allocation, "deployed", as_torch)
+    mvcnn_allocation.main(["--data", str(file), "--seeds", "2", "--json"])
+    *table, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert found["benchmark"] == "mvcnn_allocation"
+    figures = found["figures"]
+    for rule in ("weighted", "summed"):
+        case = f"floor, {rule}"
+        assert 0 <= figures[f"{case}: {rule} kept"] <= 1
+        assert figures[f"{case}: {rule} mb"] <= figures["unpruned:  mb"]
+        difference = figures[f"{case}: {rule} mb"] - figures[f"{case}: uniform mb"]
+        assert figures[f"{case}: {rule} less uniform, mb"] == pytest.approx(difference, abs=2e-4)
+        assert figures[f"{case}: {rule} predicted"] >= figures[f"{case}: {rule} floor"] - 1e-3
+    assert any(line.startswith("at uniform 0.5: summed less uniform: accuracy") for line in table)
+
+
+def test_missing_files_are_named(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        mvcnn_allocation.main(["--data", str(tmp_path / "nowhere")])
+    assert stop.value.code == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
