@@ -40,7 +40,8 @@ class Observed:
         self.values.update(values)
         for metric, value in values.items():
             if not is_static(metric):
-                self.stages.setdefault(metric, {})[stage_of(step)] = float(value)
+                # The first value of a stage: the last one of a trial that finished would be its final value.
+                self.stages.setdefault(metric, {}).setdefault(stage_of(step), float(value))
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,17 @@ _RAYS = 64
 _NODES = 8
 
 
+def directions(objectives: int, rng: np.random.Generator) -> Vector:
+    """Random rays of unit length to integrate along, shape (k, objectives); two objectives need none."""
+    if objectives == 2:
+        return np.empty((0, 2))
+    drawn = np.abs(rng.standard_normal((_RAYS if objectives > 1 else 1, objectives)))
+    rays: Vector = np.maximum(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), 1e-6)
+    return rays
+
+
 def expected_improvement(
-    mean: Vector, deviation: Vector, front: Vector, reference: Vector, rng: np.random.Generator
+    mean: Vector, deviation: Vector, front: Vector, reference: Vector, rays: Vector
 ) -> Vector:
     """The expected gain in hypervolume, up to a constant factor, shape (k,).
 
@@ -35,15 +44,13 @@ def expected_improvement(
         deviation: of the costs, > 0, shape (k, m).
         front: costs reached so far, shape (n, m); n may be 0.
         reference: up to where volume counts, shape (m,).
-        rng: draws the rays' directions; not used with one or two costs.
+        rays: from ``directions``; the same ones make values comparable. Not used with two costs.
     """
     front = front[(front < reference).all(axis=1)]
     if len(reference) == 2:
         return _by_strips(mean, deviation, front, reference)
-    directions = np.abs(rng.standard_normal((_RAYS if len(reference) > 1 else 1, len(reference))))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return sum(
-        (_along(ray, mean, deviation, front, reference) for ray in np.maximum(directions, 1e-6)),
+        (_along(ray, mean, deviation, front, reference) for ray in rays),
         np.zeros(len(mean)),
     )
 

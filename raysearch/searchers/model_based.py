@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from raysearch.searchers.candidates import Candidates
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.evidence import Evidence, Evidences, Mask, Observed, front_of
 from raysearch.searchers.gaussian_process import Kernel, Posterior
-from raysearch.searchers.improvement import expected_improvement
+from raysearch.searchers.improvement import directions, expected_improvement
 from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.representation import Representation
 
@@ -98,7 +99,9 @@ class ModelBased:
             raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
         found = self._novelty.initial(self._rng)
         if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
-            found = self._novelty.first(self._promising())
+            # On a machine busy with trials, threads for matrices this small wait longer than they work.
+            with _blas().limit(limits=1, user_api="blas"):
+                found = self._novelty.first(self._promising())
         found = found or self._novelty.random(self._rng)
         if found is None:
             return None
@@ -153,15 +156,15 @@ class ModelBased:
             ]
         )
         guessed = self._guessed_activity(evidence)
-        worth = models(vectors, guessed(vectors), self._rng)
+        worth = models(vectors, guessed(vectors))
         elite = vectors[np.argsort(-worth, kind="stable")[:_ELITE]]
         around = self._candidates.bred(elite, guessed(elite), refined, self._rng)
         vectors = np.concatenate([vectors, around])
-        worth = np.append(worth, models(around, guessed(around), self._rng))
+        worth = np.append(worth, models(around, guessed(around)))
         best = vectors[np.argsort(-worth, kind="stable")[:_TRIED]]
         if self._conditional:
             top = best[:_CHECKED]
-            best[:_CHECKED] = top[np.argsort(-models(top, self._active(top), self._rng), kind="stable")]
+            best[:_CHECKED] = top[np.argsort(-models(top, self._active(top)), kind="stable")]
         yield from best
 
     def _active(self, vectors: Vector) -> Mask:
@@ -204,7 +207,14 @@ class ModelBased:
             posteriors.append(_believed(posterior, features, targets, noise, i, evidence.running))
         margins = [p for p, once in zip(posteriors[m:], said, strict=True) if p and not (once and len(front))]
         front = np.concatenate([front, targets[evidence.running, :m]]) if len(front) else front
-        return _Models(self._representation, [p for p in posteriors[:m] if p], margins, front, reference)
+        return _Models(
+            self._representation,
+            [p for p in posteriors[:m] if p],
+            margins,
+            front,
+            reference,
+            directions(m, self._rng),
+        )
 
 
 @dataclass(frozen=True)
@@ -220,8 +230,9 @@ class _Models:
     margins: list[Posterior]
     front: Vector
     reference: Vector
+    rays: Vector
 
-    def __call__(self, vectors: Vector, active: Mask, rng: np.random.Generator) -> Vector:
+    def __call__(self, vectors: Vector, active: Mask) -> Vector:
         """Logarithm of expected gain times probability to be feasible (the latter alone at first), (k,)."""
         from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
@@ -232,9 +243,17 @@ class _Models:
             return likely
         costs = np.array([posterior(features) for posterior in self.objectives])
         means, deviations = costs.transpose(1, 2, 0)
-        gain = expected_improvement(means, deviations, self.front, self.reference, rng)
+        gain = expected_improvement(means, deviations, self.front, self.reference, self.rays)
         worth: Vector = np.log(np.maximum(gain, 1e-300)) + likely
         return worth
+
+
+@cache
+def _blas() -> Any:
+    """The matrix library that numpy and scipy use, to be limited."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 def _believed(
