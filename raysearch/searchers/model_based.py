@@ -34,6 +34,7 @@ from raysearch.searchers.gaussian_process import Kernel, Posterior
 from raysearch.searchers.improvement import directions, expected_improvement
 from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.representation import Representation
+from raysearch.searchers.scaling import scaled
 
 _POINTS = 300  # on which the processes are conditioned
 _FITTED = 128  # of them, on which hyperparameters are fitted
@@ -41,8 +42,6 @@ _CANDIDATES = (100, 400, 200)  # random, bred from the front, bred from the best
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
 _CHECKED = 40  # of them, with what truly matters in them
-_REFERENCE = 1.5  # of costs scaled by the front: far enough that its ends grow
-_WIDTH = 0.1  # the least width of the front, as a share of nine tenths of all costs known
 
 
 class ModelBased:
@@ -186,7 +185,7 @@ class ModelBased:
         features = self._representation(evidence.vectors, evidence.active)
         m = len(self._goals.objectives)
         highest, said = self._evidences.limits()
-        targets, noise, front, reference = _scaled(evidence, highest)
+        targets, noise, front, reference = scaled(evidence, highest)
         ended = self._evidences.ended
         renew = ended - self._fitted_at >= max(1, ended // 20)
         if renew:
@@ -274,41 +273,3 @@ def _parents(evidence: Evidence, objectives: int) -> NDArray[np.intp]:
     if len(front):
         return front
     return np.argsort(evidence.violations, kind="stable")[:_ELITE]
-
-
-def _scaled(evidence: Evidence, highest: Vector) -> tuple[Vector, Vector, Vector, Vector]:
-    """Targets and variances for the models, the front and the reference, all in units of the front.
-
-    A cost is 0 at the front's best and 1 at its worst; above 1 it grows by its logarithm. A margin enters by
-    its inverse hyperbolic sine in units of its median size. ``highest`` are the costs allowed, shape (m,).
-    """
-    targets, variances = evidence.targets.copy(), evidence.variances.copy()
-    reference = np.full(len(highest), _REFERENCE)
-    front = front_of(evidence, len(highest))
-    for i in range(targets.shape[1]):
-        known = targets[np.isfinite(targets[:, i]), i]
-        if i < len(highest):
-            low, width = _range(known, targets[front, i])
-            reference[i] = min(_REFERENCE, _bent((highest[i] - low) / width))
-            z = (targets[:, i] - low) / width
-            variances[:, i] /= width**2 * np.maximum(z, 1.0) ** 2
-            targets[:, i] = _bent(z)
-        elif len(known):
-            size = float(np.median(np.abs(known))) or 1.0
-            variances[:, i] /= size**2 + targets[:, i] ** 2
-            targets[:, i] = np.arcsinh(targets[:, i] / size)
-    return targets, np.nan_to_num(variances), targets[front, : len(highest)], reference
-
-
-def _bent(z: Vector) -> Vector:
-    """A scaled cost, by its logarithm above 1."""
-    bent: Vector = np.where(z > 1, 1 + np.log(np.maximum(z, 1.0)), z)
-    return bent
-
-
-def _range(known: Vector, front: Vector) -> tuple[float, float]:
-    """The front's best cost and its width; of no front or a narrow one, by all costs known."""
-    low = float(front.min() if len(front) else known.min())
-    spread = float(np.quantile(known, 0.9)) - low
-    width = max(float(np.ptp(front)) if len(front) else spread / 2, _WIDTH * spread)
-    return low, width if width > 1e-9 * abs(low) else float(np.ptp(known)) or abs(low) or 1.0
