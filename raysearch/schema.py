@@ -109,7 +109,7 @@ class Search(Section):
     )
 
     warm_start: list[str] = Field(
-        default_factory=list, description="folders of earlier runs, whose best legal configs come next"
+        default_factory=list, description="folders of earlier runs, whose eight best legal configs come next"
     )
 
     @field_validator("searcher", mode="before")
