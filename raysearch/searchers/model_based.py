@@ -41,7 +41,7 @@ _FITTED = 128  # of them, on which hyperparameters are fitted
 _CANDIDATES = (100, 400, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
-_CHECKED = 40  # of them, with what truly matters in them
+_CHECKED = 30  # of them, with what truly matters in them
 
 
 class ModelBased:
@@ -99,7 +99,7 @@ class ModelBased:
         found = self._novelty.initial(self._rng)
         if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
             # On a machine busy with trials, threads for matrices this small wait longer than they work.
-            with _blas().limit(limits=1, user_api="blas"):
+            with _pools().limit(limits=1):
                 found = self._novelty.first(self._promising())
         found = found or self._novelty.random(self._rng)
         if found is None:
@@ -248,8 +248,9 @@ class _Models:
 
 
 @cache
-def _blas() -> Any:
-    """The matrix library that numpy and scipy use, to be limited."""
+def _pools() -> Any:
+    """The thread pools of numpy, scipy and scikit-learn, to be limited."""
+    import sklearn.tree  # noqa: F401  with scipy, whose matrix library is another than numpy's
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

@@ -34,6 +34,11 @@ class Representation:
 
     def __init__(self, encoding: Encoding) -> None:
         self._parameters = encoding.parameters
+        self._middles = {
+            i: np.array([p.middle(cell) for cell in range(int(p.cells))])
+            for i, p in enumerate(self._parameters)
+            if p.cells <= _FINE
+        }
         domains = defaultdict(list)
         for i, p in enumerate(self._parameters):
             domains[p.kind, p.low, p.high, p.log, p.step, repr(p.choices)].append(i)
@@ -77,11 +82,9 @@ class Representation:
     def snapped(self, vectors: Vector) -> Vector:
         """The middles of the cells in which points lie, shape (k, n); continuous coordinates stay."""
         result = np.clip(vectors, 0.0, 1.0)
-        for i, p in enumerate(self._parameters):
-            if p.cells <= _FINE:
-                middles = np.array([p.middle(cell) for cell in range(int(p.cells))])
-                between = (middles[1:] + middles[:-1]) / 2
-                result[:, i] = middles[np.searchsorted(between, result[:, i])]
+        for i, middles in self._middles.items():
+            between = (middles[1:] + middles[:-1]) / 2
+            result[:, i] = middles[np.searchsorted(between, result[:, i])]
         return result
 
 
