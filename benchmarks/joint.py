@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     peers: dict[str, dict[str, float]] = {}
     for problem, rows in found.items():
         prefix = "" if problem == "measured" else f"{problem}_"
-        ours = max((name for name in rows if name.startswith(default_searcher())), key=_last(rows))
+        ours = f"{default_searcher()} + successive_halving"
         p_values = {
             f"p ({ours} above {control})": [
                 better(rows[ours][:, b].tolist(), rows[control][:, b].tolist()) for b in range(len(BUDGETS))
@@ -175,10 +175,6 @@ def main(argv: list[str] | None = None) -> None:
             )
     if options.json:
         report(NAME, figures, peers)
-
-
-def _last(rows: dict[str, Floats]) -> Callable[[str], float]:
-    return lambda name: float(rows[name][:, -1].mean())
 
 
 if __name__ == "__main__":
