@@ -1,6 +1,7 @@
 """Dividing a pruning budget over the branches of a network: response curves, proven allocations, one ratio.
 
-``plots``, ``instances``, ``rewards`` and ``study_methods`` are modules to import where they are wanted.
+``instances``, ``rewards`` and ``study_methods`` are modules to import where they are wanted; the plots are
+``raysearch.reporting.allocation_plots``.
 """
 
 from raysearch.allocation.allocate import Allocation, allocate, describe

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from raysearch.allocation import plots
 from raysearch.allocation.allocate import Allocation, describe
+from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import UNKNOWN, metric_value, number
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
 
@@ -115,12 +115,12 @@ def render(title: str, allocation: Allocation, notes: Sequence[str], source: str
         f"<header><h1>raysearch <span>{escape(title)}</span></h1>{remarks}</header>",
         tiles(_tiles(allocation, ratios)),
         section("The smallest relaxations", f"<ul>{repairs}</ul>") if repairs else "",
-        section("The front", drawn([plots.front(allocation)])) if allocation.feasible else "",
+        section("The front", drawn([allocation_plots.front(allocation)])) if allocation.feasible else "",
         section(
             "Branches" if allocation.feasible else "Branches, closest to the floor within the caps",
             table(heads, rows),
-            drawn([plots.branches(problem, ratios)]),
-            drawn([plots.against_importance(problem, {"ratios": ratios})]),
+            drawn([allocation_plots.branches(problem, ratios)]),
+            drawn([allocation_plots.against_importance(problem, {"ratios": ratios})]),
         ),
         section("Curves", drawn(_curves(problem))),
         section("The file", f"<pre>{escape(source)}</pre>"),
@@ -160,5 +160,5 @@ def _curves(problem: Problem) -> list[Any]:
         if len(shown) == 1:
             shown = {key: ("all branches", curve) for key, (_, curve) in shown.items()}
         if shown:
-            figures.append(plots.curves(dict(list(shown.values())[:_MOST_CURVES]), label=axis))
+            figures.append(allocation_plots.curves(dict(list(shown.values())[:_MOST_CURVES]), label=axis))
     return figures

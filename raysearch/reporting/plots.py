@@ -25,7 +25,7 @@ MOST_SETTINGS = 10
 BLUE, FADED, GREY, RED, ORANGE, INK = "#1f5fa8", "#9dbbdc", "#d3d3d3", "#b3261e", "#d9822b", "#22262a"
 HEIGHT = 420
 
-_LAYOUT: dict[str, Any] = {
+LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "font": {"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": INK},
     "margin": {"l": 70, "r": 20, "t": 50, "b": 60},
@@ -54,7 +54,7 @@ def front(result: StudyResult, x: str, y: str) -> go.Figure:
         if metric not in known:
             raise ValueError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")
     groups = _groups(result)
-    figure = go.Figure(layout=_LAYOUT)
+    figure = go.Figure(layout=LAYOUT)
     figure.add_trace(_points(groups["infeasible"], x, y, "infeasible", {"color": GREY, "size": 7}))
     figure.add_trace(_points(groups["dominated"], x, y, "dominated", {"color": FADED, "size": 7}))
     figure.add_trace(_staircase(result, x, y))
@@ -83,7 +83,7 @@ def front_pairs(result: StudyResult) -> list[go.Figure]:
 def hypervolume(result: StudyResult) -> go.Figure:
     """The hypervolume over the trials that ended, and, on its own axis above, over the time worked."""
     history = result.hypervolume()
-    figure = go.Figure(layout={**_LAYOUT, "height": 340, "margin": {"l": 70, "r": 20, "t": 20, "b": 60}})
+    figure = go.Figure(layout={**LAYOUT, "height": 340, "margin": {"l": 70, "r": 20, "t": 20, "b": 60}})
     over = (("trials", "x", "trials ended", BLUE), ("minutes", "x2", "minutes of work", ORANGE))
     history["minutes"] = history["seconds"] / 60
     for column, axis, name, color in over:
@@ -107,7 +107,7 @@ def parallel_coordinates(result: StudyResult) -> go.Figure:
 
     Of many settings, those that go most with the objectives (rank correlation) are shown.
     """
-    figure = go.Figure(layout={**_LAYOUT, "margin": {"l": 60, "r": 60, "t": 140, "b": 30}, "height": 460})
+    figure = go.Figure(layout={**LAYOUT, "margin": {"l": 60, "r": 60, "t": 140, "b": 30}, "height": 460})
     frame = result.trials
     if frame.empty:
         return figure

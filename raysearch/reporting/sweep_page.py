@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from raysearch.allocation import plots
 from raysearch.allocation.curves import Curve
+from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import label, metric_value
 from raysearch.reporting.page import document, drawn, section, table
 
@@ -41,7 +41,7 @@ def render(
         metrics = next(iter(curves.values()))
         for metric in metrics:
             shown = {branch: found[metric] for branch, found in curves.items()}
-            figure = plots.curves(shown, label=label(metric))
+            figure = allocation_plots.curves(shown, label=label(metric))
             parts.append(section(label(metric).capitalize(), _errors(shown, metric), drawn([figure])))
     rows = [
         ("", [escape(v) if isinstance(v, str) else metric_value(str(c), v) for c, v in row.items()])

@@ -1,4 +1,4 @@
-"""The study's rule and methods, the sweeps and the plots."""
+"""The study's rule and methods, and the sweeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from raysearch.allocation import (
     branches_of,
     importance_inverse,
     importances_left_out,
-    plots,
 )
 from raysearch.allocation import instances as ready
 from raysearch.allocation.rewards import branch_rewards, ratio_reward
@@ -160,18 +159,3 @@ def test_importances_are_what_is_missed():
     assert importances_left_out(0.5, {"a": 0.5, "b": 0.6}) == {"a": 0.5, "b": 0.5}
     with pytest.raises(ValueError, match="finite accuracy"):
         importances_left_out(0.9, {})
-
-
-def test_plots_show_what_was_asked():
-    branches = branches_of(sweep())
-    curves = plots.curves({b.name: b.accuracy for b in branches}, label="accuracy, %")
-    assert [t.name for t in curves.data if t.mode == "markers"] == ["left", "right"]
-    assert sum(t.fill == "toself" for t in curves.data) == 2
-    found = allocate(A, points=20)
-    bars = plots.branches(A, found.ratios[0])
-    assert {t.yaxis for t in bars.data} == {"y", "y2", "y3", "y4"}
-    trend = plots.against_importance(A, {"ours": found.ratios[0], "uniform": np.full(12, 0.3)})
-    assert [t.mode for t in trend.data] == ["markers", "lines", "markers"]  # no trend in equal ratios
-    front = plots.front(found, {"uniform": np.full((2, 12), [[0.3], [0.9]])})
-    assert list(front.data[1].marker.symbol) == ["x", "x"]
-    assert all(figure.to_json() for figure in (curves, bars, trend, front))

@@ -10,21 +10,13 @@ import plotly.graph_objects as go
 
 from raysearch.allocation.curves import Curve, Floats
 from raysearch.allocation.problem import Problem
-from raysearch.reporting.plots import BLUE, FADED, GREY, INK, ORANGE, RED
+from raysearch.reporting.plots import BLUE, FADED, GREY, HEIGHT, INK, LAYOUT, ORANGE, RED
 
 if TYPE_CHECKING:
     from raysearch.allocation.allocate import Allocation
 
 COLOURS = (BLUE, ORANGE, "#2e7d4f", RED, "#6b4fa0", "#8a6d1f", "#3a9aa8", INK)
 _POINTS = 201
-_HEIGHT = 420
-_LAYOUT: dict[str, Any] = {
-    "template": "plotly_white",
-    "font": {"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": INK},
-    "margin": {"l": 70, "r": 20, "t": 50, "b": 60},
-    "height": _HEIGHT,
-    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-}
 
 
 def curves(given: Mapping[str, Curve], *, label: str) -> go.Figure:
@@ -34,7 +26,7 @@ def curves(given: Mapping[str, Curve], *, label: str) -> go.Figure:
         given: curves by name.
         label: of the vertical axis, such as "accuracy, %".
     """
-    figure = go.Figure(layout=_LAYOUT)
+    figure = go.Figure(layout=LAYOUT)
     for i, (name, curve) in enumerate(given.items()):
         colour = COLOURS[i % len(COLOURS)]
         p = np.linspace(*curve.domain, _POINTS)
@@ -65,7 +57,7 @@ def branches(problem: Problem, ratios: Floats, *, accuracy_label: str = "accurac
         ratios: a ratio of each, shape (n,).
         accuracy_label: of the accuracy's axis, such as "accuracy, %".
     """
-    figure = go.Figure(layout={**_LAYOUT, "height": 1.4 * _HEIGHT, "margin": {**_LAYOUT["margin"], "r": 80}})
+    figure = go.Figure(layout={**LAYOUT, "height": 1.4 * HEIGHT, "margin": {**LAYOUT["margin"], "r": 80}})
     rows = ((ratios, "ratio", BLUE, "y"), (problem.accuracies(ratios), "accuracy", FADED, "y3"))
     for values, name, colour, axis in rows:
         figure.add_trace(go.Bar(x=problem.names, y=values, name=name, marker={"color": colour}, yaxis=axis))
@@ -94,7 +86,7 @@ def against_importance(problem: Problem, divisions: Mapping[str, Floats]) -> go.
         problem: the branches.
         divisions: ratios of shape (n,) by name.
     """
-    figure = go.Figure(layout=_LAYOUT)
+    figure = go.Figure(layout=LAYOUT)
     x = problem.importances
     for i, (name, ratios) in enumerate(divisions.items()):
         colour = COLOURS[i % len(COLOURS)]
@@ -123,7 +115,7 @@ def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) ->
         allocation: a feasible allocation.
         others: ratios of shape (k, n) or (n,) by name; what breaks a limit is drawn as a cross.
     """
-    figure = go.Figure(layout=_LAYOUT)
+    figure = go.Figure(layout=LAYOUT)
     table, problem = allocation.front, allocation.problem
     colour = {
         "color": table["latency_ms"],
