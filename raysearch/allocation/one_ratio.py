@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,10 @@ from raysearch.allocation.responses import first_ratios
 from raysearch.allocation.rewards import ratio_reward
 
 Evaluate = Callable[[float], tuple[float, float]]
-"""From a ratio to its reward, and to how far it breaks the limits: 0 where it keeps them."""
+"""From a ratio to its reward, and to how far it breaks the limits: 0 where it keeps them.
+
+A ratio at which either is not finite is worse than any other.
+"""
 
 _NARROWEST = 1e-9  # an interval that is not cut any more
 _FEWEST = 4
@@ -92,7 +96,7 @@ def search_ratio(
 
     Half are spent on that very grid and on the known breaks; the rest halve intervals, in turn beside the
     best ratio so far and where the reward jumps most. So a spike between grid points is found where a break
-    is known, or where it stands on a jump.
+    is known, or where it stands on a jump. A ratio whose reward is not finite counts as one that keeps no limit.
 
     Args:
         evaluate: the reward and the violation of a ratio.
@@ -102,7 +106,7 @@ def search_ratio(
         high: the largest ratio.
 
     Raises:
-        ValueError: too few evaluations, or an empty interval.
+        ValueError: too few evaluations, an empty interval, or no finite reward anywhere.
     """
     if not low < high:
         raise ValueError(f"low is {low} and high is {high}: low must be below high")
@@ -135,6 +139,7 @@ def cma_es_ratio(
 
     Raises:
         ImportError: without the cma package.
+        ValueError: no finite reward anywhere.
     """
     cma = extras.load("cma", "cma")
     rng = np.random.default_rng(seed)
@@ -149,7 +154,8 @@ def cma_es_ratio(
     trace = _Trace(evaluate)
     while not strategy.stop():
         points = strategy.ask()  # in one dimension its own bounds fail: ratios are clipped
-        strategy.tell(points, [-trace.visit(float(np.clip(x[0], 0, 1)))[0] for x in points])
+        rewards = [trace.visit(float(np.clip(x[0], 0, 1)))[0] for x in points]
+        strategy.tell(points, [-r if math.isfinite(r) else math.inf for r in rewards])
     return trace.best()
 
 
@@ -174,6 +180,11 @@ class _Trace:
     def best(self) -> BestRatio:
         """The best so far."""
         ratio = max(self._ratios, key=self._merit)
+        if not self._is_finite(ratio):
+            raise ValueError(
+                f"no ratio has a finite reward and violation: of {len(self.history)} evaluated the first is "
+                f"{self.history[0][1:]} at {self.history[0][0]:g}; mend the function that is searched"
+            )
         return BestRatio(ratio, *self._seen[ratio], np.array(self.history))
 
     def beside_best(self) -> tuple[float, float] | None:
@@ -184,19 +195,26 @@ class _Trace:
 
     def jump(self) -> tuple[float, float] | None:
         """The interval where the reward or feasibility changes most; None if all are too narrow."""
-        merits = [v for v, _ in self._seen.values()]
-        scale = max(merits) - min(merits)
+        rewards = [self._seen[ratio][0] for ratio in self._ratios if self._is_finite(ratio)]
+        scale = max(rewards, default=0.0) - min(rewards, default=0.0)
 
         def change(left: float, right: float) -> float:
-            (a, broken), (b, also) = self._seen[left], self._seen[right]
-            return abs(a - b) + (scale if (broken == 0) != (also == 0) else 0.0)
+            known = self._is_finite(left) and self._is_finite(right)
+            by = abs(self._seen[left][0] - self._seen[right][0]) if known else 0.0
+            return by + (scale if self._is_feasible(left) != self._is_feasible(right) else 0.0)
 
         return self._widest(list(pairwise(self._ratios)), change)
 
     def _merit(self, ratio: float) -> tuple[float, float]:
-        """Feasible ratios by reward, above all others by violation."""
+        """Feasible ratios by reward, above all others by violation; what is not finite is last."""
         reward, violation = self._seen[ratio]
-        return (-violation, reward)
+        return (-violation, reward) if self._is_finite(ratio) else (-math.inf, 0.0)
+
+    def _is_finite(self, ratio: float) -> bool:
+        return all(map(math.isfinite, self._seen[ratio]))
+
+    def _is_feasible(self, ratio: float) -> bool:
+        return self._is_finite(ratio) and self._seen[ratio][1] == 0
 
     def _widest(
         self, intervals: list[tuple[float, float]], by: Callable[[float, float], float]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_a_better_rewarded_ratio_that_breaks_a_limit_is_not_preferred():
     assert nowhere.ratio == 0
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_reward_that_is_not_finite_is_never_the_best(bad):
+    def evaluate(ratio: float) -> tuple[float, float]:
+        return (bad if 0.2 < ratio < 0.6 else -ratio), max(0.0, 0.5 - ratio)
+
+    found = search_ratio(evaluate, evaluations=40)
+    assert found.feasible
+    assert found.ratio == pytest.approx(0.6, abs=1e-3)  # where the rewards end that are not finite
+    broken = search_ratio(lambda p: (p, 1 + p) if p == 1 else (bad, 0.0), evaluations=10)
+    assert (broken.ratio, broken.feasible) == (1, False)
+    unlimited = search_ratio(lambda p: (1.0, bad if p < 0.5 else 0.0), evaluations=10)
+    assert unlimited.ratio >= 0.5
+
+
+def test_where_no_reward_is_finite_there_is_no_best():
+    message = "no ratio has a finite reward and violation: of 10 evaluated the first is .nan, 0.0. at 0;"
+    with pytest.raises(ValueError, match=message):
+        search_ratio(lambda p: (math.nan, 0.0), evaluations=10)
+
+
 def test_the_same_calls_give_the_same_answers():
     first, second = (search_ratio(B, evaluations=50) for _ in range(2))
     np.testing.assert_array_equal(first.history, second.history)
@@ -78,6 +99,12 @@ def test_cma_es_marks_what_it_found():
     assert 0 <= found.ratio <= 1
     assert found.evaluations <= 200
     assert found.feasible == (B(found.ratio)[1] == 0)
+
+
+def test_cma_es_walks_around_rewards_that_are_not_finite():
+    pytest.importorskip("cma", reason="CMA-ES comes with the extra cma")
+    found = cma_es_ratio(lambda p: (math.nan if p < 0.7 else -p, 0.0), iterations=20)
+    assert found.ratio == pytest.approx(0.7, abs=0.05)
 
 
 def test_cma_es_draws_from_a_generator_of_its_own():
