@@ -121,7 +121,7 @@ def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
     names = [b.name for b in branches]
     equal = [1 / len(names)] * len(names)
     given = _by_branch("importances", file.importances, names, default=None) or equal
-    shares, note = normalised(given)
+    shares, note = normalised(given, names)
     caps = _by_branch("caps", file.caps, names, default=float("inf")) or [float("inf")] * len(names)
     scales = _by_branch("time_scales", file.time_scales, names, default=1.0) or [1.0] * len(names)
     branches = tuple(
@@ -181,11 +181,16 @@ def _is_numbers(value: Any) -> bool:
 
 def _names(file: AllocationFile) -> list[str]:
     """The branches that share their curves, named and counted by what is given for each."""
-    given = [v for v in (file.importances, file.caps, file.time_scales) if v and isinstance(v, (list, dict))]
+    values = {name: getattr(file, name) for name in ("importances", "caps", "time_scales")}
+    given = {name: v for name, v in values.items() if v and isinstance(v, (list, dict))}
     if not given:
         raise ValueError("importances is missing: where branches share curves it says how many there are")
-    named = next((v for v in given if isinstance(v, dict)), None)
-    return [str(name) for name in named] if named else [str(i) for i in range(len(given[0]))]
+    lists = {name: len(v) for name, v in given.items() if isinstance(v, list)}
+    if len(set(lists.values())) > 1:
+        counts = " and ".join(f"{name} has {count} numbers" for name, count in lists.items())
+        raise ValueError(f"{counts}: give one a branch")
+    named = next((v for v in given.values() if isinstance(v, dict)), None)
+    return [str(name) for name in named] if named else [str(i) for i in range(max(lists.values()))]
 
 
 def _by_branch(key: str, given: Any, names: Sequence[str], *, default: float | None) -> list[float]:

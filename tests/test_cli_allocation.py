@@ -127,7 +127,9 @@ def test_measurements_are_a_sweep_s_table(tmp_path: Path) -> None:
 
 
 BAD = [
-    ({"importances": [0.5, -0.5]}, "they must be >= 0"),
+    ({"importances": [0.5, -0.5]}, "branch '1': importance is -0.5, it must be a number >= 0"),
+    ({"importances": {"front": -1, "back": 2}}, "branch 'front': importance is -1, it must"),
+    ({"importances": [0.5] * 2, "caps": [50] * 3}, "importances has 2 numbers and caps has 3 numbers: give"),
     ({"importances": ["a", "b"]}, "importances is ['a', 'b']: give numbers"),
     ({"importances": {"front": 1}, "caps": [50, 50]}, "caps has 2 numbers, and there are 1 branches"),
     ({"caps": 10}, "pruned in full it still has 20 MB"),
@@ -143,6 +145,7 @@ BAD = [
     ({"curves": {**LINES, "accuracy": [90, float("inf")]}}, "a curve needs one or more finite numbers"),
     ({"curves": {**LINES, "accuracy": "90 - 1e400 p"}}, "a curve needs one or more finite numbers"),
     ({"curves": {**LINES, "accuracy": "90 / p"}}, "curves.accuracy: the curve '90 / p' cannot be read"),
+    ({"curves": {**LINES, "accuracy": "85 - 3 q"}}, "the curve '85 - 3 q' cannot be read: 'q' is unknown"),
     ({"curves": {**LINES, "accuracy": True}}, "curves.accuracy is True: give a formula"),
     ({"curves": {**LINES, "size": "3"}}, "curves has an unknown key 'size'; did you mean 'size_mb'"),
     ({"curves": {"accuracy": "90"}}, "the key curves.size_mb is missing"),

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 BAND = 1.96  # standard deviations: 95 % of a normal distribution
 
 MOST_POWER = 12  # in a formula
+_NUMBER = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _OPERATORS: dict[type[ast.operator], Any] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -158,6 +159,11 @@ def parse(text: str | Sequence[float]) -> Curve:
     """
     if not isinstance(text, str):
         return polynomial(text)
+    for word in re.findall(r"[^\W\d]\w*", re.sub(_NUMBER, " ", text)):
+        if word not in ("p", "max"):
+            raise ValueError(
+                f"the curve {text!r} cannot be read: {word!r} is unknown, p stands for the pruning ratio"
+            )
     python = re.sub(r"(?<=[\dp)])\s*(?=[p(])", "*", text.strip().replace("^", "**"))
     try:
         tree: ast.expr = ast.parse(python, mode="eval").body

@@ -96,7 +96,8 @@ def search_ratio(
 
     Half are spent on that very grid and on the known breaks; the rest halve intervals, in turn beside the
     best ratio so far and where the reward jumps most. So a spike between grid points is found where a break
-    is known, or where it stands on a jump. A ratio whose reward is not finite counts as one that keeps no limit.
+    is known, or where it stands on a jump. A ratio whose reward is not finite counts as one that keeps no
+    limit.
 
     Args:
         evaluate: the reward and the violation of a ratio.

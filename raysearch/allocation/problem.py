@@ -79,7 +79,16 @@ class Problem:
         time_scales: Sequence[float] | None = None,
         floor: float = -math.inf,
     ) -> Problem:
-        """A problem whose branches share their curves, named "0", "1", ..."""
+        """A problem whose branches share their curves, named "0", "1", ...
+
+        Raises:
+            ValueError: not as many caps or time scales as importances.
+        """
+        for name, given in (("caps", caps), ("time_scales", time_scales)):
+            if given is not None and len(given) != len(importances):
+                raise ValueError(
+                    f"there are {len(importances)} importances and {len(given)} {name}: give one a branch"
+                )
         scales = [1.0] * len(importances) if time_scales is None else time_scales
         branches = tuple(
             Branch(str(i), float(w), accuracy, size, time, float(cap), float(k))
@@ -196,15 +205,21 @@ class Problem:
         return replace(self, branches=tuple(replace(b, cap=float(cap)) for b, cap in pairs))
 
 
-def normalised(importances: Sequence[float]) -> tuple[list[float], str]:
+def normalised(importances: Sequence[float], names: Sequence[str] | None = None) -> tuple[list[float], str]:
     """Importances that sum to 1, and a note that says what was done; the note is empty where they did.
+
+    Args:
+        importances: of the branches.
+        names: of the branches, for messages; their places if left out.
 
     Raises:
         ValueError: one is negative or not finite, or all are 0.
     """
     given = np.asarray(importances, dtype=np.float64)
-    if not np.isfinite(given).all() or (given < 0).any() or given.sum() <= 0:
-        raise ValueError(f"importances are {list(importances)}: they must be >= 0, and one of them above 0")
+    for i, importance in enumerate(given.tolist()):
+        _check_importance(importance, names[i] if names else str(i))
+    if given.sum() == 0:
+        raise ValueError("all importances are 0: one of them must be above 0")
     if abs(given.sum() - 1) <= _SUM_TO_ONE:
         return given.tolist(), ""
     return (given / given.sum()).tolist(), f"importances sum to {given.sum():.4g}: divided by their sum"
@@ -229,8 +244,7 @@ def _check_branches(branches: tuple[Branch, ...]) -> None:
         raise ValueError("two branches have the same name: names must differ")
     checked: set[int] = set()
     for b in branches:
-        if not (math.isfinite(b.importance) and b.importance >= 0):
-            raise ValueError(f"branch {b.name!r}: importance is {b.importance}, it must be a number >= 0")
+        _check_importance(b.importance, b.name)
         if not (math.isfinite(b.time_scale) and b.time_scale > 0):
             raise ValueError(f"branch {b.name!r}: time_scale is {b.time_scale}, it must be a number > 0")
         for kind, curve in (("accuracy", b.accuracy), ("size", b.size), ("time", b.time)):
@@ -252,6 +266,11 @@ def _check_branches(branches: tuple[Branch, ...]) -> None:
         raise ValueError(
             f"importances sum to {total:.6g}: they must sum to 1 (allocation.normalised divides them)"
         )
+
+
+def _check_importance(importance: float, name: str) -> None:
+    if not (math.isfinite(importance) and importance >= 0):
+        raise ValueError(f"branch {name!r}: importance is {importance:g}, it must be a number >= 0")
 
 
 def _check_limits(problem: Problem) -> None:

@@ -101,7 +101,8 @@ def conflict(problem: Problem) -> tuple[str, ...]:
     if "latency cap" in kept:
         limits.append(f"latency cap {problem.latency_cap:g} ms")
     if "branch caps" in kept:
-        limits += [f"cap of {name!r}" for name in _blamed(problem, tuple(kept))]
+        blamed = _blamed(problem, tuple(kept))
+        limits += [f"cap {b.cap:g} MB of branch {b.name!r}" for b in problem.branches if b.name in blamed]
     return tuple(limits)
 
 

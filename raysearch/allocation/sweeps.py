@@ -44,7 +44,7 @@ def branches_of(
     absent = [name for name in names if name not in weights]
     if absent:
         raise ValueError(f"branch {absent[0]!r} has no importance: give one for every branch")
-    shares, _ = normalised([weights[name] for name in names])
+    shares, _ = normalised([weights[name] for name in names], names)
     groups = dict(list(table.groupby(table["branch"].astype(str), sort=False)))
     return tuple(
         _branch(name, share, groups[name], caps.get(name, math.inf), kind)

@@ -224,7 +224,7 @@ def test_redistribution_repairs_oversize_branches_at_the_fewest_megabytes():
         ({"branches": ()}, "no branches"),
         ({"branches": (A.branches[0], A.branches[0])}, "same name"),
         ({"branches": A.branches[:3]}, "importances sum to 0.176"),
-        ({"branches": (replace(A.branches[0], importance=-1.0),)}, "importance is -1.0"),
+        ({"branches": (replace(A.branches[0], importance=-1.0),)}, "importance is -1,"),
         ({"branches": (replace(A.branches[0], cap=50.0),)}, "cap is 50 MB, but pruned in full"),
         ({"branches": (replace(A.branches[0], accuracy=parse("80 + p")),)}, "the accuracy curve rises"),
         ({"branches": (replace(A.branches[0], time=None, importance=1.0),), "latency_cap": 1}, "a time"),
@@ -238,9 +238,27 @@ def test_impossible_problems_are_refused_in_a_sentence(change, message):
 def test_importances_are_normalised_with_a_note():
     assert normalised([2, 2]) == ([0.5, 0.5], "importances sum to 4: divided by their sum")
     assert normalised([0.25, 0.75]) == ([0.25, 0.75], "")
-    for bad in ([-1, 2], [0, 0], [math.nan, 1]):
-        with pytest.raises(ValueError, match="they must be >= 0"):
-            normalised(bad)
+    bad = {
+        "branch '1': importance is -0.5, it must": ([1.5, -0.5], None),
+        "branch 'left': importance is nan": ([math.nan, 1], ["left", "right"]),
+        "all importances are 0": ([0, 0], None),
+    }
+    for message, (importances, names) in bad.items():
+        with pytest.raises(ValueError, match=message):
+            normalised(importances, names)
+
+
+def test_a_number_is_missing_where_there_are_fewer_than_branches():
+    curves = {"accuracy": ready.accuracy_a(), "size": ready.size_a()}
+    with pytest.raises(ValueError, match="there are 2 importances and 3 caps"):
+        Problem.of([0.5, 0.5], [400.0] * 3, **curves)
+    with pytest.raises(ValueError, match="there are 2 importances and 1 time_scales"):
+        Problem.of([0.5, 0.5], [400.0] * 2, **curves, time_scales=[1.0])
+
+
+def test_a_conflict_names_the_branch_and_its_cap():
+    found = allocate(replace(A, floor=84.0), points=2)
+    assert f"cap {ready.CAPS_A[3]:g} MB of branch '3'" in found.conflict
 
 
 @pytest.mark.parametrize("options", [{"points": 1}, {"latencies": 0}])

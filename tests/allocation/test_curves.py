@@ -35,6 +35,8 @@ def test_formulas_are_read(text, expected):
         "p^p",
         "2 3",
         "q",
+        "85 - 3q",
+        "85 - P",
         "open('x')",
         "p^99",
         "max(1, p)(2)",

@@ -143,7 +143,10 @@ def test_a_sweep_becomes_branches():
     [
         ({"importances": {"left": 1.0}}, "'right' has no importance"),
         ({"caps": {"lefd": 1.0}}, "did you mean 'left'"),
-        ({"importances": {"left": -1.0, "right": 2.0}}, "must be >= 0"),
+        (
+            {"importances": {"left": -1.0, "right": 2.0}},
+            "branch 'left': importance is -1, it must be a number >= 0",
+        ),
         ({"table": sweep().drop(columns="size_mb")}, "no column 'size_mb'"),
         ({"table": sweep().iloc[:6]}, "branch 'left', accuracy: 3 different ratios"),
     ],
