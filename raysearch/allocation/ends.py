@@ -14,6 +14,8 @@ from raysearch.allocation.problem import SLACK, Problem
 from raysearch.allocation.responses import first_ratios
 
 _MOST_CUTS = 500
+_ROUNDING = 1e-6  # relative: of a floor or a cap that was computed from an end
+_IMPOSSIBLE = "the floor cannot be kept within the caps: allocate() says what conflicts"
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,17 @@ def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
 
 
 def smallest(problem: Problem) -> End:
-    """The smallest total size within the caps at a weighted accuracy of at least the floor, if it can be had.
+    """The smallest total size within the caps at a weighted accuracy of at least the floor.
+
+    The total cap needs no search of its own: where any division keeps it, the smallest does.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the floor cannot be kept within the caps.
     """
-    floor = min(problem.floor, float(problem.weighted_accuracy(problem.low)))
+    best = float(problem.weighted_accuracy(problem.low))
+    if problem.floor > best + _ROUNDING * abs(best):
+        raise ValueError(_IMPOSSIBLE)
+    floor = min(problem.floor, best)
     found = proven(
         above_floor(problem.gain, problem.sizes, floor), problem.low, problem.high, most_cuts=_MOST_CUTS
     )
@@ -75,5 +82,7 @@ def smallest(problem: Problem) -> End:
         relax = above_floor_in_time(problem, floor)
         found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS)
     if found is None or not math.isfinite(found.loss):
-        raise ValueError("the floor cannot be kept within the caps: see relaxations()")
+        raise ValueError(_IMPOSSIBLE)
+    if found.loss - found.gap > problem.total_cap * (1 + _ROUNDING):
+        raise ValueError(_IMPOSSIBLE)
     return End(found.ratios, found.loss, found.gap)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.ends import smallest
-from raysearch.allocation.problem import Problem
+from raysearch.allocation.ends import most_accurate, smallest
+from raysearch.allocation.problem import SLACK, Problem
 
 _HALVINGS = 60
 
@@ -29,8 +29,10 @@ class InverseAllocation:
         accuracy: the weighted accuracy, at least the target.
         size_mb: the total size.
         eased: branches pruned less than the scaled rule asks, the most important first.
+        violation: by what share the division breaks the total cap or the cap on latency, which the rule
+            does not know; 0 where it keeps them.
         correlation: of ratio and importance; -1 where nothing was eased or capped.
-        optimum: the ratios of the smallest division that reaches the same target, shape (n,).
+        optimum: the ratios of the smallest division within all caps that reaches the same target, shape (n,).
         optimum_size_mb: its total size.
     """
 
@@ -41,6 +43,7 @@ class InverseAllocation:
     accuracy: float
     size_mb: float
     eased: tuple[str, ...]
+    violation: float
     correlation: float
     optimum: Floats
     optimum_size_mb: float
@@ -69,8 +72,9 @@ def importance_inverse(
     """Prune each branch by ``steepest`` * (1 - its importance), scaled down as far as a target asks.
 
     Importances are min-max normalised for the rule. One common scale, the largest that reaches the target,
-    multiplies all ratios; caps are kept. Where ``least_scale`` is not enough the most important branches are
-    eased first, as far as their caps allow.
+    multiplies all ratios; each branch's cap is kept. Where ``least_scale`` is not enough the most important
+    branches are eased first, as far as their caps allow. A total cap may be kept by the optimum and not by
+    the rule: see ``InverseAllocation.violation``.
 
     Args:
         problem: the branches, their importances and caps; its floor is not looked at.
@@ -87,8 +91,8 @@ def importance_inverse(
         )
     if np.ptp(problem.importances) == 0:
         raise ValueError("all importances are equal: the rule needs branches that differ")
-    best = float(problem.weighted_accuracy(problem.low))
-    if best < target:
+    best = most_accurate(problem).value
+    if best < target - SLACK * abs(target):
         raise ValueError(
             f"target is {target:g}, but within the caps the weighted accuracy is at most {best:.6g}"
         )
@@ -100,7 +104,8 @@ def importance_inverse(
 
     scale = _largest(scaled, problem, target, least_scale, 1.0)
     ratios, eased = _eased(problem, scaled(scale), target)
-    optimum = smallest(replace(problem, floor=target))
+    floored = replace(problem, floor=target)
+    optimum = smallest(floored)
     return InverseAllocation(
         problem,
         ratios,
@@ -109,6 +114,7 @@ def importance_inverse(
         float(problem.weighted_accuracy(ratios)),
         float(problem.total_size(ratios)),
         tuple(problem.names[i] for i in eased),
+        float(floored.violation(ratios)),
         float(np.corrcoef(ratios, importance)[0, 1]) if np.ptp(ratios) else 0.0,
         optimum.ratios,
         optimum.value,

@@ -59,6 +59,13 @@ def test_the_ends_of_instance_a_are_those_of_other_methods():
     assert smallest(A).value == pytest.approx(least, abs=1e-6)
 
 
+@pytest.mark.parametrize("change", [{"total_cap": 1900.0}, {"floor": 80.0}])
+def test_there_is_no_smallest_division_where_nothing_is_feasible(change):
+    assert smallest(replace(A, total_cap=1955.0)).value == pytest.approx(smallest(A).value)
+    with pytest.raises(ValueError, match="the floor cannot be kept within the caps"):
+        smallest(replace(A, **change))
+
+
 def test_what_costs_no_accuracy_is_pruned_even_at_the_most_accurate_end():
     curves = {"accuracy": parse("90 - 20 p"), "size": parse("10 - 8 p")}
     found = allocate(Problem.of([0.0, 1.0], [math.inf, 6.0], **curves))

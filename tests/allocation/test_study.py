@@ -48,6 +48,18 @@ def test_caps_are_kept_by_the_inverse_rule():
     assert importance_inverse(VIEWS, 60).scale == 1
 
 
+def test_a_total_cap_that_the_rule_breaks_is_said_and_the_optimum_keeps_it():
+    rule = importance_inverse(VIEWS, 75)
+    assert rule.violation == 0
+    between = importance_inverse(replace(VIEWS, total_cap=2500.0), 75)
+    assert between.optimum_size_mb < 2500 < between.size_mb
+    assert between.violation == pytest.approx(between.size_mb / 2500 - 1)
+    with pytest.raises(
+        ValueError, match="target is 75, but within the caps the weighted accuracy is at most 74"
+    ):
+        importance_inverse(replace(VIEWS, total_cap=2300.0), 75)
+
+
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
