@@ -16,7 +16,7 @@ from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.sweeps import branches_of
 from raysearch.schema import Section, sentences
 from raysearch.spelling import did_you_mean
-from raysearch.study_yaml import parse_yaml
+from raysearch.study_yaml import override_key, parse_yaml
 
 KINDS = ("accuracy", "size_mb", "latency_ms")
 
@@ -87,11 +87,12 @@ class AllocationFile(Section):
         return self
 
 
-def load(path: Path) -> tuple[AllocationFile, Problem, list[str]]:
+def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Problem, list[str]]:
     """Read an allocation file.
 
     Args:
         path: the YAML file. A relative ``measurements`` is taken from the file's own folder.
+        overrides: "floor=70": a key's path and its new value in YAML.
 
     Returns:
         What it says, the problem, and notes on what was made of it.
@@ -103,6 +104,8 @@ def load(path: Path) -> tuple[AllocationFile, Problem, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"allocation file {path} does not exist")
     document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
+    for override in overrides:
+        override_key(document, override)
     try:
         file = AllocationFile.model_validate(document)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,9 @@ def allocate(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The allocation file (YAML); see docs/allocation.md.")
     ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: floor=70.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where to write allocation.json, front.csv and allocation.html."),
@@ -72,9 +76,9 @@ def allocate(
         from raysearch import allocation, allocation_file
         from raysearch.reporting.allocation_page import as_data
 
-        given, problem, notes = allocation_file.load(file)
+        given, problem, notes = allocation_file.load(file, overrides or ())
         found = allocation.allocate(problem, points=given.points, latencies=given.latencies)
-        page = _write(file, out, found, notes) if out else None
+        page = _write(file, overrides or (), out, found, notes) if out else None
     if as_json:
         print_json({**as_data(found, notes), "report": str(page) if page else None})
         return
@@ -124,7 +128,7 @@ def _text(value: Any, column: str, metric_value: Any) -> str:
     return value if isinstance(value, str) else str(metric_value(column, value))
 
 
-def _write(file: Path, out: Path, found: Allocation, notes: list[str]) -> Path:
+def _write(file: Path, overrides: Iterable[str], out: Path, found: Allocation, notes: list[str]) -> Path:
     """Write what is found into a folder; the path of the page."""
     from raysearch.reporting.allocation_page import as_data, render
 
@@ -133,7 +137,7 @@ def _write(file: Path, out: Path, found: Allocation, notes: list[str]) -> Path:
     (out / "allocation.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     found.front.to_csv(out / "front.csv", index=False)
     page = out / "allocation.html"
-    source = file.read_text(encoding="utf-8")
+    source = "\n".join([file.read_text(encoding="utf-8").rstrip(), *(f"# --set {o}" for o in overrides)])
     page.write_text(render(file.stem, found, notes, source), encoding="utf-8")
     return page
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.failures import failure
 from raysearch.schema import StudyFile, parse
 from raysearch.spelling import did_you_mean
-from raysearch.study_yaml import import_object, parse_yaml
+from raysearch.study_yaml import import_object, override_key, parse_yaml
 
 if TYPE_CHECKING:
     from raysearch.study import Study
@@ -37,7 +37,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> StudyFile:
         raise FileNotFoundError(f"study file {path} does not exist")
     document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
     for override in overrides:
-        _override(document, override)
+        override_key(document, override)
     study = parse(document)
     _resolve_folder(study, path.parent)
     return study
@@ -115,24 +115,6 @@ def describe(study: Study) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(document))  # as the journal reads it back
     return plain
-
-
-def _override(document: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path.strip():
-        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as search.num_trials=64")
-    *sections, last = path.strip().split(".")
-    place: Any = document
-    for section in sections:
-        if place.get(section) is None:
-            place[section] = {}
-        place = place[section]
-        if not isinstance(place, dict):
-            raise ValueError(f"--set {override!r}: {section} is {place!r}, which has no keys")
-    try:
-        place[last] = parse_yaml(text, "--set", mapping=False)
-    except ValueError as error:
-        raise ValueError(f"--set {override!r}: {error}") from None
 
 
 def _resolve_folder(study: StudyFile, base: Path) -> None:

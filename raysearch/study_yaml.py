@@ -1,4 +1,4 @@
-"""Reading the text of a study file: YAML as people write it, and import paths."""
+"""Reading the text of a study file: YAML as people write it, overrides of keys, and import paths."""
 
 from __future__ import annotations
 
@@ -56,6 +56,33 @@ def parse_yaml(text: str, name: str, *, mapping: bool = True) -> Any:
     if mapping and not isinstance(document, dict):
         raise ValueError(f"{name} is {'empty' if document is None else 'not a mapping of keys'}")
     return document
+
+
+def override_key(document: dict[str, Any], override: str) -> None:
+    """Give a key of a document another value, as ``--set`` asks.
+
+    Args:
+        document: changed in place.
+        override: "search.num_trials=64": a key's path and its new value in YAML.
+
+    Raises:
+        ValueError: it has another form, or the path leads through what is no mapping.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as a.key=3")
+    *sections, last = path.strip().split(".")
+    place: Any = document
+    for section in sections:
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {override!r}: {section} is {place!r}, which has no keys")
+    try:
+        place[last] = parse_yaml(text, "--set", mapping=False)
+    except ValueError as error:
+        raise ValueError(f"--set {override!r}: {error}") from None
 
 
 def import_object(where: str) -> Any:

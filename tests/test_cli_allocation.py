@@ -72,6 +72,24 @@ def test_out_is_a_folder_with_the_answer(tmp_path: Path) -> None:
     assert "<script src" not in page
 
 
+def test_keys_are_overridden_and_the_page_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, lines(total_cap=120))
+    done = invoke(
+        "allocate", path, "--set", "total_cap=110", "--set", "caps.front=70", "--out", tmp_path / "out"
+    )
+    assert done.exit_code == 0, done.output
+    document = json.loads((tmp_path / "out" / "allocation.json").read_text())
+    assert document["best"]["size_mb"] == pytest.approx(110)
+    assert document["best"]["branches"][0]["cap_mb"] == 70
+    assert (
+        "# --set total_cap=110\n# --set caps.front=70" in (tmp_path / "out" / "allocation.html").read_text()
+    )
+    for bad, message in (("florr=3", "did you mean 'floor'"), ("floor", "'floor' is not KEY=VALUE")):
+        refused = invoke("allocate", path, "--set", bad)
+        assert refused.exit_code == 2
+        assert message in refused.output
+
+
 def test_where_nothing_is_feasible_that_is_the_answer(tmp_path: Path) -> None:
     path = write(tmp_path, lines(floor=85, total_cap=60))
     done = invoke("allocate", path, "--out", tmp_path / "out")
