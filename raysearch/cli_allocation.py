@@ -40,12 +40,12 @@ def sweep(
 ) -> None:
     """Prune one part of a network at a time, retrain, measure; a folder with an unfinished sweep goes on."""
     with one_sentence(as_json):
-        from raysearch.config import build, load
-        from raysearch.sweep import sweep_study, write_sweep
+        from raysearch.config import load
+        from raysearch.sweep import study_of, sweep_study, write_sweep
 
         study_file = load(file, overrides or ())
         given = study_file.sweep
-        plan = sweep_study(build(study_file), given.parts, given.ratios, multiple=given.multiple)
+        plan = sweep_study(study_of(study_file), given.parts, given.ratios, multiple=given.multiple)
         result = plan.run(
             len(plan.evaluate_first),
             folder=out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",

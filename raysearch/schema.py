@@ -143,7 +143,9 @@ class StudyFile(Section):
     """A study file."""
 
     task: dict[str, Any] = Field(description="the model and the data")
-    space: Space = Field(description="what may vary")
+    space: Space = Field(
+        default_factory=Space, description="what may vary; a sweep does not read it, a search needs it"
+    )
     parent: Parent | None = Field(default=None, description="the unchanged network; null: the task's default")
     objectives: list[str] = Field(description='a list of "maximize METRIC" and "minimize METRIC"')
     constraints: list[str] = Field(

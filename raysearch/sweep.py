@@ -27,6 +27,7 @@ from raysearch.spelling import did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
+    from raysearch.schema import StudyFile
     from raysearch.study import Study
 
 RATIOS = tuple(i / 10 for i in range(10))
@@ -65,6 +66,20 @@ def sweep(
     path = Path(folder or Path("runs") / f"sweep-{study.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     result = plan.run(len(plan.evaluate_first), folder=path, progress=progress)
     return write_sweep(result.folder)
+
+
+def study_of(file: StudyFile) -> Study:
+    """The Study that a study file describes to a sweep: its space, goals and method are not read.
+
+    Raises:
+        ValueError: the task, the parent or a target is wrong; one sentence says which and how.
+    """
+    from raysearch.config import build
+    from raysearch.schema import Search, Space
+
+    search = Search(**{key: getattr(file.search, key) for key in ("epochs", "seed", "resources", "workers")})
+    space = Space(pruning={"channel_pruning": {}})
+    return build(file.model_copy(update={"space": space, "constraints": [], "search": search}))
 
 
 def sweep_study(

@@ -16,7 +16,6 @@ from test_sweep import events
 from typer.testing import CliRunner
 
 import raysearch.sweep
-from raysearch import config
 from raysearch.allocation_file import load
 from raysearch.cli import app
 from raysearch.results import StudyResult
@@ -238,7 +237,7 @@ def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         calls.append((parts, ratios, multiple))
         return SimpleNamespace(run=run, evaluate_first=[{}] * 7)
 
-    monkeypatch.setattr(config, "build", lambda file: None)
+    monkeypatch.setattr(raysearch.sweep, "study_of", lambda file: None)
     monkeypatch.setattr(raysearch.sweep, "sweep_study", plan)
     return calls
 

@@ -21,7 +21,8 @@ from raysearch import search_spaces as spaces
 from raysearch.allocation import allocate, branches_of
 from raysearch.allocation.problem import Problem
 from raysearch.journal import RunRecord
-from raysearch.sweep import fitted, measure, sweep, sweep_study, table_of, write_sweep
+from raysearch.schema import parse
+from raysearch.sweep import fitted, measure, study_of, sweep, sweep_study, table_of, write_sweep
 
 TARGET = "onnxruntime-cpu"
 RATIOS = (0.0, 0.25, 0.5, 0.75)
@@ -106,6 +107,19 @@ def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
     plan = sweep_study(study, multiple=4)
     assert {part for c in plan.evaluate_first for part in c["pruning"]["ratios"]} == {"left", "right"}
     assert len(plan.evaluate_first) == 1 + 2 * 3 + 1  # of 16 channels in fours
+
+
+def test_a_study_file_names_no_space_for_a_sweep() -> None:
+    given = {
+        "task": "digits",
+        "objectives": ["maximize accuracy"],
+        "search": {"epochs": 2, "seed": 3, "workers": 1, "evaluate_first": [{"training": {"lr": 0.1}}]},
+    }
+    plan = sweep_study(study_of(parse(given)), ["stage1"], RATIOS)
+    assert [plan.epochs, plan.seed, plan.workers] == [2, 3, 1]
+    assert [c["pruning"]["ratios"]["stage1"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
+    spaced = {**given, "space": {"training": {"lr": {"loguniform": [0.1, 1e-3]}}}}  # a mistake in a search
+    assert sweep_study(study_of(parse(spaced)), ["stage1"], RATIOS).describe() == plan.describe()
 
 
 @pytest.mark.parametrize(
