@@ -85,10 +85,13 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
     with one_sentence(as_json):
         from raysearch.reporting.html import write_report
         from raysearch.results import StudyResult
+        from raysearch.sweep import write_sweep
 
         result = StudyResult(folder)
         result.write_tables()
         write_report(folder)
+        if "sweep" in result.study:
+            write_sweep(folder)
     _show(result, as_json)
 
 
@@ -152,7 +155,10 @@ def _conclude(result: StudyResult, as_json: bool) -> None:
 
 
 def _show(result: StudyResult, as_json: bool) -> None:
-    """Print the front, where the report is, and how to go on with an unfinished run."""
+    """Print the front, or a sweep's points, where the report is, and how to go on with an unfinished run."""
+    if "sweep" in result.study:
+        cli_allocation.show_sweep(result, as_json)
+        return
     from raysearch.reporting.html import FILE_NAME
 
     page = result.folder / FILE_NAME

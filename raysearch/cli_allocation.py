@@ -23,8 +23,6 @@ from raysearch.cli_support import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from raysearch.allocation.allocate import Allocation
     from raysearch.results import StudyResult
 
@@ -41,7 +39,7 @@ def sweep(
     """Prune one part of a network at a time, retrain, measure; a folder with an unfinished sweep goes on."""
     with one_sentence(as_json):
         from raysearch.config import load
-        from raysearch.sweep import study_of, sweep_study, write_sweep
+        from raysearch.sweep import study_of, sweep_study
 
         study_file = load(file, overrides or ())
         given = study_file.sweep
@@ -52,8 +50,7 @@ def sweep(
             max_minutes=study_file.search.max_minutes,
             progress=not (quiet or as_json),
         )
-        table = write_sweep(result.folder)
-    _show_sweep(file, result, table, as_json)
+    show_sweep(result, as_json)
     if result.ending == "interrupt":
         raise typer.Exit(INTERRUPTED)
 
@@ -87,11 +84,12 @@ def allocate(
         typer.echo(f"Report: {page}")
 
 
-def _show_sweep(file: Path, result: StudyResult, table: pd.DataFrame, as_json: bool) -> None:
+def show_sweep(result: StudyResult, as_json: bool) -> None:
+    """Print the points of a sweep, where its curves are, and how to go on."""
     from raysearch.reporting.figures import metric_value
-    from raysearch.sweep import PAGE, TABLE
+    from raysearch.sweep import PAGE, TABLE, table_of
 
-    folder = result.folder
+    folder, table = result.folder, table_of(result.record)
     if as_json:
         print_json(
             {
@@ -121,7 +119,7 @@ def _show_sweep(file: Path, result: StudyResult, table: pd.DataFrame, as_json: b
     if result.complete:
         typer.echo(f"Divide a budget over them: raysearch allocate, with measurements: {folder / TABLE}")
     else:
-        typer.echo(f"Go on with: raysearch sweep {file} --out {folder}")
+        typer.echo(f"Go on with: raysearch resume {folder}")
 
 
 def _text(value: Any, column: str, metric_value: Any) -> str:

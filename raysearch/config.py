@@ -90,7 +90,8 @@ def describe(study: Study) -> dict[str, Any]:
     """A study as plain data in the form of a study file, its space bound: the journal's first line holds it.
 
     ``num_trials`` and ``max_minutes`` are not part of it: a run may go on for longer. A task that was
-    made in Python rather than by a study file is described by its name alone.
+    made in Python rather than by a study file is described by its name alone. A key ``sweep`` says that the
+    run is a sweep.
     """
     from raysearch import domains
 
@@ -113,6 +114,8 @@ def describe(study: Study) -> dict[str, Any]:
             "workers": study.workers,
         },
     }
+    if study.sweep is not None:
+        document["sweep"] = study.sweep
     plain: dict[str, Any] = json.loads(json.dumps(document))  # as the journal reads it back
     return plain
 

@@ -37,6 +37,7 @@ from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.session import Session
 from raysearch.study import Study
+from raysearch.sweep import write_sweep
 from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.setup import FILES, TrialSetup
 
@@ -315,6 +316,8 @@ def _conclude(folder: Path) -> StudyResult:
     result.write_tables()
     write_cards(result.record, folder)
     write_report(folder)
+    if "sweep" in result.study:
+        write_sweep(folder)
     if result.complete:
         shutil.rmtree(folder / "trials", ignore_errors=True)
     return result

@@ -98,6 +98,7 @@ class Study:
         if grace is not None and grace > epochs:
             raise ValueError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
         self.task, self.epochs, self.seed = task, epochs, seed
+        self.sweep: Mapping[str, Any] | None = None  # what it prunes, if ``raysearch.sweep`` made it
         self.targets = tuple(targets)
         check_targets(self.targets)
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
@@ -255,7 +256,9 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
             f"by Study(...).run(folder={str(folder)!r})"
         )
     session = record.sessions[-1]
-    return build(parse(described)).run(
+    study = build(parse(described))
+    study.sweep = described.get("sweep")
+    return study.run(
         session["num_trials"],
         folder=folder,
         max_minutes=session["max_minutes"],

@@ -3,8 +3,8 @@
 table = sweep(study, parts=["stage1", "stage2"], folder="runs/sweep")
 
 Curves are fitted to the table (``raysearch.allocation.branches_of``), and a budget is divided over them
-(``raysearch.allocation.allocate``). Everything here is read from the run's journal: a sweep that was
-interrupted goes on, and its table can be written again at any time.
+(``raysearch.allocation.allocate``). Everything here is read from the run's journal, whose study has a key
+``sweep``: a sweep that was interrupted goes on, and its table can be written again at any time.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def sweep(
     plan = sweep_study(study, parts, ratios, multiple=multiple)
     path = Path(folder or Path("runs") / f"sweep-{study.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     result = plan.run(len(plan.evaluate_first), folder=path, progress=progress)
-    return write_sweep(result.folder)
+    return table_of(result.record)
 
 
 def study_of(file: StudyFile) -> Study:
@@ -94,7 +94,9 @@ def sweep_study(
     names = _parts(study, parts)
     whole, together = dict.fromkeys(names, 0.0), dict.fromkeys(names, float(max(ratios)))
     points = [whole, *({**whole, n: float(r)} for n in names for r in ratios), together]
-    return _plan(study, points, multiple)
+    plan = _plan(study, points, multiple)
+    plan.sweep = {"parts": names, "ratios": [float(r) for r in ratios], "multiple": multiple}
+    return plan
 
 
 def measure(
@@ -193,7 +195,10 @@ def fitted(table: pd.DataFrame) -> tuple[dict[str, dict[str, Curve]], list[str]]
         if count < FEWEST_RATIOS:
             notes.append(f"{name} has {count} different ratios, and a curve needs {FEWEST_RATIOS}")
         else:
-            curves[str(name)] = {m: fit(rows["ratio"], rows[m]) for m in METRICS}
+            try:
+                curves[str(name)] = {m: fit(rows["ratio"], rows[m]) for m in METRICS}
+            except ValueError as error:
+                notes.append(f"{name} has no curve: {error}")
     return curves, notes
 
 

@@ -15,10 +15,12 @@ from fake_run import write_run
 from test_sweep import events
 from typer.testing import CliRunner
 
+import raysearch.study
 import raysearch.sweep
 from raysearch.allocation_file import load
 from raysearch.cli import app
 from raysearch.results import StudyResult
+from raysearch.run import _conclude
 
 INSTANCE_A = Path(__file__).parents[1] / "examples" / "instance_a.yaml"
 LINES = {"accuracy": "90 - 40 p", "size_mb": [100, -80], "latency_ms": "10 - 5 p"}
@@ -223,6 +225,9 @@ STUDY = {
 }
 
 
+FINISH = {"event": "session", "action": "finish", "time": 99.0}
+
+
 @pytest.fixture
 def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """A sweep whose journal is there already; what it was asked for."""
@@ -230,8 +235,8 @@ def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
     def run(num_trials: int, *, folder: Path, **keywords: Any) -> StudyResult:
         calls.append((num_trials, keywords["progress"]))
-        finish = {"event": "session", "action": "finish", "time": 99.0}
-        return StudyResult(write_run(folder, [*events(), finish]))
+        raysearch.sweep.write_sweep(write_run(folder, [*events(), FINISH]))
+        return StudyResult(folder)
 
     def plan(study: Any, parts: Any, ratios: Any, *, multiple: Any) -> Any:
         calls.append((parts, ratios, multiple))
@@ -254,6 +259,24 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
     assert document["complete"]
     divided = write(tmp_path, {"measurements": "out/sweep.csv", "floor": 0.8})
     assert json.loads(invoke("allocate", divided, "--json").stdout)["feasible"]
+
+
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_other_commands_know_a_sweep_s_folder(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_run(tmp_path, [*events(), FINISH])
+    monkeypatch.setattr(raysearch.study, "resume", lambda folder, **_: _conclude(folder))
+    done = invoke(command, folder)
+    assert done.exit_code == 0, done.output
+    assert "network, MB" in done.output
+    assert f"with measurements: {folder / 'sweep.csv'}" in done.output.replace("\n", "")
+    assert len(pd.read_csv(folder / "sweep.csv")) == 8
+    for name in ("sweep.csv", "sweep.json", "sweep.html"):
+        (folder / name).unlink()  # by the command itself
+    write_run(folder, events())
+    assert f"Go on with: raysearch resume {folder}" in invoke(command, folder).output.replace("\n", "")
+    assert (folder / "sweep.html").exists()
 
 
 @pytest.mark.parametrize(

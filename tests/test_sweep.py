@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,17 @@ from torch import nn
 from trial_setup import small_task
 
 from raysearch import Study
+from raysearch import run as running
 from raysearch import search_spaces as spaces
 from raysearch.allocation import allocate, branches_of
 from raysearch.allocation.problem import Problem
+from raysearch.backends.protocol import Protocol
+from raysearch.config import build_task
 from raysearch.journal import RunRecord
 from raysearch.schema import parse
+from raysearch.study import resume
 from raysearch.sweep import fitted, measure, study_of, sweep, sweep_study, table_of, write_sweep
+from raysearch.trainables.task import Task
 
 TARGET = "onnxruntime-cpu"
 RATIOS = (0.0, 0.25, 0.5, 0.75)
@@ -42,9 +48,14 @@ class Branches(nn.Module):
         return self.head(self.relu(torch.cat([self.left(x), self.right(x)], 1)))  # type: ignore[no-any-return]
 
 
+def two_branches() -> Task:
+    """Digits for a network of two branches, as a study file imports it."""
+    return small_task(model=Branches(), parent={"training": {"lr": 3e-3, "batch_size": 64}})
+
+
 @pytest.fixture(scope="module")
 def study() -> Study:
-    task = small_task(model=Branches(), parent={"training": {"lr": 3e-3, "batch_size": 64}})
+    task = build_task({"import": "test_sweep:two_branches"})
     space = {"pruning": spaces.channel_pruning(multiple=4)}
     return Study(task, space, ["maximize accuracy", "minimize size_mb"], epochs=1, workers=1)
 
@@ -60,6 +71,7 @@ def events(parts: tuple[str, ...] = ("left", "right"), ratios: tuple[float, ...]
         "constraints": [],
         "targets": [TARGET],
         "search": {"epochs": 1},
+        "sweep": {"parts": list(parts), "ratios": list(ratios), "multiple": None},
     }
     found: list[dict] = [{"event": "run", "version": 1, "study": described}]
 
@@ -100,7 +112,11 @@ def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
         {"left": 0.0, "right": 0.5},
         {"left": 0.5, "right": 0.5},
     ]
-    assert plan.describe()["search"]["scheduler"] == "full_training"
+    described = plan.describe()
+    assert described["search"]["scheduler"] == "full_training"
+    assert described["sweep"] == {"parts": ["left", "right"], "ratios": [0.25, 0.26, 0.5], "multiple": 4}
+    assert parse(described).sweep.parts == ["left", "right"]  # a study file again
+    assert "sweep" not in study.describe()
 
 
 def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
@@ -111,15 +127,15 @@ def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
 
 def test_a_study_file_names_no_space_for_a_sweep() -> None:
     given = {
-        "task": "digits",
+        "task": {"import": "test_sweep:two_branches"},
         "objectives": ["maximize accuracy"],
         "search": {"epochs": 2, "seed": 3, "workers": 1, "evaluate_first": [{"training": {"lr": 0.1}}]},
     }
-    plan = sweep_study(study_of(parse(given)), ["stage1"], RATIOS)
+    plan = sweep_study(study_of(parse(given)), ["left"], RATIOS, multiple=4)
     assert [plan.epochs, plan.seed, plan.workers] == [2, 3, 1]
-    assert [c["pruning"]["ratios"]["stage1"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
+    assert [c["pruning"]["ratios"]["left"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
     spaced = {**given, "space": {"training": {"lr": {"loguniform": [0.1, 1e-3]}}}}  # a mistake in a search
-    assert sweep_study(study_of(parse(spaced)), ["stage1"], RATIOS).describe() == plan.describe()
+    assert sweep_study(study_of(parse(spaced)), ["left"], RATIOS, multiple=4).describe() == plan.describe()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +249,11 @@ def test_a_sweep_that_has_just_begun_has_an_empty_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-def test_a_sweep_that_was_cut_short_goes_on(study: Study, cluster: None, tmp_path: Path) -> None:
+def test_a_sweep_that_was_cut_short_goes_on(
+    study: Study, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0)
+    monkeypatch.setattr(running, "start_service", partial(running.start_service, protocol=quick))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments: dict[str, Any] = {
         "parts": ["left", "right"],
@@ -249,7 +269,14 @@ def test_a_sweep_that_was_cut_short_goes_on(study: Study, cluster: None, tmp_pat
     lines = (cut / "journal.jsonl").read_text().splitlines(keepends=True)
     last = next(i for i, line in enumerate(lines) if '"suggestion"' in line and '"0002"' in line)
     (cut / "journal.jsonl").write_text("".join(lines[: last + 1]))
-    again = sweep(study, folder=cut, **arguments)
-    assert (cut / "journal.jsonl").read_text().startswith("".join(lines[: last + 1]))
+    for name in ("sweep.csv", "sweep.json", "sweep.html"):
+        (cut / name).unlink()
+    resume(cut, progress=False)
+    gone_on = (cut / "journal.jsonl").read_text()
+    assert gone_on.startswith("".join(lines[: last + 1]))
     same = ["branch", "ratio", "accuracy", "network_mb", "trial"]
+    again = pd.read_csv(cut / "sweep.csv", dtype={"trial": str})
     pd.testing.assert_frame_equal(again[same], table[same])
+    assert (cut / "sweep.html").exists()
+    pd.testing.assert_frame_equal(sweep(study, folder=cut, **arguments)[same], table[same])
+    assert (cut / "journal.jsonl").read_text() == gone_on  # there is nothing left to do
