@@ -13,11 +13,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from raysearch.allocation import instances
 from raysearch.allocation.curves import Curve, parse
 from raysearch.allocation.problem import Branch, Problem, normalised
-from raysearch.allocation.sweeps import branches_of
+from raysearch.allocation.sweeps import branches_of, importances_left_out
 from raysearch.schema import Section, sentences
 from raysearch.spelling import did_you_mean
 from raysearch.study_yaml import override_key, parse_yaml
 
+LEFT_OUT = "left_out"
 KINDS = ("accuracy", "size_mb", "latency_ms")
 
 _Curves = dict[str, Curve]
@@ -47,7 +48,9 @@ class AllocationFile(Section):
         default=None, description="a sweep's CSV: branch, ratio, accuracy, size_mb and perhaps latency_ms"
     )
     importances: Any = Field(
-        default=None, description="shares in the weighted accuracy, a list or by branch; null: equal"
+        default=None,
+        description="shares in the weighted accuracy, a list or by branch; null: equal; left_out: by what "
+        "a sweep's network loses without each branch",
     )
     caps: Any = Field(
         default=None, description="the largest MB of each branch: a number, a list or by branch"
@@ -74,6 +77,8 @@ class AllocationFile(Section):
     @field_validator("importances", "caps", "time_scales")
     @classmethod
     def _check_numbers(cls, given: Any, info: Any) -> Any:
+        if info.field_name == "importances" and given == LEFT_OUT:
+            return given
         inside = given.values() if isinstance(given, dict) else given if isinstance(given, list) else [given]
         if given is not None and not all(type(v) in (int, float) for v in inside):
             raise ValueError(f"{info.field_name} is {given!r}: give numbers, as a list or by branch")
@@ -84,6 +89,10 @@ class AllocationFile(Section):
         if (self.curves is None) == (self.measurements is None):
             both = "both are given" if self.curves is not None else "neither is given"
             raise ValueError(f"curves or measurements: {both}, give one of them")
+        if self.importances == LEFT_OUT and self.measurements is None:
+            raise ValueError(
+                f"importances is {LEFT_OUT!r}, which a sweep measures: give measurements, or numbers"
+            )
         return self
 
 
@@ -116,15 +125,19 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
 
 def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
     """The problem of a file, and notes on what was made of it."""
+    notes = []
     if file.measurements is not None:
         table = _read(base / Path(file.measurements).expanduser())
         branches: Sequence[Branch] = branches_of(table)
+        importances, note = _measured(table) if file.importances == LEFT_OUT else (file.importances, "")
+        notes.append(note)
     else:
-        branches = _branches(file)
+        branches, importances = _branches(file), file.importances
     names = [b.name for b in branches]
     equal = [1 / len(names)] * len(names)
-    given = _by_branch("importances", file.importances, names, default=None) or equal
+    given = _by_branch("importances", importances, names, default=None) or equal
     shares, note = normalised(given, names)
+    notes.append(note)
     caps = _by_branch("caps", file.caps, names, default=float("inf")) or [float("inf")] * len(names)
     scales = _by_branch("time_scales", file.time_scales, names, default=1.0) or [1.0] * len(names)
     branches = tuple(
@@ -136,7 +149,7 @@ def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
         for name in ("floor", "total_cap", "latency_cap")
         if (value := getattr(file, name)) is not None
     }
-    return Problem(branches, latency=file.latency, **limits), [note] if note else []
+    return Problem(branches, latency=file.latency, **limits), [n for n in notes if n]
 
 
 def _branches(file: AllocationFile) -> list[Branch]:
@@ -180,6 +193,18 @@ def _parsed(where: str, given: Mapping[str, Any]) -> _Curves:
 
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(v) in (int, float) for v in value)
+
+
+def _measured(table: pd.DataFrame) -> tuple[dict[str, float], str]:
+    """Importances by what a sweep's network loses without each branch, and a note where it loses nothing."""
+    if LEFT_OUT not in table:
+        raise ValueError(
+            f"importances is {LEFT_OUT!r}, but the measurements have no column {LEFT_OUT!r}: sweep.json says "
+            "why, or give numbers"
+        )
+    lost = table.groupby("branch", sort=False)[LEFT_OUT].first()
+    note = "" if (lost > 0).any() else "the network misses no branch that is left out: importances are equal"
+    return importances_left_out(0.0, {str(name): -float(loss) for name, loss in lost.items()}), note
 
 
 def _names(file: AllocationFile) -> list[str]:

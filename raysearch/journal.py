@@ -12,6 +12,7 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
                  says "pause" lets the trial wait
     promotion    trial: one that waits goes on
     end          trial, outcome ("finished", "stopped" or "failed"), reason
+    left_out     trial "parent", accuracy, without {part: accuracy}: of a sweep's parts; or a reason why not
     final        trial, values, measurements, notes: measured again and evaluated on the test split, alone
 
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
@@ -126,6 +127,7 @@ class TrialRecord:
         notes: remarks of the trial ("bits 2 run no faster than 8 in onnxruntime-cpu").
         outcome: None while it runs or waits.
         reason: why it stopped or failed.
+        left_out: the event of that name without its head; empty where there is none.
         final: values measured after the search (remeasured latency, test accuracy); empty if it was not.
         started, ended: seconds since the epoch.
     """
@@ -142,6 +144,7 @@ class TrialRecord:
     paused: bool = False
     outcome: Outcome | None = None
     reason: str = ""
+    left_out: Event = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     ended: float | None = None
 
@@ -217,6 +220,8 @@ class RunRecord:
                 event.get("reason", ""),
                 event["time"],
             )
+        elif event["event"] == "left_out":
+            trial.left_out = {k: event[k] for k in ("accuracy", "without", "reason") if k in event}
         elif event["event"] == "final":
             trial.final.update(event["values"])
             trial.measurements += event.get("measurements", [])

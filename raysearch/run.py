@@ -168,6 +168,7 @@ def _phases(run: Run) -> str:
         service.known(m for trial in run.record.trials.values() for m in trial.measurements)
         if not _references(run, service):
             return _cut_short(run)
+        _left_out(run)
         goals = run.study.goals(run.record.trials["parent"].reports)
         complete = _search(run, goals)
         if not complete and run.seconds_left() > 0:
@@ -261,6 +262,19 @@ def _static_int8(run: Run) -> None:
     for report in reports:
         run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)
     run.write("end", trial="parent-int8", outcome="finished")
+
+
+def _left_out(run: Run) -> None:
+    """What the parts of a sweep are worth: the parent evaluated without each of them, once."""
+    if run.study.sweep is None or run.record.trials["parent"].left_out:
+        return
+    try:
+        found = _remotely(run, "left_out", run.study.sweep["parts"])
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        reason = first_line(cause) if isinstance(cause, ValueError) else failure(cause)
+        found = {"reason": f"no importances by leaving parts out: {reason}"}
+    run.write("left_out", trial="parent", **found)
 
 
 def _search(run: Run, goals: Any) -> bool:

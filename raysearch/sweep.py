@@ -143,8 +143,9 @@ def table_of(record: RunRecord) -> pd.DataFrame:
     Returns:
         A row a point: ``branch``, ``ratio`` (the share of channels that really went), ``accuracy`` (of the
         network with only this branch pruned), ``size_mb`` and ``latency_ms`` (the branch's contribution),
-        ``network_mb`` and ``network_ms`` (as measured, on the first target) and ``trial``. Contributions sum
-        to the whole network where none is pruned and where all are by the highest ratio: what the network
+        ``network_mb`` and ``network_ms`` (as measured, on the first target), ``trial`` and, where that was
+        measured, ``left_out`` (what the parent's accuracy loses without the branch). Contributions sum to
+        the whole network where none is pruned and where all are by the highest ratio: what the network
         loses to one branch counts by the share of the sum that is really lost when all are pruned. Unpruned,
         a branch's contribution is in proportion to the most that its pruning takes away.
     """
@@ -163,6 +164,9 @@ def table_of(record: RunRecord) -> pd.DataFrame:
         whole = record.parent.values.get(metric, math.nan) if record.parent else math.nan
         least = together.values[metric] if together else None
         table.insert(3 + place, own, _contributions(table, network, whole, least))
+    lost = _lost(record)
+    if lost:
+        table["left_out"] = table["branch"].map(lost).astype(float)
     return table
 
 
@@ -174,16 +178,19 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     table = table_of(record)
     curves, notes = fitted(table)
     study = record.header["study"]
+    left_out = record.parent.left_out if record.parent else {}
+    notes += [left_out["reason"]] if "reason" in left_out else []
     document = {
         "task": study["task"],
         "target": study["targets"][0],
         "epochs": study["search"]["epochs"],
         "branches": {n: {m: _written(c) for m, c in found.items()} for n, found in curves.items()},
+        "left_out": left_out,
         "notes": notes,
     }
     table.to_csv(folder / TABLE, index=False)
     (folder / CURVES).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    (folder / PAGE).write_text(render(study, table, curves, notes), encoding="utf-8")
+    (folder / PAGE).write_text(render(study, table, curves, notes, left_out), encoding="utf-8")
     return table
 
 
@@ -279,6 +286,12 @@ def _ratios(trial: TrialRecord) -> dict[str, float]:
     """The parts that a trial prunes."""
     ratios: dict[str, float] = trial.config.get("pruning", {}).get("ratios", {})
     return ratios
+
+
+def _lost(record: RunRecord) -> dict[str, float]:
+    """What the parent's accuracy loses without each part; empty where that was not measured."""
+    found = record.parent.left_out if record.parent else {}
+    return {part: found["accuracy"] - without for part, without in found.get("without", {}).items()}
 
 
 def _all(trial: TrialRecord, names: Sequence[str]) -> bool:

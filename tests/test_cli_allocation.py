@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from fake_run import write_run
-from test_sweep import events
+from test_sweep import LEFT_OUT, events
 from typer.testing import CliRunner
 
 import raysearch.study
@@ -21,7 +21,9 @@ from raysearch.allocation_file import load
 from raysearch.cli import app
 from raysearch.results import StudyResult
 from raysearch.run import _conclude
+from raysearch.sweep import write_sweep
 
+FINISH = {"event": "session", "action": "finish", "time": 99.0}
 INSTANCE_A = Path(__file__).parents[1] / "examples" / "instance_a.yaml"
 LINES = {"accuracy": "90 - 40 p", "size_mb": [100, -80], "latency_ms": "10 - 5 p"}
 
@@ -145,6 +147,26 @@ def test_measurements_are_a_sweep_s_table(tmp_path: Path) -> None:
     assert "latency_ms" not in document["best"]
 
 
+def test_importances_may_be_what_a_sweep_lost_without_each_branch(tmp_path: Path) -> None:
+    table = write_sweep(write_run(tmp_path / "run", [*events(), LEFT_OUT, FINISH]))
+    path = write(tmp_path, {"measurements": "run/sweep.csv", "importances": "left_out", "total_cap": 6})
+    problem = load(path)[1]
+    np.testing.assert_allclose(problem.importances, [0.75, 0.25])
+    table.assign(left_out=[-0.01] * 4 + [0.0] * 4).to_csv(tmp_path / "unmissed.csv")
+    unmissed = write(tmp_path, {"measurements": "unmissed.csv", "importances": "left_out"})
+    assert "note: the network misses no branch that is left out" in invoke("allocate", unmissed).output
+    table.drop(columns="left_out").to_csv(tmp_path / "old.csv")
+    for change, message in (
+        ({"measurements": "old.csv"}, "importances is 'left_out', but the measurements have no column"),
+        ({"measurements": None, "curves": LINES}, "importances is 'left_out', which a sweep measures"),
+        ({"importances": "leftout"}, "importances is 'leftout': give numbers"),
+    ):
+        bad = {"measurements": "run/sweep.csv", "importances": "left_out", **change}
+        done = invoke("allocate", write(tmp_path, bad))
+        assert done.exit_code == 2, done.output
+        assert message in done.output
+
+
 BAD = [
     ({"importances": [0.5, -0.5]}, "branch '1': importance is -0.5, it must be a number >= 0"),
     ({"importances": {"front": -1, "back": 2}}, "branch 'front': importance is -1, it must"),
@@ -223,9 +245,6 @@ STUDY = {
     "search": {"epochs": 1},
     "sweep": {"parts": ["left", "right"], "ratios": [0, 0.25, 0.5, 0.75]},
 }
-
-
-FINISH = {"event": "session", "action": "finish", "time": 99.0}
 
 
 @pytest.fixture

@@ -41,6 +41,28 @@ def test_a_rival_whose_worker_dies_fails_and_the_run_goes_on(tmp_path, monkeypat
     assert run.record.trials["parent-int8"].reason
 
 
+def test_why_no_part_could_be_left_out_is_written_once_and_the_run_goes_on(tmp_path, monkeypatch):
+    asked = []
+
+    def refuse(run, function, parts):
+        asked.append((function, parts))
+        raise ray.exceptions.RayTaskError("left_out", "trace", ValueError("the part 'a' cannot be left out"))
+
+    monkeypatch.setattr(running, "_remotely", refuse)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    head = {"role": "reference", "config": {}, "key": "k", "origin": "reference"}
+    run.write("suggestion", trial="parent", **head)
+    run.study.sweep = None
+    running._left_out(run)
+    assert not asked
+    run.study.sweep = {"parts": ["a"]}
+    for _ in range(2):
+        running._left_out(run)
+    assert asked == [("left_out", ["a"])]
+    found = RunRecord.load(tmp_path).parent.left_out
+    assert found == {"reason": "no importances by leaving parts out: the part 'a' cannot be left out"}
+
+
 def test_a_run_killed_before_its_first_session_is_begun_anew_not_resumed(tmp_path):
     Journal(tmp_path).write("run", version=1, study={})
     with pytest.raises(ValueError, match="nothing was started"):

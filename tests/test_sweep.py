@@ -212,6 +212,30 @@ def test_curves_and_page_are_written(tmp_path: Path) -> None:
     assert "http://" not in page.split("</script>")[-1]
 
 
+LEFT_OUT = {
+    "event": "left_out", "trial": "parent", "time": 50.0,
+    "accuracy": 0.9, "without": {"left": 0.6, "right": 0.8},
+}  # fmt: skip
+
+
+def test_what_a_branch_is_worth_is_in_the_table_the_curves_and_the_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [*events(), LEFT_OUT])
+    table = write_sweep(folder)
+    assert table.groupby("branch")["left_out"].unique().explode().tolist() == pytest.approx([0.3, 0.1])
+    found = json.loads((folder / "sweep.json").read_text())["left_out"]
+    assert found == {"accuracy": 0.9, "without": {"left": 0.6, "right": 0.8}}
+    page = (folder / "sweep.html").read_text()
+    assert "<td>left</td><td>60.00 %</td><td>30.00 %</td><td>0.75</td>" in page
+
+
+def test_why_nothing_could_be_left_out_is_a_note(tmp_path: Path) -> None:
+    why = {"event": "left_out", "trial": "parent", "time": 50.0, "reason": "it is never called"}
+    folder = write_run(tmp_path, [*events(), why])
+    assert "left_out" not in write_sweep(folder)
+    assert json.loads((folder / "sweep.json").read_text())["notes"] == ["it is never called"]
+    assert "<p>it is never called</p>" in (folder / "sweep.html").read_text()
+
+
 def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
     table = table_of(RunRecord.load(write_run(tmp_path, events(ratios=(0.0, 0.5)))))
     curves, notes = fitted(table)
@@ -274,9 +298,11 @@ def test_a_sweep_that_was_cut_short_goes_on(
     resume(cut, progress=False)
     gone_on = (cut / "journal.jsonl").read_text()
     assert gone_on.startswith("".join(lines[: last + 1]))
-    same = ["branch", "ratio", "accuracy", "network_mb", "trial"]
+    same = ["branch", "ratio", "accuracy", "network_mb", "trial", "left_out"]
     again = pd.read_csv(cut / "sweep.csv", dtype={"trial": str})
     pd.testing.assert_frame_equal(again[same], table[same])
     assert (cut / "sweep.html").exists()
+    assert gone_on.count('"left_out"') == 1
+    assert table["left_out"].between(-1, 1).all()
     pd.testing.assert_frame_equal(sweep(study, folder=cut, **arguments)[same], table[same])
     assert (cut / "journal.jsonl").read_text() == gone_on  # there is nothing left to do

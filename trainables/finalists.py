@@ -1,14 +1,18 @@
-"""What is done with no trial running: the parent's static int8 form, and the front's final figures."""
+"""What is done with no trial running: the parent's static int8 form, its parts, the front's last figures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+
+from safetensors.torch import load_file
 
 from raysearch import backends
 from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
 from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.left_out import metric_without
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
 from raysearch.trainables.stages import Report
@@ -46,6 +50,24 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     }
     last = {**accuracy, "accuracy": min(accuracy.values())} if accuracy else {}
     return [asdict(Report(0, static, measured)), asdict(Report(setup.epochs + 1, last))]
+
+
+def left_out(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
+    """The trained parent's accuracy on the validation split, whole and without each of several parts.
+
+    Returns:
+        ``accuracy``, and ``without`` by part.
+
+    Raises:
+        ValueError: a part cannot be left out.
+    """
+    model = setup.task.build(setup.space.decode(setup.references["parent"]).architecture)
+    model.load_state_dict(load_file(setup.reference_weights("parent")))
+    task = setup.task
+    return {
+        "accuracy": evaluate(model, task.validation, task.metric),
+        "without": metric_without(model, parts, task.validation, task.metric),
+    }
 
 
 def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from raysearch.allocation.curves import Curve
+from raysearch.allocation.sweeps import importances_left_out
 from raysearch.reporting import allocation_plots
-from raysearch.reporting.figures import label, metric_value
+from raysearch.reporting.figures import label, metric_value, number
 from raysearch.reporting.page import document, drawn, section, table
 
 _BAND = (
@@ -25,6 +26,7 @@ def render(
     measured: pd.DataFrame,
     curves: Mapping[str, Mapping[str, Curve]],
     notes: Sequence[str],
+    left_out: Mapping[str, Any],
 ) -> str:
     """The page as one HTML document.
 
@@ -33,6 +35,7 @@ def render(
         measured: of ``raysearch.sweep.table_of``.
         curves: by branch and metric.
         notes: why some branches have no curves.
+        left_out: the parent's ``accuracy``, and ``without`` each branch; neither where it was not measured.
     """
     name = str(study["task"].get("name") or study["task"].get("import"))
     parts = [f"<header><h1>raysearch <span>sweep of {escape(name)}</span></h1>{_BAND}</header>"]
@@ -43,6 +46,9 @@ def render(
             shown = {branch: found[metric] for branch, found in curves.items()}
             figure = allocation_plots.curves(shown, label=label(metric))
             parts.append(section(label(metric).capitalize(), _errors(shown, metric), drawn([figure])))
+    if "without" in left_out:
+        parts.append(section("Branches left out", _left_out(left_out)))
+    measured = measured.drop(columns="left_out", errors="ignore")
     rows = [
         ("", [escape(v) if isinstance(v, str) else metric_value(str(c), v) for c, v in row.items()])
         for row in measured.to_dict("records")
@@ -50,6 +56,24 @@ def render(
     heads = {"network_mb": "whole network, MB", "network_ms": "whole network, ms"}
     parts.append(section("Measurements", table([heads.get(c) or label(c) for c in measured.columns], rows)))
     return document(f"sweep of {name}", "".join(parts))
+
+
+def _left_out(found: Mapping[str, Any]) -> str:
+    """What the network is without each branch, and the importances that this gives."""
+    importances = importances_left_out(found["accuracy"], found["without"])
+    rows = [
+        ("", [escape(name), *(metric_value("accuracy", v) for v in (without, found["accuracy"] - without)),
+              number(importances[name])])
+        for name, without in found["without"].items()
+    ]  # fmt: skip
+    head = ["branch", "accuracy without it", "lost", "importance"]
+    said = (
+        f"<p>The unpruned network has an accuracy of {metric_value('accuracy', found['accuracy'])} on the "
+        "validation split. Without a branch, its output set to zero, it has the following. An allocation "
+        "file takes these importances by <code>importances: left_out</code>. They tell branches side by side "
+        "apart; of layers one after another each is indispensable.</p>"
+    )
+    return said + table(head, rows)
 
 
 def _errors(curves: Mapping[str, Curve], metric: str) -> str:

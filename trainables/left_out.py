@@ -1,0 +1,85 @@
+"""What each part of a network is worth: how well the network does with the part's output left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from raysearch.trainables.evaluation import Metric, evaluate
+
+
+def metric_without(
+    model: nn.Module, parts: Sequence[str], examples: Dataset[Any], metric: Metric
+) -> dict[str, float]:
+    """A network's metric without each of its parts, whose output is replaced by zeros.
+
+    A part may return one tensor, or several in tuples, lists and mappings (a recurrent layer does); one that
+    is only a container, such as a ModuleList, is left out by leaving out what it holds.
+
+    Args:
+        model: trained; it is left as it was.
+        parts: names of submodules.
+        examples: to measure on, none of them trained on.
+        metric: of logits and labels, higher is better.
+
+    Raises:
+        ValueError: a part is never called by itself, its output holds no tensor, or the metric without it is
+            not finite.
+    """
+    return {part: _without(model, part, examples, metric) for part in parts}
+
+
+def _without(model: nn.Module, part: str, examples: Dataset[Any], metric: Metric) -> float:
+    replaced = 0
+
+    def replace(_: nn.Module, __: Any, output: Any) -> Any:
+        nonlocal replaced
+        replaced += sum(1 for _ in _tensors(output))
+        return _zeros(output)
+
+    handles = [m.register_forward_hook(replace) for m in _callable(model.get_submodule(part))]
+    try:
+        found = evaluate(model, examples, metric)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not replaced:
+        raise ValueError(
+            f"the part {part!r} cannot be left out: the network never calls it by itself, or it returns no "
+            "tensor; sweep the layers inside it, or give importances as numbers"
+        )
+    if not math.isfinite(found):
+        raise ValueError(f"without the part {part!r} the metric is {found}: give importances as numbers")
+    return found
+
+
+def _callable(module: nn.Module) -> Iterator[nn.Module]:
+    """The module, or what a container without a forward of its own holds."""
+    if type(module).forward is not nn.Module.forward:
+        yield module
+        return
+    for child in module.children():
+        yield from _callable(child)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (tuple, list, Mapping)):
+        for value in output.values() if isinstance(output, Mapping) else output:
+            yield from _tensors(value)
+
+
+def _zeros(output: Any) -> Any:
+    """The same with zeros in place of every tensor's values."""
+    if isinstance(output, Tensor):
+        return output.new_zeros(output.shape)
+    if isinstance(output, Mapping):
+        return type(output)({key: _zeros(value) for key, value in output.items()})  # type: ignore[call-arg]
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*map(_zeros, output))
+    return type(output)(map(_zeros, output)) if isinstance(output, (tuple, list)) else output
