@@ -145,6 +145,9 @@ def test_measurements_are_a_sweep_s_table(tmp_path: Path) -> None:
     ratios_found = {b["branch"]: b["ratio"] for b in document["best"]["branches"]}
     assert ratios_found["stage1"] < ratios_found["stage2"]
     assert "latency_ms" not in document["best"]
+    done = invoke("allocate", path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "MB, the smallest of the front" in (tmp_path / "out" / "allocation.html").read_text()
 
 
 def test_importances_may_be_what_a_sweep_lost_without_each_branch(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def test_curves_and_page_are_written(tmp_path: Path) -> None:
     assert np.all(np.array(curve["low"]) <= curve["values"])
     assert not document["notes"]
     page = (folder / "sweep.html").read_text()
-    assert "6.667 - 6 p" in page
+    assert "<td>6.667 - 6 p</td><td>0</td>" in page  # an error of rounding is none
+    assert "<h2>Size, MB</h2>" in page
     assert "http://" not in page.split("</script>")[-1]
 
 

@@ -193,7 +193,8 @@ def _amounts(problem: Problem, way: str, step: float) -> str:
     caps = problem.caps[np.isfinite(problem.caps)]
     parts = []
     if len(caps) and way in ("branch caps", "caps", "both"):
-        parts.append(f"a branch's by {step * caps.min():.4g} to {step * caps.max():.4g} MB")
+        least, most = (f"{step * cap:.4g}" for cap in (caps.min(), caps.max()))
+        parts.append(f"each branch's by {least}{'' if least == most else f' to {most}'} MB")
     if math.isfinite(problem.total_cap) and way in ("total cap", "caps", "both"):
         parts.append(f"the total by {step * problem.total_cap:.4g} MB")
     if math.isfinite(problem.latency_cap) and way in ("latency cap", "caps", "both"):

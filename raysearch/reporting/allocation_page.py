@@ -120,9 +120,11 @@ def render(title: str, allocation: Allocation, notes: Sequence[str], source: str
             "Branches" if allocation.feasible else "Branches, closest to the floor within the caps",
             table(heads, rows),
             drawn([allocation_plots.branches(problem, ratios)]),
-            drawn([allocation_plots.against_importance(problem, {"ratios": ratios})]),
+            drawn([allocation_plots.against_importance(problem, {"ratios": ratios})])
+            if np.ptp(problem.importances) > 0
+            else "",
         ),
-        section("Curves", drawn(_curves(problem))),
+        section("Curves", *_curves(problem)),
         section("The file", f"<pre>{escape(source)}</pre>"),
     ]
     return document(title, "".join(parts))
@@ -148,17 +150,26 @@ def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:
     return shown
 
 
-def _curves(problem: Problem) -> list[Any]:
-    """A plot for each kind of curve; branches that share one are drawn once."""
-    figures = []
-    for kind, axis in (("accuracy", "accuracy"), ("size", "size, MB"), ("time", "time, ms")):
+def _curves(problem: Problem) -> list[str]:
+    """A plot for each kind of curve; branches that share one are drawn once.
+
+    Plots of one curve stand beside each other, others with their many names below each other.
+    """
+    figures, most = [], 0
+    scaled = any(b.time_scale != 1 for b in problem.branches)
+    time = "time, ms (before its scale)" if scaled else "time, ms"
+    for kind, axis in (("accuracy", "accuracy"), ("size", "size, MB"), ("time", time)):
         shown: dict[int, tuple[str, Curve]] = {}
         for branch in problem.branches:
             curve = getattr(branch, kind)
             if curve is not None:
                 shown.setdefault(id(curve), (branch.name, curve))
+        most = max(most, len(shown))
         if len(shown) == 1:
             shown = {key: ("all branches", curve) for key, (_, curve) in shown.items()}
         if shown:
             figures.append(allocation_plots.curves(dict(list(shown.values())[:_MOST_CURVES]), label=axis))
-    return figures
+    if most <= 1:
+        return [drawn(figures)]
+    note = f"<p>The first {_MOST_CURVES} of {most} branches.</p>" if most > _MOST_CURVES else ""
+    return [note, *(drawn([figure]) for figure in figures)]

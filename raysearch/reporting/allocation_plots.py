@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE, "#2e7d4f", RED, "#6b4fa0", "#8a6d1f", "#3a9aa8", INK)
 _POINTS = 201
+_MOST_ABOVE = 4  # names above a plot; more stand beside it
 
 
 def curves(given: Mapping[str, Curve], *, label: str) -> go.Figure:
@@ -46,6 +47,8 @@ def curves(given: Mapping[str, Curve], *, label: str) -> go.Figure:
             figure.add_trace(_dots(curve.measured[0], curve.measured[1], name, marker))
     figure.update_xaxes(title="pruning ratio")
     figure.update_yaxes(title=label)
+    if len(given) > _MOST_ABOVE:
+        figure.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"})
     return figure
 
 
@@ -68,7 +71,16 @@ def branches(problem: Problem, ratios: Floats, *, accuracy_label: str = "accurac
                 showlegend=axis == "y",
             )
         )  # fmt: skip
-    second = {"title": "importance", "side": "right", "rangemode": "tozero", "showgrid": False}
+    # Left to itself a second axis takes its ticks from the gridlines of the first.
+    range_ = [0, 1.08 * float(problem.importances.max())]
+    second = {
+        "title": "importance",
+        "side": "right",
+        "range": range_,
+        "tickmode": "auto",
+        "nticks": 6,
+        "showgrid": False,
+    }
     figure.update_layout(
         xaxis={"title": "branch", "type": "category", "anchor": "y3"},
         yaxis={"title": "pruning ratio", "domain": [0.55, 1], "range": [0, 1]},
@@ -109,7 +121,7 @@ def against_importance(problem: Problem, divisions: Mapping[str, Floats]) -> go.
 def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) -> go.Figure:
     """Weighted accuracy against total size: the front, the floor, and other divisions to compare with.
 
-    A front traced at several latencies is coloured by them.
+    A front traced at several latencies is coloured by them. A floor far below the front is not drawn.
 
     Args:
         allocation: a feasible allocation.
@@ -117,14 +129,11 @@ def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) ->
     """
     figure = go.Figure(layout=LAYOUT)
     table, problem = allocation.front, allocation.problem
-    colour = {
-        "color": table["latency_ms"],
-        "colorscale": "Viridis",
-        "showscale": True,
-        "colorbar": {"title": {"text": "latency, ms"}},
-    }
     shaded = "latency_ms" in table and table["size_mb"].diff().gt(0).any()
-    marker: dict[str, Any] = {"size": 5, "color": BLUE, **(colour if shaded else {})}
+    marker: dict[str, Any] = {"size": 5, "color": BLUE}
+    if shaded:
+        bar = {"title": {"text": "latency, ms"}}
+        marker |= {"color": table["latency_ms"], "colorscale": "Viridis", "showscale": True, "colorbar": bar}
     line = {"color": BLUE, "width": 1.5}
     figure.add_trace(
         go.Scatter(
@@ -138,7 +147,8 @@ def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) ->
         marker = {"color": COLOURS[1 + i % (len(COLOURS) - 1)], "size": 9, "symbol": symbols}
         dots = _dots(problem.total_size(points), problem.weighted_accuracy(points), name, marker)
         figure.add_trace(dots.update(showlegend=True))
-    if np.isfinite(problem.floor):
+    lowest, highest = table["accuracy"].min(), table["accuracy"].max()
+    if problem.floor >= lowest - (highest - lowest):  # one far below would press the front flat
         line = {"color": GREY, "dash": "dot"}
         figure.add_hline(y=problem.floor, line=line, annotation={"text": "floor", "x": 1, "xanchor": "right"})
     figure.update_xaxes(title="total size, MB")

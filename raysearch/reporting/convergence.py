@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plotly.subplots import make_subplots
 
-from raysearch.reporting.plots import BLUE, ORANGE, RED
+from raysearch.reporting.plots import BLUE, INK, LAYOUT, ORANGE, RED, log_axis
 
 Curve = Sequence[tuple[int, float]]
+
+_COLUMNS = 3  # panels beside each other; more cannot be read
+_ROW_HEIGHT = 300
+_COLORS = (BLUE, ORANGE, RED, "#2e7d4f", "#6b4fa0", "#8a6d1f", "#3a9aa8", "#c2528b", INK)
+_DASHES = ("solid", "dash", "dot")  # where the colors repeat
 
 
 def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
@@ -19,10 +25,12 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
         searches: by name, and by part (a layer, say), (evaluations, cost).
     """
     parts = list(dict.fromkeys(part for curves in searches.values() for part in curves))
-    figure = make_subplots(rows=1, cols=len(parts), subplot_titles=parts)
-    colors = (BLUE, ORANGE, RED, "#2ca02c", "#9467bd", "#8c564b")
+    rows, columns = math.ceil(len(parts) / _COLUMNS), min(_COLUMNS, len(parts))
+    spacing = {"vertical_spacing": 0.25 / rows, "horizontal_spacing": 0.09}
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=parts, **spacing)
     for i, (name, curves) in enumerate(searches.items()):
         for j, (part, curve) in enumerate(curves.items()):
+            row, column = divmod(parts.index(part), _COLUMNS)
             figure.add_scatter(
                 x=[evaluations for evaluations, _ in curve],
                 y=[cost for _, cost in curve],
@@ -30,12 +38,22 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
                 legendgroup=name,
                 showlegend=j == 0,
                 mode="lines",
-                line={"color": colors[i % len(colors)], "width": 2},
-                row=1,
-                col=parts.index(part) + 1,
+                line={"color": _COLORS[i % len(_COLORS)], "width": 1.5, "dash": _dash(i)},
+                row=row + 1,
+                col=column + 1,
             )
-    figure.update_xaxes(title="evaluations")
-    figure.update_yaxes(type="log")
+    for place, part in enumerate(parts):
+        costs = [cost for curves in searches.values() for _, cost in curves.get(part, ()) if cost > 0]
+        row, column = divmod(place, _COLUMNS)
+        figure.update_yaxes(**log_axis(costs), row=row + 1, col=column + 1)
+        if place + columns >= len(parts):  # the last one of its column
+            figure.update_xaxes(title="evaluations", row=row + 1, col=column + 1)
     figure.update_yaxes(title="cost", col=1)
-    figure.update_layout(template="plotly_white", height=380, legend={"orientation": "h", "y": -0.3})
+    top = {"orientation": "h", "y": 1 + 60 / (rows * _ROW_HEIGHT), "yanchor": "bottom", "x": 0}
+    figure.update_layout({**LAYOUT, "height": rows * _ROW_HEIGHT + 140, "legend": top})
+    figure.update_layout(margin={"l": 70, "r": 20, "t": 90, "b": 50})
     return figure
+
+
+def _dash(search: int) -> str:
+    return _DASHES[search // len(_COLORS) % len(_DASHES)]

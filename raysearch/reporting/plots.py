@@ -211,7 +211,7 @@ def _axis(result: StudyResult, metric: str) -> dict[str, Any]:
     """Accuracies in per cent, all else on a logarithmic scale: compression is a matter of factors."""
     if metric.split("/")[0] != "accuracy":
         ended = [t for t in result.record.trials.values() if is_complete(t, result.goals)]
-        return _log_axis([v for t in ended if (v := t.values.get(metric, 0.0)) > 0])
+        return log_axis([v for t in ended if (v := t.values.get(metric, 0.0)) > 0])
     shown = [*result.front_records, *(t for t in result.record.trials.values() if t.role == "reference")]
     values = [t.values[metric] for t in shown if metric in t.values]
     if not values:
@@ -221,8 +221,8 @@ def _axis(result: StudyResult, metric: str) -> dict[str, Any]:
     return {"tickformat": ".1%", "range": [min(values) - margin, max(values) + margin / 3]}
 
 
-def _log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis that spells its ticks out: 0.05, 0.1, 0.2 (plotly would write 5, 0.1, 2)."""
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis for values > 0 that spells its ticks out: 0.05, 0.1, 0.2 (plotly: 5, 0.1, 2)."""
     if not values:
         return {"type": "log"}
     low, high = math.log10(min(values)) - 0.08, math.log10(max(values)) + 0.08

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raysearch.allocation.curves import Curve
@@ -14,6 +15,7 @@ from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import label, metric_value, number
 from raysearch.reporting.page import document, drawn, section, table
 
+_ROUNDING = 1e-9  # relative to the figure
 _BAND = (
     "<p>Each branch is pruned by itself, retrained and measured. Dots are measurements; the band is where "
     "95 % of new ones are expected, by the error on ratios left out of the fit. Sizes and latencies are a "
@@ -45,7 +47,8 @@ def render(
         for metric in metrics:
             shown = {branch: found[metric] for branch, found in curves.items()}
             figure = allocation_plots.curves(shown, label=label(metric))
-            parts.append(section(label(metric).capitalize(), _errors(shown, metric), drawn([figure])))
+            title = label(metric)
+            parts.append(section(title[0].upper() + title[1:], _errors(shown, metric), drawn([figure])))
     if "without" in left_out:
         parts.append(section("Branches left out", _left_out(left_out)))
     measured = measured.drop(columns="left_out", errors="ignore")
@@ -68,17 +71,23 @@ def _left_out(found: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     head = ["branch", "accuracy without it", "lost", "importance"]
     said = (
-        f"<p>The unpruned network has an accuracy of {metric_value('accuracy', found['accuracy'])} on the "
-        "validation split. Without a branch, its output set to zero, it has the following. An allocation "
-        "file takes these importances by <code>importances: left_out</code>. They tell branches side by side "
-        "apart; of layers one after another each is indispensable.</p>"
+        f"<p>The parent as it was trained has an accuracy of {metric_value('accuracy', found['accuracy'])} "
+        "on the validation split. Without a branch, its output set to zero, it has the following. An "
+        "allocation file takes these importances by <code>importances: left_out</code>. They tell branches "
+        "side by side apart; of layers one after another each is indispensable.</p>"
     )
     return said + table(head, rows)
 
 
 def _errors(curves: Mapping[str, Curve], metric: str) -> str:
     rows = [
-        ("", [escape(name), escape(str(curve)), metric_value(metric, curve.error)])
+        ("", [escape(name), escape(str(curve)), metric_value(metric, _error(curve))])
         for name, curve in curves.items()
     ]
     return table(["branch", "curve of the ratio p", "error"], rows)
+
+
+def _error(curve: Curve) -> float:
+    """The error of a curve, 0 where it is no more than rounding."""
+    largest = float(np.abs(curve(np.array(curve.domain))).max())
+    return 0.0 if curve.error < _ROUNDING * largest else curve.error

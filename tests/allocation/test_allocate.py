@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import replace
 
@@ -261,6 +262,14 @@ def test_a_number_is_missing_where_there_are_fewer_than_branches():
         Problem.of([0.5, 0.5], [400.0] * 3, **curves)
     with pytest.raises(ValueError, match="there are 2 importances and 1 time_scales"):
         Problem.of([0.5, 0.5], [400.0] * 2, **curves, time_scales=[1.0])
+
+
+def test_caps_that_are_alike_are_raised_by_one_figure():
+    equal = replace(A.with_caps(np.full(12, 200.0)), floor=70.0)
+    ways = {r.way: r.text for r in allocate(equal, points=2).relaxations}
+    assert re.search(r"every branch's cap by [\d.]+ % \(each branch's by [\d.]+ MB\)", ways["branch caps"])
+    both = next(r.text for r in allocate(replace(A, floor=80.0)).relaxations if r.way == "branch caps")
+    assert re.search(r"each branch's by [\d.]+ to [\d.]+ MB", both)
 
 
 def test_a_conflict_names_the_branch_and_its_cap():

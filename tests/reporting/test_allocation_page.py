@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raysearch.allocation import allocate, instances
+from raysearch.allocation import Problem, allocate, instances, parse
 from raysearch.reporting.allocation_page import as_data, best_ratios, branch_table, cells, figures_of, render
 
 
@@ -23,6 +23,22 @@ def test_a_branch_without_a_cap_shows_a_dash() -> None:
     problem = instances.instance_a()
     problem = problem.with_caps([np.inf, *problem.caps[1:]])
     assert "\u2013" in cells(branch_table(problem, np.zeros(12)).to_dict("records")[0])
+
+
+def test_many_names_stand_beside_a_plot_and_what_is_not_drawn_is_said():
+    branches = tuple(
+        replace(b, importance=1 / 12, accuracy=parse(f"90 - {10 + i} p"))
+        for i, b in enumerate(instances.instance_a().branches)
+    )
+    problem = Problem(branches)
+    page = render("twelve", allocate(problem, points=2), [], "")
+    assert "<p>The first 8 of 12 branches." in page
+    assert '"orientation":"v"' in page.split("<h2>Curves</h2>")[1]
+    assert '"title":{"text":"importance"}}' not in page.split("<h2>Branches</h2>")[1]  # they are all equal
+    shared = render("shared", allocate(instances.instance_a(), points=2), [], "")
+    assert '"title":{"text":"importance"}}' in shared.split("<h2>Branches</h2>")[1]
+    assert "<p>The first" not in shared
+    assert "time, ms (before its scale)" in shared
 
 
 def test_what_is_not_feasible_shows_the_closest_and_the_repairs() -> None:

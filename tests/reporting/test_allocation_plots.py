@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from raysearch.allocation import allocate, branches_of, instances
+from raysearch.allocation import Problem, allocate, branches_of, instances, parse
 from raysearch.reporting import allocation_plots as plots
 
 A = instances.instance_a()
@@ -36,8 +37,20 @@ def test_plots_show_what_was_asked() -> None:
     found = allocate(A, points=20)
     bars = plots.branches(A, found.ratios[0])
     assert {t.yaxis for t in bars.data} == {"y", "y2", "y3", "y4"}
+    for second in (bars.layout.yaxis2, bars.layout.yaxis4):
+        assert second.tickmode == "auto"  # round numbers of its own, not those beside the first axis's
+        assert second.range == (0, pytest.approx(1.08 * A.importances.max()))
     trend = plots.against_importance(A, {"ours": found.ratios[0], "uniform": np.full(12, 0.3)})
     assert [t.mode for t in trend.data] == ["markers", "lines", "markers"]  # no trend in equal ratios
     front = plots.front(found, {"uniform": np.full((2, 12), [[0.3], [0.9]])})
     assert list(front.data[1].marker.symbol) == ["x", "x"]
+    assert [note.text for note in front.layout.annotations] == ["floor"]
     assert all(figure.to_json() for figure in (curves, bars, trend, front))
+
+
+def test_a_floor_far_below_the_front_does_not_press_it_flat() -> None:
+    curves = {"accuracy": parse("90 - 5 p"), "size": parse("10 - 8 p")}
+    for floor, drawn in ((20.0, []), (84.0, ["floor"])):
+        problem = Problem.of([0.5, 0.5], [100.0, 100.0], **curves, floor=floor)
+        figure = plots.front(allocate(problem, points=20))
+        assert [note.text for note in figure.layout.annotations] == drawn

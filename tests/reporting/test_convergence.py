@@ -10,4 +10,16 @@ def test_a_line_for_each_search_and_a_panel_for_each_part():
     assert lines[("local", "x3")] == ([1], [3.0])
     assert len({line.line.color for line in figure.data}) == 3
     assert [line.name for line in figure.data if line.showlegend] == ["annealing", "genetic", "local"]
+    assert [line.line.color for line in figure.data if line.name == "annealing"] == ["#1f5fa8"] * 2
+    assert {"2", "3", "5", "20"} <= set(figure.layout.yaxis.ticktext)  # plotly would write 20 as a small 2
     assert [note.text for note in figure.layout.annotations] == ["conv1", "head", "all layers"]
+
+
+def test_many_searches_look_different_and_many_parts_take_several_rows():
+    curves = {f"layer {i}": [(1, 1.0), (2, 0.0)] for i in range(4)}
+    figure = convergence({f"search {i}": curves for i in range(12)})
+    assert len({(line.line.color, line.line.dash) for line in figure.data}) == 12
+    lowest = [figure.layout[axis].domain[0] for axis in ("yaxis", "yaxis2", "yaxis3", "yaxis4")]
+    assert lowest[0] == lowest[1] == lowest[2] > lowest[3] == 0
+    titled = [figure.layout[axis].title.text for axis in ("xaxis", "xaxis2", "xaxis3", "xaxis4")]
+    assert titled == [None, "evaluations", "evaluations", "evaluations"]
