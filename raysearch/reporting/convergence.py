@@ -12,7 +12,7 @@ from raysearch.reporting.plots import BLUE, INK, LAYOUT, ORANGE, RED, log_axis
 
 Curve = Sequence[tuple[int, float]]
 
-_COLUMNS = 3  # panels beside each other; more cannot be read
+_MOST_COLUMNS = 3  # panels beside each other; more cannot be read
 _ROW_HEIGHT = 300
 _COLORS = (BLUE, ORANGE, RED, "#2e7d4f", "#6b4fa0", "#8a6d1f", "#3a9aa8", "#c2528b", INK)
 _DASHES = ("solid", "dash", "dot")  # where the colors repeat
@@ -25,12 +25,13 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
         searches: by name, and by part (a layer, say), (evaluations, cost).
     """
     parts = list(dict.fromkeys(part for curves in searches.values() for part in curves))
-    rows, columns = math.ceil(len(parts) / _COLUMNS), min(_COLUMNS, len(parts))
+    rows = math.ceil(len(parts) / _MOST_COLUMNS)
+    columns = math.ceil(len(parts) / rows)
     spacing = {"vertical_spacing": 0.25 / rows, "horizontal_spacing": 0.09}
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=parts, **spacing)
     for i, (name, curves) in enumerate(searches.items()):
         for j, (part, curve) in enumerate(curves.items()):
-            row, column = divmod(parts.index(part), _COLUMNS)
+            row, column = divmod(parts.index(part), columns)
             figure.add_scatter(
                 x=[evaluations for evaluations, _ in curve],
                 y=[cost for _, cost in curve],
@@ -44,7 +45,7 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
             )
     for place, part in enumerate(parts):
         costs = [cost for curves in searches.values() for _, cost in curves.get(part, ()) if cost > 0]
-        row, column = divmod(place, _COLUMNS)
+        row, column = divmod(place, columns)
         figure.update_yaxes(**log_axis(costs), row=row + 1, col=column + 1)
         if place + columns >= len(parts):  # the last one of its column
             figure.update_xaxes(title="evaluations", row=row + 1, col=column + 1)

@@ -16,10 +16,12 @@ def test_a_line_for_each_search_and_a_panel_for_each_part():
 
 
 def test_many_searches_look_different_and_many_parts_take_several_rows():
-    curves = {f"layer {i}": [(1, 1.0), (2, 0.0)] for i in range(4)}
+    curves = {f"layer {i}": [(1, 1.0), (2, 0.0)] for i in range(5)}
     figure = convergence({f"search {i}": curves for i in range(12)})
     assert len({(line.line.color, line.line.dash) for line in figure.data}) == 12
-    lowest = [figure.layout[axis].domain[0] for axis in ("yaxis", "yaxis2", "yaxis3", "yaxis4")]
-    assert lowest[0] == lowest[1] == lowest[2] > lowest[3] == 0
-    titled = [figure.layout[axis].title.text for axis in ("xaxis", "xaxis2", "xaxis3", "xaxis4")]
-    assert titled == [None, "evaluations", "evaluations", "evaluations"]
+    axes = ("xaxis", "xaxis2", "xaxis3", "xaxis4", "xaxis5")
+    lowest = [figure.layout[axis.replace("x", "y", 1)].domain[0] for axis in axes]
+    assert lowest[0] == lowest[1] == lowest[2] > lowest[3] == lowest[4] == 0
+    assert [figure.layout[axis].title.text for axis in axes] == [None, None, *["evaluations"] * 3]
+    four = convergence({"search": {f"layer {i}": [(1, 1.0)] for i in range(4)}})
+    assert four.layout.xaxis.domain == four.layout.xaxis3.domain  # two in two rows
