@@ -97,13 +97,14 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 
 @app.command()
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Validate a study file against the data, the model and the targets; nothing is trained."""
+    """Validate a study file, for a sweep where it has no space; nothing is trained."""
     with one_sentence(as_json):
         from raysearch.config import build, load
         from raysearch.preflight import check_deployable
+        from raysearch.sweep import plan_of
 
         study_file = load(file, overrides or ())
-        study = build(study_file)
+        study = build(study_file) if any(study_file.space.model_dump().values()) else plan_of(study_file)
         check_deployable(study)
     splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(study.describe()["space"]))
@@ -122,6 +123,10 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         return
     sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
     typer.echo(f"{file} is valid: {study.task.name} ({sizes}) on {', '.join(study_file.targets)}")
+    if study.sweep is not None:
+        parts = ", ".join(study.sweep["parts"])
+        typer.echo(f"a sweep has {len(study.evaluate_first)} points, over {parts}; a search needs a space")
+        return
     typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
 
 

@@ -39,11 +39,10 @@ def sweep(
     """Prune one part of a network at a time, retrain, measure; a folder with an unfinished sweep goes on."""
     with one_sentence(as_json):
         from raysearch.config import load
-        from raysearch.sweep import study_of, sweep_study
+        from raysearch.sweep import plan_of
 
         study_file = load(file, overrides or ())
-        given = study_file.sweep
-        plan = sweep_study(study_of(study_file), given.parts, given.ratios, multiple=given.multiple)
+        plan = plan_of(study_file)
         result = plan.run(
             len(plan.evaluate_first),
             folder=out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",

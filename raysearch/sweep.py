@@ -68,18 +68,19 @@ def sweep(
     return table_of(result.record)
 
 
-def study_of(file: StudyFile) -> Study:
-    """The Study that a study file describes to a sweep: its space, goals and method are not read.
+def plan_of(file: StudyFile) -> Study:
+    """The sweep that a study file describes, as in ``sweep_study``; its space, goals and method are not read.
 
     Raises:
-        ValueError: the task, the parent or a target is wrong; one sentence says which and how.
+        ValueError: the task, the parent, a target or a part is wrong; one sentence says which and how.
     """
     from raysearch.config import build
     from raysearch.schema import Search, Space
 
     search = Search(**{key: getattr(file.search, key) for key in ("epochs", "seed", "resources", "workers")})
     space = Space(pruning={"channel_pruning": {}})
-    return build(file.model_copy(update={"space": space, "constraints": [], "search": search}))
+    study = build(file.model_copy(update={"space": space, "constraints": [], "search": search}))
+    return sweep_study(study, file.sweep.parts, file.sweep.ratios, multiple=file.sweep.multiple)
 
 
 def sweep_study(

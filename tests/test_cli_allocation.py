@@ -21,6 +21,7 @@ from raysearch.allocation_file import load
 from raysearch.cli import app
 from raysearch.results import StudyResult
 from raysearch.run import _conclude
+from raysearch.schema import StudyFile
 from raysearch.sweep import write_sweep
 
 FINISH = {"event": "session", "action": "finish", "time": 99.0}
@@ -260,12 +261,11 @@ def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         raysearch.sweep.write_sweep(write_run(folder, [*events(), FINISH]))
         return StudyResult(folder)
 
-    def plan(study: Any, parts: Any, ratios: Any, *, multiple: Any) -> Any:
-        calls.append((parts, ratios, multiple))
+    def plan(file: StudyFile) -> Any:
+        calls.append((file.sweep.parts, file.sweep.ratios, file.sweep.multiple))
         return SimpleNamespace(run=run, evaluate_first=[{}] * 7)
 
-    monkeypatch.setattr(raysearch.sweep, "study_of", lambda file: None)
-    monkeypatch.setattr(raysearch.sweep, "sweep_study", plan)
+    monkeypatch.setattr(raysearch.sweep, "plan_of", plan)
     return calls
 
 
@@ -281,6 +281,17 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
     assert document["complete"]
     divided = write(tmp_path, {"measurements": "out/sweep.csv", "floor": 0.8})
     assert json.loads(invoke("allocate", divided, "--json").stdout)["feasible"]
+
+
+def test_check_takes_a_file_without_a_space_for_a_sweep_s(tmp_path: Path) -> None:
+    task = {"import": "test_sweep:two_branches"}
+    given = {"task": task, "objectives": ["maximize accuracy"], "sweep": {"parts": ["left"]}}
+    done = invoke("check", write(tmp_path, given), "--set", "sweep.ratios=[0, 0.5]")
+    assert done.exit_code == 0, done.output
+    assert "a sweep has 2 points, over left; a search needs a space" in done.output
+    misspelt = invoke("check", write(tmp_path, given), "--set", "sweep.parts=[lefft]")
+    assert misspelt.exit_code == 2
+    assert "did you mean 'left'" in misspelt.output
 
 
 @pytest.mark.parametrize("command", ["report", "resume"])

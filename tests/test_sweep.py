@@ -27,7 +27,7 @@ from raysearch.config import build_task
 from raysearch.journal import RunRecord
 from raysearch.schema import parse
 from raysearch.study import resume
-from raysearch.sweep import fitted, measure, study_of, sweep, sweep_study, table_of, write_sweep
+from raysearch.sweep import fitted, measure, plan_of, sweep, sweep_study, table_of, write_sweep
 from raysearch.trainables.task import Task
 
 TARGET = "onnxruntime-cpu"
@@ -130,12 +130,13 @@ def test_a_study_file_names_no_space_for_a_sweep() -> None:
         "task": {"import": "test_sweep:two_branches"},
         "objectives": ["maximize accuracy"],
         "search": {"epochs": 2, "seed": 3, "workers": 1, "evaluate_first": [{"training": {"lr": 0.1}}]},
+        "sweep": {"parts": ["left"], "ratios": list(RATIOS), "multiple": 4},
     }
-    plan = sweep_study(study_of(parse(given)), ["left"], RATIOS, multiple=4)
+    plan = plan_of(parse(given))
     assert [plan.epochs, plan.seed, plan.workers] == [2, 3, 1]
     assert [c["pruning"]["ratios"]["left"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
     spaced = {**given, "space": {"training": {"lr": {"loguniform": [0.1, 1e-3]}}}}  # a mistake in a search
-    assert sweep_study(study_of(parse(spaced)), ["left"], RATIOS, multiple=4).describe() == plan.describe()
+    assert plan_of(parse(spaced)).describe() == plan.describe()
 
 
 @pytest.mark.parametrize(
