@@ -1,22 +1,25 @@
 """A pruning budget divided over the 12 branches of a real multi-view network, against uniform pruning.
 
 Purpose: five folds of ETH-80 by object (48 objects train, 16 validate, 16 test; each of the 80 is tested in
-one fold). A network with a branch for each view is trained; each branch alone is pruned by channels, the
-network trained on for an epoch and measured on the validation objects; curves are fitted and a budget
-divided. The networks of the division and of one ratio for all branches are built, fine-tuned alike, and
-tested.
+one fold). A network with a branch for each view is trained, pruned by channels, trained on for 5 epochs and
+measured on the validation objects: each branch alone, and all of them alike. Curves are fitted and a budget
+is divided: what the curves say keeps the floor (5 points below the unpruned network) is built, trained on in
+the same way, exported, tested and timed in ONNX Runtime, and so is the best single ratio for all branches.
 
-- at a floor (validation accuracy less 5 points): the smallest division, and the smallest single ratio, that
-  the same curves allow; both networks exported and measured in ONNX Runtime.
-- at equal sizes (those of the single ratios 0.5 and 0.75): the most accurate division.
+- smallest: the fewest MB at the floor.
+- fastest: branches run side by side, each on a processor of its own speed (the published study's time
+  scales, drawn from [10, 100)), and the slowest counts. Each branch is timed, and multiplied by its scale.
 
-Two rules predict the accuracy of a network with several pruned branches: "weighted", the mean of their
-curves weighted by importance (a published study's), and "summed", the losses of all branches added up.
+Two rules predict the accuracy of a network with several pruned branches: "alone", the losses of branches
+pruned by themselves, added up; "together", the curve of all branches pruned alike, its loss divided by
+importance. An importance is what leaving the branch out costs in expected accuracy (the mean probability of
+the right class, which says more on few objects than their hits do) on the objects known when pruning.
 
-Acceptance: the floor is kept within the curves' stated error, and at the floor the allocated network is
-smaller or faster than the uniform one at equal accuracy, paired over folds.
+Acceptance: the floor is kept within the curves' stated error, and at the floor the divided network is smaller
+or faster than the uniform one at equal accuracy, paired over folds.
 
-Limit: 16 objects validate and 16 test, each shown in 9 crops; an object is 6.25 points.
+Limit: 16 objects validate and 16 test, each shown in 9 crops; an object is 6.25 points. So the floor is 5
+points below what the unpruned network reaches on the very objects that a network is tested on.
 
 Data: eth80_ring12.npz (--data, the file or the folder that holds eth80/).
 """
@@ -40,7 +43,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.common import Floats, arguments, data_file, report
 from raysearch import backends
-from raysearch.allocation import Branch, Problem, allocate, branches_of, importances_left_out
+from raysearch.allocation import Problem, allocate, branches_of, fit, importances_left_out
 from raysearch.allocation.curves import BAND
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
@@ -59,23 +62,42 @@ NAME = "mvcnn_allocation"
 FOLDS = 5
 TARGET = "onnxruntime-cpu"
 PROTOCOL = Protocol(max_s=1.0)
-PLAN = MVCNNPlan()
+PLAN = MVCNNPlan(widths=(16, 32, 64))
 BRANCHES = tuple(f"branches.{i}" for i in range(PLAN.views))
-RATIOS = (0.25, 0.5, 0.75, 0.875)
-UNIFORM = (0.5, 0.75)
-RULES = ("weighted", "summed")
-EPOCHS, RETRAIN, FINETUNE = 50, 1, 15
+ALONE = (0.25, 0.5, 0.75, 0.875)  # ratios of a branch pruned by itself
+TOGETHER = tuple(
+    i / 16 for i in range(15)
+)  # and of all branches, close by since the accuracy falls off a cliff
+CASES = (("smallest", "alone"), ("smallest", "together"), ("fastest", "together"))
+MULTIPLE = 4  # of kept channels: with 15 of 16 a branch takes 1.3 times as long as with all of them
+EPOCHS, AGAIN = 50, 5
 LR, LR_AGAIN = 3e-3, 1e-3
-BELOW = 5.0  # the floor: points below the unpruned network's validation accuracy
+BELOW = 5.0  # the floor: points below the unpruned network
+SCALES = (10.0, 100.0)
 REACH = 3  # pixels that a crop may be off the middle
+ACCURACIES = ("accuracy", "predicted", "validation")
+COLUMNS = (*ACCURACIES, "mb", "predicted mb", "ms", "slowest ms", "predicted slowest ms")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A fold's trained network, the curves of its branches, and its data."""
+    """A fold's trained network, and what was measured before anything is divided.
+
+    Attributes:
+        branches: of the network.
+        alone: a row for each branch and ratio.
+        together: a row for each ratio.
+        importances: of the branches.
+        scales: what each branch's time is multiplied by, shape (n,).
+        train: with ``validation`` and ``test`` the fold's data.
+        seed: of every training on.
+    """
 
     branches: Branches
-    curves: tuple[Branch, ...]
+    alone: pd.DataFrame
+    together: pd.DataFrame
+    importances: dict[str, float]
+    scales: Floats
     train: Examples
     validation: Examples
     test: Examples
@@ -85,6 +107,11 @@ class Prepared:
 def percent(logits: Tensor, labels: Tensor) -> float:
     """The accuracy in per cent."""
     return 100 * accuracy(logits, labels)
+
+
+def expected(logits: Tensor, labels: Tensor) -> float:
+    """The accuracy in per cent of labels drawn from the network's own probabilities."""
+    return 100 * float(logits.softmax(1).gather(1, labels[:, None]).mean())
 
 
 def crop(x: Tensor, down: int, right: int) -> Tensor:
@@ -129,95 +156,91 @@ def train(network: nn.Module, examples: Examples, epochs: int, lr: float, seed: 
 def prepare(views: Views, index: int, seed: int, times: pd.DataFrame | None) -> tuple[Prepared, pd.DataFrame]:
     """Train a fold's network and measure its branches; times do not depend on weights, so they are reused."""
     splits = fold(views, index, FOLDS, seed)
-    validation, test = (crops(part) for part in (splits.validation, splits.test))  # type: ignore[arg-type]
+    parts = (splits.train, splits.validation, splits.test)
+    train_set, validation, test = (crops(part) for part in parts)  # type: ignore[arg-type]
     torch.manual_seed(FOLDS * seed + index)
     network = train(build_mvcnn(PLAN, 3, len(views.classes)), splits.train, EPOCHS, LR, FOLDS * seed + index)
-    branches = Branches(network, test[:2][0], BRANCHES)
+    branches = Branches(network, test[:2][0], BRANCHES, multiple=MULTIPLE)
 
-    def retrain(pruned: nn.Module) -> None:
-        train(pruned, splits.train, RETRAIN, LR_AGAIN, seed)
+    def again(pruned: nn.Module) -> None:
+        train(pruned, splits.train, AGAIN, LR_AGAIN, seed)
 
-    table = branches.responses(
-        validation,
-        ratios=RATIOS,
-        metric=percent,
-        retrain=retrain if RETRAIN else None,
-        target=TARGET if times is None else None,
-        service=MeasurementService(PROTOCOL),
-    )
-    times = table[["branch", "ratio", "latency_ms"]] if times is None else times
-    table = table if "latency_ms" in table else table.merge(times, on=["branch", "ratio"])
-    importances = importances_left_out(*branches.left_out(validation, metric=percent))
-    return Prepared(branches, branches_of(table, importances), splits.train, validation, test, seed), times
+    target = TARGET if times is None else None
+    alone = branches.responses(validation, ratios=ALONE, metric=percent, retrain=again, target=target)
+    times = alone[["branch", "ratio", "latency_ms"]] if times is None else times
+    alone = alone if "latency_ms" in alone else alone.merge(times, on=["branch", "ratio"])
+    together = branches.together(validation, ratios=TOGETHER, metric=percent, retrain=again)
+    known = TensorDataset(*map(torch.cat, zip(train_set.tensors, validation.tensors, strict=True)))
+    importances = importances_left_out(*branches.left_out(known, metric=expected))
+    scales = np.random.default_rng(FOLDS * seed + index).uniform(*SCALES, len(BRANCHES))
+    data = (splits.train, validation, test)
+    return Prepared(branches, alone, together, importances, scales, *data, seed), times
 
 
-def divided(curves: tuple[Branch, ...], rule: str) -> tuple[tuple[Branch, ...], float]:
-    """The branches that a rule divides over, and what it multiplies a mean of accuracies' loss by.
-
-    "weighted" is the importance-weighted accuracy. "summed" takes the network to lose what its branches lose
-    by themselves, all together: equal importances, and the loss of their mean times their number.
-    """
-    if rule == "weighted":
-        return curves, 1.0
-    equal = tuple(replace(branch, importance=1 / len(curves)) for branch in curves)
-    return equal, float(len(curves))
-
-
-def at_sizes(given: Prepared) -> Iterator[dict[str, Any]]:
-    """A row for each network, all of a case predicted to be of the same size."""
-    for ratio in UNIFORM:
-        case = f"at uniform {ratio:g}"
-        size = float(Problem(given.curves).total_size(np.full(len(BRANCHES), ratio)))
-        for rule in RULES:
-            curves, _ = divided(given.curves, rule)
-            found = allocate(Problem(curves, total_cap=size), points=2).ratios[0]
-            yield {"case": case, "method": rule, **tested(given, built(given, found))}
-        network = built(given, np.full(len(BRANCHES), ratio))
-        yield {"case": case, "method": "uniform", **tested(given, network)}
+def posed(given: Prepared, rule: str) -> tuple[Problem, float]:
+    """What is to be divided by a rule, and what it multiplies a weighted accuracy's loss by."""
+    if rule == "together":
+        curve = fit(given.together["ratio"], given.together["accuracy"])
+        curves, factor = branches_of(given.alone, given.importances, accuracy=curve), 1.0
+    else:
+        curves, factor = branches_of(given.alone), float(len(BRANCHES))
+    scaled = zip(curves, given.scales.tolist(), strict=True)
+    problem = Problem(tuple(replace(branch, time_scale=scale) for branch, scale in scaled))
+    whole = float(problem.weighted_accuracy(problem.unpruned))
+    return replace(problem, floor=whole - BELOW / factor), factor
 
 
-def at_floor(given: Prepared, service: MeasurementService) -> Iterator[dict[str, Any]]:
-    """A row for each of the smallest networks that the curves allow at a floor, and one for the unpruned."""
-    network = given.branches.model
-    rest = size_mb(network) - sum(given.branches.size_mb(name) for name in BRANCHES)
-    unpruned = {**tested(given, network), **deployed(given, network, service)}
-    yield {"case": "unpruned", "method": "", **unpruned}
-    for rule in RULES:
-        curves, times = divided(given.curves, rule)
-        whole = float(Problem(curves).weighted_accuracy(Problem(curves).unpruned))
-        problem = Problem(curves, floor=whole - BELOW / times, latency="sequential")
-        # What the branches leave of the network's time: pooling, the head, and starting a graph.
-        outside = unpruned["ms"] - float(problem.total_time(problem.unpruned))
-        grid = np.linspace(0, float(problem.high.min()), 1001)[:, None] * np.ones(len(BRANCHES))
-        kept = problem.weighted_accuracy(grid) >= problem.floor
-        divisions = {rule: allocate(problem, points=2).ratios[-1], "uniform": grid[np.flatnonzero(kept)[-1]]}
-        for method, ratios in divisions.items():
-            network = built(given, ratios)
+def divisions(problem: Problem, case: str) -> dict[str, Floats]:
+    """The division, and the largest single ratio, that keep the floor."""
+    grid = np.linspace(0, float(problem.high.min()), 1001)[:, None] * np.ones(len(BRANCHES))
+    uniform = grid[np.flatnonzero(problem.weighted_accuracy(grid) >= problem.floor)[-1]]
+    if case == "smallest":
+        return {"divided": allocate(problem, points=2).ratios[-1], "uniform": uniform}
+    found = allocate(problem, points=32, latencies=2)
+    times, accuracies = found.front["latency_ms"].to_numpy(), found.front["accuracy"].to_numpy()
+    fastest = np.where(times <= 1.001 * times.min(), accuracies, -math.inf).argmax()
+    return {"divided": found.ratios[fastest], "uniform": uniform}
+
+
+def compared(given: Prepared, service: MeasurementService) -> Iterator[dict[str, Any]]:
+    """A row for the unpruned network, and one for each method in each case."""
+    unpruned = again(given, given.branches.model)
+    rest = size_mb(unpruned) - sum(given.branches.size_mb(name) for name in BRANCHES)
+    base = tested(given, unpruned, service)
+    yield {"case": "unpruned", "method": "", **base}
+    for case, rule in CASES:
+        problem, factor = posed(given, rule)
+        whole = float(problem.weighted_accuracy(problem.unpruned))
+        for method, ratios in divisions(problem, case).items():
+            pruned = given.branches.pruned(dict(zip(BRANCHES, ratios.tolist(), strict=True)))
             yield {
-                "case": f"floor, {rule}",
+                "case": f"{case}, {rule}",
                 "method": method,
-                "floor": whole - BELOW,
-                "error": times * problem.accuracy_error,
-                "predicted": whole - times * (whole - float(problem.weighted_accuracy(ratios))),
+                "floor": base["accuracy"] - BELOW,
+                "error": factor * problem.accuracy_error,
+                "predicted": whole - factor * (whole - float(problem.weighted_accuracy(ratios))),
                 "predicted mb": float(problem.total_size(ratios)) + rest,
-                "predicted ms": float(problem.total_time(ratios)) + outside,
-                **tested(given, network),
-                **deployed(given, network, service),
+                "predicted slowest ms": float(problem.total_time(ratios)),
+                **tested(given, again(given, pruned), service),
             }
 
 
-def built(given: Prepared, ratios: Floats) -> nn.Module:
-    """The pruned network, fine-tuned."""
-    network = given.branches.pruned(dict(zip(BRANCHES, ratios.tolist(), strict=True)))
-    return train(network, given.train, FINETUNE, LR_AGAIN, given.seed)
+def again(given: Prepared, network: nn.Module) -> nn.Module:
+    """A copy of the network, trained on as it was for the curves."""
+    return train(copy.deepcopy(network), given.train, AGAIN, LR_AGAIN, given.seed)
 
 
-def tested(given: Prepared, network: nn.Module) -> dict[str, float]:
-    """Accuracies in per cent, and MB."""
+def tested(given: Prepared, network: nn.Module, service: MeasurementService) -> dict[str, float]:
+    """Accuracies in per cent, MB and ms of a network, tested and timed as exported."""
+    slowest = max(
+        scale * given.branches.latency_ms(name, network, target=TARGET, service=service)
+        for name, scale in zip(BRANCHES, given.scales.tolist(), strict=True)
+    )
     return {
-        "accuracy": evaluate(network, given.test, percent),
         "validation": evaluate(network, given.validation, percent),
         "mb": size_mb(network),
+        "slowest ms": slowest,
+        **deployed(given, network, service),
     }
 
 
@@ -243,62 +266,58 @@ def paired(differences: Floats) -> tuple[float, float]:
 
 def show(table: pd.DataFrame, seeds: int) -> dict[str, float]:
     """Print the table, a row for each case and method; the figures."""
-    columns = ("accuracy", "validation", "floor", "predicted", "mb", "predicted mb", "ms", "predicted ms")
     print(f"{NAME}: {FOLDS} folds by object, {seeds} seeds; means (standard deviation over networks)")
-    print(f"{'':26}" + "".join(f"{column:>17}" for column in columns))
+    print(f"{'':28}" + "".join(f"{column:>22}" for column in COLUMNS))
     figures = {}
     for (case, method), rows in table.groupby(["case", "method"], sort=False):
         cells = []
-        for column in columns:
+        for column in COLUMNS:
             mean, spread = rows[column].mean(), rows[column].std()
-            digits = 4 if "m" in column.split()[-1] else 2
+            digits = 2 if column in ACCURACIES else 4
             cells.append("" if np.isnan(mean) else f"{mean:.{digits}f} ({spread:.{digits}f})")
             figures |= {} if np.isnan(mean) else {f"{case}: {method} {column}": float(mean)}
-        print(f"{f'{case}: {method}':26}" + "".join(f"{cell:>17}" for cell in cells))
+        print(f"{f'{case}: {method}':28}" + "".join(f"{cell:>22}" for cell in cells))
     for case in [c for c in table["case"].unique() if c != "unpruned"]:
-        figures |= _show_case(case, table[table["case"] == case], seeds)
+        figures |= show_case(case, table[table["case"] == case], seeds)
     return figures
 
 
-def _show_case(case: str, rows: pd.DataFrame, seeds: int) -> dict[str, float]:
-    """Differences to the uniform network, and whether the floor is kept."""
+def show_case(case: str, rows: pd.DataFrame, seeds: int) -> dict[str, float]:
+    """Differences between the two networks, and whether they keep the floor."""
     figures = {}
 
     def column(method: str, name: str) -> Floats:
         return rows[rows["method"] == method][name].to_numpy(dtype=np.float64).reshape(seeds, FOLDS)
 
-    for method in [m for m in rows["method"].unique() if m != "uniform"]:
-        text = []
-        for name in ("accuracy", "mb", "ms"):
-            mean, half = paired(column(method, name) - column("uniform", name))
-            if not np.isnan(mean):
-                figures |= {f"{case}: {method} less uniform, {name}": mean}
-                figures |= {f"{case}: {method} less uniform, {name} +-": half}
-                text.append(f"{name} {mean:+.4f} +- {half:.4f}")
-        print(f"{case}: {method} less uniform: {', '.join(text)}")
-    for method in rows["method"].unique() if case.startswith("floor") else ():
+    for name in ("accuracy", "mb", "ms", "slowest ms"):
+        divided, uniform = column("divided", name), column("uniform", name)
+        mean, half = paired(divided - uniform)
+        ratio = float((divided / uniform).mean())
+        figures |= {f"{case}: less uniform, {name}": mean, f"{case}: less uniform, {name} +-": half}
+        print(f"{case}: divided less uniform, {name}: {mean:+.4f} +- {half:.4f} (ratio {ratio:.3f})")
+    for method in ("divided", "uniform"):
         short, error = column(method, "floor") - column(method, "accuracy"), column(method, "error")
         mean, half = paired(short)
-        figures |= {f"{case}: {method} short of floor": mean, f"{case}: {method} short of floor +-": half}
         kept = float((short <= BAND * error).mean())
-        figures[f"{case}: {method} kept"] = kept
+        figures |= {f"{case}: {method} short of floor": mean, f"{case}: {method} short of floor +-": half}
+        figures |= {f"{case}: {method} kept": kept, f"{case}: {method} error": float(error.mean())}
         print(
-            f"{case}: {method} is {mean:+.2f} +- {half:.2f} points short; within {BAND} x the curves' error "
-            f"({error.mean():.2f}) in {100 * kept:.0f} % of networks"
+            f"{case}: {method} is {mean:+.2f} +- {half:.2f} points short of the floor; within {BAND} x the "
+            f"curves' error ({error.mean():.2f}) in {100 * kept:.0f} % of networks"
         )
     return figures
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print the table and, with --json, the figures."""
-    options = arguments(__doc__, seeds=2).parse_args(argv)
+    options = arguments(__doc__, seeds=4).parse_args(argv)
     torch.set_num_threads(1)
     views = eth80(data_file(options.data, "eth80/eth80_ring12.npz"))
     service, times, rows = MeasurementService(PROTOCOL), None, []
     for seed in range(options.seeds):
         for index in range(FOLDS):
             given, times = prepare(views, index, seed, times)
-            rows += [*at_floor(given, service), *at_sizes(given)]
+            rows += compared(given, service)
     figures = show(pd.DataFrame(rows), options.seeds)
     if options.json:
         report(NAME, {name: round(value, 4) for name, value in figures.items()}, {})

@@ -2,9 +2,10 @@
 
     branches = Branches(model, example_input, [f"branches.{i}" for i in range(12)])
     table = branches.responses(task.validation)
+    together = branches.together(task.validation)
     whole, without = branches.left_out(task.validation)
 
-``raysearch.allocation`` fits curves to the table and divides a budget over them; ``pruned`` builds the
+``raysearch.allocation`` fits curves to the tables and divides a budget over them; ``pruned`` builds the
 network of a division. A branch is a submodule, such as a view's or a stage, or the root layer of a dependency
 group.
 """
@@ -30,12 +31,12 @@ from raysearch.spelling import did_you_mean
 from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.evaluation import Metric, evaluate, logits_of
 from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.left_out import metric_without
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy
 
 RATIOS = tuple(i / 8 for i in range(8))
-FILLS = ("zeros", "mean")
 _MEGABYTE = 1e6
 _FLOAT_BYTES = 4
 
@@ -108,32 +109,49 @@ class Branches:
         own = (p.numel() for n in self._layers[name] for p in modules[n].parameters(recurse=False))
         return float(sum(own) * _FLOAT_BYTES / _MEGABYTE)
 
-    def left_out(
-        self, examples: Examples, *, metric: Metric = accuracy, fill: str = "zeros"
-    ) -> tuple[float, dict[str, float]]:
+    def latency_ms(
+        self,
+        name: str,
+        network: nn.Module | None = None,
+        *,
+        target: str,
+        service: MeasurementService | None = None,
+    ) -> float:
+        """The latency of a branch by itself, on what the network gives it for one example.
+
+        Args:
+            name: of the branch.
+            network: one that ``pruned`` made; None: the unpruned one.
+            target: where it is measured.
+            service: measures each structure once; give the same one again where branches look alike.
+        """
+        network = network or self.model
+        branch, inputs = network.get_submodule(name), []
+        handle = branch.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
+        try:
+            logits_of(network, self.example_input[:1])
+        finally:
+            handle.remove()
+        backend = backends.get(target)
+        export = export_onnx if backend.form == "uint8" else export_torch
+        with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
+            path = Path(folder) / f"branch{backend.suffix}"
+            export(fold_batch_norm(branch), inputs[0], path)
+            content, example = path.read_bytes(), inputs[0].cpu().numpy()
+        measured = (service or MeasurementService()).measure(target, content, example)
+        return float(measured["latency_ms"])
+
+    def left_out(self, examples: Examples, *, metric: Metric = accuracy) -> tuple[float, dict[str, float]]:
         """The network's accuracy, and that without each branch; for ``allocation.importances_left_out``.
 
         Args:
-            examples: to measure on, none of them trained on.
+            examples: to measure on.
             metric: of logits and labels, higher is better.
-            fill: what takes the place of a branch's output: "zeros", or its "mean" over the batch.
 
         Raises:
-            ValueError: another fill.
+            ValueError: a branch that cannot be left out, see ``left_out.metric_without``.
         """
-        if fill not in FILLS:
-            raise ValueError(f"fill is {fill!r}, not one of {', '.join(FILLS)}")
-
-        def replaced(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            return output * 0 if fill == "zeros" else output.mean(0, keepdim=True).expand_as(output)
-
-        without = {}
-        for name in self.names:
-            handle = self.model.get_submodule(name).register_forward_hook(replaced)
-            try:
-                without[name] = evaluate(self.model, examples, metric)
-            finally:
-                handle.remove()
+        without = metric_without(self.model, self.names, examples, metric)
         return evaluate(self.model, examples, metric), without
 
     def responses(
@@ -162,7 +180,7 @@ class Branches:
             A row a point: ``branch``, ``ratio`` (the share that really went), ``accuracy`` (of the whole
             network), ``size_mb`` (of the branch), ``network_mb`` and, given a target, ``latency_ms``.
         """
-        timer = None if target is None else _Timer(target, service or MeasurementService())
+        service = service or MeasurementService()
         rows = []
         whole = _retrained(copy.deepcopy(self.model), retrain)
         unpruned = evaluate(whole, examples, metric)
@@ -176,41 +194,46 @@ class Branches:
                     "size_mb": self.size_mb(name, network),
                     "network_mb": size_mb(network),
                 }
-                if timer is not None:
-                    row["latency_ms"] = timer(network, name, self.example_input[:1])
+                if target is not None:
+                    row["latency_ms"] = self.latency_ms(name, network, target=target, service=service)
                 rows.append(row)
         table = pd.DataFrame(rows)
         order = table["branch"].map({name: i for i, name in enumerate(self.names)})
         return table.iloc[np.lexsort([table["ratio"], order])].reset_index(drop=True)
+
+    def together(
+        self,
+        examples: Examples,
+        *,
+        ratios: Sequence[float] = RATIOS,
+        metric: Metric = accuracy,
+        retrain: Callable[[nn.Module], None] | None = None,
+    ) -> pd.DataFrame:
+        """Prune all branches by the same ratio, and measure; arguments as for ``responses``.
+
+        What the network loses to several pruned branches is more than the sum of what it loses to each
+        alone, as one branch makes up for another; this shows how much.
+
+        Returns:
+            A row a ratio, the unpruned network first: ``ratio``, ``accuracy`` and ``network_mb``.
+        """
+        rows = []
+        for ratio in sorted({0.0, *ratios}):
+            network = _retrained(self.pruned(dict.fromkeys(self.names, ratio)), retrain)
+            rows.append(
+                {
+                    "ratio": ratio,
+                    "accuracy": evaluate(network, examples, metric),
+                    "network_mb": size_mb(network),
+                }
+            )
+        return pd.DataFrame(rows)
 
     def _own_layers(self, name: str, tied: Mapping[str, set[str]]) -> set[str]:
         """What lies inside a branch, and outside all branches what loses channels with it."""
         inside = {n for n, _ in self.model.named_modules() if belongs(n, name)}
         led = set().union(*(tied[root] for root in self.groups[name]))
         return inside | {n for n in led if part_of(n, self.names) is None}
-
-
-class _Timer:
-    """Times a branch by itself."""
-
-    def __init__(self, target: str, service: MeasurementService) -> None:
-        self._target, self._service = target, service
-        self._form, self._suffix = backends.get(target).form, backends.get(target).suffix
-
-    def __call__(self, network: nn.Module, name: str, example: Tensor) -> float:
-        """The latency in ms of the submodule on what it is given for one example."""
-        branch, inputs = network.get_submodule(name), []
-        handle = branch.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
-        try:
-            logits_of(network, example)
-        finally:
-            handle.remove()
-        export = export_onnx if self._form == "uint8" else export_torch
-        with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
-            path = Path(folder) / f"branch{self._suffix}"
-            export(fold_batch_norm(branch), inputs[0], path)
-            measured = self._service.measure(self._target, path.read_bytes(), inputs[0].cpu().numpy())
-        return float(measured["latency_ms"])
 
 
 def _retrained(network: nn.Module, retrain: Callable[[nn.Module], None] | None) -> nn.Module:

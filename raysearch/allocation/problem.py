@@ -118,8 +118,12 @@ class Problem:
 
     @cached_property
     def accuracy_error(self) -> float:
-        """The standard error of a predicted weighted accuracy, if the curves' errors are independent."""
-        return math.hypot(*(b.importance * b.accuracy.error for b in self.branches))
+        """The standard error of a predicted weighted accuracy, if that of each curve is independent."""
+        curves = {id(b.accuracy): b.accuracy for b in self.branches}
+        shares = dict.fromkeys(curves, 0.0)
+        for b in self.branches:
+            shares[id(b.accuracy)] += b.importance
+        return math.hypot(*(share * curves[key].error for key, share in shares.items()))
 
     @cached_property
     def size_error(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, normalised
 from raysearch.spelling import did_you_mean
@@ -20,8 +21,13 @@ def branches_of(
     *,
     caps: Mapping[str, float] | None = None,
     kind: str = "auto",
+    accuracy: Curve | None = None,
 ) -> tuple[Branch, ...]:
     """A branch for each name in a sweep, in the order of their first rows.
+
+    By its own curve a branch answers for itself alone, and the importance-weighted accuracy of several that
+    are pruned is above the network's. With the curve of all branches pruned alike in each one's place, that
+    weighted accuracy is the network's wherever the ratios are equal, and importances divide its loss.
 
     Args:
         table: a row a measurement, with ``branch``, ``ratio``, ``accuracy``, ``size_mb`` and perhaps
@@ -29,6 +35,7 @@ def branches_of(
         importances: of each branch; they are divided by their sum. Equal by default.
         caps: in MB, of some branches.
         kind: of the curves, as in ``fit``.
+        accuracy: of the network with all branches pruned alike; None: each branch's own.
 
     Raises:
         ValueError: a missing column, an unknown branch, bad importances, or too few ratios.
@@ -47,7 +54,7 @@ def branches_of(
     shares, _ = normalised([weights[name] for name in names], names)
     groups = dict(list(table.groupby(table["branch"].astype(str), sort=False)))
     return tuple(
-        _branch(name, share, groups[name], caps.get(name, math.inf), kind)
+        _branch(name, share, groups[name], caps.get(name, math.inf), kind, accuracy)
         for name, share in zip(names, shares, strict=True)
     )
 
@@ -72,11 +79,13 @@ def importances_left_out(whole: float, without: Mapping[str, float]) -> dict[str
     return {name: loss / total if total else 1 / len(lost) for name, loss in lost.items()}
 
 
-def _branch(name: str, importance: float, rows: pd.DataFrame, cap: float, kind: str) -> Branch:
+def _branch(
+    name: str, importance: float, rows: pd.DataFrame, cap: float, kind: str, accuracy: Curve | None
+) -> Branch:
     """A branch with curves through its rows."""
     metrics = ["accuracy", "size_mb", *(["latency_ms"] if "latency_ms" in rows else [])]
-    fitted = {}
-    for metric in metrics:
+    fitted = {} if accuracy is None else {"accuracy": accuracy}
+    for metric in (m for m in metrics if m not in fitted):
         try:
             fitted[metric] = fit(rows["ratio"], rows[metric], kind=kind)
         except ValueError as error:

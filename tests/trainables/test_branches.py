@@ -1,12 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from raysearch.allocation import Problem, allocate, branches_of, importances_left_out
+from raysearch.allocation import Problem, allocate, branches_of, fit, importances_left_out
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
+from raysearch.trainables import task
 from raysearch.trainables.branches import Branches
+from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import size_mb
 
@@ -51,8 +54,6 @@ def test_the_branch_that_knows_the_class_is_missed(branches, examples):
     assert whole > 0.9
     importances = importances_left_out(whole, without)
     assert max(importances, key=importances.get) == "branches.0"
-    _, averaged = branches.left_out(examples, fill="mean")
-    assert averaged["branches.0"] < whole
 
 
 def test_leaving_out_leaves_no_trace(branches, examples):
@@ -89,6 +90,23 @@ def test_a_network_of_a_division_has_the_predicted_size(branches, trained, examp
     assert size_mb(network) - rest == pytest.approx(found.front["size_mb"][0], rel=0.2)
     assert ratios["branches.0"] < ratios["branches.1"]
     assert network.head.in_features == 8
+
+
+def test_pruned_alike_a_network_has_the_accuracy_of_the_curve_that_all_branches_take(branches, examples):
+    together = branches.together(examples, ratios=RATIOS)
+    assert together["ratio"].tolist() == [0, *RATIOS]
+    assert together["network_mb"].is_monotonic_decreasing
+    accuracy = fit(together["ratio"], together["accuracy"])
+    importances = importances_left_out(*branches.left_out(examples))
+    problem = Problem(
+        branches_of(branches.responses(examples, ratios=RATIOS), importances, accuracy=accuracy)
+    )
+    for ratio in RATIOS:
+        network = branches.pruned(dict.fromkeys(VIEWS, ratio))
+        predicted = float(problem.weighted_accuracy(np.full(3, ratio)))
+        assert predicted == pytest.approx(float(accuracy(ratio)))
+        assert predicted == pytest.approx(evaluate(network, examples, task.accuracy), abs=0.15)
+    assert problem.accuracy_error == pytest.approx(accuracy.error)  # one curve's error does not average out
 
 
 def test_networks_are_retrained_before_they_are_measured(branches, trained, examples):
@@ -155,5 +173,3 @@ def test_bad_divisions_are_refused(branches, examples):
         branches.pruned({"branches.7": 0.5})
     with pytest.raises(ValueError, match=r"the ratio 1\.0: it must be in \[0, 1\)"):
         branches.pruned({"branches.0": 1.0})
-    with pytest.raises(ValueError, match="fill is 'ones', not one of zeros, mean"):
-        branches.left_out(examples, fill="ones")
