@@ -12,13 +12,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from raysearch.allocation import instances
 from raysearch.allocation.curves import Curve, parse
+from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.sweeps import branches_of, importances_left_out
 from raysearch.schema import Section, sentences
 from raysearch.spelling import did_you_mean
 from raysearch.study_yaml import override_key, parse_yaml
 
-LEFT_OUT = "left_out"
+LEFT_OUT, ALONE = "left_out", "alone"
 KINDS = ("accuracy", "size_mb", "latency_ms")
 
 _Curves = dict[str, Curve]
@@ -47,10 +48,15 @@ class AllocationFile(Section):
     measurements: str | None = Field(
         default=None, description="a sweep's CSV: branch, ratio, accuracy, size_mb and perhaps latency_ms"
     )
+    accuracy: Literal["together", "alone"] | None = Field(
+        default=None,
+        description="what a branch's curve is measured on, the network with all branches pruned together or "
+        "with it alone; null: together where the sweep has it",
+    )
     importances: Any = Field(
         default=None,
-        description="shares in the weighted accuracy, a list or by branch; null: equal; left_out: by what "
-        "a sweep's network loses without each branch",
+        description="shares in the weighted accuracy, a list or by branch; null: equal; left_out, alone: by "
+        "what a sweep's network loses without each branch, or with it alone pruned",
     )
     caps: Any = Field(
         default=None, description="the largest MB of each branch: a number, a list or by branch"
@@ -77,7 +83,7 @@ class AllocationFile(Section):
     @field_validator("importances", "caps", "time_scales")
     @classmethod
     def _check_numbers(cls, given: Any, info: Any) -> Any:
-        if info.field_name == "importances" and given == LEFT_OUT:
+        if info.field_name == "importances" and given in (LEFT_OUT, ALONE):
             return given
         inside = given.values() if isinstance(given, dict) else given if isinstance(given, list) else [given]
         if given is not None and not all(type(v) in (int, float) for v in inside):
@@ -89,10 +95,12 @@ class AllocationFile(Section):
         if (self.curves is None) == (self.measurements is None):
             both = "both are given" if self.curves is not None else "neither is given"
             raise ValueError(f"curves or measurements: {both}, give one of them")
-        if self.importances == LEFT_OUT and self.measurements is None:
+        if isinstance(self.importances, str) and self.measurements is None:
             raise ValueError(
-                f"importances is {LEFT_OUT!r}, which a sweep measures: give measurements, or numbers"
+                f"importances is {self.importances!r}, which a sweep measures: give measurements, or numbers"
             )
+        if self.accuracy and self.measurements is None:
+            raise ValueError(f"accuracy is {self.accuracy!r}, which says how to read measurements: give them")
         return self
 
 
@@ -125,14 +133,16 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
 
 def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
     """The problem of a file, and notes on what was made of it."""
-    notes = []
+    branches: Sequence[Branch]
     if file.measurements is not None:
-        table = _read(base / Path(file.measurements).expanduser())
-        branches: Sequence[Branch] = branches_of(table)
-        importances, note = _measured(table) if file.importances == LEFT_OUT else (file.importances, "")
-        notes.append(note)
+        path = base / Path(file.measurements).expanduser()
+        table = _read(path, "measurements")
+        accuracy, note = _accuracy(file.accuracy, path)
+        branches = branches_of(table, accuracy=accuracy)
+        importances, more = _importances(file.importances, table)
+        notes = [note, more]
     else:
-        branches, importances = _branches(file), file.importances
+        branches, importances, notes = _branches(file), file.importances, []
     names = [b.name for b in branches]
     equal = [1 / len(names)] * len(names)
     given = _by_branch("importances", importances, names, default=None) or equal
@@ -195,15 +205,46 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(v) in (int, float) for v in value)
 
 
-def _measured(table: pd.DataFrame) -> tuple[dict[str, float], str]:
-    """Importances by what a sweep's network loses without each branch, and a note where it loses nothing."""
-    if LEFT_OUT not in table:
+def _accuracy(asked: str | None, path: Path) -> tuple[Curve | None, str]:
+    """The curve of all branches pruned together, None for each branch's own, and a note that says which.
+
+    It is a spline: through the measurements, where they fall, so that the weighted accuracy of equal ratios
+    is the network's also beside the cliff that such a curve often has.
+
+    Args:
+        asked: the file's key.
+        path: the table of a sweep, which has the points of all together beside it.
+    """
+    beside = path.with_name(f"{path.stem}_together{path.suffix}")
+    if asked == "alone" or (asked is None and not beside.is_file()):
+        return None, "accuracy is of branches pruned alone: with several pruned, the network's is lower"
+    table = _read(beside, "accuracy: together")
+    try:
+        curve = fit(table["ratio"], table["accuracy"], kind="spline")
+    except KeyError as error:
+        raise ValueError(f"accuracy: together: {beside} has no column {error}") from None
+    except ValueError as error:
+        raise ValueError(f"accuracy: together: {beside}: {error}; finish the sweep, or say alone") from None
+    return curve, f"accuracy is of all branches pruned together, by {beside.name}"
+
+
+def _importances(given: Any, table: pd.DataFrame) -> tuple[Any, str]:
+    """Importances by what a sweep's network loses where that is asked, and a note where it loses nothing."""
+    if given not in (LEFT_OUT, ALONE):
+        return given, ""
+    if given == LEFT_OUT and LEFT_OUT not in table:
         raise ValueError(
             f"importances is {LEFT_OUT!r}, but the measurements have no column {LEFT_OUT!r}: sweep.json says "
             "why, or give numbers"
         )
-    lost = table.groupby("branch", sort=False)[LEFT_OUT].first()
-    note = "" if (lost > 0).any() else "the network misses no branch that is left out: importances are equal"
+    branches = table.sort_values("ratio").groupby("branch", sort=False)
+    if given == LEFT_OUT:
+        lost, what = branches[LEFT_OUT].first(), "loses nothing to a branch that is left out"
+    else:
+        accuracy = branches["accuracy"]
+        lost = accuracy.first() - accuracy.apply(lambda rows: rows.iloc[1:].mean())
+        what = "loses nothing to a branch pruned alone"
+    note = "" if (lost > 0).any() else f"the network {what}: importances are equal"
     return importances_left_out(0.0, {str(name): -float(loss) for name, loss in lost.items()}), note
 
 
@@ -252,13 +293,13 @@ def _check_names(key: str, given: Iterable[str], names: Sequence[str]) -> None:
             raise ValueError(f"{key} names the branch {name!r}; {did_you_mean(name, names)}")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, key: str) -> pd.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(f"measurements: {path} does not exist")
+        raise FileNotFoundError(f"{key}: {path} does not exist")
     try:
         table = pd.read_csv(path, dtype={"branch": str})
     except ValueError as error:
-        raise ValueError(f"measurements: {path} is not a CSV table: {error}") from None
+        raise ValueError(f"{key}: {path} is not a CSV table: {error}") from None
     if table.empty:
-        raise ValueError(f"measurements: {path} has no rows")
+        raise ValueError(f"{key}: {path} has no rows")
     return table

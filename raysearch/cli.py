@@ -85,7 +85,7 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
     with one_sentence(as_json):
         from raysearch.reporting.html import write_report
         from raysearch.results import StudyResult
-        from raysearch.sweep import write_sweep
+        from raysearch.sweep_table import write_sweep
 
         result = StudyResult(folder)
         result.write_tables()

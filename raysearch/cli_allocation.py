@@ -36,7 +36,7 @@ def sweep(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Prune one part of a network at a time, retrain, measure; a folder with an unfinished sweep goes on."""
+    """Prune parts of a network, one at a time and all together, and measure; an unfinished sweep goes on."""
     with one_sentence(as_json):
         from raysearch.config import load
         from raysearch.sweep import plan_of
@@ -86,9 +86,9 @@ def allocate(
 def show_sweep(result: StudyResult, as_json: bool) -> None:
     """Print the points of a sweep, where its curves are, and how to go on."""
     from raysearch.reporting.figures import metric_value
-    from raysearch.sweep import PAGE, TABLE, table_of
+    from raysearch.sweep_table import ALL, PAGE, TABLE, table_of, together_of
 
-    folder, table = result.folder, table_of(result.record)
+    folder, table, together = result.folder, table_of(result.record), together_of(result.record)
     if as_json:
         print_json(
             {
@@ -99,6 +99,7 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
                 "complete": result.complete,
                 "trials": result.counts(),
                 "points": table.to_dict("records"),
+                "together": together.to_dict("records"),
             }
         )
         return
@@ -109,7 +110,8 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
         "network_mb": "network, MB",
         "network_ms": "network, ms",
     }
-    rows = [[_text(row[c], c, metric_value) for c in shown] for row in table.to_dict("records")]
+    points = [*table.to_dict("records"), *together.assign(branch=ALL).to_dict("records")]
+    rows = [[_text(row[c], c, metric_value) for c in shown] for row in points]
     print_table(list(shown.values()), rows)
     typer.echo(f"\nCurves and measurements: {folder / PAGE}")
     failed = result.counts()["failed"]

@@ -37,7 +37,7 @@ from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.session import Session
 from raysearch.study import Study
-from raysearch.sweep import write_sweep
+from raysearch.sweep_table import write_sweep
 from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.setup import FILES, TrialSetup
 

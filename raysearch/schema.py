@@ -147,7 +147,11 @@ class StudyFile(Section):
         default_factory=Space, description="what may vary; a sweep does not read it, a search needs it"
     )
     parent: Parent | None = Field(default=None, description="the unchanged network; null: the task's default")
-    objectives: list[str] = Field(description='a list of "maximize METRIC" and "minimize METRIC"')
+    objectives: list[str] = Field(
+        default_factory=list,
+        description='a list of "maximize METRIC" and "minimize METRIC"; a sweep does not read it, a search '
+        "needs it",
+    )
     constraints: list[str] = Field(
         default_factory=list,
         description='a list of "METRIC >= NUMBER", "METRIC >= parent - NUMBER", "METRIC <= 0.5 parent"',
@@ -173,8 +177,9 @@ class StudyFile(Section):
 
     @model_validator(mode="after")
     def _check_goals(self) -> StudyFile:
-        goals = Goals.parse(self.objectives, self.constraints)
-        check_metrics(goals.objectives, goals.constraints, self.targets)
+        if self.objectives or any(self.space.model_dump().values()):
+            goals = Goals.parse(self.objectives, self.constraints)
+            check_metrics(goals.objectives, goals.constraints, self.targets)
         return self
 
     @field_validator("objectives")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from fake_run import write_run
-from test_sweep import LEFT_OUT, events
+from test_sweep_table import LEFT_OUT, events
 from typer.testing import CliRunner
 
 import raysearch.study
@@ -22,7 +22,7 @@ from raysearch.cli import app
 from raysearch.results import StudyResult
 from raysearch.run import _conclude
 from raysearch.schema import StudyFile
-from raysearch.sweep import write_sweep
+from raysearch.sweep_table import write_sweep
 
 FINISH = {"event": "session", "action": "finish", "time": 99.0}
 INSTANCE_A = Path(__file__).parents[1] / "examples" / "instance_a.yaml"
@@ -158,17 +158,73 @@ def test_importances_may_be_what_a_sweep_lost_without_each_branch(tmp_path: Path
     np.testing.assert_allclose(problem.importances, [0.75, 0.25])
     table.assign(left_out=[-0.01] * 4 + [0.0] * 4).to_csv(tmp_path / "unmissed.csv")
     unmissed = write(tmp_path, {"measurements": "unmissed.csv", "importances": "left_out"})
-    assert "note: the network misses no branch that is left out" in invoke("allocate", unmissed).output
+    assert (
+        "note: the network loses nothing to a branch that is left out: importances are equal"
+        in invoke("allocate", unmissed).output
+    )
     table.drop(columns="left_out").to_csv(tmp_path / "old.csv")
     for change, message in (
         ({"measurements": "old.csv"}, "importances is 'left_out', but the measurements have no column"),
         ({"measurements": None, "curves": LINES}, "importances is 'left_out', which a sweep measures"),
         ({"importances": "leftout"}, "importances is 'leftout': give numbers"),
+        ({"measurements": None, "curves": LINES, "importances": "alone"}, "importances is 'alone', which a"),
     ):
         bad = {"measurements": "run/sweep.csv", "importances": "left_out", **change}
         done = invoke("allocate", write(tmp_path, bad))
         assert done.exit_code == 2, done.output
         assert message in done.output
+
+
+def test_importances_may_be_what_a_sweep_lost_to_each_branch_alone(tmp_path: Path) -> None:
+    rows = [(b, r, 0.9 - loss * r, 4 - 3 * r) for r in (0.5, 0, 0.25, 0.75)
+            for b, loss in (("a", 0.3), ("b", 0.1), ("c", -0.1))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["branch", "ratio", "accuracy", "size_mb"])
+    table.to_csv(tmp_path / "m.csv")
+    path = write(tmp_path, {"measurements": "m.csv", "importances": "alone"})
+    np.testing.assert_allclose(load(path)[1].importances, [0.75, 0.25, 0])
+    table.assign(accuracy=0.9).to_csv(tmp_path / "m.csv")
+    assert "note: the network loses nothing to a branch pruned alone: importances are" in invoke(
+        "allocate", path
+    ).output.replace("\n", " ")
+
+
+def test_accuracy_is_the_network_s_with_all_pruned_together_where_the_sweep_has_it(tmp_path: Path) -> None:
+    write_sweep(write_run(tmp_path / "run", [*events(), FINISH]))
+    given = {"measurements": "run/sweep.csv", "importances": [0.7, 0.3]}
+    equal = np.array([0.5, 0.5])
+    for asked, accuracy, note in (
+        ({}, 0.9 - 0.5**2, "accuracy is of all branches pruned together, by sweep_together.csv"),
+        ({"accuracy": "together"}, 0.9 - 0.5**2, "accuracy is of all branches pruned together"),
+        ({"accuracy": "alone"}, 0.9 - 0.3 * 0.5**2, "accuracy is of branches pruned alone"),
+    ):
+        path = write(tmp_path, {**given, **asked})
+        _, problem, notes = load(path)
+        assert float(problem.weighted_accuracy(equal)) == pytest.approx(accuracy)
+        assert notes[0].startswith(note)
+        assert f"note: {note}" in invoke("allocate", path).output
+    together = tmp_path / "run" / "sweep_together.csv"
+    cliff = {0.0: 0.98, 0.25: 0.97, 0.5: 0.92, 0.6: 0.89, 0.75: 0.28}
+    pd.Series(cliff).rename_axis("ratio").rename("accuracy").to_csv(together)
+    problem = load(write(tmp_path, given))[1]
+    for ratio, measured in cliff.items():  # the network's own figures, as they were measured
+        assert float(problem.weighted_accuracy([ratio, ratio])) == pytest.approx(measured)
+    for text, message in (
+        (
+            "ratio,accuracy\n0,1\n",
+            "different ratios: a curve needs at least 4; finish the sweep, or say alone",
+        ),
+        ("ratio\n0\n", "sweep_together.csv has no column 'accuracy'"),
+    ):
+        together.write_text(text)
+        refused = invoke("allocate", write(tmp_path, given))
+        assert refused.exit_code == 2
+        assert message in refused.output
+    together.unlink()
+    assert load(write(tmp_path, given))[2][0].startswith("accuracy is of branches pruned alone")
+    refused = invoke("allocate", write(tmp_path, {**given, "accuracy": "together"}))
+    assert refused.exit_code == 2
+    assert "accuracy: together: " in refused.output
+    assert "sweep_together.csv does not exist" in refused.output
 
 
 BAD = [
@@ -201,6 +257,8 @@ BAD = [
     ({"floor": float("nan")}, "floor is not a number"),
     ({"importances": {}}, "importances is missing"),
     ({"curves": None}, "curves or measurements: neither is given"),
+    ({"accuracy": "alone"}, "accuracy is 'alone', which says how to read measurements: give them"),
+    ({"accuracy": "togehter"}, "accuracy is 'togehter'; did you mean 'together'"),
     ({"measurements": "m.csv"}, "curves or measurements: both are given"),
     ({"curves": None, "measurements": "nowhere.csv"}, "nowhere.csv does not exist"),
     ({"importances": None}, "importances is missing"),
@@ -258,7 +316,7 @@ def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
     def run(num_trials: int, *, folder: Path, **keywords: Any) -> StudyResult:
         calls.append((num_trials, keywords["progress"]))
-        raysearch.sweep.write_sweep(write_run(folder, [*events(), FINISH]))
+        write_sweep(write_run(folder, [*events(), FINISH]))
         return StudyResult(folder)
 
     def plan(file: StudyFile) -> Any:
@@ -278,6 +336,8 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
     assert "network, MB" in done.output
     document = json.loads(invoke("sweep", path, "--out", out, "--json").stdout)
     assert len(document["points"]) == 8
+    assert [point["ratio"] for point in document["together"]] == [0, 0.25, 0.5, 0.75]
+    assert "all together" in done.output
     assert document["complete"]
     divided = write(tmp_path, {"measurements": "out/sweep.csv", "floor": 0.8})
     assert json.loads(invoke("allocate", divided, "--json").stdout)["feasible"]
@@ -285,7 +345,7 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
 
 def test_check_takes_a_file_without_a_space_for_a_sweep_s(tmp_path: Path) -> None:
     task = {"import": "test_sweep:two_branches"}
-    given = {"task": task, "objectives": ["maximize accuracy"], "sweep": {"parts": ["left"]}}
+    given = {"task": task, "sweep": {"parts": ["left"]}}
     done = invoke("check", write(tmp_path, given), "--set", "sweep.ratios=[0, 0.5]")
     assert done.exit_code == 0, done.output
     assert "a sweep has 2 points, over left; a search needs a space" in done.output
@@ -305,6 +365,7 @@ def test_other_commands_know_a_sweep_s_folder(
     assert "network, MB" in done.output
     assert f"with measurements: {folder / 'sweep.csv'}" in done.output.replace("\n", "")
     assert len(pd.read_csv(folder / "sweep.csv")) == 8
+    assert '<a href="sweep.html">The curves of this sweep.</a>' in (folder / "report.html").read_text()
     for name in ("sweep.csv", "sweep.json", "sweep.html"):
         (folder / name).unlink()  # by the command itself
     write_run(folder, events())

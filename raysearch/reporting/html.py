@@ -16,6 +16,7 @@ from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, 
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
 from raysearch.results import StudyResult
 from raysearch.scores import violation_of
+from raysearch.sweep_table import PAGE
 from raysearch.verdicts import compare
 
 FILE_NAME = "report.html"
@@ -77,9 +78,10 @@ def _summary(result: StudyResult) -> str:
     if counts["unfinished"]:
         parts.append(f"{counts['unfinished']} unfinished")
     goals = [*map(str, result.goals.objectives), *map(str, result.goals.constraints)]
+    curves = f' <a href="{PAGE}">The curves of this sweep.</a>' if "sweep" in result.study else ""
     return (
         f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} trials in {duration(result.seconds)}: "
-        f'{", ".join(parts)}.</p><p class="goals">{escape(" · ".join(goals))}</p>'
+        f'{", ".join(parts)}.{curves}</p><p class="goals">{escape(" · ".join(goals))}</p>'
     )
 
 

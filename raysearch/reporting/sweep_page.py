@@ -21,11 +21,18 @@ _BAND = (
     "95 % of new ones are expected, by the error on ratios left out of the fit. Sizes and latencies are a "
     "branch's contribution: unpruned, they sum to the whole network's.</p>"
 )
+_TOGETHER = (
+    "<p>All branches pruned by the same ratio: the mean of the shares of their channels that really went. A "
+    "network with several branches pruned loses more than each alone says; an allocation file takes this "
+    "curve of the accuracy for every branch, unless it says <code>accuracy: alone</code>.</p>"
+)
+_HEADS = {"network_mb": "whole network, MB", "network_ms": "whole network, ms"}
 
 
 def render(
     study: Mapping[str, Any],
     measured: pd.DataFrame,
+    together: pd.DataFrame,
     curves: Mapping[str, Mapping[str, Curve]],
     notes: Sequence[str],
     left_out: Mapping[str, Any],
@@ -34,8 +41,9 @@ def render(
 
     Args:
         study: the sweep's, as its journal describes it.
-        measured: of ``raysearch.sweep.table_of``.
-        curves: by branch and metric.
+        measured: of ``raysearch.sweep_table.table_of``.
+        together: of ``raysearch.sweep_table.together_of``.
+        curves: by branch and metric; perhaps one of all together, which has fewer metrics.
         notes: why some branches have no curves.
         left_out: the parent's ``accuracy``, and ``without`` each branch; neither where it was not measured.
     """
@@ -45,20 +53,25 @@ def render(
     if curves:
         metrics = next(iter(curves.values()))
         for metric in metrics:
-            shown = {branch: found[metric] for branch, found in curves.items()}
+            shown = {name: found[metric] for name, found in curves.items() if metric in found}
             figure = allocation_plots.curves(shown, label=label(metric))
             title = label(metric)
             parts.append(section(title[0].upper() + title[1:], _errors(shown, metric), drawn([figure])))
     if "without" in left_out:
         parts.append(section("Branches left out", _left_out(left_out)))
+    if not together.empty:
+        parts.append(section("All branches together", _TOGETHER, _points(together)))
     measured = measured.drop(columns="left_out", errors="ignore")
+    parts.append(section("Measurements", _points(measured)))
+    return document(f"sweep of {name}", "".join(parts))
+
+
+def _points(measured: pd.DataFrame) -> str:
     rows = [
         ("", [escape(v) if isinstance(v, str) else metric_value(str(c), v) for c, v in row.items()])
         for row in measured.to_dict("records")
     ]
-    heads = {"network_mb": "whole network, MB", "network_ms": "whole network, ms"}
-    parts.append(section("Measurements", table([heads.get(c) or label(c) for c in measured.columns], rows)))
-    return document(f"sweep of {name}", "".join(parts))
+    return table([_HEADS.get(c) or label(c) for c in measured.columns], rows)
 
 
 def _left_out(found: Mapping[str, Any]) -> str:
