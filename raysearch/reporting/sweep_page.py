@@ -17,9 +17,10 @@ from raysearch.reporting.page import document, drawn, section, table
 
 _ROUNDING = 1e-9  # relative to the figure
 _BAND = (
-    "<p>Each branch is pruned by itself, retrained and measured. Dots are measurements; the band is where "
-    "95 % of new ones are expected, by the error on ratios left out of the fit. Sizes and latencies are a "
-    "branch's contribution: unpruned, they sum to the whole network's.</p>"
+    "<p>Each branch is pruned by itself, and all are together; each network is retrained and measured. Dots "
+    "are measurements; the band is where 95 % of new ones are expected, by the error on ratios left out of "
+    "the fit. Sizes and latencies are a branch's contribution: unpruned, and with all pruned together, they "
+    "sum to the whole network's.</p>"
 )
 _TOGETHER = (
     "<p>All branches pruned by the same ratio: the mean of the shares of their channels that really went. A "
