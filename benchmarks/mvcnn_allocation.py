@@ -180,10 +180,10 @@ def prepare(views: Views, index: int, seed: int, times: pd.DataFrame | None) -> 
 def posed(given: Prepared, rule: str) -> tuple[Problem, float]:
     """What is to be divided by a rule, and what it multiplies a weighted accuracy's loss by."""
     if rule == "together":
-        curve = fit(given.together["ratio"], given.together["accuracy"])
-        curves, factor = branches_of(given.alone, given.importances, accuracy=curve), 1.0
+        curve = fit(given.together["ratio"], given.together["accuracy"], kind="spline")
+        curves, factor = branches_of(given.alone, given.importances, kind="spline", accuracy=curve), 1.0
     else:
-        curves, factor = branches_of(given.alone), float(len(BRANCHES))
+        curves, factor = branches_of(given.alone, kind="spline"), float(len(BRANCHES))
     scaled = zip(curves, given.scales.tolist(), strict=True)
     problem = Problem(tuple(replace(branch, time_scale=scale) for branch, scale in scaled))
     whole = float(problem.weighted_accuracy(problem.unpruned))

@@ -26,7 +26,8 @@ class Branch:
     Attributes:
         name: what it is called in results.
         importance: its share in the weighted accuracy; over all branches they sum to 1.
-        accuracy: the accuracy with only this branch pruned.
+        accuracy: the accuracy with only this branch pruned, or with all of them pruned alike, which predicts
+            a network of which several are pruned.
         size: its size in MB.
         time: its time in ms, before ``time_scale``; None where latency does not matter.
         cap: its largest size in MB.
