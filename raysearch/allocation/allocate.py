@@ -34,8 +34,8 @@ class Allocation:
         feasible: whether the floor can be kept within the caps.
         front: a row a point, the most accurate first: ``accuracy`` (weighted), ``size_mb``, where times are
             known ``latency_ms``, ``bottleneck`` (the slowest branch), ``bottleneck_ms`` and ``mean_ms`` (over
-            branches), ``gap`` (how far the accuracy, in the last row the size, may be from the optimum), and
-            a branch's ratio as ``ratio/<name>``. Empty where nothing is feasible.
+            branches), ``gap`` (how far the accuracy, in the smallest row the size, may be from the optimum),
+            and a branch's ratio as ``ratio/<name>``. Empty where nothing is feasible.
         conflict: where nothing is feasible, limits that cannot all be kept, none of them without blame.
         relaxations: where nothing is feasible, the smallest changes that each make it so.
         closest: the most accurate division within the caps, whether or not it reaches the floor, shape (n,).
@@ -122,9 +122,9 @@ def _parts(problem: Problem, best: End, latencies: int) -> Iterator[tuple[Proble
     if latencies == 1 and not (summed and math.isfinite(problem.latency_cap)):
         yield problem, problem.sizes
     elif summed:
-        size, time = (float(f(problem.low)) for f in (problem.total_size, problem.total_time))
+        size, time = (float(f(problem.low)) or 1.0 for f in (problem.total_size, problem.total_time))
         for weight in np.linspace(0, 1, max(latencies, _FEWEST)):
-            yield problem, problem.costs((1 - weight) / size, weight / max(time, 1e-300))
+            yield problem, problem.costs((1 - weight) / size, weight / time)
     else:
         slowest = float(problem.total_time(best.ratios))
         for cap in np.linspace(slowest, _fastest(problem, slowest), latencies):
@@ -174,5 +174,5 @@ def _front(problem: Problem, ratios: Floats, gaps: Floats, by_latency: bool) -> 
     table = table[~table[metrics].round(_DIGITS).duplicated()]
     costs = table[metrics].round(_DIGITS).to_numpy(dtype=np.float64) * [-1, *[1] * (len(metrics) - 1)]
     table = table[non_dominated(costs, np.zeros(len(costs)))]
-    table = table.sort_values(metrics, ascending=False, kind="stable")
-    return pd.DataFrame(table.reset_index(drop=True))
+    order = table[metrics].round(_DIGITS).sort_values(metrics, ascending=False, kind="stable").index
+    return pd.DataFrame(table.loc[order].reset_index(drop=True))

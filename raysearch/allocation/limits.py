@@ -56,6 +56,7 @@ def within_budgets(problem: Problem, enough: float | None = None) -> Relax:
         enough: stop as soon as it is known whether this accuracy can be had.
     """
     decisive = math.nan if enough is None else -enough
+    size_unit, time_unit = _units(problem)
 
     def relax(low: Floats, high: Floats) -> Relaxed | None:
         if _over(problem, high, SLACK):
@@ -65,8 +66,10 @@ def within_budgets(problem: Problem, enough: float | None = None) -> Relax:
             return Relaxed(low, best, best, 0, float(low[0]))
 
         def solved(weight: float) -> tuple[Division, Floats, float]:
-            cost = problem.costs((1 - weight) / problem.total_cap, weight / problem.latency_cap)
-            found = Separable(problem.gain, cost, low, high).best_gain(np.ones(1))
+            by_size, by_time = (1 - weight) / size_unit, weight / time_unit
+            budget = by_size * problem.total_cap + by_time * problem.latency_cap
+            cost = problem.costs(by_size, by_time)
+            found = Separable(problem.gain, cost, low, high).best_gain(np.array([budget]))
             return found, _repaired(problem, found.ratios[0], high), -float(found.bounds[0])
 
         def loss(ratios: Floats) -> float:
@@ -79,7 +82,7 @@ def within_budgets(problem: Problem, enough: float | None = None) -> Relax:
 
 def above_floor_in_time(problem: Problem, floor: float) -> Relax:
     """The smallest total size at a weighted accuracy of at least ``floor``, within the cap on latency."""
-    size_unit = float(problem.total_size(problem.low))
+    size_unit, time_unit = _units(problem)
 
     def loss(ratios: Floats) -> float:
         late = problem.total_time(ratios) > problem.latency_cap * (1 + SLACK)
@@ -94,14 +97,20 @@ def above_floor_in_time(problem: Problem, floor: float) -> Relax:
             return None
 
         def solved(weight: float) -> tuple[Division, Floats, float]:
-            cost = problem.costs((1 - weight) / size_unit, weight / problem.latency_cap)
+            by_size, by_time = (1 - weight) / size_unit, weight / time_unit
+            cost = problem.costs(by_size, by_time)
             found = Separable(problem.gain, cost, low, high).least_cost(targets)
-            bound = (float(found.bounds[0]) - weight) * size_unit / max(1 - weight, 1e-9)
+            bound = (float(found.bounds[0]) - by_time * problem.latency_cap) / max(by_size, 1e-9 / size_unit)
             return found, min(found.ratios[0], fastest.ratios[0], key=loss), bound
 
         return _balanced(problem, solved, fastest.ratios[0], loss)
 
     return relax
+
+
+def _units(problem: Problem) -> tuple[float, float]:
+    """The largest total size and time, by which the two are weighed; caps may be 0."""
+    return float(problem.total_size(problem.low)) or 1.0, float(problem.total_time(problem.low)) or 1.0
 
 
 def _balanced(

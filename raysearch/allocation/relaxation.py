@@ -12,7 +12,7 @@ from raysearch.allocation.problem import SLACK, Problem
 
 _HALVINGS = 60
 _CLOSE = 1e-7  # of a step, relative to it
-_MOST_DOUBLINGS = 200
+_MOST_DOUBLINGS = 100
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ def _smallest_step(problem: Problem, way: str) -> float | None:
         if not _binds(relaxed(problem, way, high), way):
             return None
         low, high = high, 2 * high
+    else:  # a cap of 0 stays one, whatever it is multiplied by
+        return None
     for _ in range(_HALVINGS):
         if high - low <= _CLOSE * high:
             break

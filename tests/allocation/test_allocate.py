@@ -155,6 +155,7 @@ def test_a_front_over_latencies_has_no_dominated_point(rule):
     dominated = (costs[None] <= costs[:, None]).all(2) & (costs[None] < costs[:, None]).any(2)
     assert not dominated.any()
     assert found["latency_ms"].nunique() > 3
+    assert found["size_mb"].iloc[-1] == found["size_mb"].min() == pytest.approx(smallest(A).value, abs=1e-6)
 
 
 def test_the_cost_grows_in_step_with_the_branches():
@@ -203,6 +204,25 @@ def test_a_total_cap_or_a_latency_cap_is_relaxed_alone_where_that_helps():
     assert str(ways["total cap"]).startswith("raise the total cap by 2.87")
     late = {r.way: r for r in allocate(replace(A, latency_cap=0.2)).relaxations}
     assert {"floor", "latency cap"} <= set(late)
+
+
+@pytest.mark.parametrize(
+    ("limits", "useless"),
+    [
+        ({"total_cap": 0.0}, "total cap"),
+        ({"latency_cap": 0.0}, "latency cap"),
+        ({"latency": "sequential", "latency_cap": 0.0, "total_cap": 9.0}, "latency cap"),
+        ({"latency": "sequential", "latency_cap": 3.0, "total_cap": 0.0}, "total cap"),
+    ],
+)
+def test_a_cap_of_nothing_is_a_cap_and_no_share_of_it_repairs(limits, useless):
+    curves = {name: parse(f"{most} - {most} p") for name, most in (("size", 10), ("time", 5))}
+    problem = Problem.of([0.5, 0.5], [math.inf] * 2, accuracy=parse("90 - 70 p"), **curves, floor=20.0)
+    assert allocate(replace(problem, **limits), points=4).ratios.tolist() == [[1.0, 1.0]]
+    found = allocate(replace(problem, floor=80.0, **limits), points=4)
+    assert useless not in {r.way for r in found.relaxations}
+    assert {"floor", "both"} <= {r.way for r in found.relaxations}
+    assert all(r.caps_factor < 10 for r in found.relaxations)
 
 
 def test_redistribution_repairs_oversize_branches_at_the_fewest_megabytes():
