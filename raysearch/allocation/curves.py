@@ -51,11 +51,11 @@ class Curve:
 
     @property
     def domain(self) -> tuple[float, float]:
-        """The ratios that it holds for; it is never read outside them."""
+        """The ratios that it holds for; an allocation never leaves them."""
         return float(self.pieces.x[0]), float(self.pieces.x[-1])
 
     def __call__(self, ratios: ArrayLike) -> Floats:
-        """The values at ratios of any shape."""
+        """The values at ratios of any shape; outside the domain they are extrapolated."""
         values: Floats = np.maximum(self.lower, self.pieces(np.asarray(ratios, dtype=np.float64)))
         return values
 

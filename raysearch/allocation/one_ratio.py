@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from raysearch import extras
-from raysearch.allocation.curves import Curve, Floats
+from raysearch.allocation.curves import Curve, Floats, check_curve
 from raysearch.allocation.responses import first_ratios
 from raysearch.allocation.rewards import ratio_reward
 
@@ -62,6 +62,9 @@ class RatioProblem:
         time: in ms.
         floor: the smallest accuracy.
         cap: the largest size in MB.
+
+    Raises:
+        ValueError: a curve that rises or is not finite, or curves without a ratio in common.
     """
 
     accuracy: Curve
@@ -70,8 +73,23 @@ class RatioProblem:
     floor: float
     cap: float
 
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "size", "time"):
+            check_curve(getattr(self, name), f"the {name} curve")
+        low, high = self.domain
+        if low >= high:
+            raise ValueError("the curves have no ratio in common, measure them at the same ones")
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The smallest and the largest ratio that all curves hold for."""
+        starts, ends = zip(*(c.domain for c in (self.accuracy, self.size, self.time)), strict=True)
+        return max(starts), min(ends)
+
     def __call__(self, ratio: float) -> tuple[float, float]:
-        """The study's reward, and the relative distance from the limits."""
+        """The study's reward, and the relative distance from the limits; both NaN where no curve holds."""
+        if not self.domain[0] <= ratio <= self.domain[1]:
+            return math.nan, math.nan
         p = np.array([ratio])
         accuracy, size, time = self.accuracy(p), self.size(p), self.time(p)
         reward = ratio_reward(p, accuracy, size, time, self.floor, self.cap)
@@ -80,7 +98,7 @@ class RatioProblem:
 
     def breaks(self) -> tuple[float, ...]:
         """The largest ratio that keeps the floor, and the smallest that keeps the cap."""
-        low, high = (np.array([end]) for end in self.accuracy.domain)
+        low, high = (np.array([end]) for end in self.domain)
         below = np.nextafter(np.array([self.floor]), -np.inf)
         cap = float(first_ratios(self.size, np.array([self.cap]), low, high)[0])
         floor = float(first_ratios(self.accuracy, below, low, high)[0])
@@ -102,15 +120,18 @@ def search_ratio(
     Args:
         evaluate: the reward and the violation of a ratio.
         evaluations: how many ratios to evaluate, at least 4 more than there are breaks.
-        breaks: ratios where the reward is known to jump.
+        breaks: ratios from ``low`` to ``high`` where the reward is known to jump.
         low: the smallest ratio.
         high: the largest ratio.
 
     Raises:
-        ValueError: too few evaluations, an empty interval, or no finite reward anywhere.
+        ValueError: too few evaluations, an empty interval, a break outside it, or no finite reward anywhere.
     """
     if not low < high:
         raise ValueError(f"low is {low} and high is {high}: low must be below high")
+    outside = [ratio for ratio in breaks if not low <= ratio <= high]
+    if outside:
+        raise ValueError(f"breaks holds {outside[0]}: they must lie from low, {low}, to high, {high}")
     if evaluations < _FEWEST + len(breaks):
         raise ValueError(
             f"evaluations is {evaluations}: with {len(breaks)} breaks it takes {_FEWEST + len(breaks)}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch.allocation import cma_es_ratio, search_ratio
+from raysearch.allocation import cma_es_ratio, polynomial, search_ratio
 from raysearch.allocation import instances as ready
 
 B = ready.instance_b()
@@ -86,7 +86,15 @@ def test_the_same_calls_give_the_same_answers():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"evaluations": 3}, "it takes 4"), ({"evaluations": 20, "low": 0.5, "high": 0.5}, "below high")],
+    [
+        ({"evaluations": 3}, "it takes 4"),
+        ({"evaluations": 20, "low": 0.5, "high": 0.5}, "below high"),
+        (
+            {"evaluations": 20, "breaks": (0.5, 1.5)},
+            r"breaks holds 1\.5: they must lie from low, 0\.0, to high",
+        ),
+        ({"evaluations": 20, "breaks": (math.nan,)}, "breaks holds nan"),
+    ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
@@ -112,6 +120,22 @@ def test_cma_es_draws_from_a_generator_of_its_own():
     found = [cma_es_ratio(B, iterations=3, seed=2) for _ in range(2)]
     assert found[0].ratio == found[1].ratio
     assert np.random.get_state()[1].tolist() == before
+
+
+def test_nothing_is_read_where_a_curve_does_not_hold():
+    accuracy = polynomial([90.0, -100.0], domain=(0.0, 0.6))
+    problem = replace(B, accuracy=accuracy, floor=0.0, cap=50.0)  # kept only by larger ratios
+    assert problem.breaks() == (0.6, 0.6)
+    found = search_ratio(problem, evaluations=50)
+    assert not found.feasible
+    assert 0.59 < found.ratio <= 0.6
+
+
+def test_bad_curves_are_refused():
+    with pytest.raises(ValueError, match=r"the accuracy curve rises from ratio 0 "):
+        replace(B, accuracy=polynomial([80.0, 1.0]))
+    with pytest.raises(ValueError, match="no ratio in common"):
+        replace(B, accuracy=polynomial([90.0], domain=(0.0, 0.4)), size=polynomial([90.0], domain=(0.4, 1.0)))
 
 
 def test_limits_of_zero_are_limits():
