@@ -140,9 +140,9 @@ def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:
         tile(number(figures["size_mb"]), "MB in all", f"unpruned {number(unpruned)}"),
     ]
     if allocation.feasible:
-        last = allocation.front.iloc[-1]
-        note = f"at {metric_value('accuracy', last['accuracy'])}"
-        shown.append(tile(number(last["size_mb"]), "MB, the smallest of the front", note))
+        smallest = allocation.front.iloc[int(allocation.front["size_mb"].argmin())]
+        note = f"at {metric_value('accuracy', smallest['accuracy'])}"
+        shown.append(tile(number(smallest["size_mb"]), "MB, the smallest of the front", note))
     if problem.timed:
         slowest = f"branch {figures['bottleneck']} takes {number(figures['bottleneck_ms'])} ms"
         shown.append(tile(number(figures["latency_ms"]), f"ms, branches {problem.latency}", slowest))
