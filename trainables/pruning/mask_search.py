@@ -63,7 +63,8 @@ class MaskSearch(Masks):
             far). Where each iteration sees other examples, the cost is of the present mask on the present
             examples.
         evaluations: how many were spent.
-        rules: masks of the same sparsity by magnitude, by Taylor expansion and at random.
+        rules: masks of the same sparsity (of channels the same share of each layer, to the nearest one) by
+            magnitude, by Taylor expansion and at random.
     """
 
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
@@ -291,10 +292,20 @@ def _surely_lower(one: Floats, other: Floats) -> bool:
 
 
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of a model with the dropped weights set to 0; masks have the weights' shapes."""
+    """A copy of a model with the dropped weights set to 0; masks have the weights' shapes.
+
+    Raises:
+        ValueError: a mask of another shape, such as one of channels: ``prune`` removes those.
+    """
     pruned = copy.deepcopy(model)
     with torch.no_grad():
         for name, mask in masks.items():
-            weight = pruned.get_parameter(f"{name}.weight")
+            weight = pruned.get_submodule(name).get_parameter("weight")
+            if mask.shape != weight.shape:
+                given, own = tuple(mask.shape), tuple(weight.shape)
+                raise ValueError(
+                    f"the mask of {name!r} has shape {given} and its weight {own}: give a mask of weights; "
+                    "channels are removed by prune"
+                )
             weight.mul_(mask.to(weight.device))
     return pruned

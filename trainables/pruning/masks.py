@@ -111,16 +111,20 @@ def weight_units(model: nn.Module, layers: Sequence[str] | None = None) -> Units
     Args:
         model: any module.
         layers: names of layers with a weight, in the order in which they are searched; left out, all linear
-            layers and convolutions.
+            layers and convolutions, of those that share a weight the first.
 
     Raises:
-        ValueError: an unknown layer, one that is named twice or has no weight, or no layer at all.
+        ValueError: an unknown layer, one that is named twice or has no weight, two that share a weight, or
+            no layer at all.
     """
-    if layers is None:
-        layers = [name for name, module in model.named_modules() if isinstance(module, _LAYERS)]
     modules = dict(model.named_modules())
+    named = layers is not None
+    if layers is None:
+        layers = [name for name, module in modules.items() if isinstance(module, _LAYERS)]
     _check(layers, list(modules))
-    sizes, shapes, factors = {}, {}, []
+    parameters = {parameter: name for name, parameter in model.named_parameters()}
+    owners: dict[str, str] = {}
+    sizes, shapes = {}, {}
     for name in layers:
         weight = getattr(modules[name], "weight", None)
         if not isinstance(weight, nn.Parameter):
@@ -128,9 +132,12 @@ def weight_units(model: nn.Module, layers: Sequence[str] | None = None) -> Units
             raise ValueError(
                 f"layers names {name!r}, a {kind} without a weight: name layers such as Linear or Conv2d"
             )
-        sizes[name], shapes[name] = weight.numel(), tuple(weight.shape)
-        factors.append(Factor(f"{name}.weight" if name else "weight", name))
-    return Units(sizes, shapes, tuple(factors))
+        owner = owners.setdefault(parameters[weight], name)
+        if owner == name:
+            sizes[name], shapes[name] = weight.numel(), tuple(weight.shape)
+        elif named:
+            raise ValueError(f"layers names {owner!r} and {name!r}, which share a weight: name one of them")
+    return Units(sizes, shapes, tuple(Factor(parameter, name) for parameter, name in owners.items()))
 
 
 def channel_units(model: nn.Module, example_input: Tensor, layers: Sequence[str] | None = None) -> Units:

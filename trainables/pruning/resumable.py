@@ -25,7 +25,8 @@ class Resumable:
         except Exception:  # whatever the model's own code raises when it is given proxies
             self._model = model
         self._runner = _Runner(self._model)
-        self._used = {name for name, _ in self._model.named_parameters()}
+        self._used = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
+        self._shared = _shared(self._model)
         self.parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def run(self, parameters: Mapping[str, Tensor], start: Start) -> Tensor:
@@ -43,7 +44,7 @@ class Resumable:
         """
         if not isinstance(self._model, fx.GraphModule):
             return x
-        later = _dependent(self._model, changing)
+        later = _dependent(self._model, changing.union(*(self._shared.get(name, ()) for name in changing)))
         known: dict[fx.Node, Tensor | None] = functional_call(
             self._runner, self._replaced(parameters), (x, later)
         )
@@ -55,6 +56,14 @@ class Resumable:
     def _replaced(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """By the runner's names, without layers that the model never calls: a trace leaves them out."""
         return {f"model.{name}": value for name, value in parameters.items() if name in self._used}
+
+
+def _shared(model: nn.Module) -> dict[str, set[str]]:
+    """All names of each parameter, by each of them."""
+    names: dict[nn.Parameter, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, set()).add(name)
+    return {name: together for together in names.values() for name in together}
 
 
 class _Runner(nn.Module):

@@ -30,6 +30,19 @@ def sequential():
     return nn.Sequential(*layers, nn.ReLU(), nn.Linear(7, 5)).train()
 
 
+class Tied(nn.Module):
+    """Two layers with one weight, of which the later one is called first."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.head = nn.Flatten(), nn.Linear(64, 5)
+        self.later, self.first = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.first.weight = self.later.weight
+
+    def forward(self, x):
+        return self.head(self.later(torch.relu(self.first(self.flatten(x)))))
+
+
 def setting(make, size=60):
     torch.manual_seed(0)
     model = make()
@@ -43,7 +56,7 @@ def one_by_one(model, units, masks, rows=slice(None)):
         return [float(F.cross_entropy(apply_masks(model, units.split(m))(X[rows]), Y[rows])) for m in masks]
 
 
-@pytest.mark.parametrize("make", [sequential, Untraceable])
+@pytest.mark.parametrize("make", [sequential, Untraceable, Tied])
 def test_many_masks_at_once_cost_what_each_costs_alone(make):
     model, units, loss = setting(make)
     masks = np.random.default_rng(0).random((5, units.total)) < 0.6
@@ -61,6 +74,13 @@ def test_what_a_layer_does_not_change_is_kept(layer):
         masks[:, where] = rng.random((4, where.stop - where.start)) < 0.5
         for _ in range(2):
             assert loss.losses(masks, [layer]) == pytest.approx(one_by_one(model, units, masks), abs=1e-5)
+
+
+def test_what_shares_a_weight_is_computed_again():
+    model, units, loss = setting(Tied)
+    masks = np.random.default_rng(1).random((4, units.total)) < 0.5
+    masks[:, units.slices["head"]] = True
+    assert loss.losses(masks, ["later"]) == pytest.approx(one_by_one(model, units, masks), abs=1e-5)
 
 
 def test_other_examples_are_seen_when_drawn():

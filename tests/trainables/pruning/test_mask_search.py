@@ -150,6 +150,14 @@ def test_masks_are_applied_to_a_copy(net):
     pruned = apply_masks(net, masks)
     assert torch.equal(pruned(torch.randn(2, 1, 8, 8)), net[5].bias.expand(2, 10))
     assert net[5].weight.abs().sum() > 0
+    layer = nn.Linear(3, 2)
+    assert apply_masks(layer, {"": torch.zeros(2, 3, dtype=torch.bool)}).weight.abs().sum() == 0
+
+
+def test_masks_of_channels_are_not_taken_for_masks_of_weights():
+    square = nn.Sequential(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=r"the mask of '0' has shape \(4,\) and its weight \(4, 4\): give a"):
+        apply_masks(square, {"0": torch.ones(4, dtype=torch.bool)})
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST in {MNIST}")

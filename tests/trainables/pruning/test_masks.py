@@ -76,6 +76,15 @@ def test_magnitudes(net):
     assert by_channel == pytest.approx((net[0].weight.detach().square().sum((1, 2, 3)) + read).numpy())
 
 
+def test_a_shared_weight_is_masked_once():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
+    net[2].weight = net[0].weight
+    assert weight_units(net).sizes == {"0": 16, "3": 8}
+    assert weight_units(net, ["2"]).parameters(["2"]) == {"0.weight"}
+    with pytest.raises(ValueError, match="layers names '0' and '2', which share a weight: name one of them"):
+        weight_units(net, ["0", "2"])
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
