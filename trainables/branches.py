@@ -124,14 +124,22 @@ class Branches:
             network: one that ``pruned`` made; None: the unpruned one.
             target: where it is measured.
             service: measures each structure once; give the same one again where branches look alike.
+
+        Raises:
+            ValueError: the network never calls the branch by itself.
         """
         network = network or self.model
         branch, inputs = network.get_submodule(name), []
-        handle = branch.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
+        handle = branch.register_forward_pre_hook(lambda _, given: inputs.extend(given[:1]))
         try:
             logits_of(network, self.example_input[:1])
         finally:
             handle.remove()
+        if not inputs:
+            raise ValueError(
+                f"the branch {name!r} cannot be timed: the network never calls it with an input; time the "
+                "layers inside it, or leave target out"
+            )
         backend = backends.get(target)
         export = export_onnx if backend.form == "uint8" else export_torch
         with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:

@@ -168,6 +168,12 @@ def test_bad_branches_are_refused(trained, examples, names, message):
         Branches(trained, examples.tensors[0][:2], names)
 
 
+def test_what_is_never_called_is_not_timed(trained, examples):
+    whole = Branches(trained, examples.tensors[0][:2], ["branches"])
+    with pytest.raises(ValueError, match="the branch 'branches' cannot be timed: the network never calls it"):
+        whole.latency_ms("branches", target="onnxruntime-cpu")
+
+
 def test_bad_divisions_are_refused(branches, examples):
     with pytest.raises(ValueError, match=r"no branch 'branches\.7'"):
         branches.pruned({"branches.7": 0.5})

@@ -53,7 +53,7 @@ def eth80(path: str | Path, size: int = 32) -> Views:
     try:
         with np.load(path) as file:
             x, y, classes = (file[name] for name in _ARRAYS)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} is no file of views with the arrays {', '.join(_ARRAYS)}: {error}"
         ) from error

@@ -71,9 +71,12 @@ def test_bad_files(file, tmp_path):
     np.savez(other, x=np.zeros(3))
     with pytest.raises(ValueError, match="is no file of views with the arrays x, y, classes"):
         eth80(other)
-    other.write_text("hello")
-    with pytest.raises(ValueError, match="is no file of views"):
-        eth80(other)
+    single = tmp_path / "single.npy"
+    np.save(single, np.zeros(3))
+    for content in (b"hello", b"", single.read_bytes()):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match="is no file of views"):
+            eth80(other)
 
 
 def test_the_real_photographs():
