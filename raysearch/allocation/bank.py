@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -51,7 +52,7 @@ class Bank:
         return np.asarray(np.maximum(values, self._lower[which], out=values))
 
     def bound(self, kind: str, grid: Floats, which: Indices) -> Floats:
-        """The largest "bend", "fall" or "rise" of the slope in each cell of a grid; shape (g - 1, k).
+        """The largest "bend", or all "fall" or "rise" of the slope, in each cell of a grid; shape (g - 1, k).
 
         Args:
             kind: what is bounded.
@@ -62,16 +63,23 @@ class Bank:
         left = np.clip(np.floor(cells[:-1] - _MARGIN), 0, CELLS - 1).astype(np.intp)
         right = np.clip(np.floor(cells[1:] + _MARGIN), 0, CELLS - 1).astype(np.intp)
         profile = self._profiles[kind]
+        if kind != "bend":
+            return np.asarray(profile[which, right + 1] - profile[which, left])
         inside = profile[which, (left + right) // 2]  # left and right are at most two apart
         return np.asarray(np.maximum(inside, np.maximum(profile[which, left], profile[which, right])))
 
     @cached_property
     def _profiles(self) -> dict[str, Floats]:
-        """Bounds in 512 cells of each curve's domain, shape (curves, cells)."""
+        """In 512 cells of each curve's domain the bend, (curves, cells); up to each the kinks, one more."""
         edges = [np.linspace(*curve.domain, CELLS + 1) for curve in self.curves]
         cells = [(curve, e[:-1], e[1:]) for curve, e in zip(self.curves, edges, strict=True)]
         return {
             "bend": np.array([curve.bend(left, right) for curve, left, right in cells]),
-            "fall": np.array([curve.kink(left, right, concave=True) for curve, left, right in cells]),
-            "rise": np.array([curve.kink(left, right, concave=False) for curve, left, right in cells]),
+            "fall": _summed(curve.kink(left, right, concave=True) for curve, left, right in cells),
+            "rise": _summed(curve.kink(left, right, concave=False) for curve, left, right in cells),
         }
+
+
+def _summed(figures: Iterable[Floats]) -> Floats:
+    """Sums up to each cell, from 0 on."""
+    return np.array([np.append(0.0, np.cumsum(figure)) for figure in figures])

@@ -37,7 +37,7 @@ class Curve:
     """A figure as a function of the pruning ratio.
 
     Attributes:
-        pieces: the polynomials, a ``scipy.interpolate.PPoly`` over the curve's domain in [0, 1].
+        pieces: the polynomials, a continuous ``scipy.interpolate.PPoly`` over the curve's domain in [0, 1].
         lower: the curve is never below it: max(lower, pieces).
         error: the root mean squared error on measurements that were left out of the fit; 0 for a given
             formula.
@@ -74,20 +74,18 @@ class Curve:
         return np.asarray(bound)
 
     def kink(self, left: Floats, right: Floats, *, concave: bool) -> Floats:
-        """The largest drop (``concave``) or rise of the slope at one ratio within each interval."""
+        """By how much the slope drops (``concave``) or rises at kinks within each interval, in all."""
         bound = np.zeros_like(left)
         for ratio, jump in self._kinks:
             inside = (left <= ratio) & (ratio <= right)
-            bound[inside] = np.maximum(bound[inside], max(0.0, -jump if concave else jump))
+            bound[inside] += max(0.0, -jump if concave else jump)
         return bound
 
     @cached_property
     def _turns(self) -> list[tuple[float, float]]:
         """Ratios where the second derivative may be extreme, with its absolute value there."""
         second = self.pieces.derivative(2)
-        x, widths = second.x, np.diff(second.x)
-        starts = np.abs(second.c[-1])
-        ends = np.abs([np.polyval(second.c[:, i], width) for i, width in enumerate(widths)])
+        x, starts, ends = second.x, np.abs(second.c[-1]), np.abs(_ends(second))
         turns = [*zip(x[:-1], starts, strict=True), *zip(x[1:], ends, strict=True)]
         if second.c.shape[0] > 2:  # linear pieces are extreme at their ends
             flat = second.derivative().roots(extrapolate=False)
@@ -99,8 +97,7 @@ class Curve:
     def _kinks(self) -> list[tuple[float, float]]:
         """Ratios where the slope jumps, with the jump."""
         slope = self.pieces.derivative()
-        before = np.array([np.polyval(slope.c[:, i], w) for i, w in enumerate(np.diff(slope.x))])
-        kinks = list(zip(slope.x[1:-1], slope.c[-1, 1:] - before[:-1], strict=True))
+        kinks = list(zip(slope.x[1:-1], slope.c[-1, 1:] - _ends(slope)[:-1], strict=True))
         if np.isfinite(self.lower):
             crossings = self.pieces.solve(self.lower, extrapolate=False)
             kinks += [(float(r), abs(float(slope(r)))) for r in crossings if np.isfinite(r)]
@@ -180,7 +177,8 @@ def check_curve(curve: Curve, name: str) -> None:
     """Refuse a curve that cannot be allocated over.
 
     Raises:
-        ValueError: it is not finite on its domain, its domain is not in [0, 1], or it rises with the ratio.
+        ValueError: it is not finite on its domain, its domain is not in [0, 1], it jumps, or it rises with
+            the ratio.
     """
     low, high = curve.domain
     if not 0 <= low < high <= 1:
@@ -191,12 +189,25 @@ def check_curve(curve: Curve, name: str) -> None:
     turns = curve.pieces.derivative().roots(extrapolate=False)
     ratios = np.unique(np.concatenate([curve.pieces.x, turns[np.isfinite(turns)]]))
     values = curve(ratios)  # between two of these ratios the curve only rises or only falls
-    rises = np.flatnonzero(np.diff(values) > 1e-9 * max(1.0, float(np.ptp(values))))
+    least = 1e-9 * max(1.0, float(np.ptp(values)))
+    ends = np.maximum(curve.lower, _ends(curve.pieces)[:-1])
+    jumps = np.flatnonzero(np.abs(curve(curve.pieces.x[1:-1]) - ends) > least)
+    if len(jumps):
+        raise ValueError(
+            f"{name} jumps at ratio {curve.pieces.x[1 + jumps[0]]:.3g}: join its pieces, so that it has one "
+            "value there"
+        )
+    rises = np.flatnonzero(np.diff(values) > least)
     if len(rises):
         raise ValueError(
             f"{name} rises from ratio {ratios[rises[0]]:.3g} on, but must fall or stay level as more is "
             "pruned: fit a monotone curve, or give other coefficients"
         )
+
+
+def _ends(pieces: Any) -> Floats:
+    """The value of each piece where it ends."""
+    return np.array([np.polyval(pieces.c[:, i], width) for i, width in enumerate(np.diff(pieces.x))])
 
 
 def _limited(one: np.polynomial.Polynomial, other: np.polynomial.Polynomial) -> Curve:

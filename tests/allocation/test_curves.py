@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import PPoly
 
-from raysearch.allocation.curves import check_curve, parse, polynomial
+from raysearch.allocation.bank import Bank
+from raysearch.allocation.curves import Curve, check_curve, parse, polynomial
 from raysearch.allocation.fitting import fit
 
 RATIOS = np.linspace(0, 1, 41)
@@ -64,6 +66,31 @@ def test_a_rising_curve_is_refused():
     with pytest.raises(ValueError, match=r"the size curve rises from ratio 0\.5"):
         check_curve(parse("1 - p + p^2"), "the size curve")
     check_curve(parse("max(1, 1.5 - p + 0.4 p^2)"), "rises only below its limit")
+
+
+def stairs(slopes, *, gap=0.0):
+    """Straight pieces of a 2,000th each, the rest level; between them gaps."""
+    x = np.append(np.arange(len(slopes) + 1) / 2000, 1.0)
+    heights = np.cumsum([100.0, *(s / 2000 - gap for s in slopes)])
+    return Curve(PPoly(np.array([[*slopes, 0.0], heights]), x))
+
+
+def test_several_kinks_within_one_cell_add_up():
+    for slopes in ([0.0, -3.0, -6.0, -9.0], [-9.0, -6.0, -3.0, 0.0]):
+        curve, grid = stairs(slopes), np.linspace(0, 1, 514)[:, None]
+        bank, which = Bank((curve,)), np.zeros(1, dtype=np.intp)
+        left, right, t = grid[:-1], grid[1:], np.linspace(0, 1, 41)[1:-1]
+        above = curve(left + t * (right - left)) - ((1 - t) * curve(left) + t * curve(right))
+        for sign, kind in ((1, "fall"), (-1, "rise")):
+            allowed = bank.bound(kind, grid, which) * (right - left) / 4 + 1e-12
+            assert (sign * above <= allowed).all()
+        assert bank.bound("fall", grid, which)[2:].max() == 0  # each counted near where it is
+
+
+def test_a_curve_with_jumps_is_refused():
+    check_curve(stairs([-1.0, -5.0]), "the size curve")
+    with pytest.raises(ValueError, match=r"the size curve jumps at ratio 0\.0005: join its pieces"):
+        check_curve(stairs([-1.0, -5.0], gap=1.0), "the size curve")
 
 
 @settings(max_examples=60)
