@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mvcnn_allocation
-from raysearch.backends.protocol import Protocol
+from raysearch.trainables.branches import Branches
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.mvcnn import MVCNNPlan
 from raysearch.trainables.quantization import size_mb
@@ -33,34 +33,41 @@ def as_torch(given, network, service):
     }
 
 
+def as_long_as_large(branches, name, network=None, **_):
+    """A time by the branch's parameters."""
+    return 1e-3 * branches.size_mb(name, network)
+
+
 def test_it_takes_any_file_of_views(file, monkeypatch, capsys):
     for name, value in {
         "PLAN": MVCNNPlan(views=2, widths=(4,), features=4),
         "BRANCHES": ("branches.0", "branches.1"),
-        "RATIOS": (0.25, 0.5, 0.75),
-        "UNIFORM": (0.5,),
+        "ALONE": (0.25, 0.5, 0.75),
+        "TOGETHER": (0.0, 0.25, 0.5, 0.75),
+        "MULTIPLE": 1,
         "FOLDS": 3,
         "EPOCHS": 3,
-        "RETRAIN": 0,
-        "FINETUNE": 1,
-        "PROTOCOL": Protocol(max_s=0.01, warm_s=0.0, max_rounds=1, round_samples=6),
+        "AGAIN": 1,
     }.items():
         monkeypatch.setattr(mvcnn_allocation, name, value)
-    # Exporting is tested with the networks' own branches; 18 whole networks would take long.
+    # Exports are tested elsewhere; those of 42 networks and of their branches would take long.
     monkeypatch.setattr(mvcnn_allocation, "deployed", as_torch)
+    monkeypatch.setattr(Branches, "latency_ms", as_long_as_large)
     mvcnn_allocation.main(["--data", str(file), "--seeds", "2", "--json"])
     *table, last = capsys.readouterr().out.splitlines()
     found = json.loads(last)
     assert found["benchmark"] == "mvcnn_allocation"
     figures = found["figures"]
-    for rule in ("weighted", "summed"):
-        case = f"floor, {rule}"
-        assert 0 <= figures[f"{case}: {rule} kept"] <= 1
-        assert figures[f"{case}: {rule} mb"] <= figures["unpruned:  mb"]
-        difference = figures[f"{case}: {rule} mb"] - figures[f"{case}: uniform mb"]
-        assert figures[f"{case}: {rule} less uniform, mb"] == pytest.approx(difference, abs=2e-4)
-        assert figures[f"{case}: {rule} predicted"] >= figures[f"{case}: {rule} floor"] - 1e-3
-    assert any(line.startswith("at uniform 0.5: summed less uniform: accuracy") for line in table)
+    for case in (f"{aim}, {rule}" for aim, rule in mvcnn_allocation.CASES):
+        assert 0 <= figures[f"{case}: divided kept"] <= 1
+        assert figures[f"{case}: divided mb"] <= figures["unpruned:  mb"]
+        difference = figures[f"{case}: divided mb"] - figures[f"{case}: uniform mb"]
+        assert figures[f"{case}: less uniform, mb"] == pytest.approx(difference, abs=2e-4)
+        assert any(line.startswith(f"{case}: divided less uniform, accuracy: ") for line in table)
+    smallest = figures["smallest, together: divided predicted mb"]
+    assert smallest <= figures["smallest, together: uniform predicted mb"] + 1e-4
+    fastest = figures["fastest, together: divided predicted slowest ms"]
+    assert fastest <= figures["fastest, together: uniform predicted slowest ms"] * 1.01
 
 
 def test_missing_files_are_named(tmp_path, capsys):
