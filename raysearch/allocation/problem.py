@@ -211,7 +211,7 @@ class Problem:
 
 
 def normalised(importances: Sequence[float], names: Sequence[str] | None = None) -> tuple[list[float], str]:
-    """Importances that sum to 1, and a note that says what was done; the note is empty where they did.
+    """Importances divided by their sum, and a note that says so; the note is empty where they sum to 1.
 
     Args:
         importances: of the branches.
@@ -225,9 +225,9 @@ def normalised(importances: Sequence[float], names: Sequence[str] | None = None)
         _check_importance(importance, names[i] if names else str(i))
     if given.sum() == 0:
         raise ValueError("all importances are 0: one of them must be above 0")
-    if abs(given.sum() - 1) <= _SUM_TO_ONE:
-        return given.tolist(), ""
-    return (given / given.sum()).tolist(), f"importances sum to {given.sum():.4g}: divided by their sum"
+    shares = (given / given.sum()).tolist()  # also for rounding: a floor may be the unpruned accuracy
+    note = f"importances sum to {given.sum():.4g}: divided by their sum"
+    return shares, "" if abs(given.sum() - 1) <= _SUM_TO_ONE else note
 
 
 def _curves(branch: Branch) -> list[Curve]:
@@ -286,7 +286,7 @@ def _check_limits(problem: Problem) -> None:
             raise ValueError(f"{name} is not a number")
     best = float(problem.weighted_accuracy(problem.unpruned))
     if problem.floor > best + SLACK * abs(best):
-        raise ValueError(f"floor is {problem.floor:g}, but even unpruned the weighted accuracy is {best:.6g}")
+        raise ValueError(f"floor is {problem.floor:g}, but even unpruned the weighted accuracy is {best:.9g}")
     least = float(problem.total_size(problem.high))
     if problem.total_cap < least:
         raise ValueError(

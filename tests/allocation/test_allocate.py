@@ -244,7 +244,7 @@ def test_redistribution_repairs_oversize_branches_at_the_fewest_megabytes():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"floor": 90}, "even unpruned the weighted accuracy is 85.28"),
+        ({"floor": 90}, "even unpruned the weighted accuracy is 85.2799991"),
         ({"total_cap": 500}, "pruned in full there are still 857"),
         ({"latency": "series"}, "latency is 'series'"),
         ({"latency_cap": -1}, "pruned in full it still takes 0 ms"),
@@ -266,6 +266,8 @@ def test_impossible_problems_are_refused_in_a_sentence(change, message):
 def test_importances_are_normalised_with_a_note():
     assert normalised([2, 2]) == ([0.5, 0.5], "importances sum to 4: divided by their sum")
     assert normalised([0.25, 0.75]) == ([0.25, 0.75], "")
+    thirds, note = normalised([0.3333333] * 3)
+    assert (sum(thirds), note) == (1.0, "")
     bad = {
         "branch '1': importance is -0.5, it must": ([1.5, -0.5], None),
         "branch 'left': importance is nan": ([math.nan, 1], ["left", "right"]),
