@@ -38,9 +38,9 @@ class Masks:
 
     Args:
         masks: by layer, boolean, True where the unit stays; of a weight's shape, or (channels,).
-        loss: on all examples that the search was given.
+        loss: on all examples that were looked at, of logits as the search saw them (rescaled, maybe).
         sparsity: the share of units that are dropped, in [0, 1].
-        unpruned: the loss without masks.
+        unpruned: the same without masks.
     """
 
     masks: Mapping[str, Tensor]
