@@ -114,7 +114,8 @@ def search_masks(
         seed: the same seed gives the same masks.
 
     Raises:
-        ValueError: an argument out of its range, an unknown layer, or one without a weight.
+        ValueError: an argument out of its range, an unknown layer, one without a weight, or a model whose
+            loss is not finite.
     """
     if start not in RULES:
         raise ValueError(f"start is {start!r}: give 'magnitude', 'taylor' or 'random'")
@@ -171,7 +172,8 @@ def trade_off_masks(
         seed: the same seed gives the same masks.
 
     Raises:
-        ValueError: an argument out of its range, an unknown layer, or one without a weight.
+        ValueError: an argument out of its range, an unknown layer, one without a weight, or a model whose
+            loss is not finite.
     """
     if not max_loss > 0:
         raise ValueError(f"max_loss is {max_loss}: give the increase of the loss that is allowed, above 0")
@@ -221,14 +223,17 @@ def _masked_loss(
     seed: int,
     rescale: bool = False,
 ) -> MaskedLoss:
-    """The loss on some of the examples, drawn at random."""
+    """The loss on some of the examples, drawn at random; finite for the unpruned model."""
     if size < 1:
         raise ValueError(f"size is {size}: an evaluation sees at least 1 example")
     if not len(examples):  # type: ignore[arg-type]
         raise ValueError("examples is empty: give some of the examples for training")
     x, y = _drawn(examples, seed)
     units = channel_units(model, x[:1], layers) if channels else weight_units(model, layers)
-    return MaskedLoss(model, units, x, y, loss, size, rescale=rescale)
+    masked = MaskedLoss(model, units, x, y, loss, size, rescale=rescale)
+    if not np.isfinite(masked.losses(np.ones((1, units.total), bool))).all():
+        raise ValueError("the unpruned model's loss on the examples is not finite: train it, or mend them")
+    return masked
 
 
 def _drawn(examples: Examples, seed: int) -> tuple[Tensor, Tensor]:

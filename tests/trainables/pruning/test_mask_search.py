@@ -145,6 +145,14 @@ def test_a_bad_allowance_or_budget_by_layer(net, splits):
         trade_off_masks(net, splits.train, max_loss=0)
 
 
+@pytest.mark.parametrize("search", [lambda *given: search_masks(*given, 0.5), trade_off_masks])
+def test_a_model_without_a_loss_is_refused(net, splits, search):
+    broken = nn.Sequential(*net[:5], nn.Linear(48, 10))
+    nn.init.constant_(broken[5].bias, float("nan"))
+    with pytest.raises(ValueError, match="the unpruned model's loss on the examples is not finite"):
+        search(broken, splits.train)
+
+
 def test_masks_are_applied_to_a_copy(net):
     masks = {"5": torch.zeros(10, 48, dtype=torch.bool)}
     pruned = apply_masks(net, masks)
