@@ -289,14 +289,18 @@ def show_case(case: str, rows: pd.DataFrame, seeds: int) -> dict[str, float]:
     def column(method: str, name: str) -> Floats:
         return rows[rows["method"] == method][name].to_numpy(dtype=np.float64).reshape(seeds, FOLDS)
 
-    for name in ("accuracy", "mb", "ms", "slowest ms"):
+    mean, half = paired(column("divided", "accuracy") - column("uniform", "accuracy"))
+    figures |= {f"{case}: less uniform, accuracy": mean, f"{case}: less uniform, accuracy +-": half}
+    print(f"{case}: divided less uniform, accuracy: {mean:+.2f} +- {half:.2f} points")
+    for name in ("mb", "ms", "slowest ms"):
         divided, uniform = column("divided", name), column("uniform", name)
-        if np.isnan(divided).any():
-            continue
-        mean, half = paired(divided - uniform)
-        ratio = float((divided / uniform).mean())
-        figures |= {f"{case}: less uniform, {name}": mean, f"{case}: less uniform, {name} +-": half}
-        print(f"{case}: divided less uniform, {name}: {mean:+.4f} +- {half:.4f} (ratio {ratio:.3f})")
+        if np.isfinite(divided).all():
+            mean, half = paired(np.log(divided / uniform))
+            bounds = {"": mean, ", low": mean - half, ", high": mean + half}
+            ratios = {f"{case}: of uniform, {name}{bound}": math.exp(log) for bound, log in bounds.items()}
+            text = "{:.3f} ({:.3f} to {:.3f})".format(*ratios.values())
+            print(f"{case}: divided by uniform, {name}: {text}")
+            figures |= ratios
     for method in ("divided", "uniform"):
         short, error = column(method, "floor") - column(method, "accuracy"), column(method, "error")
         mean, half = paired(short)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,8 @@ class Redistribution:
 def redistribute(problem: Problem, ratios: ArrayLike, *, accuracy: float | None = None) -> Redistribution:
     """Prune oversize branches to their caps and win the lost weighted accuracy back from the others.
 
-    The others are pruned less within their own caps, in the way that adds the fewest MB (proven to 1e-6).
+    The others are pruned less within their own caps, in the way that adds the fewest MB (to 1e-6, as
+    far as 100 cuts of branch and bound prove it).
 
     Args:
         problem: the branches and their caps; the floor, the total cap and summed times are not looked at.
@@ -47,13 +49,16 @@ def redistribute(problem: Problem, ratios: ArrayLike, *, accuracy: float | None 
         accuracy: the weighted accuracy to win back; by default that of ``ratios``.
 
     Raises:
-        ValueError: ratios of another shape, or outside what the curves hold for.
+        ValueError: ratios of another shape, or outside what the curves hold for, or an accuracy that is not
+            finite.
     """
     given = np.asarray(ratios, dtype=np.float64)
     if given.shape != problem.low.shape:
         raise ValueError(f"ratios have shape {given.shape}: it must be {problem.low.shape}, one a branch")
     if not ((given >= problem.unpruned) & (given <= problem.high)).all():
         raise ValueError("ratios lie outside what the curves hold for, which is often [0, 1]")
+    if accuracy is not None and not math.isfinite(accuracy):
+        raise ValueError(f"accuracy is {accuracy}: give the weighted accuracy to win back, a finite number")
     target = float(problem.weighted_accuracy(given)) if accuracy is None else accuracy
     start = np.maximum(given, problem.low)
     low = np.where(given < problem.low, start, problem.low)  # what was raised stays at its cap

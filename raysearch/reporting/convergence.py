@@ -23,7 +23,12 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
 
     Args:
         searches: by name, and by part (a layer, say), (evaluations, cost).
+
+    Raises:
+        ValueError: no curve.
     """
+    if not any(searches.values()):
+        raise ValueError("there is no curve to plot: give one or more searches with their parts")
     parts = list(dict.fromkeys(part for curves in searches.values() for part in curves))
     rows = math.ceil(len(parts) / _MOST_COLUMNS)
     columns = math.ceil(len(parts) / rows)

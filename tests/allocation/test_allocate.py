@@ -239,6 +239,8 @@ def test_redistribution_repairs_oversize_branches_at_the_fewest_megabytes():
     np.testing.assert_allclose(hopeless.ratios, A.low, atol=1e-9)
     with pytest.raises(ValueError, match="one a branch"):
         redistribute(A, [0.4])
+    with pytest.raises(ValueError, match="accuracy is nan: give the weighted accuracy"):
+        redistribute(A, given_ratios, accuracy=np.nan)
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,10 @@ def test_it_takes_any_file_of_views(file, monkeypatch, capsys):
     for case in (f"{aim}, {rule}" for aim, rule in mvcnn_allocation.CASES):
         assert 0 <= figures[f"{case}: divided kept"] <= 1
         assert figures[f"{case}: divided mb"] <= figures["unpruned:  mb"]
-        difference = figures[f"{case}: divided mb"] - figures[f"{case}: uniform mb"]
-        assert figures[f"{case}: less uniform, mb"] == pytest.approx(difference, abs=2e-4)
+        difference = figures[f"{case}: divided accuracy"] - figures[f"{case}: uniform accuracy"]
+        assert figures[f"{case}: less uniform, accuracy"] == pytest.approx(difference, abs=2e-4)
+        bounds = [figures[f"{case}: of uniform, mb{bound}"] for bound in (", low", "", ", high")]
+        assert bounds == sorted(bounds)
         assert any(line.startswith(f"{case}: divided less uniform, accuracy: ") for line in table)
     smallest = figures["smallest, together: divided predicted mb"]
     assert smallest <= figures["smallest, together: uniform predicted mb"] + 1e-4

@@ -1,3 +1,5 @@
+import pytest
+
 from raysearch.reporting.convergence import convergence
 
 
@@ -25,3 +27,8 @@ def test_many_searches_look_different_and_many_parts_take_several_rows():
     assert [figure.layout[axis].title.text for axis in axes] == [None, None, *["evaluations"] * 3]
     four = convergence({"search": {f"layer {i}": [(1, 1.0)] for i in range(4)}})
     assert four.layout.xaxis.domain == four.layout.xaxis3.domain  # two in two rows
+
+
+def test_no_curves_are_refused():
+    with pytest.raises(ValueError, match="no curve to plot"):
+        convergence({"annealing": {}})
