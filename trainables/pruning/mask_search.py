@@ -157,7 +157,8 @@ def trade_off_masks(
 
     A layer's mask minimises ``trade_off`` with the layers before it masked and those after it whole. An
     increase of the loss beyond the layer's allowance is punished; the i-th of n layers is allowed i / n of
-    ``max_loss``.
+    ``max_loss``. By the published formula a mask that keeps all units costs nothing, so a layer of few units
+    may end whole; ``search_masks`` takes the sparsity that is asked for.
 
     Args:
         model: trained; it is not changed.
