@@ -59,7 +59,10 @@ def test_it_takes_any_file_of_views(file, monkeypatch, capsys):
     assert found["benchmark"] == "mvcnn_allocation"
     figures = found["figures"]
     for case in (f"{aim}, {rule}" for aim, rule in mvcnn_allocation.CASES):
-        assert 0 <= figures[f"{case}: divided kept"] <= 1
+        curves, both = (
+            f"{case}: divided within {what}" for what in ("the curves' error", "that and other objects'")
+        )
+        assert 0 <= figures[curves] <= figures[both] <= 1
         assert figures[f"{case}: divided mb"] <= figures["unpruned:  mb"]
         difference = figures[f"{case}: divided accuracy"] - figures[f"{case}: uniform accuracy"]
         assert figures[f"{case}: less uniform, accuracy"] == pytest.approx(difference, abs=2e-4)
