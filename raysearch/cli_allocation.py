@@ -23,7 +23,8 @@ from raysearch.cli_support import (
 )
 
 if TYPE_CHECKING:
-    from raysearch.allocation.allocate import Allocation
+    from raysearch.allocation import Allocation, Problem
+    from raysearch.allocation.curves import Floats
     from raysearch.results import StudyResult
 
 
@@ -142,10 +143,9 @@ def _write(file: Path, overrides: Iterable[str], out: Path, found: Allocation, n
 
 
 def _show_allocation(found: Allocation, notes: list[str]) -> None:
-    """Print the most accurate point and the front, or what conflicts and the smallest relaxations."""
-    from raysearch.reporting.allocation_page import HEADS, best_ratios, branch_table, cells, figures_of
+    """Print both ends of the front, or what conflicts and the smallest relaxations."""
+    from raysearch.reporting.allocation_page import best_ratios, smallest_ratios
 
-    problem, ratios = found.problem, best_ratios(found)
     for note in notes:
         typer.echo(f"note: {note}")
     if not found.feasible:
@@ -153,32 +153,33 @@ def _show_allocation(found: Allocation, notes: list[str]) -> None:
         typer.echo("Any one of these makes it feasible, by the smallest step:")
         for relaxation in found.relaxations:
             typer.echo(f"  - {relaxation.text}")
-        typer.echo("Within the caps the most accurate division is:")
-    typer.echo(_totals(figures_of(problem, ratios), problem.latency))
-    typer.echo("")
+        _show_division("Within the caps the most accurate division is", found.problem, best_ratios(found))
+        return
+    _show_division("The most accurate division", found.problem, best_ratios(found))
+    if len(found.front) > 1:
+        _show_division("The smallest division", found.problem, smallest_ratios(found))
+        typer.echo(f"The front between them has {len(found.front)} points.")
+
+
+def _show_division(title: str, problem: Problem, ratios: Floats) -> None:
+    from raysearch.reporting.allocation_page import HEADS, branch_table, cells, figures_of
+
+    typer.echo(f"{title}: {_totals(problem, figures_of(problem, ratios))}\n")
     rows = branch_table(problem, ratios)
     print_table([HEADS[c] for c in rows.columns], [cells(row) for row in rows.to_dict("records")])
-    if found.feasible:
-        typer.echo(f"\n{_front(found)}")
+    typer.echo("")
 
 
-def _totals(figures: dict[str, Any], latency: str) -> str:
+def _totals(problem: Problem, figures: dict[str, Any]) -> str:
+    from raysearch.allocation.curves import BAND
     from raysearch.reporting.figures import metric_value, number
 
     accuracy = metric_value("accuracy", figures["accuracy"])
+    if problem.accuracy_error > 0:
+        accuracy += f" +- {metric_value('accuracy', BAND * problem.accuracy_error)}"
     text = f"weighted accuracy {accuracy}, {number(figures['size_mb'])} MB"
     if "latency_ms" not in figures:
         return text
     slowest = f"the slowest is branch {figures['bottleneck']} at {number(figures['bottleneck_ms'])} ms"
     mean = f"{number(figures['mean_ms'])} ms on average"
-    return f"{text}, {number(figures['latency_ms'])} ms ({latency}; {slowest}, {mean})"
-
-
-def _front(found: Allocation) -> str:
-    from raysearch.reporting.figures import metric_value, number
-
-    ends = [
-        f"{metric_value('accuracy', row['accuracy'])} in {number(row['size_mb'])} MB"
-        for _, row in found.front.iloc[[0, -1]].iterrows()
-    ]
-    return f"The front has {len(found.front)} points, from {ends[0]} to {ends[1]}."
+    return f"{text}, {number(figures['latency_ms'])} ms ({problem.latency}; {slowest}, {mean})"

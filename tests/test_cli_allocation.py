@@ -60,7 +60,9 @@ def test_people_read_a_table_and_the_bottleneck() -> None:
     assert "weighted accuracy 76.48, 3925 MB" in done.output
     assert "the slowest is branch 4 at 0.6269 ms" in done.output
     assert "cap, MB" in done.output
-    assert "The front has 128 points, from 76.48 in 3925 MB to 64.59 in 1955 MB." in done.output
+    assert "The most accurate division: weighted accuracy 76.48, 3925 MB" in done.output
+    assert "The smallest division: weighted accuracy 64.59, 1955 MB" in done.output
+    assert "The front between them has 128 points." in done.output
 
 
 def test_out_is_a_folder_with_the_answer(tmp_path: Path) -> None:
@@ -192,6 +194,7 @@ def test_accuracy_is_the_network_s_with_all_pruned_together_where_the_sweep_has_
     write_sweep(write_run(tmp_path / "run", [*events(), FINISH]))
     given = {"measurements": "run/sweep.csv", "importances": [0.7, 0.3]}
     equal = np.array([0.5, 0.5])
+    assert "weighted accuracy 90.00 % +- " in invoke("allocate", write(tmp_path, given)).output
     for asked, accuracy, note in (
         ({}, 0.9 - 0.5**2, "accuracy is of all branches pruned together, by sweep_together.csv"),
         ({"accuracy": "together"}, 0.9 - 0.5**2, "accuracy is of all branches pruned together"),

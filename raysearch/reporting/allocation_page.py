@@ -28,6 +28,7 @@ HEADS = {
     "latency_ms": "latency, ms",
 }
 _MOST_CURVES = 8  # on one plot
+_RATIO_DIGITS = 6
 
 
 def branch_table(problem: Problem, ratios: Floats) -> pd.DataFrame:
@@ -59,13 +60,12 @@ def as_data(allocation: Allocation, notes: Sequence[str]) -> dict[str, Any]:
     data: dict[str, Any] = {
         "feasible": allocation.feasible,
         "notes": list(notes),
-        "best" if allocation.feasible else "closest": {
-            **figures_of(problem, ratios),
-            "branches": branch_table(problem, ratios).to_dict("records"),
-        },
+        "accuracy_error": problem.accuracy_error,
+        "best" if allocation.feasible else "closest": _division(problem, ratios),
     }
     if allocation.feasible:
-        return {**data, "front": allocation.front.to_dict("records")}
+        smallest = _division(problem, smallest_ratios(allocation))
+        return {**data, "smallest": smallest, "front": allocation.front.to_dict("records")}
     relaxations = [
         {
             "way": r.way,
@@ -84,12 +84,25 @@ def best_ratios(allocation: Allocation) -> Floats:
     return allocation.ratios[0] if allocation.feasible else allocation.closest
 
 
+def smallest_ratios(allocation: Allocation) -> Floats:
+    """The smallest division of a front within the limits, shape (n,)."""
+    return np.asarray(allocation.ratios[int(allocation.front["size_mb"].argmin())])
+
+
+def _division(problem: Problem, ratios: Floats) -> dict[str, Any]:
+    return {**figures_of(problem, ratios), "branches": branch_table(problem, ratios).to_dict("records")}
+
+
 def cells(row: Mapping[Any, Any]) -> list[str]:
     """A row of ``branch_table`` as short text."""
     return [v if isinstance(v, str) else _cell(column, float(v)) for column, v in row.items()]
 
 
 def _cell(column: str, value: float) -> str:
+    if column == "ratio":
+        value = round(value, _RATIO_DIGITS)  # 1e-8 of a branch is none of it
+    if value == 0:
+        return "0"  # in whatever unit accuracies are
     return metric_value(column, value) if np.isfinite(value) else UNKNOWN
 
 
@@ -109,25 +122,32 @@ def render(title: str, allocation: Allocation, notes: Sequence[str], source: str
         said = f"These limits cannot all be kept: {'; '.join(allocation.conflict)}."
     remarks = "".join(f"<p>{escape(text)}</p>" for text in (said, *notes))
     repairs = "".join(f"<li>{escape(r.text)}</li>" for r in allocation.relaxations)
-    rows = [("", [escape(c) for c in cells(row)]) for row in branch_table(problem, ratios).to_dict("records")]
-    heads = [HEADS[c] for c in branch_table(problem, ratios).columns]
     parts = [
         f"<header><h1>raysearch <span>{escape(title)}</span></h1>{remarks}</header>",
         tiles(_tiles(allocation, ratios)),
         section("The smallest relaxations", f"<ul>{repairs}</ul>") if repairs else "",
         section("The front", drawn([allocation_plots.front(allocation)])) if allocation.feasible else "",
-        section(
-            "Branches" if allocation.feasible else "Branches, closest to the floor within the caps",
-            table(heads, rows),
-            drawn([allocation_plots.branches(problem, ratios)]),
-            drawn([allocation_plots.against_importance(problem, {"ratios": ratios})])
-            if np.ptp(problem.importances) > 0
-            else "",
+        _branches(
+            "The most accurate division" if allocation.feasible else "Closest to the floor within the caps",
+            problem,
+            ratios,
         ),
+        _branches("The smallest division", problem, smallest_ratios(allocation))
+        if allocation.feasible
+        else "",
         section("Curves", *_curves(problem)),
         section("The file", f"<pre>{escape(source)}</pre>"),
     ]
     return document(title, "".join(parts))
+
+
+def _branches(title: str, problem: Problem, ratios: Floats) -> str:
+    rows = branch_table(problem, ratios)
+    shown = [("", [escape(cell) for cell in cells(row)]) for row in rows.to_dict("records")]
+    plots = [allocation_plots.branches(problem, ratios)]
+    if np.ptp(problem.importances) > 0:
+        plots.append(allocation_plots.against_importance(problem, {"ratios": ratios}))
+    return section(title, table([HEADS[c] for c in rows.columns], shown), *(drawn([plot]) for plot in plots))
 
 
 def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:

@@ -19,6 +19,20 @@ def test_the_branches_say_their_share_cap_and_time() -> None:
     assert figures_of(problem, np.zeros(12))["size_mb"] == pytest.approx(12 * 496.7)
 
 
+def test_next_to_nothing_of_a_branch_is_none_of_it() -> None:
+    problem = instances.instance_a()
+    row = branch_table(problem, np.array([1e-8, *np.ones(11)])).to_dict("records")
+    assert cells(row[0])[2] == "0"
+    assert cells(row[1])[2:4] == ["1", "0"]  # no per cent sign: the others are 85.28 and the like
+
+
+def test_both_ends_are_told() -> None:
+    found = allocate(instances.instance_a(), points=8)
+    data = as_data(found, [])
+    assert data["smallest"]["size_mb"] == found.front["size_mb"].min() < data["best"]["size_mb"]
+    assert [b["ratio"] for b in data["smallest"]["branches"]] == found.ratios[-1].tolist()
+
+
 def test_a_branch_without_a_cap_shows_a_dash() -> None:
     problem = instances.instance_a()
     problem = problem.with_caps([np.inf, *problem.caps[1:]])
@@ -34,9 +48,12 @@ def test_many_names_stand_beside_a_plot_and_what_is_not_drawn_is_said():
     page = render("twelve", allocate(problem, points=2), [], "")
     assert "<p>The first 8 of 12 branches." in page
     assert '"orientation":"v"' in page.split("<h2>Curves</h2>")[1]
-    assert '"title":{"text":"importance"}}' not in page.split("<h2>Branches</h2>")[1]  # they are all equal
+    assert (
+        '"title":{"text":"importance"}}' not in page.split("<h2>The most accurate division</h2>")[1]
+    )  # they are all equal
     shared = render("shared", allocate(instances.instance_a(), points=2), [], "")
-    assert '"title":{"text":"importance"}}' in shared.split("<h2>Branches</h2>")[1]
+    assert '"title":{"text":"importance"}}' in shared.split("<h2>The most accurate division</h2>")[1]
+    assert "<h2>The smallest division</h2>" in shared
     assert "<p>The first" not in shared
     assert "time, ms (before its scale)" in shared
 
