@@ -10,7 +10,7 @@ from raysearch.trainables.pruning.mask_search import (
     search_masks,
     trade_off_masks,
 )
-from raysearch.trainables.pruning.removal import History, prune, prune_like
+from raysearch.trainables.pruning.removal import History, prune, prune_like, remove_masked
 
 __all__ = [
     "Annealing",
@@ -22,6 +22,7 @@ __all__ = [
     "channel_scores",
     "prune",
     "prune_like",
+    "remove_masked",
     "search_masks",
     "trade_off_masks",
 ]

@@ -301,7 +301,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy of a model with the dropped weights set to 0; masks have the weights' shapes.
 
     Raises:
-        ValueError: a mask of another shape, such as one of channels: ``prune`` removes those.
+        ValueError: a mask of another shape, such as one of channels: ``remove_masked`` takes those.
     """
     pruned = copy.deepcopy(model)
     with torch.no_grad():
@@ -311,7 +311,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
                 given, own = tuple(mask.shape), tuple(weight.shape)
                 raise ValueError(
                     f"the mask of {name!r} has shape {given} and its weight {own}: give a mask of weights; "
-                    "channels are removed by prune"
+                    "remove_masked takes masks of channels"
                 )
             weight.mul_(mask.to(weight.device))
     return pruned

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+
 import torch_pruning as tp
 from torch import Tensor, nn
 
@@ -14,6 +17,7 @@ from raysearch.search_spaces.layers import (
     take_apart,
 )
 from raysearch.search_spaces.tracing import check_runs
+from raysearch.spelling import did_you_mean
 from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.pruning.channel_search import search_channels
 from raysearch.trainables.pruning.criteria import channel_scores
@@ -101,6 +105,45 @@ def prune_like(
         remove_channels(graph, root, list(channels))
     check_runs(model, example_input)
     return model
+
+
+def remove_masked(
+    model: nn.Module,
+    example_input: Tensor,
+    masks: Mapping[str, Tensor],
+    time_limit_s: float = TIME_LIMIT_S,
+) -> nn.Module:
+    """A copy of a model without the channels that masks drop.
+
+    Args:
+        model: unpruned; it is not changed.
+        example_input: a batch for the model, (n, ...).
+        masks: by root layer, True for the channels to keep, (channels,), or for those of one block where the
+            group has grouped convolutions, as ``search_masks(..., channels=True)`` finds them.
+        time_limit_s: how long taking the model apart may last.
+
+    Raises:
+        ValueError: a layer that is no root of a group, a mask of another shape or of all channels, or a model
+            that torch-pruning cannot handle.
+    """
+    network = copy.deepcopy(model)
+    graph, widths = take_apart(network, example_input, time_limit_s)
+    for root, mask in masks.items():
+        if root not in widths:
+            raise ValueError(f"no channels are removed by a mask of {root!r}; {did_you_mean(root, widths)}")
+        size = widths[root] // channel_blocks(graph, root)
+        if tuple(mask.shape) != (size,) or not mask.any():
+            raise ValueError(
+                f"the mask of {root!r} has shape {tuple(mask.shape)} and keeps {int(mask.sum())}: it must "
+                f"have shape ({size},) and keep one channel or more"
+            )
+        dropped = (~mask.bool()).nonzero().flatten().tolist()
+        if dropped:
+            remove_channels(
+                graph, root, [start + i for start in range(0, widths[root], size) for i in dropped]
+            )
+    check_runs(network, example_input)
+    return network
 
 
 def _least_important(

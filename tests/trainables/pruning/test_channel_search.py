@@ -2,13 +2,12 @@ import copy
 
 import pytest
 import torch
-import torch_pruning as tp
 from torch import nn
 from torch.utils.data import TensorDataset
 from trial_setup import PARENT, FakeMeasure, make_setup
 
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
-from raysearch.trainables.pruning import prune, prune_like
+from raysearch.trainables.pruning import prune, prune_like, remove_masked
 from raysearch.trainables.pruning.mask_search import search_masks
 from raysearch.trainables.stages import TrialRun
 
@@ -55,13 +54,25 @@ def test_a_trial_names_the_criterion(tmp_path, monkeypatch):
 def test_masked_channels_compute_what_removed_ones_do(network, examples):
     shares, options = {"stem.conv": 0.5, "stage2.0.conv1": 0.25}, {"evaluations": 40, "size": 100}
     found = search_masks(network, examples, shares, channels=True, rescale=False, **options)
-    model = copy.deepcopy(network)
-    for root, mask in found.masks.items():
-        graph = tp.DependencyGraph().build_dependency(model, X[:1], verbose=False)
-        layer = model.get_submodule(root)
-        graph.get_pruning_group(layer, tp.prune_conv_out_channels, (~mask).nonzero()[:, 0].tolist()).prune()
+    model = remove_masked(network, X[:1], found.masks)
     assert found.loss == pytest.approx(loss(model, examples), rel=1e-6)
     assert found.loss != pytest.approx(loss(network, examples), rel=1e-4)
+    assert (
+        model.get_submodule("stem.conv").out_channels == network.get_submodule("stem.conv").out_channels // 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"stem.cov": torch.ones(8, dtype=torch.bool)}, "a mask of 'stem.cov'; did you mean 'stem.conv'"),
+        ({"stem.conv": torch.ones(3, dtype=torch.bool)}, r"has shape \(3,\) and keeps 3: it must have shape"),
+        ({"stem.conv": torch.zeros(8, dtype=torch.bool)}, r"keeps 0: it must have shape \(8,\) and keep one"),
+    ],
+)
+def test_masks_of_other_models_are_refused(network, masks, message):
+    with pytest.raises(ValueError, match=message):
+        remove_masked(network, X[:1], masks)
 
 
 def test_a_searching_criterion_needs_examples(network):
