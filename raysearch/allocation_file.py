@@ -77,7 +77,11 @@ class AllocationFile(Section):
     @classmethod
     def _check_curves(cls, given: Any) -> Any:
         if given is not None and not isinstance(given, (str, dict)):
-            raise ValueError(f"curves is {given!r}: give a mapping, or one of {', '.join(_INSTANCES)}")
+            raise ValueError(
+                f"curves is of the type {type(given).__name__}: give one mapping for all branches, "
+                "{accuracy: ..., size_mb: ...}, or such a mapping by branch, {left: {...}, right: {...}}, or one of "
+                f"{', '.join(_INSTANCES)}"
+            )
         return given
 
     @field_validator("importances", "caps", "time_scales")
@@ -118,6 +122,10 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
         FileNotFoundError: there is no such file, or no such table.
         ValueError: one line per mistake.
     """
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: give an allocation file, whose measurements may be a sweep's table"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"allocation file {path} does not exist")
     document = parse_yaml(path.read_text(encoding="utf-8"), path.name)

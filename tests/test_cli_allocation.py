@@ -255,7 +255,11 @@ BAD = [
     ({"curves": {"accuracy": "90"}}, "the key curves.size_mb is missing"),
     ({"curves": "instanc_a"}, "curves is 'instanc_a'; did you mean 'instance_a'"),
     ({"curves": {"left": LINES, "right": LINES}}, "importances names the branch 'front'; known: left, right"),
-    ({"curves": 3}, "curves is 3: give a mapping, or one of instance_a, instance_b"),
+    (
+        {"curves": 3},
+        "curves is of the type int: give one mapping for all branches, {accuracy: ..., size_mb: ...}",
+    ),
+    ({"curves": [LINES, LINES]}, "curves is of the type list: give one mapping for all branches"),
     ({"total_cap": "5"}, "total_cap is '5': give a number"),
     ({"floor": float("nan")}, "floor is not a number"),
     ({"importances": {}}, "importances is missing"),
@@ -303,6 +307,12 @@ def test_a_missing_file() -> None:
     assert "nowhere.yaml does not exist" in done.output
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    done = invoke("allocate", tmp_path)
+    assert done.exit_code == 2
+    assert "is a folder: give an allocation file" in done.output
+
+
 STUDY = {
     "task": "digits",
     "space": {"pruning": {"channel_pruning": {}}},
@@ -348,10 +358,13 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
 
 def test_check_takes_a_file_without_a_space_for_a_sweep_s(tmp_path: Path) -> None:
     task = {"import": "test_sweep:two_branches"}
-    given = {"task": task, "sweep": {"parts": ["left"]}}
-    done = invoke("check", write(tmp_path, given), "--set", "sweep.ratios=[0, 0.5]")
+    given = {"task": task, "sweep": {"parts": ["left"], "multiple": 4}}
+    done = invoke("check", write(tmp_path, given))
     assert done.exit_code == 0, done.output
-    assert "a sweep has 2 points, over left; a search needs a space" in done.output
+    assert "a sweep has 4 points, over left; a search needs a space" in done.output
+    few = invoke("check", write(tmp_path, given), "--set", "sweep.ratios=[0, 0.5]")
+    assert few.exit_code == 2
+    assert "sweep.ratios is [0.0, 0.5], 2 different ratios" in few.output
     misspelt = invoke("check", write(tmp_path, given), "--set", "sweep.parts=[lefft]")
     assert misspelt.exit_code == 2
     assert "did you mean 'left'" in misspelt.output
