@@ -79,8 +79,8 @@ class AllocationFile(Section):
         if given is not None and not isinstance(given, (str, dict)):
             raise ValueError(
                 f"curves is of the type {type(given).__name__}: give one mapping for all branches, "
-                "{accuracy: ..., size_mb: ...}, or such a mapping by branch, {left: {...}, right: {...}}, or one of "
-                f"{', '.join(_INSTANCES)}"
+                "{accuracy: ..., size_mb: ...}, or such a mapping by branch, {left: {...}, right: {...}}, or "
+                f"one of {', '.join(_INSTANCES)}"
             )
         return given
 
