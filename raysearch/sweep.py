@@ -1,6 +1,7 @@
 """A sweep: each part of a network pruned by itself, and all together, every ratio a trial of a Study.
 
-table = sweep(study, parts=["stage1", "stage2"], folder="runs/sweep")
+study = plan_of("examples/sweep_digits.yaml")
+table = sweep(study, folder="runs/sweep")
 
 Each is retrained and measured. Curves are fitted to the table (``raysearch.allocation.branches_of``), and a
 budget is divided over them (``raysearch.allocation.allocate``). The run's journal, whose study has a key
@@ -10,16 +11,17 @@ budget is divided over them (``raysearch.allocation.allocate``). The run's journ
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.spelling import did_you_mean
+from raysearch.allocation.fitting import FEWEST_RATIOS
+from raysearch.sweep_parts import prunable_parts
 from raysearch.sweep_table import METRICS, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
 
     from raysearch.schema import StudyFile
     from raysearch.study import Study
@@ -30,7 +32,7 @@ RATIOS = tuple(i / 10 for i in range(10))
 def sweep(
     study: Study,
     parts: Sequence[str] | None = None,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | None = None,
     *,
     multiple: int | None = None,
     folder: str | Path | None = None,
@@ -39,11 +41,14 @@ def sweep(
     """Prune at each ratio one part at a time, and all together; an unfinished sweep in the folder goes on.
 
     Args:
-        study: its task, parent, targets, epochs, seed and resources are taken; its space is not searched.
-        parts: layers, or what holds them ("stage1"); None: each that channel pruning may prune.
-        ratios: shares of a part's channels to remove, in [0, 1).
-        multiple: kept channels are multiples of this; None: what the targets like. Ratios that leave the
-            same channels are one point.
+        study: of ``plan_of``, or any: its task, parent, targets, epochs, seed, resources and workers are
+            taken, and its space, objectives and methods are not read.
+        parts: layers, or what holds them ("stage1"); None: those of ``plan_of``, else each that channel
+            pruning may prune.
+        ratios: shares of a part's channels to remove, in [0, 1); with 0, which is always measured, four or
+            more. None: those of ``plan_of``, else ``RATIOS``.
+        multiple: kept channels are multiples of this; None: that of ``plan_of``, else what the targets like.
+            Ratios that leave the same channels are one point.
         folder: of the run; ``runs/sweep-<task>-<time>`` if left out.
         progress: whether to show the live table.
 
@@ -51,7 +56,8 @@ def sweep(
         See ``raysearch.sweep_table.table_of``.
 
     Raises:
-        ValueError: an unknown part, one without weights, or a ratio outside [0, 1).
+        ValueError: a part that is unknown, lies inside another or has no channels of its own, a ratio
+            outside [0, 1), or fewer different ratios than a curve needs.
     """
     plan = sweep_study(study, parts, ratios, multiple=multiple)
     path = Path(folder or Path("runs") / f"sweep-{study.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -59,15 +65,23 @@ def sweep(
     return table_of(result.record)
 
 
-def plan_of(file: StudyFile) -> Study:
+def plan_of(file: StudyFile | str | Path) -> Study:
     """The sweep that a study file describes, as in ``sweep_study``; its space, goals and method are not read.
 
+    Args:
+        file: its path, or what ``raysearch.config.load`` read.
+
+    Returns:
+        What ``sweep`` and ``measure`` take as their study.
+
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the task, the parent, a target or a part is wrong; one sentence says which and how.
     """
-    from raysearch.config import build
+    from raysearch.config import build, load
     from raysearch.schema import Search, Space
 
+    file = load(Path(file)) if isinstance(file, (str, Path)) else file
     search = Search(**{key: getattr(file.search, key) for key in ("epochs", "seed", "resources", "workers")})
     space = Space(pruning={"channel_pruning": {}})
     unread = {"space": space, "objectives": ["maximize accuracy"], "constraints": [], "search": search}
@@ -78,18 +92,32 @@ def plan_of(file: StudyFile) -> Study:
 def sweep_study(
     study: Study,
     parts: Sequence[str] | None = None,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] | None = None,
     *,
     multiple: int | None = None,
 ) -> Study:
-    """The Study whose first trials, as many as its ``evaluate_first``, are the points of a sweep."""
+    """The Study whose first trials, as many as its ``evaluate_first``, are the points of a sweep.
+
+    Args and Raises are those of ``sweep``. Parts of so few channels that they have no curve are warned of.
+    """
+    own = study.sweep or {}
+    parts = own.get("parts") if parts is None else parts
+    ratios = own.get("ratios", RATIOS) if ratios is None else ratios
+    multiple = own.get("multiple") if multiple is None else multiple
     _check_ratios(ratios)
-    names = _parts(study, parts)
+    different = len({0.0, *ratios})
+    if different < FEWEST_RATIOS:
+        raise ValueError(
+            f"sweep.ratios is {list(ratios)}, {different} different ratios with 0, which is always measured: "
+            f"a curve needs {FEWEST_RATIOS}"
+        )
+    names = prunable_parts(study, parts)
     whole = dict.fromkeys(names, 0.0)
     alone = [{**whole, name: float(r)} for name in names for r in ratios]
     points = [whole, *alone, *(dict.fromkeys(names, float(r)) for r in ratios)]
     plan = _plan(study, points, multiple)
     plan.sweep = {"parts": names, "ratios": [float(r) for r in ratios], "multiple": multiple}
+    _check_points(plan, names, multiple or plan.space.multiple)
     return plan
 
 
@@ -120,7 +148,8 @@ def measure(
         RuntimeError: the network could not be made, or was interrupted.
     """
     _check_ratios(list(ratios.values()))
-    plan = _plan(study, [{n: float(ratios[n]) for n in _parts(study, list(ratios))}], multiple)
+    multiple = (study.sweep or {}).get("multiple") if multiple is None else multiple
+    plan = _plan(study, [{n: float(ratios[n]) for n in prunable_parts(study, list(ratios))}], multiple)
     path = Path(folder or Path("runs") / f"pruned-{study.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     record = plan.run(1, folder=path, progress=progress).record
     trial = next(iter(record.searched()), None)
@@ -134,6 +163,27 @@ def measure(
 def _check_ratios(ratios: Sequence[float]) -> None:
     if not ratios or not all(0 <= r < 1 for r in ratios):
         raise ValueError(f"sweep.ratios is {list(ratios)}: give one or more numbers in [0, 1)")
+
+
+def _check_points(plan: Study, names: Sequence[str], multiple: int) -> None:
+    """Refuse a sweep whose ratios keep the same channels so often that no part has a curve; warn of some.
+
+    Raises:
+        ValueError: none has.
+    """
+    pruned = [[n for n, r in c["pruning"]["ratios"].items() if r > 0] for c in plan.evaluate_first]
+    counts = {name: 1 + pruned.count([name]) for name in names}
+    few = {name: count for name, count in counts.items() if count < FEWEST_RATIOS}
+    if not few:
+        return
+    told = ", ".join(f"{name} has {count}" for name, count in few.items())
+    text = (
+        f"sweep.ratios: as kept channels are multiples of {multiple} (sweep.multiple), different ratios are "
+        f"few, and a curve needs {FEWEST_RATIOS}: {told}"
+    )
+    if len(few) == len(counts):
+        raise ValueError(text)
+    warnings.warn(text, stacklevel=3)
 
 
 def _plan(study: Study, points: Sequence[Mapping[str, float]], multiple: int | None) -> Study:
@@ -164,41 +214,3 @@ def _plan(study: Study, points: Sequence[Mapping[str, float]], multiple: int | N
     first_of_key = {plan.space.key(c): c for c in reversed(configs)}
     plan.evaluate_first = [c for c in configs if first_of_key[plan.space.key(c)] is c]
     return plan
-
-
-def _parts(study: Study, parts: Sequence[str] | None) -> list[str]:
-    """The parts to prune, each holding a group of layers whose channels can go.
-
-    Raises:
-        ValueError: a part that does not.
-    """
-    from raysearch.search_spaces.keys import belongs
-    from raysearch.search_spaces.layers import prunable_groups
-    from raysearch.search_spaces.resnet import decode_architecture
-
-    architecture = study.parent.get("architecture")
-    model = study.task.build(decode_architecture(architecture) if architecture else None)
-    groups = prunable_groups(model, study.task.example_input(2))
-    if parts is None:
-        return list(groups)
-    if isinstance(parts, str) or not parts:
-        raise ValueError(f"sweep.parts is {parts!r}: give a list with at least one layer's name")
-    for part in parts:
-        if not any(belongs(layer, part) for layer in groups):
-            raise ValueError(_reason(model, part, list(groups)))
-    return list(dict.fromkeys(parts))
-
-
-def _reason(model: nn.Module, part: str, groups: list[str]) -> str:
-    """Why a part cannot be pruned."""
-    modules = dict(model.named_modules())
-    if part not in modules:
-        known = [*groups, *(name for name, _ in model.named_children())]
-        return f"sweep.parts names {part!r}, which the model does not have; {did_you_mean(part, known)}"
-    if next(modules[part].parameters(), None) is None:
-        kind = type(modules[part]).__name__
-        return f"sweep.parts names {part!r}, a {kind} without weights: name layers such as {groups[0]!r}"
-    return (
-        f"sweep.parts names {part!r}, which has no channels of its own that can go: they belong to the "
-        f"output or to an earlier layer that it is added to (known: {', '.join(groups)})"
-    )

@@ -42,9 +42,27 @@ class Branches(nn.Module):
         return self.head(self.relu(torch.cat([self.left(x), self.right(x)], 1)))  # type: ignore[no-any-return]
 
 
+class Residual(nn.Module):
+    """A layer with its norm, and one that is added to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(64, 16), nn.BatchNorm1d(16)
+        self.second, self.head = nn.Linear(16, 16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(torch.flatten(x, 1))))
+        return self.head(x + self.second(x))  # type: ignore[no-any-return]
+
+
 def two_branches() -> Task:
     """Digits for a network of two branches, as a study file imports it."""
-    return small_task(model=Branches(), parent={"training": {"lr": 3e-3, "batch_size": 64}})
+    return task_of(Branches())
+
+
+def task_of(model: nn.Module) -> Task:
+    """Digits for a fixed network."""
+    return small_task(model=model, parent={"training": {"lr": 3e-3, "batch_size": 64}})
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +73,27 @@ def study() -> Study:
 
 
 def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
-    plan = sweep_study(study, ["left", "right"], [0.25, 0.26, 0.5], multiple=4)
+    plan = sweep_study(study, ["left", "right"], [0.25, 0.26, 0.5, 0.75], multiple=4)
     ratios = [config["pruning"]["ratios"] for config in plan.evaluate_first]
     assert ratios == [  # 0.25 and 0.26 keep the same 12 of 16 channels
         {"left": 0.0, "right": 0.0},
         {"left": 0.25, "right": 0.0},
         {"left": 0.5, "right": 0.0},
+        {"left": 0.75, "right": 0.0},
         {"left": 0.0, "right": 0.25},
         {"left": 0.0, "right": 0.5},
+        {"left": 0.0, "right": 0.75},
         {"left": 0.25, "right": 0.25},
         {"left": 0.5, "right": 0.5},
+        {"left": 0.75, "right": 0.75},
     ]
     described = plan.describe()
     assert described["search"]["scheduler"] == "full_training"
-    assert described["sweep"] == {"parts": ["left", "right"], "ratios": [0.25, 0.26, 0.5], "multiple": 4}
+    assert described["sweep"] == {
+        "parts": ["left", "right"],
+        "ratios": [0.25, 0.26, 0.5, 0.75],
+        "multiple": 4,
+    }
     assert parse(described).sweep.parts == ["left", "right"]  # a study file again
     assert "sweep" not in study.describe()
 
@@ -94,6 +119,7 @@ def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
         "objectives": ["minimize size_mb"],
     }
     assert plan_of(parse(spaced)).describe() == plan.describe()
+    assert sweep_study(plan).describe() == plan.describe()  # parts, ratios and multiple are the file's own
 
 
 @pytest.mark.parametrize(
@@ -101,15 +127,40 @@ def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
     [
         (["lefft"], RATIOS, "names 'lefft', which the model does not have; did you mean 'left'"),
         (["relu"], RATIOS, "names 'relu', a ReLU without weights"),
-        (["head"], RATIOS, "names 'head', which has no channels of its own that can go"),
+        (["head"], RATIOS, "names 'head', a Linear .* that can go: they reach the network's output"),
+        (["left", "left.0"], RATIOS, "names 'left.0', which lies inside 'left': name only one"),
         ([], RATIOS, "give a list with at least one layer's name"),
         (["left"], [0.5, 1.0], "give one or more numbers in"),
         (["left"], [], "give one or more numbers in"),
+        (
+            ["left"],
+            [0.25, 0.5],
+            r"sweep.ratios is \[0.25, 0.5\], 3 different ratios with 0, .* curve needs 4",
+        ),
+        (["left"], [0.5, 0.5, 0, 0.75], "3 different ratios with 0"),
+        (["left"], RATIOS, r"multiples of 8 \(sweep.multiple\), .* curve needs 4: left has 2"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(study: Study, parts: Any, ratios: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep_study(study, parts, ratios)
+
+
+def test_a_part_of_too_few_channels_for_a_curve_is_warned_of(study: Study) -> None:
+    model = Branches()
+    model.left, model.head = nn.Linear(64, 8), nn.Linear(24, 10)
+    uneven = Study(task_of(model), {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
+    with pytest.warns(UserWarning, match="a curve needs 4: left has 2$"):
+        plan = sweep_study(uneven, ratios=RATIOS, multiple=4)
+    assert plan.sweep == {"parts": ["left", "right"], "ratios": list(RATIOS), "multiple": 4}
+
+
+@pytest.mark.parametrize(("part", "leader"), [("norm", "first"), ("second", "first")])
+def test_a_part_that_follows_another_is_told_which(part: str, leader: str) -> None:
+    task = task_of(Residual())
+    study = Study(task, {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
+    with pytest.raises(ValueError, match=f"names '{part}', .* they go with those of '{leader}'"):
+        sweep_study(study, [part], multiple=1)
 
 
 def test_a_division_is_one_trial_with_all_parts_pruned(
@@ -142,14 +193,14 @@ def test_a_sweep_that_was_cut_short_goes_on(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments: dict[str, Any] = {
         "parts": ["left", "right"],
-        "ratios": [0.5],
+        "ratios": [0.25, 0.5, 0.75],
         "multiple": 4,
         "progress": False,
     }
     table = sweep(study, folder=whole, **arguments)
-    assert list(table["branch"]) == ["left", "left", "right", "right"]
+    assert list(table["branch"]) == ["left"] * 4 + ["right"] * 4
     assert table["accuracy"].between(0, 1).all()
-    assert table["network_mb"].nunique() == 2  # unpruned; either branch halved
+    assert table["network_mb"].nunique() == 4  # unpruned; either branch less a quarter, a half, more
     shutil.copytree(whole, cut)
     lines = (cut / "journal.jsonl").read_text().splitlines(keepends=True)
     last = next(i for i, line in enumerate(lines) if '"suggestion"' in line and '"0002"' in line)
@@ -164,7 +215,7 @@ def test_a_sweep_that_was_cut_short_goes_on(
     pd.testing.assert_frame_equal(again[same], table[same])
     together = [pd.read_csv(path / "sweep_together.csv").drop(columns="network_ms") for path in (whole, cut)]
     pd.testing.assert_frame_equal(*together)
-    assert list(together[0]["ratio"]) == [0.0, 0.5]
+    assert list(together[0]["ratio"]) == [0.0, 0.25, 0.5, 0.75]
     assert (cut / "sweep.html").exists()
     assert gone_on.count('"left_out"') == 1
     assert table["left_out"].between(-1, 1).all()
