@@ -22,6 +22,9 @@ TABLE, TOGETHER, CURVES, PAGE = "sweep.csv", "sweep_together.csv", "sweep.json",
 METRICS = ("accuracy", "size_mb", "latency_ms")
 ALL = "all together"
 _GRID = 21  # ratios at which a curve is written down
+_ALIKE = (
+    0.9  # losses this near to the largest are alike: a network that only guesses differs by a few per cent
+)
 _MEASURED = ["ratio", "accuracy", "network_mb", "network_ms", "trial"]
 
 
@@ -34,7 +37,8 @@ def table_of(record: RunRecord) -> pd.DataFrame:
         ``network_mb`` and ``network_ms`` (as measured, on the first target), ``trial`` and, where that was
         measured, ``left_out`` (what the parent's accuracy loses without the branch). Contributions sum to
         the whole network where none is pruned and wherever all were measured pruned alike. Unpruned, a
-        branch's contribution is in proportion to the most that its pruning takes away.
+        branch's contribution is in proportion to the most that its pruning takes away: contributions are NaN
+        until every branch has a point at which it is pruned.
     """
     names, latency = _names(record), _latency(record)
     rows = [
@@ -51,7 +55,8 @@ def table_of(record: RunRecord) -> pd.DataFrame:
     ):
         whole = record.parent.values.get(metric, math.nan) if record.parent else math.nan
         joint = [(_ratios(t), t.values[metric]) for t in _joint(record)]
-        table.insert(3 + place, own, _contributions(table, network, whole, joint))
+        known = not _never_pruned(table, names)
+        table.insert(3 + place, own, _contributions(table, network, whole, joint) if known else math.nan)
     lost = _lost(record)
     if lost:
         table["left_out"] = table["branch"].map(lost).astype(float)
@@ -87,7 +92,7 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     joint, more = fitted(together.assign(branch=ALL), METRICS[:1], kind="spline")
     study = record.header["study"]
     left_out = record.parent.left_out if record.parent else {}
-    notes += [*more, *([left_out["reason"]] if "reason" in left_out else [])]
+    notes = [*_unfinished(table, _names(record)), *notes, *more, *_about_left_out(left_out)]
     document = {
         "task": study["task"],
         "target": study["targets"][0],
@@ -109,7 +114,10 @@ def write_sweep(folder: Path) -> pd.DataFrame:
 def fitted(
     table: pd.DataFrame, metrics: Sequence[str] = METRICS, *, kind: str = "auto"
 ) -> tuple[dict[str, dict[str, Curve]], list[str]]:
-    """The curves of each branch that was measured at enough ratios, and why the others have none."""
+    """The curves of each branch that was measured at enough ratios, and why the others have none.
+
+    Contributions that are not known yet have no curves.
+    """
     curves, notes = {}, []
     for name, rows in table.groupby("branch", sort=False):
         count = rows["ratio"].nunique()
@@ -117,10 +125,47 @@ def fitted(
             notes.append(f"{name} has {count} different ratios, and a curve needs {FEWEST_RATIOS}")
         else:
             try:
-                curves[str(name)] = {m: fit(rows["ratio"], rows[m], kind=kind) for m in metrics}
+                known = [m for m in metrics if rows[m].notna().all()]
+                curves[str(name)] = {m: fit(rows["ratio"], rows[m], kind=kind) for m in known}
             except ValueError as error:
                 notes.append(f"{name} has no curve: {error}")
     return curves, notes
+
+
+def _never_pruned(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The branches without a point at which they are pruned."""
+    pruned = set(table["branch"][table["ratio"] > 0])
+    return [name for name in names if name not in pruned]
+
+
+def _unfinished(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """A note on what cannot be said yet."""
+    if table.empty:
+        return ["no point is complete yet"]
+    never = _never_pruned(table, names)
+    if not never:
+        return []
+    return [
+        f"what each branch contributes to size and latency is left empty: no network with {', '.join(never)} "
+        "pruned is measured yet"
+    ]
+
+
+def _about_left_out(left_out: Mapping[str, Any]) -> list[str]:
+    """Notes on what leaving branches out does not tell."""
+    if "reason" in left_out:
+        return [left_out["reason"]]
+    lost = [left_out["accuracy"] - without for without in left_out.get("without", {}).values()]
+    if len(lost) < 2:
+        return []
+    if max(lost) <= 0:
+        return ["left_out tells nothing: the network loses no accuracy to any branch that is left out"]
+    if min(lost) < _ALIKE * max(lost):
+        return []
+    return [
+        "left_out tells nothing: the network loses about as much to each branch that is left out, as it does "
+        "where branches are layers in a row, each of them indispensable"
+    ]
 
 
 def _names(record: RunRecord) -> list[str]:

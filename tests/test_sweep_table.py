@@ -131,9 +131,30 @@ def test_of_one_branch_there_is_nothing_together(tmp_path: Path) -> None:
 
 
 def test_a_branch_that_saves_nothing_is_no_division_by_zero(tmp_path: Path) -> None:
-    found = events(ratios=(0.0,))
+    found = events()
+    for event in found:
+        if "values" in event:
+            event["values"]["size_mb"] = 10.0
     table = table_of(RunRecord.load(write_run(tmp_path, found)))
-    assert list(table["size_mb"]) == [5.0, 5.0]
+    assert list(table["size_mb"]) == [5.0] * 8
+
+
+def test_contributions_are_empty_until_every_branch_is_pruned_somewhere(tmp_path: Path) -> None:
+    begun = [e for e in events() if e.get("trial") in (None, "parent", "0000", "0001", "0002", "0003")]
+    folder = write_run(tmp_path, begun)
+    table = write_sweep(folder)
+    assert list(table["branch"]) == ["left"] * 4 + ["right"]
+    assert table[["size_mb", "latency_ms"]].isna().all(axis=None)
+    assert table["network_mb"].notna().all()
+    document = json.loads((folder / "sweep.json").read_text())
+    assert document["notes"][0] == (
+        "what each branch contributes to size and latency is left empty: no network with right pruned is "
+        "measured yet"
+    )
+    assert list(document["branches"]["left"]) == ["accuracy"]
+    assert "no network with right pruned" in (folder / "sweep.html").read_text()
+    one_more = [*begun, *(e for e in events() if e.get("trial") == "0004")]
+    assert table_of(RunRecord.load(write_run(folder, one_more)))["size_mb"].notna().all()
 
 
 def test_a_budget_is_divided_over_the_table(record: RunRecord) -> None:
@@ -188,6 +209,26 @@ def test_why_nothing_could_be_left_out_is_a_note(tmp_path: Path) -> None:
     assert "<p>it is never called</p>" in (folder / "sweep.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("without", "note"),
+    [
+        ({"left": 0.1, "right": 0.12}, "left_out tells nothing: the network loses about as much to each"),
+        ({"left": 0.9, "right": 0.92}, "left_out tells nothing: the network loses no accuracy to any"),
+        ({"left": 0.6, "right": 0.8}, None),
+        ({"left": 0.9, "right": 0.8}, None),
+        ({"left": 0.1}, None),
+    ],
+)
+def test_where_leaving_out_tells_nothing_a_note_says_so(
+    tmp_path: Path, without: dict[str, float], note: str | None
+) -> None:
+    folder = write_run(tmp_path, [*events(parts=tuple(without)), {**LEFT_OUT, "without": without}])
+    write_sweep(folder)
+    notes = json.loads((folder / "sweep.json").read_text())["notes"]
+    assert [n.startswith(note or "?") for n in notes if "left_out" in n] == [True] * bool(note)
+    assert ("left_out tells nothing" in (folder / "sweep.html").read_text()) == bool(note)
+
+
 def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
     table = table_of(RunRecord.load(write_run(tmp_path, events(ratios=(0.0, 0.5)))))
     curves, notes = fitted(table)
@@ -200,4 +241,7 @@ def test_a_sweep_that_has_just_begun_has_an_empty_table(tmp_path: Path) -> None:
     table = write_sweep(folder)
     assert table.empty
     assert "network_mb" in table
-    assert (folder / "sweep.html").exists()
+    assert json.loads((folder / "sweep.json").read_text())["notes"] == ["no point is complete yet"]
+    page = (folder / "sweep.html").read_text()
+    assert "<p>no point is complete yet</p>" in page
+    assert "Measurements" not in page

@@ -45,7 +45,7 @@ def render(
         measured: of ``raysearch.sweep_table.table_of``.
         together: of ``raysearch.sweep_table.together_of``.
         curves: by branch and metric; perhaps one of all together, which has fewer metrics.
-        notes: why some branches have no curves.
+        notes: what is not known, such as why some branches have no curves.
         left_out: the parent's ``accuracy``, and ``without`` each branch; neither where it was not measured.
     """
     name = str(study["task"].get("name") or study["task"].get("import"))
@@ -62,8 +62,8 @@ def render(
         parts.append(section("Branches left out", _left_out(left_out)))
     if not together.empty:
         parts.append(section("All branches together", _TOGETHER, _points(together)))
-    measured = measured.drop(columns="left_out", errors="ignore")
-    parts.append(section("Measurements", _points(measured)))
+    if not measured.empty:
+        parts.append(section("Measurements", _points(measured.drop(columns="left_out", errors="ignore"))))
     return document(f"sweep of {name}", "".join(parts))
 
 
