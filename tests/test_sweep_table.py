@@ -153,6 +153,8 @@ def test_contributions_are_empty_until_every_branch_is_pruned_somewhere(tmp_path
     )
     assert list(document["branches"]["left"]) == ["accuracy"]
     assert "no network with right pruned" in (folder / "sweep.html").read_text()
+    with pytest.raises(ValueError, match="size_mb is empty in some rows: go on with the sweep"):
+        branches_of(table)
     one_more = [*begun, *(e for e in events() if e.get("trial") == "0004")]
     assert table_of(RunRecord.load(write_run(folder, one_more)))["size_mb"].notna().all()
 

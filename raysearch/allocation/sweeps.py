@@ -38,11 +38,16 @@ def branches_of(
         accuracy: of the network with all branches pruned alike; None: each branch's own.
 
     Raises:
-        ValueError: a missing column, an unknown branch, bad importances, or too few ratios.
+        ValueError: a missing column, sizes that are not known, an unknown branch, bad importances, or too
+            few ratios.
     """
     missing = [c for c in COLUMNS if c not in table]
     if missing:
         raise ValueError(f"the sweep has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
+    if table["size_mb"].isna().any():
+        raise ValueError(
+            "the sweep's size_mb is empty in some rows: go on with the sweep until it is complete"
+        )
     names = [str(name) for name in table["branch"].unique()]
     caps, weights = caps or {}, dict(importances or dict.fromkeys(names, 1.0))
     for name in (*caps, *weights):
