@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import shutil
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from raysearch import Study
 from raysearch import run as running
 from raysearch import search_spaces as spaces
 from raysearch.backends.protocol import Protocol
-from raysearch.config import build_task
+from raysearch.config import build_task, load
 from raysearch.journal import RunRecord
 from raysearch.schema import parse
 from raysearch.study import resume
@@ -120,6 +122,22 @@ def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
     }
     assert plan_of(parse(spaced)).describe() == plan.describe()
     assert sweep_study(plan).describe() == plan.describe()  # parts, ratios and multiple are the file's own
+
+
+def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
+    root = Path(__file__).parents[1]
+    blocks = (root / "docs" / "allocation.md").read_text().split("```python\n")[1:]
+    code = next(text.split("```")[0] for text in blocks if "plan_of(" in text)
+    nodes = list(ast.walk(ast.parse(code)))
+    known = {alias.name for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for alias in n.names}
+    known |= {alias.asname for n in nodes if isinstance(n, ast.Import) for alias in n.names if alias.asname}
+    names = [n for n in nodes if isinstance(n, ast.Name)]
+    known |= {n.id for n in names if isinstance(n.ctx, ast.Store)} | set(dir(builtins))
+    assert not {n.id for n in names} - known
+    plan = plan_of(root / "examples" / "sweep_digits.yaml")
+    assert plan.sweep is not None
+    assert plan.sweep["parts"] == ["stage1", "stage2", "stage3"]
+    assert plan.describe() == plan_of(load(root / "examples" / "sweep_digits.yaml")).describe()
 
 
 @pytest.mark.parametrize(
