@@ -113,8 +113,11 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
     }
     points = [*table.to_dict("records"), *together.assign(branch=ALL).to_dict("records")]
     rows = [[_text(row[c], c, metric_value) for c in shown] for row in points]
-    print_table(list(shown.values()), rows)
-    typer.echo(f"\nCurves and measurements: {folder / PAGE}")
+    if rows:
+        print_table(list(shown.values()), rows)
+        typer.echo(f"\nCurves and measurements: {folder / PAGE}")
+    else:
+        typer.echo("no point is complete yet")
     failed = result.counts()["failed"]
     if failed:
         typer.echo(f"{failed} points failed and are left out; {folder / 'report.html'} says why")

@@ -401,3 +401,10 @@ def test_a_bad_sweep_is_one_sentence(tmp_path: Path, change: str, message: str) 
     done = invoke("sweep", write(tmp_path, STUDY), "--set", change)
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_a_sweep_without_a_point_shows_no_curves(tmp_path: Path) -> None:
+    begun = [e for e in events() if "trial" not in e or e["trial"] == "parent"]
+    done = invoke("report", write_run(tmp_path / "run", begun))
+    assert "no point is complete yet" in done.output, done.output
+    assert "Curves and measurements" not in done.output
