@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
+from cpu_time import cpu_seconds
 
 from raysearch.objectives import Goals
 from raysearch.schedulers.full_training import FullTraining
@@ -97,10 +97,7 @@ def test_a_suggestion_stays_cheap_after_many_trials():
         searcher.ask(str(i))
         searcher.tell(str(i), 9, {"f": float(rng.random()), "latency_ms": float(rng.random())})
         searcher.end(str(i), "finished")
-    start = time.process_time()
-    for i in range(10):
-        searcher.ask(f"next{i}")
-    assert (time.process_time() - start) / 10 < 0.3
+    assert cpu_seconds(lambda: [searcher.ask(f"next{i}") for i in range(10)]) / 10 < 0.3
 
 
 @pytest.mark.parametrize("huge", [1e160, 1.7e308])

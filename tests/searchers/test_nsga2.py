@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
+from cpu_time import cpu_seconds
 
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume, non_dominated
@@ -156,7 +156,4 @@ def test_a_suggestion_stays_cheap_after_many_trials():
         config = searcher.ask(str(i))
         searcher.tell(str(i), 1, toy(config, 1))
         searcher.end(str(i), "finished")
-    start = time.process_time()
-    for i in range(400, 440):
-        searcher.ask(str(i))
-    assert (time.process_time() - start) / 40 < 0.1
+    assert cpu_seconds(lambda: [searcher.ask(str(i)) for i in range(400, 440)]) / 40 < 0.1
