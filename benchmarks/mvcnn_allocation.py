@@ -332,7 +332,7 @@ def show_case(case: str, rows: pd.DataFrame, seeds: int) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print the table and, with --json, the figures."""
-    options = arguments(__doc__, seeds=2).parse_args(argv)
+    options = arguments(__doc__, seeds=3).parse_args(argv)
     torch.set_num_threads(1)
     views = eth80(data_file(options.data, "eth80/eth80_ring12.npz"))
     service, times, rows = MeasurementService(PROTOCOL), None, []
