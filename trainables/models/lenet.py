@@ -11,6 +11,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from raysearch.trainables.models.sizes import check_sizes
+
 
 def build_lenet5(in_channels: int = 1, classes: int = 10) -> nn.Sequential:
     """A network for images of 28 x 28, freshly initialised from torch's generator.
@@ -25,8 +27,7 @@ def build_lenet5(in_channels: int = 1, classes: int = 10) -> nn.Sequential:
     Raises:
         ValueError: fewer than 1 channel or 2 classes.
     """
-    if in_channels < 1 or classes < 2:
-        raise ValueError(f"{in_channels} input channels and {classes} classes: give at least 1 and 2")
+    check_sizes(in_channels, classes)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(in_channels, 6, 5, padding=2),
         relu1=nn.ReLU(),

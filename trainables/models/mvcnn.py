@@ -14,6 +14,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from raysearch.trainables.models.sizes import check_sizes
+
 POOLINGS = ("max", "mean")
 
 
@@ -78,8 +80,7 @@ def build_mvcnn(plan: MVCNNPlan, in_channels: int, classes: int) -> MVCNN:
     Raises:
         ValueError: fewer than 1 channel or 2 classes.
     """
-    if in_channels < 1 or classes < 2:
-        raise ValueError(f"{in_channels} input channels and {classes} classes: give at least 1 and 2")
+    check_sizes(in_channels, classes)
     return MVCNN(plan, in_channels, classes)
 
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
+from raysearch.trainables.models.sizes import check_sizes
 
 
 class Basic(nn.Module):
@@ -128,6 +129,5 @@ def build_resnet(plan: ResNetPlan, in_channels: int, classes: int) -> ResNet:
     Raises:
         ValueError: fewer than 1 channel or 2 classes.
     """
-    if in_channels < 1 or classes < 2:
-        raise ValueError(f"{in_channels} input channels and {classes} classes: give at least 1 and 2")
+    check_sizes(in_channels, classes)
     return ResNet(plan, in_channels, classes)

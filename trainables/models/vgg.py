@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from raysearch.trainables.models.sizes import check_sizes
+
 
 class VGG(nn.Module):
     """Stages "stage1" ..., global average pooling, "hidden" (linear layers), "head"; see ``build_vgg``."""
@@ -59,8 +61,7 @@ def build_vgg(stages: Sequence[Sequence[int]], hidden: Sequence[int], in_channel
         raise ValueError(f"stages is {stages!r}: give each stage the width of at least one convolution")
     if min((*(w for widths in stages for w in widths), *hidden)) < 1:
         raise ValueError(f"stages {stages!r} and hidden {hidden!r}: every width must be at least 1")
-    if in_channels < 1 or classes < 2:
-        raise ValueError(f"{in_channels} input channels and {classes} classes: give at least 1 and 2")
+    check_sizes(in_channels, classes)
     return VGG(stages, hidden, in_channels, classes)
 
 

@@ -123,7 +123,7 @@ def remove_masked(
         time_limit_s: how long taking the model apart may last.
 
     Raises:
-        ValueError: a layer that is no root of a group, a mask of another shape or of all channels, or a model
+        ValueError: a layer that is no root of a group, a mask of another shape or that keeps nothing, or a model
             that torch-pruning cannot handle.
     """
     network = copy.deepcopy(model)
