@@ -22,9 +22,8 @@ TABLE, TOGETHER, CURVES, PAGE = "sweep.csv", "sweep_together.csv", "sweep.json",
 METRICS = ("accuracy", "size_mb", "latency_ms")
 ALL = "all together"
 _GRID = 21  # ratios at which a curve is written down
-_ALIKE = (
-    0.9  # losses this near to the largest are alike: a network that only guesses differs by a few per cent
-)
+# Losses this near to the largest are alike: a network that only guesses differs by a few per cent.
+_ALIKE = 0.9
 _MEASURED = ["ratio", "accuracy", "network_mb", "network_ms", "trial"]
 
 

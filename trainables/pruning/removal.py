@@ -123,8 +123,8 @@ def remove_masked(
         time_limit_s: how long taking the model apart may last.
 
     Raises:
-        ValueError: a layer that is no root of a group, a mask of another shape or that keeps nothing, or a model
-            that torch-pruning cannot handle.
+        ValueError: a layer that is no root of a group, a mask of another shape or that keeps nothing, or a
+            model that torch-pruning cannot handle.
     """
     network = copy.deepcopy(model)
     graph, widths = take_apart(network, example_input, time_limit_s)
