@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from raysearch.backends.base import Backend

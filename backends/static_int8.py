@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from raysearch.backends.base import Array, MeasurementError
-from raysearch.failures import first_line
+from raysearch.basics.failures import first_line
 
 
 def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.backends.base import Array, Form, MeasurementError, cpu_name
-from raysearch.failures import first_line
+from raysearch.basics.failures import first_line
 
 
 class TorchCpu:

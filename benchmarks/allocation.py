@@ -25,7 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.allocation_oracles import (
+from benchmarks.allocation_ratio import one_ratio
+from benchmarks.common import arguments, data_file, report
+from benchmarks.published.allocation_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
+from benchmarks.published.allocation_oracles import (
     accuracy,
     programme_smallest,
     size,
@@ -33,12 +36,9 @@ from benchmarks.allocation_oracles import (
     smallest_ratios,
     starts,
 )
-from benchmarks.allocation_ratio import one_ratio
-from benchmarks.common import arguments, data_file, report
 from raysearch.allocation import Problem, allocate, branches_of, importance_inverse
 from raysearch.allocation import instances as given
 from raysearch.allocation.relaxation import relaxed
-from raysearch.allocation.study_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
 
 NAME = "allocation"
 SIZES = (12, 25, 50, 100, 250, 500, 1000)

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, report, show
 from benchmarks.oracles import Oracle
-from benchmarks.syne_tune_moasha import MOASHA
+from benchmarks.published.syne_tune_moasha import MOASHA
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.full_training import FullTraining

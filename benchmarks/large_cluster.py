@@ -30,12 +30,12 @@ import numpy as np
 
 from benchmarks.common import arguments, report
 from benchmarks.decision_cost import GOALS, MAX_STEP, SPACE, canonical, default_searcher
-from raysearch.faults import Faults
 from raysearch.schedulers import make_scheduler
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding
 from raysearch.simulation import Problem, simulate
+from raysearch.simulation.faults import Faults
 
 NAME = "large_cluster"
 _ENCODING = Encoding(SPACE)

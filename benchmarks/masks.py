@@ -35,15 +35,15 @@ from raysearch.trainables.data.idx import MNIST_CLASSES, idx_images
 from raysearch.trainables.data.splits import Splits
 from raysearch.trainables.distillation import plain_loss
 from raysearch.trainables.evaluation import evaluate
-from raysearch.trainables.models.lenet import build_lenet5
-from raysearch.trainables.pruning.annealing import Annealing
-from raysearch.trainables.pruning.genetic import Genetic
-from raysearch.trainables.pruning.mask_search import (
+from raysearch.trainables.masks.annealing import Annealing
+from raysearch.trainables.masks.genetic import Genetic
+from raysearch.trainables.masks.mask_search import (
     MaskSearch,
     apply_masks,
     search_masks,
     trade_off_masks,
 )
+from raysearch.trainables.models.lenet import build_lenet5
 from raysearch.trainables.task import accuracy, cross_entropy
 from raysearch.trainables.training import cosine, train_epoch
 

@@ -48,7 +48,7 @@ from raysearch.allocation import Problem, allocate, branches_of, fit, importance
 from raysearch.allocation.curves import BAND
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
-from raysearch.trainables.branches import Branches
+from raysearch.sweeps.branches import Branches
 from raysearch.trainables.data.eth80 import Views, eth80, fold
 from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.distillation import plain_loss

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from raysearch import extras
+from raysearch.basics import extras
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Config, Outcome, Searcher
 from raysearch.searchers.encoding import Encoding, Parameter
@@ -91,7 +91,7 @@ def _random(parameters: Sequence[Parameter], goals: Goals, seed: int) -> Searche
 
 
 def _qlognehvi(parameters: Sequence[Parameter], goals: Goals, seed: int) -> Searcher:
-    from raysearch.searchers.qlognehvi import QLogNEHVI
+    from raysearch.searchers.libraries.qlognehvi import QLogNEHVI
 
     return QLogNEHVI(parameters, goals, seed=seed)
 

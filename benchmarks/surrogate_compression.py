@@ -33,7 +33,7 @@ import torch
 from torch import nn
 
 from benchmarks.common import Floats, arguments, report
-from raysearch.extras import load
+from raysearch.basics.extras import load
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
 from raysearch.search_spaces.one_shot import canonical_one_shot, decode_one_shot, one_shot
@@ -44,8 +44,8 @@ from raysearch.searchers.encoding import Encoding
 from raysearch.searchers.model_based import ModelBased
 from raysearch.searchers.nsga2 import NSGA2
 from raysearch.searchers.random import RandomSearch
-from raysearch.searchers.regressors import CRITERIA, Criterion
-from raysearch.searchers.surrogate_assisted import SurrogateAssisted
+from raysearch.searchers.surrogate.regressors import CRITERIA, Criterion
+from raysearch.searchers.surrogate.surrogate_assisted import SurrogateAssisted
 from raysearch.searchers.tune import parameters_of
 from raysearch.trainables.data.cifar import cifar10_images
 from raysearch.trainables.data.digits import digits

@@ -13,7 +13,7 @@ from ray import tune
 
 from raysearch.objectives import Goals
 from raysearch.search_spaces.one_shot import OneShotPlan, canonical_one_shot, decode_one_shot, one_shot
-from raysearch.searchers.surrogate_assisted import SurrogateAssisted
+from raysearch.searchers.surrogate.surrogate_assisted import SurrogateAssisted
 from raysearch.searchers.tune import TuneSearcher, parameters_of
 from raysearch.trainables.data.digits import digits
 from raysearch.trainables.models.vgg import build_vgg

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 Choice = str | Mapping[str, Any]
 """A method's name, or a mapping of "name" and its options."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from raysearch.basics.spelling import did_you_mean
 from raysearch.objectives import Constraint, Objective
-from raysearch.spelling import did_you_mean
 
 #: Metric -> what it is; the study file's documentation lists them.
 METRICS = {

@@ -18,18 +18,18 @@ from raysearch.metrics import check_metrics
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
-from raysearch.schema import check_search
 from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture, enlarge
 from raysearch.search_spaces.space import Space, bind
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
+from raysearch.study_file.schema import check_search
 from raysearch.trainables.task import Task
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
 if TYPE_CHECKING:
-    from raysearch.results import StudyResult
+    from raysearch.record.results import StudyResult
 
 _WARM = 8  # configs taken from earlier runs: enough to cover a front, few beside a usual budget
 
@@ -98,7 +98,7 @@ class Study:
         if grace is not None and grace > epochs:
             raise ValueError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
         self.task, self.epochs, self.seed = task, epochs, seed
-        self.sweep: Mapping[str, Any] | None = None  # what it prunes, if ``raysearch.sweep`` made it
+        self.sweep: Mapping[str, Any] | None = None  # what it prunes, if ``raysearch.sweeps.sweep`` made it
         self.targets = tuple(targets)
         check_targets(self.targets)
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
@@ -184,7 +184,7 @@ class Study:
 
     def describe(self) -> dict[str, Any]:
         """The resolved study as plain data: what the journal's first line and study.yaml hold."""
-        from raysearch.config import describe
+        from raysearch.study_file.build import describe
 
         return describe(self)
 
@@ -209,7 +209,7 @@ class Study:
         Raises:
             ValueError: bad arguments, or a folder that holds another study's run.
         """
-        from raysearch.run import run_study
+        from raysearch.runs.phases import run_study
 
         check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -240,9 +240,9 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
         FileNotFoundError: the folder holds no journal.
         ValueError: the run's task was made in Python, so that only that program can go on with it.
     """
-    from raysearch.config import build
-    from raysearch.journal import RunRecord
-    from raysearch.schema import TASKS, parse
+    from raysearch.record.journal import RunRecord
+    from raysearch.study_file.build import build
+    from raysearch.study_file.schema import TASKS, parse
 
     record = RunRecord.load(Path(folder))
     if not record.sessions:

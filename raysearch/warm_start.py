@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.journal import RunRecord, TrialRecord
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
+from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.recorded import Answer

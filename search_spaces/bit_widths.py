@@ -88,7 +88,7 @@ def _choices(values: Mapping[str, list[Any]]) -> dict[str, Any]:
 def _parts(over: Any) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return possible_parts(over)
-    from raysearch.search_spaces.layers import quantizable_layers
+    from raysearch.networks.groups import quantizable_layers
 
     parts = quantizable_layers(over[0])
     if not parts:

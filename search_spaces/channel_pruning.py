@@ -96,7 +96,7 @@ def _ratio(max_ratio: float) -> Any:
 def _parts(over: Any) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return possible_parts(over)[:-1]
-    from raysearch.search_spaces.layers import prunable_groups
+    from raysearch.networks.groups import prunable_groups
 
     model, example_input = over
     return tuple(prunable_groups(model, example_input))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces.keys import as_mapping, check_keys
-from raysearch.spelling import did_you_mean
 
 PRUNED = ("nothing", "weights", "weights_and_biases")
 CRITERIA = ("random", "l1_unstructured", "l2_structured")

@@ -248,7 +248,7 @@ def _model_parts(bound: Mapping[str, Any], over: Any) -> tuple[dict[str, int], t
         if "pruning" in bound and over is None:
             raise ValueError("pruning ratios over a model: give bind the model and its example input")
         return {}, ()
-    from raysearch.search_spaces.layers import prunable_groups, quantizable_layers
+    from raysearch.networks.groups import prunable_groups, quantizable_layers
 
     model, example_input = over
     groups = prunable_groups(model, example_input) if "pruning" in bound else {}

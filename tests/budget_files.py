@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from typer.testing import CliRunner
 
-from raysearch.cli import app
+from raysearch.cli.main import app
 
 FINISH = {"event": "session", "action": "finish", "time": 99.0}
 LINES = {"accuracy": "90 - 40 p", "size_mb": [100, -80], "latency_ms": "10 - 5 p"}

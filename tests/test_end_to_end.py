@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 import torch
 
-from raysearch import StudyResult, journal, load_variant, tasks
+from raysearch import StudyResult, load_variant, tasks
+from raysearch.record import journal
 
 STUDY = """
 task: digits

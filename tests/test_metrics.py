@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from raysearch.basics.spelling import did_you_mean, nearest
 from raysearch.metrics import check_metrics, reported
 from raysearch.objectives import Constraint, Objective
-from raysearch.spelling import did_you_mean, nearest
 
 
 @pytest.mark.parametrize("metric", reported(["a", "b"]))

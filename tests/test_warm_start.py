@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from raysearch.journal import Journal
 from raysearch.objectives import Goals
+from raysearch.record.journal import Journal
 from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.nsga2 import NSGA2
 from raysearch.warm_start import warm_start

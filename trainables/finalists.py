@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from raysearch import backends
 from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
+from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.evaluation import evaluate
-from raysearch.trainables.left_out import metric_without
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
 from raysearch.trainables.stages import Report

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from raysearch import backends
 from raysearch.backends import graph
+from raysearch.networks.running import run_limited
 from raysearch.search_spaces.plans import TrialPlan
-from raysearch.search_spaces.tracing import run_limited
-from raysearch.trainables.agreement import check_agreement
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import (

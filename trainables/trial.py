@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from raysearch.failures import failure
+from raysearch.basics.failures import failure
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun

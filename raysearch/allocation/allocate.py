@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from raysearch.allocation.branching import TOLERANCE, proven
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.ends import End, most_accurate, smallest
-from raysearch.allocation.limits import within_budget
+from raysearch.allocation.exact.branching import TOLERANCE, proven
+from raysearch.allocation.exact.ends import End, most_accurate, smallest
+from raysearch.allocation.exact.limits import within_budget
+from raysearch.allocation.exact.separable import Separable
 from raysearch.allocation.problem import SLACK, Problem
 from raysearch.allocation.relaxation import Relaxation, conflict, relaxations
 from raysearch.allocation.responses import Response
-from raysearch.allocation.separable import Separable
 from raysearch.pareto import non_dominated
 
 _CUTS = 10  # of a point between the ends, fewer where there are many fronts in one

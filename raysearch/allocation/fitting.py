@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from raysearch.allocation.curves import Curve, Floats, check_curve
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 KINDS = ("auto", "polynomial", "spline")
 MOST_DEGREE = 6

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.ends import most_accurate, smallest
+from raysearch.allocation.exact.ends import most_accurate, smallest
 from raysearch.allocation.problem import SLACK, Problem
 
 _HALVINGS = 60

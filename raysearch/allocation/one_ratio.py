@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from raysearch import extras
 from raysearch.allocation.curves import Curve, Floats, check_curve
 from raysearch.allocation.responses import first_ratios
 from raysearch.allocation.rewards import ratio_reward
+from raysearch.basics import extras
 
 Evaluate = Callable[[float], tuple[float, float]]
 """From a ratio to its reward, and to how far it breaks the limits: 0 where it keeps them.

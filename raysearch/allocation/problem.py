@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from raysearch.allocation.curves import Curve, Floats, check_curve
 from raysearch.allocation.responses import Response, first_ratios
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 LATENCY_RULES = ("parallel", "sequential")
 SLACK = 1e-9  # relative: rounding that does not count as a violation

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from raysearch.allocation.branching import proven
 from raysearch.allocation.curves import Floats
-from raysearch.allocation.limits import above_floor
+from raysearch.allocation.exact.branching import proven
+from raysearch.allocation.exact.limits import above_floor
 from raysearch.allocation.problem import SLACK, Problem
 
 _MOST_CUTS = 100

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raysearch.allocation.ends import most_accurate
+from raysearch.allocation.exact.ends import most_accurate
 from raysearch.allocation.problem import SLACK, Problem
 
 _HALVINGS = 60

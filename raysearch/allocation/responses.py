@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raysearch.allocation.bank import Bank, Indices
 from raysearch.allocation.curves import Curve, Floats
+from raysearch.allocation.exact.bank import Bank, Indices
 
 _HALVINGS = 64  # of an interval in [0, 1]: down to the last bit
 

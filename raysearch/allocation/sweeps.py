@@ -10,7 +10,7 @@ import pandas as pd
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, normalised
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 COLUMNS = ("branch", "ratio", "accuracy", "size_mb")
 

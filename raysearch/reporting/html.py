@@ -9,15 +9,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from raysearch.journal import TrialRecord
 from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.record.journal import TrialRecord
+from raysearch.record.results import StudyResult
+from raysearch.record.scores import violation_of
+from raysearch.record.verdicts import compare
 from raysearch.reporting import plots
 from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number, times
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
-from raysearch.results import StudyResult
-from raysearch.scores import violation_of
-from raysearch.sweep_table import PAGE
-from raysearch.verdicts import compare
+from raysearch.sweeps.table import PAGE
 
 FILE_NAME = "report.html"
 

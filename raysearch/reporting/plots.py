@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from raysearch.journal import TrialRecord
+from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import reported
+from raysearch.record.journal import TrialRecord
+from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import label, metric_value, number
-from raysearch.scores import is_complete, violation_of
-from raysearch.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from raysearch.results import StudyResult
+    from raysearch.record.results import StudyResult
 
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 #: More axes than this cannot be read.

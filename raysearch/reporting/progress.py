@@ -16,10 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.journal import RunRecord, TrialRecord
 from raysearch.objectives import Objective
+from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.scores import Scores, goals_of, search_values
 from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number
-from raysearch.scores import Scores, goals_of, search_values
 
 #: Seconds between plain lines, and between redraws of the table.
 LINE_INTERVAL = 10.0

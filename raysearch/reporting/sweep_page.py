@@ -42,8 +42,8 @@ def render(
 
     Args:
         study: the sweep's, as its journal describes it.
-        measured: of ``raysearch.sweep_table.table_of``.
-        together: of ``raysearch.sweep_table.together_of``.
+        measured: of ``raysearch.sweeps.table.table_of``.
+        together: of ``raysearch.sweeps.table.together_of``.
         curves: by branch and metric; perhaps one of all together, which has fewer metrics.
         notes: what is not known, such as why some branches have no curves.
         left_out: the parent's ``accuracy``, and ``without`` each branch; neither where it was not measured.

@@ -9,12 +9,13 @@ from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Searcher
 from raysearch.searchers.encoding import Parameter
 
-_EVOLUTIONARY = "raysearch.searchers.evolutionary:Evolutionary"
-_OPTUNA = "raysearch.searchers.optuna_search:OptunaSampler"
+_EVOLUTIONARY = "raysearch.searchers.pymoo.evolutionary:Evolutionary"
+_OPTUNA = "raysearch.searchers.libraries.optuna_search:OptunaSampler"
 
 SEARCHERS = {
     "model_based": Method(
-        "raysearch.searchers.model_based:ModelBased", "Gaussian processes and hypervolume improvement"
+        "raysearch.searchers.model_based:ModelBased",
+        "Gaussian processes and hypervolume improvement",
     ),
     "nsga2": Method("raysearch.searchers.nsga2:NSGA2", "NSGA-II, steady state"),
     "random": Method("raysearch.searchers.random:RandomSearch", "random draws without repetition"),
@@ -24,11 +25,13 @@ SEARCHERS = {
     "smsemoa": Method(_EVOLUTIONARY, "SMS-EMOA", {"algorithm": "smsemoa"}),
     "agemoea": Method(_EVOLUTIONARY, "AGE-MOEA; extra `agemoea`", {"algorithm": "agemoea"}),
     "surrogate_assisted": Method(
-        "raysearch.searchers.surrogate_assisted:SurrogateAssisted",
+        "raysearch.searchers.surrogate.surrogate_assisted:SurrogateAssisted",
         "C-TAEA on regressors chosen anew; extra `surrogates`",
     ),
-    "cma_es": Method("raysearch.searchers.cma_es:CMAES", "CMA-ES, continuous spaces; extra `cma`"),
-    "qlognehvi": Method("raysearch.searchers.qlognehvi:QLogNEHVI", "BoTorch's qLogNEHVI; extra `botorch`"),
+    "cma_es": Method("raysearch.searchers.libraries.cma_es:CMAES", "CMA-ES, continuous spaces; extra `cma`"),
+    "qlognehvi": Method(
+        "raysearch.searchers.libraries.qlognehvi:QLogNEHVI", "BoTorch's qLogNEHVI; extra `botorch`"
+    ),
     "optuna_tpe": Method(_OPTUNA, "Optuna's TPE; extra `optuna`", {"sampler": "tpe"}),
     "optuna_nsga2": Method(_OPTUNA, "Optuna's NSGA-II; extra `optuna`", {"sampler": "nsga2"}),
 }

@@ -10,10 +10,10 @@ from cpu_time import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import allocation_oracles as oracles
+from benchmarks.published import allocation_oracles as oracles
 from raysearch.allocation import Branch, Problem, allocate, normalised, parse, redistribute
 from raysearch.allocation import instances as ready
-from raysearch.allocation.ends import most_accurate, smallest
+from raysearch.allocation.exact.ends import most_accurate, smallest
 from raysearch.allocation.relaxation import feasible, relaxed
 
 A = ready.instance_a()

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PPoly
 
-from raysearch.allocation.bank import Bank
 from raysearch.allocation.curves import Curve, check_curve, parse, polynomial
+from raysearch.allocation.exact.bank import Bank
 from raysearch.allocation.fitting import fit
 
 RATIOS = np.linspace(0, 1, 41)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.published.allocation_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
 from raysearch.allocation import (
     Problem,
     allocate,
@@ -17,7 +18,6 @@ from raysearch.allocation import (
 )
 from raysearch.allocation import instances as ready
 from raysearch.allocation.rewards import branch_rewards, ratio_reward
-from raysearch.allocation.study_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
 
 A, VIEWS = ready.instance_a(), ready.instance_b_views()
 

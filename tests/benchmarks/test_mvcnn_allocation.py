@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mvcnn_allocation
-from raysearch.trainables.branches import Branches
+from raysearch.sweeps.branches import Branches
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.mvcnn import MVCNNPlan
 from raysearch.trainables.quantization import size_mb

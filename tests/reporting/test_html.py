@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
 
+from raysearch.record.results import StudyResult
 from raysearch.reporting.html import write_report
-from raysearch.results import StudyResult
 
 
 def text_of(page: str) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
 
+from raysearch.record.results import StudyResult
 from raysearch.reporting import plots
-from raysearch.results import StudyResult
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from fake_run import STUDY, FakeRun, make_events
 from rich.console import Console
 
-from raysearch.journal import RunRecord
+from raysearch.record.journal import RunRecord
+from raysearch.record.scores import Scores
 from raysearch.reporting.progress import LiveTable
-from raysearch.scores import Scores
 
 
 class Clock:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raysearch.objectives import Goals
-from raysearch.searchers.replayed import Replayed
+from raysearch.searchers.libraries.replayed import Replayed
 from raysearch.searchers.trials import FINISHED, Trials
 
 GOALS = Goals.parse(["minimize f", "minimize g"], ["f <= 1"], last_step=2)

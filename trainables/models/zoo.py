@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from raysearch.spelling import did_you_mean
+from raysearch.basics.spelling import did_you_mean
 
 
 def torchvision_model(name: str, classes: int, weights: str | None = None) -> nn.Module:

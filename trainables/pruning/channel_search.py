@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.trainables.data.splits import Examples
-from raysearch.trainables.pruning.annealing import Annealing
-from raysearch.trainables.pruning.genetic import Genetic
-from raysearch.trainables.pruning.mask_loss import Loss
-from raysearch.trainables.pruning.mask_search import Method, search_masks
+from raysearch.trainables.masks.annealing import Annealing
+from raysearch.trainables.masks.genetic import Genetic
+from raysearch.trainables.masks.mask_loss import Loss
+from raysearch.trainables.masks.mask_search import Method, search_masks
 
 METHODS: dict[str, Method] = {"annealing": Annealing(), "genetic": Genetic()}
 EVALUATIONS, SIZE = 200, 256

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan, kept_channels
-from raysearch.search_spaces.layers import (
+from raysearch.basics.spelling import did_you_mean
+from raysearch.networks.groups import (
     TIME_LIMIT_S,
     channel_blocks,
     channel_group,
     remove_channels,
     take_apart,
 )
-from raysearch.search_spaces.tracing import check_runs
-from raysearch.spelling import did_you_mean
+from raysearch.networks.running import check_runs
+from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan, kept_channels
 from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.pruning.channel_search import search_channels
 from raysearch.trainables.pruning.criteria import channel_scores
-from raysearch.trainables.pruning.mask_loss import Loss
 from raysearch.trainables.task import cross_entropy
 
 History = list[tuple[str, list[int]]]

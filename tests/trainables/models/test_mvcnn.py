@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raysearch.search_spaces.layers import prunable_groups
+from raysearch.networks.groups import prunable_groups
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 
 PLAN = MVCNNPlan(views=3, widths=(4, 8), features=5)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from raysearch.networks.groups import prunable_groups
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
-from raysearch.search_spaces.layers import prunable_groups
 from raysearch.search_spaces.resnet import BLOCKS, ResNetPlan, StagePlan
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import prune

@@ -7,8 +7,8 @@ from torch.utils.data import TensorDataset
 from trial_setup import PARENT, FakeMeasure, make_setup
 
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
+from raysearch.trainables.masks.mask_search import search_masks
 from raysearch.trainables.pruning import prune, prune_like, remove_masked
-from raysearch.trainables.pruning.mask_search import search_masks
 from raysearch.trainables.stages import TrialRun
 
 X = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,29 @@
+"""What went wrong, in one line."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_HERE = Path(__file__).parents[1]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type: runtimes append stack traces to theirs."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def failure(error: BaseException) -> str:
+    """An error's type, the first line of its text, and the line of a user's code that led to it."""
+    name, text = type(error).__name__, first_line(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(Path(f.filename))]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return (text if text == name else f"{name}: {text}") + place
+
+
+def _is_library(file: Path) -> bool:
+    """Whether code is raysearch's own, an installed package's, or Python's."""
+    libraries = (_HERE, *(Path(sysconfig.get_path(p)) for p in ("stdlib", "purelib")))
+    wings = (_HERE / wing for wing in ("search_spaces", "trainables", "backends"))
+    return any(file.resolve().is_relative_to(place.resolve()) for place in (*libraries, *wings))

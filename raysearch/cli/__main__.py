@@ -1,0 +1,5 @@
+"""``python -m raysearch.cli``."""
+
+from raysearch.cli.main import main
+
+main()

@@ -1,0 +1,237 @@
+"""The command line: run, resume, report, check, targets; sweep and allocate stand in cli/allocation.py.
+
+Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
+exit code 2 and one sentence; ``--json`` prints one JSON document, errors too ({"error": ...}).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysearch.cli import allocation
+from raysearch.cli.output import (
+    INTERRUPTED,
+    Json,
+    Overrides,
+    Quiet,
+    StudyPath,
+    one_sentence,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from raysearch.record.results import StudyResult
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find the best trade-offs of a neural network on the hardware it will run on.",
+)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+
+
+@app.command()
+def run(
+    file: StudyPath,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-TIME if left out.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
+    with one_sentence(as_json):
+        from raysearch.study_file.build import build, load
+
+        study_file = load(file, overrides or ())
+        study = build(study_file)
+        search = study_file.search
+        folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        result = study.run(
+            search.num_trials,
+            folder=folder,
+            max_minutes=search.max_minutes,
+            progress=not (quiet or as_json),
+        )
+    _conclude(result, as_json)
+
+
+@app.command()
+def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted, killed, or ended by its time limit."""
+    with one_sentence(as_json):
+        from raysearch.record.journal import FILE_NAME
+
+        if not (folder / FILE_NAME).exists():
+            raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
+        from raysearch import study
+
+        result = study.resume(folder, progress=not (quiet or as_json))
+    _conclude(result, as_json)
+
+
+@app.command()
+def report(folder: RunFolder, as_json: Json = False) -> None:
+    """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
+    with one_sentence(as_json):
+        from raysearch.record.results import StudyResult
+        from raysearch.reporting.html import write_report
+        from raysearch.sweeps.table import write_sweep
+
+        result = StudyResult(folder)
+        result.write_tables()
+        write_report(folder)
+        if "sweep" in result.study:
+            write_sweep(folder)
+    _show(result, as_json)
+
+
+@app.command()
+def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Validate a study file, for a sweep where it has no space; nothing is trained."""
+    with one_sentence(as_json):
+        from raysearch.runs.preflight import check_deployable
+        from raysearch.study_file.build import build, load
+        from raysearch.sweeps.sweep import plan_of
+
+        study_file = load(file, overrides or ())
+        study = build(study_file) if any(study_file.space.model_dump().values()) else plan_of(study_file)
+        check_deployable(study)
+    splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
+    searched = sorted(_leaves(study.describe()["space"]))
+    document = {
+        "study": str(file),
+        "task": study.task.name,
+        "examples": splits,
+        "searched": searched,
+        "objectives": study_file.objectives,
+        "constraints": study_file.constraints,
+        "targets": study_file.targets,
+        "trials": study_file.search.num_trials,
+    }
+    if as_json:
+        print_json(document)
+        return
+    sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
+    typer.echo(f"{file} is valid: {study.task.name} ({sizes}) on {', '.join(study_file.targets)}")
+    if study.sweep is not None:
+        parts = ", ".join(study.sweep["parts"])
+        typer.echo(f"a sweep has {len(study.evaluate_first)} points, over {parts}; a search needs a space")
+        return
+    typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the targets that this machine has, and why the others are missing."""
+    from raysearch import backends
+
+    rows = []
+    for name in backends.names():
+        backend = backends.get(name)
+        reason = backend.unavailable()
+        row = {"target": name, "available": reason is None, "reason": reason}
+        if reason is None:
+            row |= {"runtime": backend.runtime, "version": backend.version(), "device": backend.device()}
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        if row["available"]:
+            typer.echo(f"{row['target']}: {row['runtime']} {row['version']} on {row['device']}")
+        else:
+            typer.echo(f"{row['target']}: not available: {row['reason']}")
+
+
+def _conclude(result: StudyResult, as_json: bool) -> None:
+    _show(result, as_json)
+    if result.ending == "interrupt":
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show(result: StudyResult, as_json: bool) -> None:
+    """Print the front, or a sweep's points, where the report is, and how to go on with an unfinished run."""
+    if "sweep" in result.study:
+        allocation.show_sweep(result, as_json)
+        return
+    from raysearch.reporting.html import FILE_NAME
+
+    page = result.folder / FILE_NAME
+    if as_json:
+        print_json(
+            {
+                "folder": str(result.folder),
+                "report": str(page),
+                "ending": result.ending,
+                "complete": result.complete,
+                "seconds": result.seconds,
+                "trials": result.counts(),
+                "front": result.front.to_dict("records"),
+            }
+        )
+        return
+    _print_front(result)
+    counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
+    typer.echo(f"\n{len(result.front)} on the front, of trials: {counts}")
+    typer.echo(f"Report: {page}")
+    if not result.complete:
+        typer.echo(f"Go on with: raysearch resume {result.folder}")
+
+
+def _print_front(result: StudyResult) -> None:
+    from raysearch.record.results import summary_columns
+    from raysearch.reporting.figures import label, metric_value, times
+
+    front = result.front
+    if front.empty:
+        typer.echo("no variant is on the front yet")
+        return
+    columns = [column for column in summary_columns(result) if column in front]
+    rows = [
+        [_cell(column, row[column], times, metric_value) for column in columns]
+        for row in front.to_dict("records")
+    ]
+    print_table([_heading(column, label) for column in columns], rows)
+
+
+def _cell(column: str, value: Any, times: Any, metric_value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return str(times(value) if column.startswith("times_") else metric_value(column, value))
+
+
+def _heading(column: str, label: Any) -> str:
+    name, _, target = column.partition("/")
+    words = {"times_faster": "times faster", "times_smaller": "times smaller", "verdict": "verdict"}
+    return f"{words[name]} ({target})" if name in words and target else words.get(name) or label(column)
+
+
+def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The searched settings of a space in the study file's form: what ends in a domain."""
+    from raysearch.study_file.space_text import DOMAINS
+
+    for key, value in space.items():
+        if isinstance(value, Mapping):
+            if len(value) == 1 and next(iter(value)) in DOMAINS:
+                yield f"{prefix}{key}"
+            else:
+                yield from _leaves(value, f"{prefix}{key}/")
+
+
+app.command()(allocation.sweep)
+app.command()(allocation.allocate)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="raysearch")

@@ -1,0 +1,170 @@
+"""Which layers of a model can be pruned and which can be quantised.
+
+Channels are removed by torch-pruning (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
+What can vary there is not a layer but a *dependency group*: layers whose channels have to go together, such
+as all that are added by a skip connection.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from raysearch.networks.running import check_runs, within_time_limit
+
+TIME_LIMIT_S = 20.0
+"""How long taking a model apart may last: where torch-pruning hangs it also eats 100 MB a second."""
+
+_ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+def quantizable_layers(model: nn.Module) -> tuple[str, ...]:
+    """The names of the convolutions and linear layers, in the model's order."""
+    return tuple(name for name, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+
+
+def prunable_groups(
+    model: nn.Module, example_input: Tensor, time_limit_s: float = TIME_LIMIT_S
+) -> dict[str, int]:
+    """The model's dependency groups: {root layer's name: its output channels}, in the model's order.
+
+    The root is the first layer of the group. Groups that reach the model's output are left out. The model is
+    not changed: half of every group is removed from copies, and a group without which the rest does not run
+    (those along a transformer's embedding, say) is left out with a warning.
+
+    Args:
+        model: any module; its mode and gradients are left as they are.
+        example_input: a batch that the model takes, shape (n, ...).
+        time_limit_s: how long taking the model apart may last.
+
+    Raises:
+        ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
+    """
+    _, groups = take_apart(model, example_input, time_limit_s)
+    if not groups:
+        raise ValueError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
+    problem = _problem(model, example_input, groups)
+    if problem is None:
+        return groups
+    sound = {r: n for r, n in groups.items() if _problem(model, example_input, [r]) is None}
+    if not sound or _problem(model, example_input, sound) is not None:
+        raise problem
+    unsound = ", ".join(r for r in groups if r not in sound)
+    warnings.warn(f"left out of pruning, since the model does not run without: {unsound}", stacklevel=2)
+    return sound
+
+
+def take_apart(
+    model: nn.Module, example_input: Tensor, time_limit_s: float = TIME_LIMIT_S
+) -> tuple[tp.DependencyGraph, dict[str, int]]:
+    """Torch-pruning's dependency graph of a model and {root layer: output channels} of its groups.
+
+    Raises:
+        ValueError: the model does not run, or taking it apart failed or took too long; the message names the
+            layer and the operator.
+    """
+    check_runs(model, example_input)
+    modes = {m: m.training for m in model.modules()}
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    first = next(model.parameters(), None)
+    x = example_input if first is None else example_input.to(first.device)
+
+    def work() -> tuple[tp.DependencyGraph, dict[str, int]]:
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            graph = tp.DependencyGraph().build_dependency(model, x, verbose=False)
+            return graph, _groups(graph)
+
+    for p in frozen:  # the graph is read from autograd's
+        p.requires_grad_(True)
+    try:
+        return within_time_limit(work, time_limit_s, "torch-pruning")
+    finally:
+        for p in frozen:
+            p.requires_grad_(False)
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def _groups(graph: tp.DependencyGraph) -> dict[str, int]:
+    """Root layers of the groups that can be pruned with their output channels, in the model's order."""
+    order = {m: i for i, m in enumerate(graph.model.modules())}
+    names = {m: name for name, m in graph.model.named_modules()}
+    roots: dict[int, tuple[str, int]] = {}
+    for group in graph.get_all_groups(root_module_types=list(_ROOTS)):
+        pruned = [d for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
+        width = len(group[0].idxs)
+        if width < 2 or any(not d.target.outputs for d in pruned):
+            continue  # pruning it would change the shape of the model's output
+        candidates = [d.target.module for d in pruned if _is_root(d.target.module, width, graph)]
+        root = min(candidates, key=lambda m: order[m], default=group[0].dep.target.module)
+        roots[order[root]] = (names[root], width)
+    return dict(roots[i] for i in sorted(roots))
+
+
+def _is_root(module: Any, width: int, graph: tp.DependencyGraph) -> bool:
+    depthwise = getattr(module, "groups", 1) == width
+    return isinstance(module, _ROOTS) and not depthwise and graph.get_out_channels(module) == width
+
+
+def channel_group(graph: tp.DependencyGraph, root: str, channels: list[int]) -> Any:
+    """Torch-pruning's group of everything that goes when these channels of a root layer go."""
+    layer = graph.model.get_submodule(root)
+    return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels)
+
+
+def channel_blocks(graph: tp.DependencyGraph, root: str) -> int:
+    """In how many equal blocks a group's channels lie that must lose the same number each.
+
+    That is the number of groups of its grouped convolutions; 1 where there are none. Depthwise convolutions
+    follow the layer before them and ask for nothing.
+    """
+    width = graph.get_out_channels(graph.model.get_submodule(root))
+    layers = [dep.target.module for dep, _ in channel_group(graph, root, list(range(width)))]
+    counts = {m.groups for m in layers if isinstance(m, nn.Conv2d) and 1 < m.groups < width}
+    return max((c for c in counts if width % c == 0), default=1)
+
+
+def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -> None:
+    """Remove channels of a root layer, with all that depends on them.
+
+    Raises:
+        ValueError: a layer would be left without channels, or torch-pruning fails.
+    """
+    try:
+        group = channel_group(graph, root, channels)
+        possible = graph.check_pruning_group(group)
+        if possible:
+            group.prune()
+    except (RuntimeError, IndexError, AttributeError, AssertionError) as error:
+        kind = type(graph.model.get_submodule(root)).__name__
+        raise ValueError(f"torch-pruning cannot prune the layer '{root}' ({kind}): {error}") from error
+    if not possible:
+        raise ValueError(f"removing {len(channels)} channels of the layer '{root}' leaves a layer with none")
+
+
+def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> ValueError | None:
+    """What goes wrong when half of each of these groups is removed from a copy of the model."""
+    trial = copy.deepcopy(model)
+    graph, widths = take_apart(trial, example_input)
+    try:
+        for root in roots:
+            blocks = channel_blocks(graph, root)
+            size = widths[root] // blocks
+            removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
+            if removed:
+                remove_channels(graph, root, removed)
+        check_runs(trial, example_input)
+    except ValueError as error:
+        return ValueError(f"after pruning, {error}" if "fails in" in str(error) else str(error))
+    finally:
+        del graph, trial
+        gc.collect()  # the graph is full of cycles, and holds on to the copy
+    return None

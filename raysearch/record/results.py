@@ -1,0 +1,280 @@
+"""What a run found, read from its journal and nothing else.
+
+result = StudyResult("runs/digits")
+result.front                      # a DataFrame, best first
+result.plot_front()
+result.export("deploy/")
+"""
+
+from __future__ import annotations
+
+import html
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.record import journal
+from raysearch.record.journal import Event, RunRecord, TrialRecord
+from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
+from raysearch.record.verdicts import verdict_columns
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class StudyResult:
+    """The results of a run folder, finished or not.
+
+    Args:
+        folder: the run folder; its journal is read once.
+
+    Attributes:
+        folder: the run folder.
+        record: the run, trial by trial.
+        goals: objectives and constraints, read against what the search knew of the parent.
+
+    Raises:
+        FileNotFoundError: the folder holds no journal.
+        ValueError: its journal is empty or of a later version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.record = RunRecord()
+        history: list[tuple[int, float, float]] = []
+        scores = Scores(self.record)
+        clock = WorkClock()
+        for event in journal.read(self.folder):
+            self.record.apply(event)
+            clock.tick(event)
+            trial = self.record.trials.get(event.get("trial", ""))
+            if event["event"] == "end" and trial is not None and trial.role == "trial":
+                scores.add(trial)
+                history.append((len(history) + 1, clock.seconds, scores.hypervolume))
+        if not self.record.header:
+            raise ValueError(f"{self.folder} holds an empty journal: nothing was started there")
+        self.seconds = clock.seconds
+        self.goals = goals_of(self.record)
+        self._history = history
+        front = final_front(self.record, scores.front)
+        first = self.goals.objectives[0]
+        self._front = sorted(front, key=lambda t: t.values[first.metric], reverse=first.maximize)
+
+    @property
+    def study(self) -> Mapping[str, Any]:
+        """The resolved study, as the study file spells it."""
+        study: Mapping[str, Any] = self.record.header["study"]
+        return study
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of a trial that is not stopped early."""
+        return self.goals.last_step - 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search ran to its end; otherwise ``raysearch resume`` goes on with it."""
+        return bool(self.record.sessions) and self.record.sessions[-1]["action"] == "finish"
+
+    @property
+    def ending(self) -> str:
+        """How the last session ended: "finish", "timeout", "interrupt"; "running" where nothing says so."""
+        action = str(self.record.sessions[-1]["action"]) if self.record.sessions else "running"
+        return "running" if action in ("start", "resume") else action
+
+    @property
+    def front_records(self) -> list[TrialRecord]:
+        """The front, best in the first objective first; the parent is among them unless it is dominated."""
+        return list(self._front)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Every trial and reference, a row each: outcome, metrics, config (columns such as "training/lr")."""
+        front = {t.name for t in self._front}
+        rows = [self._row(t, t.name in front) for t in self.record.trials.values()]
+        return _ordered(rows, self.goals.metrics)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The front, best in the first objective first.
+
+        Besides the metrics and the config: how many times faster and smaller than the parent each variant is,
+        whether that is more than the noise ("faster" or "not faster"), the same against the parent's static
+        int8 form, and remarks.
+        """
+        rows = []
+        for trial in self._front:
+            row = self._row(trial, True)
+            for column in (
+                "role",
+                "outcome",
+                "reason",
+                "complete",
+                "feasible",
+                "violation",
+                "front",
+                "epochs",
+            ):
+                del row[column]
+            row["is_parent"] = trial.role == "reference"
+            row.update(verdict_columns(self.record, trial, self.study["targets"]))
+            row["notes"] = "; ".join(trial.notes)
+            rows.append(row)
+        return _ordered(rows, self.goals.metrics)
+
+    def _row(self, trial: TrialRecord, on_front: bool) -> dict[str, Any]:
+        violation = violation_of(self.record, trial)
+        return {
+            "trial": trial.name,
+            "role": trial.role,
+            "origin": trial.origin,
+            "outcome": trial.outcome or "unfinished",
+            "reason": trial.reason,
+            "epochs": max(0, min(trial.step, self.epochs)),
+            "complete": is_complete(trial, self.goals),
+            "feasible": violation == 0,
+            "violation": violation,
+            "front": on_front,
+            "seconds": round(trial.ended - trial.started, 3) if trial.ended else float("nan"),
+            **trial.values,
+            **_flat(trial.config),
+        }
+
+    @property
+    def parent(self) -> pd.Series[Any]:
+        """The parent's row of ``trials``.
+
+        Raises:
+            ValueError: the run ended before its parent was made.
+        """
+        if self.record.parent is None:
+            raise ValueError(f"{self.folder} has no parent yet: the run ended before it was made")
+        rows = self.trials
+        return rows[rows["trial"] == "parent"].iloc[0]
+
+    def hypervolume(self) -> pd.DataFrame:
+        """The hypervolume after each trial that ended, in units of the parent.
+
+        Returns:
+            Columns "trials" (ended so far), "seconds" (of work; pauses between sessions are left out) and
+            "hypervolume" (0 is no better than ten per cent worse than the parent in every objective).
+        """
+        return pd.DataFrame(self._history, columns=["trials", "seconds", "hypervolume"])
+
+    def plot_front(self, x: str | None = None, y: str | None = None) -> go.Figure:
+        """The front over two objectives as a plotly figure.
+
+        Args:
+            x: the metric of the horizontal axis; the second objective if left out.
+            y: the metric of the vertical axis; the first objective if left out.
+
+        Raises:
+            ValueError: a metric that no trial reports.
+        """
+        from raysearch.reporting import plots
+
+        metrics = self.goals.metrics
+        return plots.front(self, x or (metrics[1] if len(metrics) > 1 else "size_mb"), y or metrics[0])
+
+    def export(self, folder: str | Path) -> Path:
+        """Copy the front's variant folders and front.csv, ready to deploy.
+
+        Raises:
+            FileNotFoundError: a variant's folder is missing from the run.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for trial in self._front:
+            source = self.folder / "variants" / trial.name
+            if not source.is_dir():
+                raise FileNotFoundError(f"variant {trial.name} cannot be exported: {source} is missing")
+            shutil.copytree(source, target / trial.name, dirs_exist_ok=True)
+        self.front.to_csv(target / "front.csv", index=False)
+        return target
+
+    def study_file(self) -> str:
+        """The resolved study as YAML, with the number of trials that the last session was to start."""
+        study = dict(self.study)
+        asked = [s["num_trials"] for s in self.record.sessions if "num_trials" in s]
+        if asked:
+            study["search"] = {"num_trials": asked[-1], **study["search"]}
+        return yaml.safe_dump(study, sort_keys=False, default_flow_style=None, width=100)
+
+    def write_tables(self) -> None:
+        """Write study.yaml (resolved), trials.csv and front.csv into the run folder."""
+        (self.folder / "study.yaml").write_text(self.study_file(), encoding="utf-8")
+        self.trials.to_csv(self.folder / "trials.csv", index=False)
+        self.front.to_csv(self.folder / "front.csv", index=False)
+
+    def counts(self) -> dict[str, int]:
+        """How many searched trials finished, stopped, failed, and were left unfinished."""
+        outcomes = [t.outcome or "unfinished" for t in self.record.searched()]
+        return {name: outcomes.count(name) for name in ("finished", "stopped", "failed", "unfinished")}
+
+    def __repr__(self) -> str:
+        counts = self.counts()
+        done = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        return f"StudyResult({str(self.folder)!r}: a front of {len(self._front)} from {done or 'no trial'})"
+
+    def _repr_html_(self) -> str:
+        columns = [c for c in summary_columns(self) if c in self.front]
+        table = self.front[columns].to_html(index=False, float_format=lambda v: f"{v:.4g}", border=0)
+        return f"<p>{html.escape(repr(self))}</p>{table}"
+
+
+def summary_columns(result: StudyResult) -> list[str]:
+    """The columns of the front that a person reads first."""
+    targets = result.study["targets"]
+    speed = [f"{column}/{target}" for target in targets for column in ("times_faster", "verdict")]
+    return ["trial", *result.goals.metrics, "test_accuracy", *speed, "times_smaller"]
+
+
+class WorkClock:
+    """The seconds a run was worked on: from its first event on, without the pauses between sessions."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._last: float | None = None
+
+    def tick(self, event: Event) -> None:
+        """Take the next event in."""
+        resumed = event["event"] == "session" and event["action"] == "resume"
+        if self._last is not None and not resumed:
+            self.seconds += max(0.0, event["time"] - self._last)
+        self._last = event["time"]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}/"))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+_KNOWN = (*METRICS, *(m for m in TARGET_METRICS if m not in METRICS))
+_SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
+
+
+def _ordered(rows: list[dict[str, Any]], objectives: Sequence[str]) -> pd.DataFrame:
+    """A frame whose columns stand in groups: the trial, its metrics, comparisons, then its config."""
+    known = dict.fromkeys(column for row in rows for column in row)
+    columns = [*(m for m in objectives if m in known), *(c for c in known if c not in objectives)]
+
+    def group(column: str) -> int:
+        head = column.split("/")[0]
+        if head in _SECTIONS and "/" in column:
+            return 3
+        if head in _KNOWN:
+            return 1
+        return 2 if head.startswith(("test_", "times_", "verdict", "notes", "loss")) else 0
+
+    frame = pd.DataFrame(rows, columns=sorted(columns, key=group))
+    return frame if rows else pd.DataFrame(columns=["trial"])

@@ -1,0 +1,136 @@
+"""How far a run has come: its front and its hypervolume, kept up to date trial by trial.
+
+Costs are taken in units of the parent: value / parent where a metric is minimised, -value / parent where it
+is maximised. The hypervolume's reference point is ten per cent worse than the parent in every objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import pareto
+from raysearch.objectives import Goals
+from raysearch.record.journal import RunRecord, TrialRecord
+
+#: How much worse than the parent the hypervolume's reference point is, in every objective.
+REFERENCE_MARGIN = 0.1
+
+
+def goals_of(record: RunRecord, *, final: bool = False) -> Goals:
+    """The goals of a run, read against what its parent has reported so far.
+
+    Args:
+        record: the run.
+        final: read the last step against the parent's figures measured after the search, where they exist.
+    """
+    study = record.header["study"]
+    last_step = study["search"]["epochs"] + 1
+    reports: dict[int, dict[str, float]] = dict(record.parent.reports) if record.parent else {}
+    if final and record.parent and record.parent.final:
+        reports[last_step] = record.parent.values
+    return Goals.parse(study["objectives"], study["constraints"], last_step, reports)
+
+
+def search_values(trial: TrialRecord) -> dict[str, float]:
+    """The latest value of every metric that the search saw: without what was measured after it."""
+    merged: dict[str, float] = {}
+    for step in sorted(trial.reports):
+        merged.update(trial.reports[step])
+    return merged
+
+
+def violation_of(record: RunRecord, trial: TrialRecord) -> float:
+    """How far a trial is from the constraints by the best figures there are; 0 is feasible.
+
+    Figures measured after the search are read against the parent's that were measured then, all others
+    against what the search knew of the parent.
+
+    Returns:
+        The violation, in [0, inf]; NaN before the trial's first report.
+    """
+    if not trial.reports:
+        return math.nan
+    return goals_of(record, final=bool(trial.final)).violation(trial.values, trial.step)
+
+
+def is_complete(trial: TrialRecord, goals: Goals) -> bool:
+    """Whether the trial ended with an exported, evaluated model."""
+    return trial.outcome == "finished" and trial.step >= goals.last_step
+
+
+def parent_units(
+    goals: Goals, values: Mapping[str, float], parent: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """The costs (m,) in units of the parent; NaN where a metric is absent or the parent's figure is 0."""
+    scale = np.array([abs(float(parent.get(metric, math.nan))) for metric in goals.metrics])
+    return goals.costs(values) / np.where(scale > 0, scale, np.nan)
+
+
+def reference_point(goals: Goals) -> NDArray[np.float64]:
+    """The hypervolume's reference (m,) in units of the parent."""
+    return np.array([(-1 if o.maximize else 1) + REFERENCE_MARGIN for o in goals.objectives])
+
+
+class Scores:
+    """The front and hypervolume of the complete, feasible trials of a run.
+
+    Args:
+        record: the run, kept up to date by whoever owns it; trials that have ended already are taken in.
+
+    Attributes:
+        front: the searched trials that are feasible and non-dominated by what the search saw.
+        hypervolume: of the front; NaN before the parent's figures are known.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self.front: list[TrialRecord] = []
+        self.hypervolume = math.nan
+        self._costs: list[NDArray[np.float64]] = []
+        ended = [t for t in record.searched() if t.ended is not None]
+        for trial in sorted(ended, key=lambda t: t.ended or 0.0):
+            self.add(trial)
+
+    def add(self, trial: TrialRecord) -> bool:
+        """Take in a searched trial that has ended; says whether it changed the front."""
+        goals, parent = goals_of(self.record), self.record.parent
+        if math.isnan(self.hypervolume) and parent and is_complete(parent, goals):
+            self.hypervolume = 0.0
+        values = search_values(trial)
+        costs = goals.costs(values)
+        if (
+            not is_complete(trial, goals)
+            or not np.isfinite(costs).all()
+            or goals.violation(values, trial.step) > 0
+        ):
+            return False
+        kept = pareto.non_dominated(np.array([*self._costs, costs]), np.zeros(len(self._costs) + 1))
+        if not kept[-1]:
+            return False
+        self.front = [t for t, keep in zip([*self.front, trial], kept, strict=True) if keep]
+        self._costs = [c for c, keep in zip([*self._costs, costs], kept, strict=True) if keep]
+        if parent is not None and not math.isnan(self.hypervolume):
+            reference_values = search_values(parent)
+            units = [parent_units(goals, search_values(t), reference_values) for t in self.front]
+            self.hypervolume = pareto.hypervolume(np.array(units), reference_point(goals))
+        return True
+
+
+def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The front by the best figures there are: those measured after the search where they exist.
+
+    Only what the search found non-dominated (``candidates``) can be on it, since only that is measured again;
+    the parent is on it unless a candidate dominates it.
+    """
+    goals, parent = goals_of(record), record.parent
+    pool = [*candidates, *([parent] if parent and is_complete(parent, goals) else [])]
+    if not pool:
+        return []
+    violations = np.array([violation_of(record, t) for t in pool])
+    costs = np.array([goals.costs(t.values) for t in pool])
+    kept = pareto.non_dominated(costs, violations)
+    return [t for t, keep in zip(pool, kept, strict=True) if keep]

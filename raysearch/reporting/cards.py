@@ -1,0 +1,112 @@
+"""What lies beside a variant's files: metrics.json, and a short card to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raysearch.objectives import is_static
+from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.verdicts import compare
+
+_MEASURED = ("latency_ms", "accuracy", "test_accuracy")
+_REFERENCES = {
+    "parent": "The parent: the network that the search began with, which all others are compared with.",
+    "parent-int8": "The parent in eight bits by the runtime's own static quantisation, not trained further: "
+    "every variant's cheapest rival.",
+    "larger": "The larger network: trained to teach the others, not to be deployed.",
+}
+
+
+def write_cards(record: RunRecord, folder: Path) -> None:
+    """Write metrics.json and README.md into the folder of every variant that the run has left.
+
+    Args:
+        record: the run.
+        folder: of the run; variants stand in ``folder/variants/<trial>``.
+    """
+    for trial in record.trials.values():
+        variant = folder / "variants" / trial.name
+        if variant.is_dir():
+            metrics = json.dumps(_metrics(trial), indent=1) + "\n"
+            (variant / "metrics.json").write_text(metrics, encoding="utf-8")
+            (variant / "README.md").write_text(_card(record, trial, variant), encoding="utf-8")
+
+
+def _metrics(trial: TrialRecord) -> dict[str, Any]:
+    """Every figure with its source, and the measurements behind the measured ones."""
+    figures = {
+        name: {"value": value, "source": _source(trial, name)} for name, value in sorted(trial.values.items())
+    }
+    return {
+        "trial": trial.name,
+        "figures": figures,
+        "measurements": list(_latest(trial).values()),
+        "notes": trial.notes,
+    }
+
+
+def _latest(trial: TrialRecord) -> dict[str, dict[str, Any]]:
+    """The last measurement on each target."""
+    return {m["target"]: m for m in trial.measurements}
+
+
+def _source(trial: TrialRecord, name: str) -> str:
+    """Where a figure comes from; what was measured names the runtime and its version.
+
+    A figure without a target is the lowest over the targets: all their runtimes are named.
+    """
+    metric, _, target = name.partition("/")
+    if metric not in _MEASURED:
+        return "static" if is_static(metric) else "counted on the trained weights"
+    runtimes = [
+        f"{m['runtime']} {m['version']}"
+        for t, m in _latest(trial).items()
+        if target == t or (not target and f"{metric}/{t}" in trial.values)
+    ]
+    return f"measured in {', '.join(dict.fromkeys(runtimes))}" if runtimes else "measured"
+
+
+def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
+    lines = [f"# {trial.name}", "", *_opening(record, trial), ""]
+    lines += ["| figure | value | source |", "|---|---|---|"]
+    lines += [f"| {name} | {v:.6g} | {_source(trial, name)} |" for name, v in sorted(trial.values.items())]
+    lines += ["", "Latencies are for a batch of one:"]
+    lines += [_measured(measured) for measured in _latest(trial).values()]
+    lines += [f"- {note}" for note in trial.notes]
+    return "\n".join([*lines, *_snippet(trial, folder), ""])
+
+
+def _snippet(trial: TrialRecord, folder: Path) -> list[str]:
+    """How to rebuild the variant in PyTorch; nothing where all there is is the runtime's own file."""
+    spec = folder / "spec.json"
+    if not spec.exists():
+        return []
+    own = json.loads(spec.read_text(encoding="utf-8")).get("architecture") is None
+    model = ", model=model" if own else ""
+    call = f'module = rs.load_variant("{trial.name}"{model})  # the path of this folder'
+    remark = ["# model: the network that was compressed, or the function that builds it"] if own else []
+    return ["", "```python", "import raysearch as rs", "", *remark, call, "```"]
+
+
+def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
+    parent = record.parent
+    lines = [_REFERENCES[trial.name]] if trial.name in _REFERENCES else []
+    if parent is None or trial is parent:
+        return lines
+    for target in record.header["study"]["targets"]:
+        times, verdict = compare(trial, parent, target)
+        if verdict:
+            lines.append(f"On {target}: {times:.2f} x the parent's speed ({verdict}).")
+    return lines
+
+
+def _measured(measured: Mapping[str, Any]) -> str:
+    contended = ", beside another load" if measured["contended"] else ""
+    return (
+        f"- {measured['target']}: {measured['runtime']} {measured['version']}, {measured['device']}, "
+        f"{measured['threads']} thread(s), noise {measured['noise']:.1%} of {measured['samples']} samples"
+        f"{contended}"
+    )

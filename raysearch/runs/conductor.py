@@ -1,0 +1,246 @@
+"""One stretch of work on a run: a searcher and a scheduler whose every step goes through the journal.
+
+A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
+decision, promotion and end is written before it takes effect, so a later Session that replays the journal
+stands where this one stood.
+
+What the scheduler pauses, the session keeps: for Tune the trial is over, its worker free. When promoted,
+it is given out again under its name, as an unfinished trial is after a kill, and goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from raysearch.record.journal import Event, Journal, Outcome, RunRecord, TrialRecord
+from raysearch.schedulers.base import Decision, Promoting, Scheduler
+from raysearch.searchers.base import Config, Searcher
+
+Canonical = Callable[[Config], tuple[Config, str]]
+
+
+class Session:
+    """Conducts the trials of one role.
+
+    Args:
+        journal: where every event goes.
+        record: the run so far; kept up to date.
+        searcher, scheduler: pure algorithms, fresh (``replay`` brings them to where they stood).
+        role: "reference" or "trial"; names in the journal are the caller's for references.
+        canonical: gives a config's canonical form and its key.
+        limit: how many trials to suggest in all, those of earlier sessions counted.
+        workers: how many may be in flight.
+        last_step: the step that completes a trial.
+        origin: who proposes, by the key of a config's canonical form.
+        listener: sees each event after it was written.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        record: RunRecord,
+        searcher: Searcher,
+        scheduler: Scheduler,
+        *,
+        role: str,
+        canonical: Canonical,
+        limit: int,
+        workers: int,
+        last_step: int,
+        origin: Callable[[str], str],
+        names: Sequence[str] = (),
+        listener: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.journal, self.record = journal, record
+        self.searcher, self.scheduler = searcher, scheduler
+        self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
+        self.canonical, self.origin, self.names, self.listener = canonical, origin, names, listener
+        self.pending: list[str] = []
+        self._paused: set[str] = set()
+        self._owed: list[str] = []  # promoted by the scheduler in a replay, and not by the journal
+        self._name: dict[str, str] = {}
+        self._suggested = 0
+        self._exhausted = False
+
+    def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the algorithms to where the journal left them; unfinished trials become pending or paused.
+
+        Where a searcher would now propose another config than the recorded one (another version of it, say),
+        the recorded one stands, and the searcher is told that its own came to nothing. So does a recorded
+        promotion; if the scheduler would now promote another trial, that one goes on too. Where a kill came
+        between a report and the end that it brings, the end is written now.
+        """
+        reports: dict[str, Mapping[str, Any]] = {}
+        for event in events:
+            trial = self.record.trials.get(event.get("trial", ""))
+            if trial is None or not self._mine(trial):
+                continue
+            if event["event"] == "suggestion":
+                self._suggested += 1
+                proposal = self.searcher.ask(trial.name)
+                if proposal is not None and self.canonical(proposal)[1] != event["key"]:
+                    self.searcher.end(trial.name, "failed")
+            elif event["event"] == "report":
+                reports[trial.name] = event
+                self.scheduler.decide(trial.name, event["step"], event["values"])
+                self.searcher.tell(trial.name, event["step"], event["values"])
+            elif event["event"] == "promotion":
+                self._promote_again(trial.name)
+            elif event["event"] == "end":
+                self._end_algorithms(trial.name, event["outcome"])
+        for name, last in reports.items():
+            if self.record.trials[name].outcome is None:
+                self._end_after(name, last["step"], Decision(last["decision"]))
+        unfinished = [t for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
+        self.pending = [t.name for t in unfinished if not t.paused]
+        self._paused = {t.name for t in unfinished if t.paused}
+
+    def ask(self, trial: str) -> Config | None:
+        """The next config, its trial's name under "trial"; None while all workers are busy, or at the end.
+
+        An unfinished trial comes first, then a promoted one, then a new one. Where there is none of these and
+        nothing is in flight, no report can have a paused trial promoted any more: they end as stopped.
+        """
+        if len(self._name) >= self.workers:
+            return None
+        name = self.pending.pop(0) if self.pending else self._promote()
+        if name is not None:
+            self._name[trial] = name
+            return {"trial": name, **self.record.trials[name].config}
+        config = self._suggest(trial)
+        if config is None and self._paused and not self._name:
+            for left in [t for t in self.record.trials.values() if t.paused and self._mine(t)]:
+                self._end(left.name, "stopped", f"paused at step {left.step} to the end")
+            config = self._suggest(trial)
+        return config
+
+    def decide(
+        self,
+        trial: str,
+        step: int,
+        values: Mapping[str, float],
+        measurements: Sequence[Mapping[str, Any]] = (),
+        notes: Sequence[str] = (),
+    ) -> Decision:
+        """Journal a report with the decision on it. A step that is known already changes nothing.
+
+        Returns:
+            What Tune is to do: CONTINUE, or STOP for a pause too.
+        """
+        name = self._name.get(trial)
+        if name is None or step in self.record.trials[name].reports:
+            return Decision.CONTINUE
+        decision = self.scheduler.decide(name, step, values)
+        self._write(
+            "report",
+            trial=name,
+            step=step,
+            values=dict(values),
+            measurements=list(measurements),
+            notes=list(notes),
+            decision=decision.value,
+        )
+        self.searcher.tell(name, step, values)
+        if self._end_after(name, step, decision):
+            del self._name[trial]
+        elif decision is Decision.PAUSE:
+            self._paused.add(self._name.pop(trial))
+            return Decision.STOP
+        return decision
+
+    def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
+        """Nothing: the searcher was told when the report was decided on."""
+
+    def fail(self, trial: str, reason: str) -> None:
+        """Record that a trial failed, and why."""
+        name = self._name.pop(trial, None)
+        if name is not None and self.record.trials[name].outcome is None:
+            self._end(name, "failed", reason)
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
+        if outcome == "failed":
+            self.fail(trial, "its worker died")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials, or all that the space holds, were suggested and have ended."""
+        none_left = self._suggested >= self.limit or self._exhausted
+        return none_left and not (self.pending or self._name or self._paused)
+
+    def state(self) -> dict[str, Any]:
+        """The state of both algorithms, plain JSON."""
+        return {"searcher": self.searcher.state(), "scheduler": self.scheduler.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over a state."""
+        self.searcher.load(state["searcher"])
+        self.scheduler.load(state["scheduler"])
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Nothing: Tune pickles what it is given, but a run is restored from its journal."""
+        return object, ()
+
+    def _mine(self, trial: TrialRecord) -> bool:
+        return trial.role == self.role and (not self.names or trial.name in self.names)
+
+    def _suggest(self, trial: str) -> Config | None:
+        """A new trial's config; None at the limit, or where the searcher has none."""
+        if self._suggested >= self.limit:
+            return None
+        name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
+        proposal = self.searcher.ask(name)
+        if proposal is None:
+            # With none in flight or paused, no end of a trial can make room for more.
+            self._exhausted = not (self._name or self._paused)
+            return None
+        self._suggested += 1
+        config, key = self.canonical(proposal)
+        self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
+        self._name[trial] = name
+        return {"trial": name, **config}
+
+    def _promote(self) -> str | None:
+        """A paused trial that goes on now."""
+        if not isinstance(self.scheduler, Promoting):
+            return None
+        while (name := self._owed.pop(0) if self._owed else self.scheduler.promote()) is not None:
+            if name in self._paused:
+                self._write("promotion", trial=name)
+                self._paused.remove(name)
+                return name
+        return None
+
+    def _promote_again(self, name: str) -> None:
+        """Bring the scheduler past a recorded promotion."""
+        if name in self._owed:
+            self._owed.remove(name)
+        elif isinstance(self.scheduler, Promoting):
+            promoted = self.scheduler.promote()
+            if promoted not in (None, name):
+                self._owed.append(promoted)
+
+    def _end_after(self, name: str, step: int, decision: Decision) -> bool:
+        """Record the end that a report brings, if it brings one."""
+        if decision is Decision.STOP:
+            self._end(name, "stopped", f"stopped at step {step}")
+        elif step >= self.last_step:
+            self._end(name, "finished")
+        else:
+            return False
+        return True
+
+    def _end(self, name: str, outcome: Outcome, reason: str = "") -> None:
+        self._write("end", trial=name, outcome=outcome, reason=reason)
+        self._paused.discard(name)
+        self._end_algorithms(name, outcome)
+
+    def _end_algorithms(self, name: str, outcome: Outcome) -> None:
+        self.scheduler.end(name, outcome)
+        self.searcher.end(name, outcome)
+
+    def _write(self, event: str, **fields: Any) -> None:
+        line = self.journal.write(event, **fields)
+        self.record.apply(line)
+        self.listener(line)

@@ -1,0 +1,159 @@
+"""A Session's trials on Ray Tune: the cluster, the Tuner, and what Tune 2.60 needs to be told."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.tune import TuneScheduler, numbers
+from raysearch.searchers.tune import TuneSearcher
+from raysearch.runs.conductor import Session
+from raysearch.trainables.setup import TrialSetup
+
+# What keeps the driver's cost a trial flat, and the terminal to the live table.
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The newer output prints a banner at every verbosity.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+# How often a trial whose worker died is started again, from its last report, before it counts as failed.
+_RESTARTS = 2
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[None]:
+    """The cluster that ``ray.init()`` or RAY_ADDRESS found, else one on this machine until the end."""
+    os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's failure stands in the journal
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS", "local"),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    # What Ray says of a worker that died it prints to the standard output, whatever it is told about logs.
+    printing = mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True)
+    try:
+        with printing:
+            yield
+    finally:
+        ray.shutdown()
+
+
+def workers(resources: Mapping[str, float]) -> int:
+    """How many trials of these resources ("cpu", "gpu") the cluster can hold at once.
+
+    Raises:
+        ValueError: not even one; it would wait for ever.
+    """
+    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    fits = {k: int(available.get(k.upper(), 0) // v) for k, v in resources.items() if v}
+    for resource, count in fits.items():
+        if not count:
+            has = available.get(resource.upper(), 0)
+            raise ValueError(
+                f"resources.{resource} is {resources[resource]:g} a trial, and the cluster has {has:g}: ask "
+                f"for less"
+            )
+    return min(fits.values())
+
+
+def conduct(
+    session: Session, setup: TrialSetup, resources: Mapping[str, float], seconds: float = float("inf")
+) -> None:
+    """Let a session's trials run until they have ended, the seconds are over or Ctrl-C was pressed."""
+    if session.complete or seconds <= 0:
+        return
+    scheduler = _SessionScheduler(session, step="step")
+    with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+        tune.Tuner(
+            _trainable(setup, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=TuneSearcher(session),
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                time_budget_s=seconds if seconds < float("inf") else None,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    if scheduler.error is not None:
+        raise scheduler.error
+
+
+@contextlib.contextmanager
+def _handler_restored() -> Iterator[None]:
+    """Tune leaves its own handler of Ctrl-C behind, which would swallow the next one."""
+    if threading.current_thread() is not threading.main_thread():  # Tune sets none there
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
+    from raysearch.trainables.trial import CompressionTrial
+
+    return tune.with_resources(
+        tune.with_parameters(CompressionTrial, setup=setup),
+        tune.PlacementGroupFactory([{k.upper(): v for k, v in resources.items() if v}]),
+    )
+
+
+class _SessionScheduler(TuneScheduler):
+    """Hands a trial's measurements, notes and failure to the session beside its values."""
+
+    scheduler: Session
+
+    def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
+        values = numbers({metric: result[metric] for metric in result["metrics"]})
+        return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        if "failure" in result:
+            self.scheduler.fail(trial.trial_id, result["failure"])
+        else:
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        if not trial.should_recover():  # type: ignore[no-untyped-call]
+            self.scheduler.fail(
+                trial.trial_id, f"its worker died {_RESTARTS + 1} times: {_last_words(trial)}"
+            )
+
+
+def _last_words(trial: Trial) -> str:
+    """Why a trial's worker died, as far as Ray can tell; Tune keeps its error in a file."""
+    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+    if "low on memory" in text or "OutOfMemory" in text:
+        return "the machine ran low on memory"
+    if "ActorDiedError" in text or "worker process has died" in text:
+        return "it was killed, as the system does where memory runs out, or crashed in native code"
+    return text.strip().splitlines()[-1] if text.strip() else "no reason is known"

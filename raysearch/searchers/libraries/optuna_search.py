@@ -1,0 +1,148 @@
+"""Optuna's samplers, through Ray's own OptunaSearch.
+
+This is the one searcher that stands at Ray's edge, beside ``tune.py``: Ray is imported when it is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from raysearch.basics import extras
+from raysearch.basics.spelling import did_you_mean
+from raysearch.objectives import Goals
+from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.encoding import Encoding, Parameter, Vector
+from raysearch.searchers.libraries.replayed import Replayed
+from raysearch.searchers.recorded import Recorded
+from raysearch.searchers.trials import FINISHED, Trials
+
+SAMPLERS = {"tpe": "TPESampler", "nsga2": "NSGAIISampler", "nsga3": "NSGAIIISampler", "gp": "GPSampler"}
+"""Optuna's samplers for several objectives, by name."""
+
+
+class OptunaSampler(Recorded):
+    """Suggests what a sampler of Optuna proposes; what it proposes again is answered from the record.
+
+    Only finished trials teach it: with several objectives Optuna takes no value of a trial stopped early.
+
+    Args:
+        parameters: the space.
+        goals: objectives, and constraints as one violation that Optuna's samplers keep at 0.
+        sampler: "tpe", "nsga2", "nsga3" or "gp".
+        seed: of the sampler.
+        initial: configs to suggest first, in order.
+        canonical: tells which configs are the same variant; none is suggested twice.
+
+    Raises:
+        ImportError: Optuna is not installed.
+        ValueError: the sampler is unknown, the space is empty, or an initial config is not legal.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        goals: Goals,
+        *,
+        sampler: str = "tpe",
+        seed: int = 0,
+        initial: Sequence[Config] = (),
+        canonical: Canonical | None = None,
+    ) -> None:
+        extras.load("optuna", "optuna")
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is unknown; {did_you_mean(sampler, SAMPLERS)}")
+        asked = Replayed(partial(_OptunaSearch, tuple(parameters), goals, SAMPLERS[sampler], seed, initial))
+        super().__init__(asked, parameters, canonical=canonical, seed=seed)
+
+
+class _OptunaSearch:
+    """Ray's OptunaSearch on the unit cube: costs to minimise, cells by number."""
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        goals: Goals,
+        sampler: str,
+        seed: int,
+        initial: Sequence[Config],
+    ) -> None:
+        import optuna
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._encoding = Encoding(parameters)
+        self._trials = Trials(goals)
+        self._costs = [f"cost {i}" for i in range(len(goals.objectives))]
+        self._violation: list[float] = []
+        rng = np.random.default_rng(seed)
+        points = [self._encoding.encode(c, absent=self._encoding.sample(rng)) for c in initial]
+        options = {"constraints_func": self._constraints} if goals.constraints else {}
+        self._search = OptunaSearch(
+            {f"{i}": _distribution(p) for i, p in enumerate(self._encoding.parameters)},
+            metric=self._costs,
+            mode=["min"] * len(self._costs),
+            points_to_evaluate=[self._coded(point) for point in points],
+            sampler=getattr(optuna.samplers, sampler)(seed=seed, **options),
+        )
+
+    def ask(self, trial: str) -> Config:
+        """The sampler's proposal, whether it is new or not."""
+        self._trials.check(trial)
+        coded: dict[str, Any] = self._search.suggest(trial) or {}
+        point = [
+            p.middle(coded[f"{i}"]) if _by_number(p) else coded[f"{i}"]
+            for i, p in enumerate(self._encoding.parameters)
+        ]
+        self._trials.begin(trial, np.array(point))
+        return self._encoding.decode(point)
+
+    def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
+        """Keep the latest value of each metric."""
+        self._trials.tell(trial, step, values)
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """Tell Optuna; a trial without all its values is told as failed, or it would run for ever."""
+        if trial not in self._trials.running:
+            return
+        member = self._trials.end(trial, outcome)
+        if member is None or member.level != FINISHED:
+            self._search.on_trial_complete(trial, None, error=True)
+            return
+        costs, self._violation = _finite(member.costs), _finite([member.violation])
+        self._search.on_trial_complete(trial, dict(zip(self._costs, costs, strict=True)))
+
+    def _constraints(self, trial: Any) -> list[float]:
+        """The violation of the trial that Optuna is being told of: it asks just then."""
+        return self._violation
+
+    def _coded(self, point: Vector) -> dict[str, Any]:
+        return {
+            f"{i}": min(int(x * p.cells), int(p.cells) - 1) if _by_number(p) else float(x)
+            for i, (p, x) in enumerate(zip(self._encoding.parameters, point, strict=True))
+        }
+
+
+def _by_number(parameter: Parameter) -> bool:
+    """Whether Optuna sees the number of the cell; else it sees the coordinate on the unit interval."""
+    return math.isfinite(parameter.cells) and not parameter.log
+
+
+def _distribution(parameter: Parameter) -> Any:
+    from optuna import distributions
+
+    if parameter.kind == "categorical":
+        return distributions.CategoricalDistribution(list(range(len(parameter.choices))))
+    if _by_number(parameter):
+        return distributions.IntDistribution(0, int(parameter.cells) - 1)
+    return distributions.FloatDistribution(0.0, 1.0)
+
+
+def _finite(numbers: Sequence[float]) -> list[float]:
+    """Infinite ones as large as Optuna can still compute with."""
+    finite: list[float] = np.clip(numbers, -1e30, 1e30).tolist()
+    return finite

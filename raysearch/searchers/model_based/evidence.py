@@ -1,0 +1,185 @@
+"""The trials of a model-based searcher as arrays: under way, stopped or finished, what models may learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.objectives import Constraint, Goals, is_static
+from raysearch.pareto import non_dominated, priority
+from raysearch.searchers.base import Outcome
+from raysearch.searchers.encoding import Vector
+from raysearch.searchers.model_based.fidelity import final_values, stage_of
+
+Mask = NDArray[np.bool_]
+
+_LARGEST = 1e100  # a larger figure, whose square might overflow, counts as not known
+
+
+@dataclass
+class Observed:
+    """One trial: its point, which parameters matter there, and what it reported."""
+
+    vector: list[float]
+    active: list[bool]
+    step: int = -1
+    outcome: Outcome | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def tell(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep the latest value of each metric, and of each metric that is trained one a stage."""
+        if step <= self.step:
+            return
+        self.step = step
+        self.values.update(values)
+        for metric, value in values.items():
+            if not is_static(metric):
+                # The first value of a stage: the last one of a trial that finished would be its final value.
+                self.stages.setdefault(metric, {}).setdefault(stage_of(step), float(value))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A selection of trials as arrays over its n rows.
+
+    Attributes:
+        vectors: points, shape (n, parameters); active: which parameters matter, the same shape.
+        targets: costs of the objectives, then the constraints' margins (<= 0 is kept), shape (n, m + c);
+            NaN where nothing is known.
+        variances: of the targets where they are estimates from an early step, else 0.
+        finished: which trials are complete; running: which are under way.
+        violations: of the finished trials; inf for the others.
+    """
+
+    vectors: Vector
+    active: Mask
+    targets: Vector
+    variances: Vector
+    finished: Mask
+    running: Mask
+    violations: Vector
+
+
+class Evidences:
+    """All trials of one search."""
+
+    def __init__(self, goals: Goals) -> None:
+        self._goals = goals
+        self.trials: dict[str, Observed] = {}
+        self.ended = 0
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        """A trial is over; one that failed is forgotten, for it says nothing about any metric."""
+        observed = self.trials.get(trial)
+        if observed is None or observed.outcome is not None:
+            return
+        if outcome == "failed":
+            del self.trials[trial]
+            return
+        observed.outcome = outcome
+        self.ended += 1
+
+    def select(self, limit: int) -> Evidence:
+        """At most ``limit`` trials that ended: the best half, and the rest spread over time.
+
+        Besides, the latest of those under way, as many at most.
+        """
+        every = self._arrays(list(self.trials.values()))
+        ended = np.flatnonzero(~every.running & np.isfinite(every.targets).any(axis=1))
+        if len(ended) > limit:
+            objectives = len(self._goals.objectives)
+            order = priority(every.targets[ended, :objectives], np.maximum(self._missed(every)[ended], 0.0))
+            best, rest = ended[order[: limit // 2]], np.sort(ended[order[limit // 2 :]])
+            places = np.linspace(0, len(rest) - 1, limit - len(best)).round().astype(np.intp)
+            ended = np.sort(np.concatenate([best, rest[places]]))
+        rows = np.concatenate([ended, np.flatnonzero(every.running)[-limit:]])
+        return Evidence(**{name: getattr(every, name)[rows] for name in Evidence.__dataclass_fields__})
+
+    def limits(self) -> tuple[Vector, Mask]:
+        """The highest cost allowed by objective (m,), inf where none is; which constraints say it (c,)."""
+        objectives = self._goals.objectives
+        highest = np.full(len(objectives), math.inf)
+        said = np.zeros(len(self._goals.constraints), dtype=bool)
+        for j, constraint in enumerate(self._goals.constraints):
+            for i, objective in enumerate(objectives):
+                if objective.metric == constraint.metric and objective.maximize != constraint.upper:
+                    limit = self._limit(constraint)
+                    highest[i] = min(highest[i], limit if constraint.upper else -limit)
+                    said[j] = True
+        return highest, said
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {name: asdict(observed) for name, observed in self.trials.items()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.trials = {name: Observed(**_copied(saved)) for name, saved in state.items()}
+        self.ended = sum(observed.outcome is not None for observed in self.trials.values())
+
+    def _arrays(self, trials: list[Observed]) -> Evidence:
+        finished = np.array([t.outcome == "finished" for t in trials], dtype=bool)
+        columns = [self._metric(o.metric, trials, finished) for o in self._goals.objectives]
+        signs = [-1.0 if o.maximize else 1.0 for o in self._goals.objectives]
+        targets = [sign * estimate for sign, (estimate, _) in zip(signs, columns, strict=True)]
+        variances = [variance for _, variance in columns]
+        for constraint in self._goals.constraints:
+            estimate, variance = self._metric(constraint.metric, trials, finished)
+            limit = self._limit(constraint)
+            size = abs(limit) or 1.0
+            targets.append((estimate - limit) / size * (1 if constraint.upper else -1))
+            variances.append(variance / size**2)
+        last = self._goals.last_step
+        return Evidence(
+            np.array([t.vector for t in trials]),
+            np.array([t.active for t in trials], dtype=bool),
+            np.column_stack(targets),
+            np.column_stack(variances),
+            finished & np.isfinite(np.column_stack(targets)[:, : len(signs)]).all(axis=1),
+            np.array([t.outcome is None for t in trials], dtype=bool),
+            np.array([self._goals.violation(t.values, last) if t.outcome else math.inf for t in trials]),
+        )
+
+    def _metric(self, metric: str, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
+        """The final value of a metric and its variance by trial; of a static one whatever was reported."""
+        values = np.array([t.values.get(metric, math.nan) for t in trials], dtype=np.float64)
+        values[~(np.abs(values) < _LARGEST)] = np.nan
+        if is_static(metric):
+            return values, np.zeros(len(values))
+        finals = np.where(finished, values, np.nan)
+        if np.isfinite(finals).any() and not np.isfinite(finals).all():
+            return final_values([_finite(t.stages.get(metric, {})) for t in trials], finals)
+        return finals, np.zeros(len(finals))
+
+    def _limit(self, constraint: Constraint) -> float:
+        """The limit at the last step; a huge one where the parent's figure is not known, so it is kept."""
+        steps = [s for s, values in self._goals.parent.items() if constraint.metric in values]
+        parent = self._goals.parent[max(steps)][constraint.metric] if steps else math.nan
+        limit = constraint.limit(parent)
+        return limit if math.isfinite(limit) else math.copysign(1e12, 1 if constraint.upper else -1)
+
+    def _missed(self, evidence: Evidence) -> Vector:
+        margins = np.nan_to_num(evidence.targets[:, len(self._goals.objectives) :], nan=0.0)
+        missed: Vector = np.maximum(margins, 0.0).sum(axis=1)
+        return missed
+
+
+def front_of(evidence: Evidence, objectives: int) -> Mask:
+    """Which rows are finished, feasible and not dominated by such, shape (n,)."""
+    violations = np.where(evidence.finished, evidence.violations, np.inf)
+    return non_dominated(evidence.targets[:, :objectives], violations)
+
+
+def _finite(history: Mapping[str, float]) -> dict[str, float]:
+    return {stage: value for stage, value in history.items() if abs(value) < _LARGEST}
+
+
+def _copied(saved: Mapping[str, Any]) -> dict[str, Any]:
+    stages = {metric: dict(history) for metric, history in saved["stages"].items()}
+    return {**saved, "values": dict(saved["values"]), "stages": stages}

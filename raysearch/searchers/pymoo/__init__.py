@@ -1,0 +1,1 @@
+"""Pymoo's algorithms as searchers."""

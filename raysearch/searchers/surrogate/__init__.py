@@ -1,0 +1,1 @@
+"""Search on regressors in place of the real evaluation."""

@@ -1,0 +1,5 @@
+"""An asynchronous cluster of any size, simulated over a table, a function or the curves of an earlier run."""
+
+from raysearch.simulation.cluster import Problem, Report, Simulation, simulate
+
+__all__ = ["Problem", "Report", "Simulation", "simulate"]

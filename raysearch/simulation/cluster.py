@@ -1,0 +1,306 @@
+"""An asynchronous cluster simulated event by event over a table or a function with a cost a step.
+
+The searchers and schedulers are the very ones that run on Ray; simulated time passes, real time hardly does.
+The same arguments always give the same simulation.
+
+    problem = Problem(values=lambda config, step: {"error": table[config["row"], step]}, last_step=52)
+    reports = simulate(problem, searcher, scheduler, workers=4, max_cost=2080).reports
+
+``faults`` lets trials crash, straggle and report late; ``recorded_curves`` replays those of a run's journal.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from raysearch.schedulers.base import Decision, Promoting, Scheduler
+from raysearch.searchers.base import Config, Outcome, Searcher
+from raysearch.simulation.faults import Faults, Mishap
+
+_NO_MISHAP = Mishap()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a trial reports, and what that costs.
+
+    Args:
+        values: from a config and a step to the metrics reported at that step.
+        last_step: the step at which a trial is finished.
+        first_step: its first report: 1, or 0 where a hardware report comes before training.
+        cost: from a config and a step to the simulated time that the step takes, >= 0.
+    """
+
+    values: Callable[[Config, int], Mapping[str, float]]
+    last_step: int
+    first_step: int = 1
+    cost: Callable[[Config, int], float] = lambda config, step: 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report: ``time`` when it arrived, ``spent`` the cost of all work until then, its own included."""
+
+    time: float
+    spent: float
+    trial: str
+    step: int
+    values: Mapping[str, float]
+    decision: Decision
+
+
+@dataclass
+class Simulation:
+    """What happened.
+
+    Attributes:
+        configs: by trial, in the order in which they began.
+        reports: in order of arrival.
+        outcomes: of the trials that ended.
+        crashes: how often a trial crashed, by trial; without those that never did.
+        unanswered: how often a worker was free, a trial might have begun, and the searcher had no config.
+        idle: the time of workers, added up, that passed while such a question was open.
+    """
+
+    configs: dict[str, Config] = field(default_factory=dict)
+    reports: list[Report] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0
+    idle: float = 0.0
+
+    @property
+    def spent(self) -> float:
+        """The cost of all work done until the last report."""
+        return self.reports[-1].spent if self.reports else 0.0
+
+
+def simulate(
+    problem: Problem,
+    searcher: Searcher,
+    scheduler: Scheduler,
+    *,
+    workers: int = 1,
+    max_trials: int | None = None,
+    max_cost: float | None = None,
+    faults: Faults | None = None,
+) -> Simulation:
+    """Run a search until the trials or the cost are used up, or the searcher has nothing more to suggest.
+
+    Args:
+        problem: what trials report.
+        searcher: suggests configs.
+        scheduler: decides after each report. Where it pauses a trial, the worker turns to another one; a
+            trial that it promotes goes on before a new one is begun. Trials that are still paused when
+            nothing else can run end as stopped.
+        workers: how many trials run at once, >= 1.
+        max_trials: begin no more trials than this.
+        max_cost: end with the last report that keeps the total cost within this.
+        faults: what goes wrong; None: nothing.
+
+    Raises:
+        ValueError: no worker, neither limit, steps out of order, or a promoted trial that is not paused.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}: give at least 1")
+    if max_trials is None and max_cost is None:
+        raise ValueError("a simulation without end: give max_trials or max_cost")
+    if problem.last_step < problem.first_step:
+        raise ValueError(f"last_step {problem.last_step} lies before first_step {problem.first_step}")
+    cluster = _Cluster(problem, searcher, scheduler, workers, max_trials, faults)
+    while cluster.step(max_cost):
+        pass
+    return cluster.record
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A trial that has not ended.
+
+    Attributes:
+        saved: the step at which it goes on after a crash or a pause.
+        life: raised when what was begun is thrown away; an event of an earlier life is void.
+        attempts: how many steps it began.
+        begun: when the step under way began, of what cost and lasting how long; cost 0 when none is.
+        told: when its latest report arrives.
+    """
+
+    config: Config
+    number: int
+    saved: int
+    life: int = 0
+    attempts: int = 0
+    begun: float = 0.0
+    cost: float = 0.0
+    lasts: float = 0.0
+    mishap: Mishap = _NO_MISHAP
+    told: float = 0.0
+
+
+# An event: (time, order of beginning, trial, step, life, whether it is a report that arrives late).
+# Equal times are served in the order of beginning.
+_Event = tuple[float, int, str, int, int, bool]
+
+
+class _Cluster:
+    """The workers, the trials that have not ended, and the events to come in a heap by time."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        searcher: Searcher,
+        scheduler: Scheduler,
+        workers: int,
+        max_trials: int | None,
+        faults: Faults | None,
+    ) -> None:
+        self.record = Simulation()
+        self._problem = problem
+        self._searcher = searcher
+        self._scheduler = scheduler
+        self._faults = faults
+        self._idle = workers
+        self._left = max_trials
+        self._time = self._spent = 0.0
+        self._events: list[_Event] = []
+        self._pushed = 0
+        self._trials: dict[str, _Trial] = {}
+        self._paused: dict[str, None] = {}
+        self._promoting = scheduler if isinstance(scheduler, Promoting) else None
+        self._wanting = False
+        self._employ()
+
+    def step(self, max_cost: float | None) -> bool:
+        """Handle the next event; False when there is none or the cost is used up."""
+        if not self._events:
+            return self._give_up_paused()
+        time, _, name, step, life, late = heapq.heappop(self._events)
+        trial = self._trials.get(name)
+        if trial is None or trial.life != life:
+            return True
+        if self._wanting:
+            self.record.idle += self._idle * (time - self._time)
+        self._time = time
+        if not late:
+            self._spent += trial.cost
+            trial.cost = 0.0
+            if max_cost is not None and self._spent > max_cost:
+                return False
+        if late:
+            self._decide(name, step, under_way=True)
+        elif trial.mishap.crashed:
+            self._crash(name, trial)
+        else:
+            self._complete(name, trial, step)
+        self._employ()
+        return True
+
+    def _complete(self, name: str, trial: _Trial, step: int) -> None:
+        """A step is done: its report arrives now, or later while the trial goes on."""
+        every = self._faults.checkpoint_every if self._faults else 1
+        if (step + 1 - self._problem.first_step) % every == 0:
+            trial.saved = step + 1
+        trial.told = max(trial.told, self._time + trial.mishap.delay)
+        if trial.told <= self._time:
+            return self._decide(name, step, under_way=False)
+        self._push(trial.told, name, step, late=True)
+        if step < self._problem.last_step:
+            self._begin(name, step + 1)
+        return None
+
+    def _crash(self, name: str, trial: _Trial) -> None:
+        assert self._faults is not None
+        crashes = self.record.crashes[name] = self.record.crashes.get(name, 0) + 1
+        if crashes > self._faults.max_crashes:
+            return self._end(name, "failed")
+        return self._begin(name, trial.saved)
+
+    def _decide(self, name: str, step: int, *, under_way: bool) -> None:
+        """Take a report in and follow the decision; ``under_way``: the trial has gone on since."""
+        trial = self._trials[name]
+        values = self._problem.values(trial.config, step)
+        self._searcher.tell(name, step, values)
+        decision = self._scheduler.decide(name, step, values)
+        self.record.reports.append(Report(self._time, self._spent, name, step, values, decision))
+        if step == self._problem.last_step:
+            self._end(name, "finished")
+        elif decision is Decision.CONTINUE:
+            if not under_way:
+                self._begin(name, step + 1)
+        else:
+            self._throw_away(trial)
+            if decision is Decision.STOP:
+                return self._end(name, "stopped")
+            trial.saved = step + 1
+            self._paused[name] = None
+            self._idle += 1
+        return None
+
+    def _throw_away(self, trial: _Trial) -> None:
+        """Void what the trial has begun or not yet told; the part of a step that ran is spent."""
+        if trial.cost and trial.lasts:
+            self._spent += trial.cost * (self._time - trial.begun) / trial.lasts
+        trial.cost = 0.0
+        trial.life += 1
+
+    def _end(self, name: str, outcome: Outcome) -> None:
+        del self._trials[name]
+        self._searcher.end(name, outcome)
+        self._scheduler.end(name, outcome)
+        self.record.outcomes[name] = outcome
+        self._idle += 1
+
+    def _give_up_paused(self) -> bool:
+        """Nothing runs and nothing can: the paused trials end. Whether that lets new ones begin."""
+        self._idle -= len(self._paused)  # their workers are free already
+        for name in self._paused:
+            self._end(name, "stopped")
+        self._paused.clear()
+        self._employ()
+        return bool(self._events)
+
+    def _begin(self, name: str, step: int) -> None:
+        trial = self._trials[name]
+        if self._faults:
+            trial.mishap = self._faults.of(trial.number, step, trial.attempts)
+        trial.attempts += 1
+        trial.begun, trial.cost = self._time, self._problem.cost(trial.config, step)
+        trial.lasts = trial.cost * trial.mishap.slowdown
+        self._push(self._time + trial.lasts, name, step, late=False)
+
+    def _push(self, time: float, name: str, step: int, *, late: bool) -> None:
+        heapq.heappush(self._events, (time, self._pushed, name, step, self._trials[name].life, late))
+        self._pushed += 1
+
+    def _employ(self) -> None:
+        """Give every idle worker a promoted trial, else a new one, as long as there are any."""
+        self._wanting = False
+        while self._idle:
+            promoted = self._promoting.promote() if self._promoting else None
+            if promoted is not None:
+                if promoted not in self._paused:
+                    raise ValueError(f"promote() gave {promoted!r}, which is not paused")
+                del self._paused[promoted]
+                self._begin(promoted, self._trials[promoted].saved)
+            elif not self._begin_new():
+                return
+            self._idle -= 1
+
+    def _begin_new(self) -> bool:
+        if self._left == 0:
+            return False
+        number = len(self.record.configs)
+        name = f"{number:04d}"
+        config = self._searcher.ask(name)
+        if config is None:
+            self._wanting = True
+            self.record.unanswered += 1
+            return False
+        self.record.configs[name] = config
+        self._trials[name] = _Trial(config, number, self._problem.first_step)
+        if self._left is not None:
+            self._left -= 1
+        self._begin(name, self._problem.first_step)
+        return True

@@ -1,0 +1,273 @@
+"""The schema of the study file: its keys, their types and limits, and one sentence per mistake.
+
+Nothing here needs torch or Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from raysearch.basics.spelling import did_you_mean
+from raysearch.methods import Choice, Method, check_choice
+from raysearch.metrics import check_metrics
+from raysearch.objectives import Constraint, Goals, Objective
+from raysearch.schedulers import SCHEDULERS
+from raysearch.searchers import SEARCHERS
+
+#: The ready tasks of ``raysearch.tasks``.
+TASKS = ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder")
+
+#: pydantic's error type -> what to write instead.
+_ADVICE = {
+    "int_type": "give a whole number",
+    "float_type": "give a number",
+    "string_type": "give a text",
+    "list_type": "give a list",
+    "bool_type": "give true or false",
+    "dict_type": "give a mapping",
+    "model_type": "give a mapping",
+    "model_attributes_type": "give a mapping",
+    "too_short": "give at least one",
+}
+
+
+_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least"}
+
+
+class Section(BaseModel):
+    """Keys that are all known, with values of exactly their types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Space(Section):
+    """What may vary: each key a space function, or a mapping of Ray Tune domains and constants."""
+
+    architecture: dict[str, Any] | None = Field(
+        default=None, description="the network's shape; left out: the task's own model"
+    )
+    pruning: dict[str, Any] | None = Field(default=None, description="channels removed; left out: none")
+    bits: dict[str, Any] | None = Field(
+        default=None, description="bits of weights and activations; left out: float32"
+    )
+    teacher: dict[str, Any] | None = Field(default=None, description="distillation; left out: none")
+    training: dict[str, Any] | None = Field(
+        default=None, description="learning rate, batch size, ...; left out: defaults"
+    )
+
+
+class Parent(Section):
+    """The unchanged network, the reference of every comparison: constants where the space has domains."""
+
+    architecture: dict[str, Any] | None = Field(
+        default=None, description="its shape; left out: the task's default"
+    )
+    training: dict[str, Any] | None = Field(
+        default=None, description="how it is trained; left out: the task's default"
+    )
+
+
+class Resources(Section):
+    """What one trial gets."""
+
+    cpu: float = Field(default=1, gt=0, description="CPU cores")
+    gpu: float = Field(default=0, ge=0, description="GPUs; a share such as 0.5 lets trials share one")
+
+
+class Search(Section):
+    """How long and by what method to search."""
+
+    num_trials: int = Field(
+        default=64, ge=1, description="trials to start, the parent and other references aside"
+    )
+    epochs: int = Field(default=9, ge=1, description="epochs of a trial that is not stopped early")
+    searcher: Choice = Field(default="model_based", description="what proposes configs; see Searchers")
+    scheduler: Choice = Field(
+        default="successive_halving",
+        description="what stops hopeless trials early; see Schedulers",
+    )
+    grace: int | None = Field(
+        default=None,
+        ge=1,
+        description="epochs before trials are first compared; null: three, fewer in short studies",
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the search and of the training")
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="end the search after this time; null: no limit"
+    )
+    resources: Resources = Field(default_factory=Resources, description="what one trial gets")
+    workers: int | None = Field(
+        default=None, ge=1, description="trials at a time; null: as many as the resources allow"
+    )
+    evaluate_first: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="configs to evaluate before all others; what one leaves out is the parent's",
+    )
+
+    warm_start: list[str] = Field(
+        default_factory=list, description="folders of earlier runs, whose eight best legal configs come next"
+    )
+
+    @field_validator("searcher", mode="before")
+    @classmethod
+    def _check_searcher(cls, given: Any) -> Choice:
+        return _check_method("searcher", given, SEARCHERS)
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _check_scheduler(cls, given: Any) -> Choice:
+        return _check_method("scheduler", given, SCHEDULERS)
+
+
+class Sweep(Section):
+    """What `raysearch sweep` prunes; a search does not read it (see docs/allocation.md)."""
+
+    parts: list[str] | None = Field(
+        default=None,
+        description="layers, or what holds them (`stage1`); null: each that channel pruning may prune",
+    )
+    ratios: list[float] = Field(
+        default_factory=lambda: [i / 10 for i in range(10)],
+        description="shares of a part's channels to remove, in [0, 1); a curve needs four different ones",
+    )
+    multiple: int | None = Field(
+        default=None, ge=1, description="kept channels are multiples of this; null: what the targets like"
+    )
+
+
+class StudyFile(Section):
+    """A study file."""
+
+    task: dict[str, Any] = Field(description="the model and the data")
+    space: Space = Field(
+        default_factory=Space, description="what may vary; a sweep does not read it, a search needs it"
+    )
+    parent: Parent | None = Field(default=None, description="the unchanged network; null: the task's default")
+    objectives: list[str] = Field(
+        default_factory=list,
+        description='a list of "maximize METRIC" and "minimize METRIC"; a sweep does not read it, a search '
+        "needs it",
+    )
+    constraints: list[str] = Field(
+        default_factory=list,
+        description='a list of "METRIC >= NUMBER", "METRIC >= parent - NUMBER", "METRIC <= 0.5 parent"',
+    )
+    targets: list[str] = Field(
+        default_factory=lambda: ["onnxruntime-cpu"], min_length=1, description="where the variants will run"
+    )
+    search: Search = Field(default_factory=Search, description="how long and by what method")
+    sweep: Sweep = Field(default_factory=Sweep, description="what `raysearch sweep` prunes")
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _check_task(cls, task: Any) -> Any:
+        if isinstance(task, str):
+            task = {"name": task}
+        if not isinstance(task, dict) or ("name" in task) == ("import" in task):
+            form = 'give a name, {name: ..., folder: ...} or {import: "module:function"}'
+            raise ValueError(f"task is {task!r}: {form}")
+        if "name" in task and task["name"] not in TASKS:
+            name = str(task["name"])
+            raise ValueError(f"task {name!r} is unknown; {did_you_mean(name, TASKS)}")
+        return task
+
+    @model_validator(mode="after")
+    def _check_goals(self) -> StudyFile:
+        if self.objectives or any(self.space.model_dump().values()):
+            goals = Goals.parse(self.objectives, self.constraints)
+            check_metrics(goals.objectives, goals.constraints, self.targets)
+        return self
+
+    @field_validator("objectives")
+    @classmethod
+    def _check_objectives(cls, objectives: list[str]) -> list[str]:
+        return [str(Objective.parse(text)) for text in objectives]
+
+    @field_validator("constraints")
+    @classmethod
+    def _check_constraints(cls, constraints: list[str]) -> list[str]:
+        return [str(Constraint.parse(text)) for text in constraints]
+
+    def dump(self) -> str:
+        """The file with every default filled in, as YAML that ``parse`` reads back to an equal StudyFile."""
+        return yaml.safe_dump(
+            self.model_dump(), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+        )
+
+
+def parse(document: Mapping[str, Any]) -> StudyFile:
+    """Check a study file that is already read.
+
+    Raises:
+        ValueError: one line per mistake, naming the key, its value and what is right.
+    """
+    try:
+        return StudyFile.model_validate(document)
+    except ValidationError as error:
+        raise ValueError(sentences(error, StudyFile, "the study file")) from None
+
+
+def check_search(**settings: Any) -> Search:
+    """Check settings that were given in Python by what a study file may hold.
+
+    Raises:
+        ValueError: one line per mistake.
+    """
+    try:
+        return Search.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError(sentences(error, Search, "the study file")) from None
+
+
+def _check_method(kind: str, given: Any, methods: Mapping[str, Method]) -> Choice:
+    if not isinstance(given, str | dict):
+        raise ValueError(f"{kind} is {given!r}: give a name, or {{name: ..., option: value}}")
+    choice = check_choice(kind, given, methods)
+    return choice if len(choice) > 1 else str(choice["name"])
+
+
+def sentences(error: ValidationError, schema: type[BaseModel], whole: str) -> str:
+    """One line per mistake.
+
+    Args:
+        error: pydantic's.
+        schema: what it validated.
+        whole: what to call the document.
+    """
+    return "\n".join(_sentence(e, schema, whole) for e in error.errors())
+
+
+def _sentence(error: Mapping[str, Any], schema: type[BaseModel], whole: str) -> str:
+    location = [str(part) for part in error["loc"]]
+    where, kind, value = ".".join(location), error["type"], error["input"]
+    if kind == "extra_forbidden":
+        section = ".".join(location[:-1])
+        place = f"{section} has" if section else f"{whole} has"
+        known = _keys(location[:-1], schema)
+        return f"{place} an unknown key {location[-1]!r}; {did_you_mean(location[-1], known)}"
+    if kind == "missing":
+        return f"the key {where} is missing"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "literal_error":
+        choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{where} is {value!r}; {did_you_mean(str(value), choices)}"
+    if kind in _BOUNDS:
+        (limit,) = error["ctx"].values()
+        return f"{where} is {value!r}: give {_BOUNDS[kind]} {limit:g}"
+    advice = _ADVICE.get(kind, error["msg"][:1].lower() + error["msg"][1:].replace("Input", "it"))
+    return f"{where} is {value!r}: {advice}"
+
+
+def _keys(location: Iterable[str], schema: type[BaseModel]) -> list[str]:
+    """The known keys of the section at this place of the schema."""
+    section: Any = schema
+    for name in location:
+        annotation = section.model_fields[name].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(section.model_fields)

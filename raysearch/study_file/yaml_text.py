@@ -1,0 +1,112 @@
+"""Reading the text of a study file: YAML as people write it, overrides of keys, and import paths."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from typing import Any
+
+import yaml
+
+from raysearch.basics.failures import failure
+from raysearch.basics.spelling import did_you_mean
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with 1e-4 as a number (PyYAML reads it as text) and without silently repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"line {key_node.start_mark.line + 1} repeats the key {key!r}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, name: str, *, mapping: bool = True) -> Any:
+    """Read YAML.
+
+    Args:
+        text: the YAML.
+        name: what to call it in messages.
+        mapping: whether the whole must be a mapping.
+
+    Raises:
+        ValueError: it is not YAML, repeats a key, or is no mapping where one is needed.
+    """
+    try:
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""
+        raise ValueError(f"{name} is not YAML{line}: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if mapping and not isinstance(document, dict):
+        raise ValueError(f"{name} is {'empty' if document is None else 'not a mapping of keys'}")
+    return document
+
+
+def override_key(document: dict[str, Any], override: str) -> None:
+    """Give a key of a document another value, as ``--set`` asks.
+
+    Args:
+        document: changed in place.
+        override: "search.num_trials=64": a key's path and its new value in YAML.
+
+    Raises:
+        ValueError: it has another form, or the path leads through what is no mapping.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as a.key=3")
+    *sections, last = path.strip().split(".")
+    place: Any = document
+    for section in sections:
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {override!r}: {section} is {place!r}, which has no keys")
+    try:
+        place[last] = parse_yaml(text, "--set", mapping=False)
+    except ValueError as error:
+        raise ValueError(f"--set {override!r}: {error}") from None
+
+
+def import_object(where: str) -> Any:
+    """The object at "module:name", the working directory among the places looked in.
+
+    Raises:
+        ValueError: the path has another form, or the module or the name does not exist.
+    """
+    module_name, colon, name = where.partition(":")
+    if not colon or not module_name or not name:
+        raise ValueError(f'task.import is {where!r}: give "module:function"')
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"task.import {where!r}: {error}; looked in {os.getcwd()} and sys.path") from None
+    except Exception as error:  # whatever a user's module raises
+        raise ValueError(
+            f"task.import {where!r}: importing {module_name} failed: {failure(error)}"
+        ) from error
+    if not hasattr(module, name):
+        public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise ValueError(
+            f"task.import {where!r}: {module_name} has no {name!r}; {did_you_mean(name, public)}"
+        )
+    return getattr(module, name)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from raysearch.basics.failures import failure, first_line
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(ValueError("one\ntwo"), "one"), (KeyError(), "KeyError"), (RuntimeError("\n  late\n"), "late")],
+)
+def test_first_line(error: Exception, text: str) -> None:
+    assert first_line(error) == text
+
+
+def test_a_failure_says_what_and_where() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = 1 // 0
+    assert failure(caught.value).startswith("ZeroDivisionError: ")
+    assert "(test_failures.py, line " in failure(caught.value)
+    assert failure(ValueError("never raised\nsecond line")) == "ValueError: never raised"
+    assert failure(AssertionError()) == "AssertionError"

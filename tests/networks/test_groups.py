@@ -1,0 +1,95 @@
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from raysearch.networks.groups import prunable_groups, quantizable_layers, take_apart
+
+
+def test_groups_join_what_a_skip_adds(model, example):
+    model.train()
+    model.first.weight.requires_grad_(False)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert prunable_groups(model, example) == {"first": 16, "third": 24}
+    assert model.training
+    assert not model.first.weight.requires_grad
+    assert model.second.weight.requires_grad
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_groups_are_found_without_gradients(model, example):
+    with torch.no_grad():
+        assert len(prunable_groups(model, example)) == 2
+
+
+def test_grouped_convolutions():
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 32, 3, groups=4), nn.Conv2d(32, 5, 1))
+    assert prunable_groups(model, torch.zeros(1, 3, 8, 8)) == {"0": 16, "1": 32}
+
+
+def test_layers_to_quantise(model):
+    assert quantizable_layers(model) == ("first", "second", "third", "head")
+
+
+def test_a_model_without_prunable_layers():
+    with pytest.raises(ValueError, match="has no layer whose channels can be pruned"):
+        prunable_groups(nn.Linear(3, 2), torch.zeros(1, 3))
+
+
+class Reshaping(nn.Module):
+    """Its middle depends on a channel count written into the code."""
+
+    def __init__(self, more: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 8), nn.Linear(8, 16), nn.Linear(16, 2)
+        self.more = more
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x * torch.ones(8) if self.more else x
+        x = self.second(x)
+        return self.last(x * torch.ones(16))
+
+
+def test_a_model_that_breaks_when_pruned_names_layer_and_operator():
+    with pytest.raises(
+        ValueError, match=r"after pruning, the model \(Reshaping\) fails in the operator 'mul'"
+    ):
+        prunable_groups(Reshaping(more=True), torch.zeros(1, 4))
+
+
+def test_groups_that_break_the_model_are_left_out():
+    with pytest.warns(UserWarning, match="left out of pruning.*: second"):
+        assert prunable_groups(Reshaping(more=False), torch.zeros(1, 4)) == {"first": 8}
+
+
+def test_a_wrong_input_names_the_layer(model):
+    with pytest.raises(
+        ValueError, match=r"the layer 'first' \(Conv2d\) fails in the operator .*shape \(1, 1, 8, 8\)"
+    ):
+        prunable_groups(model, torch.zeros(1, 1, 8, 8))
+
+
+def test_taking_apart_is_limited_in_time(model, example, monkeypatch):
+    import torch_pruning as tp
+
+    def hang(graph, *_, **__):
+        while True:
+            try:
+                time.sleep(0.01)
+            except:  # noqa: E722 - a library that swallows everything
+                return graph
+
+    monkeypatch.setattr(tp.DependencyGraph, "get_all_groups", hang)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"torch-pruning took longer than 0.2 s"):
+        take_apart(model, example, time_limit_s=0.2)
+    assert time.monotonic() - start < 3
+
+
+def test_a_torchvision_model_that_torch_pruning_cannot_handle():
+    models = pytest.importorskip("torchvision.models")
+    model = models.shufflenet_v2_x0_5(num_classes=4)
+    with pytest.raises(ValueError, match="torch-pruning failed, at the layer 'stage4"):
+        prunable_groups(model, torch.zeros(1, 3, 32, 32))

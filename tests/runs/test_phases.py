@@ -1,0 +1,69 @@
+"""The phases of a run, one by one, without a cluster."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from raysearch.runs import phases as running
+from raysearch.record.journal import Journal, RunRecord
+from raysearch.runs.phases import Run
+from raysearch.study import resume
+
+
+def make_run(folder, target: str) -> Run:
+    study = SimpleNamespace(targets=(target,), parent={}, canonical=lambda config: (config, "key"))
+    table = SimpleNamespace(event=lambda event: None)
+    run = Run(study, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
+    run.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)
+    return run
+
+
+def test_a_runtime_without_a_static_quantisation_has_no_such_rival(tmp_path):
+    run = make_run(tmp_path, "torch-cpu")
+    running._static_int8(run)
+    assert not run.record.trials
+
+
+@pytest.mark.parametrize(
+    "error", [ray.exceptions.WorkerCrashedError(), ray.exceptions.OutOfMemoryError("out of memory")]
+)
+def test_a_rival_whose_worker_dies_fails_and_the_run_goes_on(tmp_path, monkeypatch, error):
+    def die(run, function):
+        raise error
+
+    monkeypatch.setattr(running, "_remotely", die)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    running._static_int8(run)
+    assert run.record.trials["parent-int8"].outcome == "failed"
+    assert run.record.trials["parent-int8"].reason
+
+
+def test_why_no_part_could_be_left_out_is_written_once_and_the_run_goes_on(tmp_path, monkeypatch):
+    asked = []
+
+    def refuse(run, function, parts):
+        asked.append((function, parts))
+        raise ray.exceptions.RayTaskError("left_out", "trace", ValueError("the part 'a' cannot be left out"))
+
+    monkeypatch.setattr(running, "_remotely", refuse)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    head = {"role": "reference", "config": {}, "key": "k", "origin": "reference"}
+    run.write("suggestion", trial="parent", **head)
+    run.study.sweep = None
+    running._left_out(run)
+    assert not asked
+    run.study.sweep = {"parts": ["a"]}
+    for _ in range(2):
+        running._left_out(run)
+    assert asked == [("left_out", ["a"])]
+    found = RunRecord.load(tmp_path).parent.left_out
+    assert found == {"reason": "no importances by leaving parts out: the part 'a' cannot be left out"}
+
+
+def test_a_run_killed_before_its_first_session_is_begun_anew_not_resumed(tmp_path):
+    Journal(tmp_path).write("run", version=1, study={})
+    with pytest.raises(ValueError, match="nothing was started"):
+        resume(tmp_path)

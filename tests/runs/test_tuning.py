@@ -1,0 +1,118 @@
+"""Ray Tune's side of a run."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from ray.tune.search.optuna import OptunaSearch
+from trial_setup import PARENT, make_setup
+
+from raysearch.runs import tuning
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.service import start_service
+from raysearch.record.journal import Journal, RunRecord
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.searchers.fixed import FixedList
+from raysearch.runs.conductor import Session
+
+
+def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 1.0})
+    assert tuning.workers({"cpu": 1, "gpu": 0}) == 8
+    assert tuning.workers({"cpu": 1, "gpu": 0.25}) == 4
+    with pytest.raises(ValueError, match=r"resources.gpu is 2 a trial, and the cluster has 1"):
+        tuning.workers({"cpu": 1, "gpu": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Task was killed due to the node running low on memory.", "the machine ran low on memory"),
+        ("The actor is dead because its worker process has died.", "it was killed"),
+        ("", "no reason is known"),
+    ],
+)
+def test_a_dead_workers_last_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "error.txt").write_text(text)
+    trial: Any = SimpleNamespace(error_file=str(tmp_path / "error.txt"))
+    assert tuning._last_words(trial).startswith(words)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("searcher", ["optuna", "random"])
+def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> None:
+    space = make_setup(tmp_path).space
+
+    def decode(config: dict[str, Any]) -> dict[str, float]:
+        plan = space.decode(config)
+        return {"parts": float(len(plan.architecture.parts()))}  # type: ignore[union-attr]
+
+    algorithm: Any = OptunaSearch() if searcher == "optuna" else BasicVariantGenerator(random_state=0)
+    with tuning.cluster():
+        results = tune.Tuner(
+            decode,
+            param_space=dict(space.domains),
+            tune_config=tune.TuneConfig(search_alg=algorithm, num_samples=4, metric="parts", mode="max"),
+            run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+        ).fit()
+    assert not results.errors
+    assert len({space.key(r.config) for r in results}) > 1
+
+
+class LateSecond(FullTraining):
+    """Pauses every trial after its first epoch, and lets the first go on when the third was paused."""
+
+    def __init__(self) -> None:
+        self.paused = 0
+        self.promoted = False
+
+    def decide(self, trial: str, step: int, values: Any) -> Decision:
+        self.paused += step == 1
+        return Decision.PAUSE if step == 1 else Decision.CONTINUE
+
+    def promote(self) -> str | None:
+        if self.promoted or self.paused < 3:
+            return None
+        self.promoted = True
+        return "0000"
+
+
+@pytest.mark.cluster
+def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, cluster: None) -> None:
+    setup = replace(make_setup(tmp_path / "run"), service=f"measurement-{uuid.uuid4().hex}")
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
+    service = start_service(setup.service, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
+    session = Session(
+        Journal(tmp_path / "run"),
+        RunRecord(),
+        FixedList(configs),
+        LateSecond(),
+        role="trial",
+        canonical=lambda config: (setup.space.canonical(config), setup.space.key(config)),
+        limit=3,
+        workers=1,
+        last_step=setup.epochs + 1,
+        origin=lambda key: "fixed",
+    )
+    try:
+        tuning.conduct(session, setup, {"cpu": 1})
+    finally:
+        service.stop()
+    assert session.complete
+    trials = RunRecord.load(tmp_path / "run").trials
+    assert {name: trial.outcome for name, trial in trials.items()} == {
+        "0000": "finished",
+        "0001": "stopped",
+        "0002": "stopped",
+    }
+    assert [list(trial.reports) for trial in trials.values()] == [[0, 1, 2, 3], [0, 1], [0, 1]]
+    assert [path.name for path in (tmp_path / "run" / "variants").iterdir()] == ["0000"]

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.study_file import build as config
+from raysearch.study_file.yaml_text import import_object, parse_yaml
+
+STUDY = """
+task: digits
+space:
+  architecture: {resnet: {depth: [1, 3], width: [8, 64]}}
+  pruning: {channel_pruning: {max_ratio: 0.8}}
+  bits: {bit_widths: {weights: [2, 8, 32], activations: [8, 32]}}
+  teacher: {teachers: [parent, null]}
+  training: {lr: {loguniform: [1e-4, 1.0e-2]}}
+objectives: [maximize accuracy, minimize latency_ms/onnxruntime-cpu, minimise size_mb]
+constraints: [accuracy >= parent - 0.02]
+search: {num_trials: 48, epochs: 3, resources: {cpu: 2}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY)
+    return file
+
+
+def test_defaults_are_filled_in(path: Path) -> None:
+    study = config.load(path)
+    assert study.task == {"name": "digits"}
+    assert study.targets == ["onnxruntime-cpu"]
+    assert study.search.searcher == "model_based"
+    assert (study.search.resources.cpu, study.search.resources.gpu) == (2, 0)
+    assert study.objectives[2] == "minimize size_mb"
+
+
+def test_numbers_with_an_exponent_are_numbers(path: Path) -> None:
+    training = config.load(path).space.training
+    assert training == {"lr": {"loguniform": [1e-4, 1e-2]}}
+
+
+def test_a_dumped_file_reads_back_equal(path: Path) -> None:
+    study = config.load(path, ["search.max_minutes=2.5", "parent={training: {lr: 1e-3}}"])
+    assert config.parse(parse_yaml(study.dump(), "dump")) == study
+
+
+def test_overrides_reach_any_key(path: Path) -> None:
+    study = config.load(
+        path, ["search.num_trials=64", "space.training.lr={uniform: [0.1, 1]}", "search.resources.gpu=0.5"]
+    )
+    assert study.search.num_trials == 64
+    assert study.search.epochs == 3
+    assert study.space.training == {"lr": {"uniform": [0.1, 1]}}
+    assert study.search.resources.gpu == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.num_trial=3", "search has an unknown key 'num_trial'; did you mean 'num_trials'"),
+        ("serch={}", "the study file has an unknown key 'serch'; did you mean 'search'"),
+        ("search.resources.cpus=2", "search.resources has an unknown key 'cpus'; did you mean 'cpu'"),
+        ("space.trainin={}", "space has an unknown key 'trainin'; did you mean 'training'"),
+        ("search.num_trials=x", "search.num_trials is 'x': give a whole number"),
+        ("search.num_trials=true", "search.num_trials is True: give a whole number"),
+        ("search.num_trials=0", "search.num_trials is 0"),
+        ("search.max_minutes=-1", "search.max_minutes is -1"),
+        ("search.searcher=nsga", "searcher is 'nsga'; did you mean 'nsga2'"),
+        ("search=3", "search is 3: give a mapping"),
+        ("task=digit", "task 'digit' is unknown; did you mean 'digits'"),
+        ("task=null", "task is None: give a name"),
+        ("task={name: digits, import: 'a:b'}", "give a name"),
+        ("objectives=maximize accuracy", "objectives is 'maximize accuracy': give a list"),
+        ("objectives=[accuracy]", "is not \"maximize METRIC\""),
+        ("objectives=[]", "objectives is empty"),
+        ("objectives=[maximize acc]", "did you mean 'accuracy'"),
+        ("objectives=[minimize latency_ms]", "did you mean 'latency_ms/onnxruntime-cpu'"),
+        ("constraints=[latency_ms/torch-cpu <= 1]", "nothing reports"),
+        ("constraints=[energy_mj/onnxruntime-cpu <= 1]", "energy meter"),
+        ("constraints=[accuracy > 1]", "constraint \"accuracy > 1\" is not"),
+        ("targets=[]", "targets is \\[\\]: give at least one"),
+        ("task={name: mnist, folder: nowhere}", "nowhere does not exist"),
+        ("task.folder=x", "--set"),
+        ("search.seed", "--set 'search.seed' is not KEY=VALUE"),
+        ("search.seed=[", "--set"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        config.load(path, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_each_mistake_has_its_line(path: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        config.load(path, ["search.seed=-1", "search.epoch=1"])
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("- 1", "is not a mapping"),
+        ("a: [1", r"is not YAML \(line"),
+        ("a: 1\nb: 2\na: 3", "line 3 repeats the key 'a'"),
+    ],
+)
+def test_text_that_is_no_study_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        config.load(tmp_path / "study.yaml")
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml does not exist"):
+        config.load(Path("nowhere.yaml"))
+
+
+def test_a_folder_is_taken_from_the_file(path: Path) -> None:
+    (path.parent / "data").mkdir()
+    study = config.load(path, ["task={name: mnist, folder: data}"])
+    assert study.task["folder"] == str((path.parent / "data").resolve())
+
+
+def test_import_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_problem_of_digits.py").write_text("def make(n): return n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    assert import_object("my_problem_of_digits:make")(3) == 3
+    with pytest.raises(ValueError, match="did you mean 'make'"):
+        import_object("my_problem_of_digits:mak")
+    with pytest.raises(ValueError, match="No module named 'my_problem'"):
+        import_object("my_problem:make")
+    with pytest.raises(ValueError, match='give "module:function"'):
+        import_object("my_problem_of_digits")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"name": "digits", "sed": 1}, "task digits has no argument 'sed'; did you mean 'seed'"),
+        ({"import": "json:nothing"}, "json has no 'nothing'"),
+    ],
+)
+def test_a_task_that_cannot_be_made(path: Path, task: dict[str, Any], message: str) -> None:
+    study = config.load(path)
+    study.task = task
+    with pytest.raises(ValueError, match=message):
+        config.build_task(study.task)
+
+
+def test_a_study_describes_itself_in_the_form_of_its_file(path: Path) -> None:
+    study = config.build(config.load(path))
+    described = config.describe(study)
+    assert described["task"] == {"name": "digits"}
+    assert described["search"]["epochs"] == 3
+    assert described["space"]["training"]["lr"] == {"loguniform": [1e-4, 1e-2]}
+    assert config.describe(config.build(config.parse(described))) == described
+
+
+def test_an_unknown_target_is_refused_before_any_work(path: Path) -> None:
+    study = config.load(path, ["targets=[onnxruntime-gpu]", "objectives=[maximize accuracy]"])
+    with pytest.raises(ValueError, match="onnxruntime-cpu"):
+        config.build(study)

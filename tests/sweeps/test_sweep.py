@@ -1,0 +1,202 @@
+"""Sweeps: which points, what is refused, the table from a journal, and a small one to the end."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import shutil
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from branch_networks import Branches, Residual, task_of
+from fake_run import write_run
+from sweep_events import RATIOS, events
+from torch import nn
+
+from raysearch import Study
+from raysearch import search_spaces as spaces
+from raysearch.backends.protocol import Protocol
+from raysearch.record.journal import RunRecord
+from raysearch.runs import phases as running
+from raysearch.study import resume
+from raysearch.study_file.build import build_task, load
+from raysearch.study_file.schema import parse
+from raysearch.sweeps.sweep import measure, plan_of, sweep, sweep_study
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    task = build_task({"import": "branch_networks:two_branches"})
+    space = {"pruning": spaces.channel_pruning(multiple=4)}
+    return Study(task, space, ["maximize accuracy", "minimize size_mb"], epochs=1, workers=1)
+
+
+def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
+    plan = sweep_study(study, ["left", "right"], [0.25, 0.26, 0.5, 0.75], multiple=4)
+    ratios = [config["pruning"]["ratios"] for config in plan.evaluate_first]
+    assert ratios == [  # 0.25 and 0.26 keep the same 12 of 16 channels
+        {"left": 0.0, "right": 0.0},
+        {"left": 0.25, "right": 0.0},
+        {"left": 0.5, "right": 0.0},
+        {"left": 0.75, "right": 0.0},
+        {"left": 0.0, "right": 0.25},
+        {"left": 0.0, "right": 0.5},
+        {"left": 0.0, "right": 0.75},
+        {"left": 0.25, "right": 0.25},
+        {"left": 0.5, "right": 0.5},
+        {"left": 0.75, "right": 0.75},
+    ]
+    described = plan.describe()
+    assert described["search"]["scheduler"] == "full_training"
+    assert described["sweep"] == {
+        "parts": ["left", "right"],
+        "ratios": [0.25, 0.26, 0.5, 0.75],
+        "multiple": 4,
+    }
+    assert parse(described).sweep.parts == ["left", "right"]  # a study file again
+    assert "sweep" not in study.describe()
+
+
+def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
+    plan = sweep_study(study, multiple=4)
+    assert {part for c in plan.evaluate_first for part in c["pruning"]["ratios"]} == {"left", "right"}
+    assert len(plan.evaluate_first) == 1 + 2 * 3 + 3  # of 16 channels in fours
+
+
+def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
+    given = {
+        "task": {"import": "branch_networks:two_branches"},
+        "search": {"epochs": 2, "seed": 3, "workers": 1, "evaluate_first": [{"training": {"lr": 0.1}}]},
+        "sweep": {"parts": ["left"], "ratios": list(RATIOS), "multiple": 4},
+    }
+    plan = plan_of(parse(given))
+    assert [plan.epochs, plan.seed, plan.workers] == [2, 3, 1]
+    assert [c["pruning"]["ratios"]["left"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
+    spaced = {  # mistakes in a search
+        **given,
+        "space": {"training": {"lr": {"loguniform": [0.1, 1e-3]}}},
+        "objectives": ["minimize size_mb"],
+    }
+    assert plan_of(parse(spaced)).describe() == plan.describe()
+    assert sweep_study(plan).describe() == plan.describe()  # parts, ratios and multiple are the file's own
+
+
+def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
+    root = Path(__file__).parents[2]
+    blocks = (root / "docs" / "allocation.md").read_text().split("```python\n")[1:]
+    code = next(text.split("```")[0] for text in blocks if "plan_of(" in text)
+    nodes = list(ast.walk(ast.parse(code)))
+    known = {alias.name for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for alias in n.names}
+    known |= {alias.asname for n in nodes if isinstance(n, ast.Import) for alias in n.names if alias.asname}
+    names = [n for n in nodes if isinstance(n, ast.Name)]
+    known |= {n.id for n in names if isinstance(n.ctx, ast.Store)} | set(dir(builtins))
+    assert not {n.id for n in names} - known
+    plan = plan_of(root / "examples" / "sweep_digits.yaml")
+    assert plan.sweep is not None
+    assert plan.sweep["parts"] == ["stage1", "stage2", "stage3"]
+    assert plan.describe() == plan_of(load(root / "examples" / "sweep_digits.yaml")).describe()
+
+
+@pytest.mark.parametrize(
+    ("parts", "ratios", "message"),
+    [
+        (["lefft"], RATIOS, "names 'lefft', which the model does not have; did you mean 'left'"),
+        (["relu"], RATIOS, "names 'relu', a ReLU without weights"),
+        (["head"], RATIOS, "names 'head', a Linear .* that can go: they reach the network's output"),
+        (["left", "left.0"], RATIOS, "names 'left.0', which lies inside 'left': name only one"),
+        ([], RATIOS, "give a list with at least one layer's name"),
+        (["left"], [0.5, 1.0], "give one or more numbers in"),
+        (["left"], [], "give one or more numbers in"),
+        (
+            ["left"],
+            [0.25, 0.5],
+            r"sweep.ratios is \[0.25, 0.5\], 3 different ratios with 0, .* curve needs 4",
+        ),
+        (["left"], [0.5, 0.5, 0, 0.75], "3 different ratios with 0"),
+        (["left"], RATIOS, r"multiples of 8 \(sweep.multiple\), .* curve needs 4: left has 2"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(study: Study, parts: Any, ratios: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep_study(study, parts, ratios)
+
+
+def test_a_part_of_too_few_channels_for_a_curve_is_warned_of(study: Study) -> None:
+    model = Branches()
+    model.left, model.head = nn.Linear(64, 8), nn.Linear(24, 10)
+    uneven = Study(task_of(model), {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
+    with pytest.warns(UserWarning, match="a curve needs 4: left has 2$"):
+        plan = sweep_study(uneven, ratios=RATIOS, multiple=4)
+    assert plan.sweep == {"parts": ["left", "right"], "ratios": list(RATIOS), "multiple": 4}
+
+
+@pytest.mark.parametrize(("part", "leader"), [("norm", "first"), ("second", "first")])
+def test_a_part_that_follows_another_is_told_which(part: str, leader: str) -> None:
+    task = task_of(Residual())
+    study = Study(task, {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
+    with pytest.raises(ValueError, match=f"names '{part}', .* they go with those of '{leader}'"):
+        sweep_study(study, [part], multiple=1)
+
+
+def test_a_division_is_one_trial_with_all_parts_pruned(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def run(plan: Study, num_trials: int, *, folder: Path, progress: bool) -> Any:
+        asked.append((num_trials, plan.evaluate_first[0]["pruning"]["ratios"]))
+        return SimpleNamespace(record=RunRecord.load(write_run(folder, found)))
+
+    monkeypatch.setattr(Study, "run", run)
+    found = [e for e in events() if e.get("trial") in (None, "parent", "0001")]
+    figures = measure(study, {"left": 0.25, "right": 0.5}, multiple=4, folder=tmp_path / "done")
+    assert asked == [(1, {"left": 0.25, "right": 0.5})]
+    assert figures == pytest.approx({"accuracy": 0.88125, "size_mb": 8.5, "latency_ms": 4.5})
+    found = [e for e in found if e.get("trial") != "0001"]
+    with pytest.raises(RuntimeError, match="it was interrupted: call again with this folder"):
+        measure(study, {"left": 0.25, "right": 0.5}, folder=tmp_path / "cut")
+    with pytest.raises(ValueError, match="did you mean 'left'"):
+        measure(study, {"lef": 0.25})
+
+
+@pytest.mark.cluster
+def test_a_sweep_that_was_cut_short_goes_on(
+    study: Study, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0)
+    monkeypatch.setattr(running, "start_service", partial(running.start_service, protocol=quick))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    arguments: dict[str, Any] = {
+        "parts": ["left", "right"],
+        "ratios": [0.25, 0.5, 0.75],
+        "multiple": 4,
+        "progress": False,
+    }
+    table = sweep(study, folder=whole, **arguments)
+    assert list(table["branch"]) == ["left"] * 4 + ["right"] * 4
+    assert table["accuracy"].between(0, 1).all()
+    assert table["network_mb"].nunique() == 4  # unpruned; either branch less a quarter, a half, more
+    shutil.copytree(whole, cut)
+    lines = (cut / "journal.jsonl").read_text().splitlines(keepends=True)
+    last = next(i for i, line in enumerate(lines) if '"suggestion"' in line and '"0002"' in line)
+    (cut / "journal.jsonl").write_text("".join(lines[: last + 1]))
+    for name in ("sweep.csv", "sweep_together.csv", "sweep.json", "sweep.html"):
+        (cut / name).unlink()
+    resume(cut, progress=False)
+    gone_on = (cut / "journal.jsonl").read_text()
+    assert gone_on.startswith("".join(lines[: last + 1]))
+    same = ["branch", "ratio", "accuracy", "network_mb", "trial", "left_out"]
+    again = pd.read_csv(cut / "sweep.csv", dtype={"trial": str})
+    pd.testing.assert_frame_equal(again[same], table[same])
+    together = [pd.read_csv(path / "sweep_together.csv").drop(columns="network_ms") for path in (whole, cut)]
+    pd.testing.assert_frame_equal(*together)
+    assert list(together[0]["ratio"]) == [0.0, 0.25, 0.5, 0.75]
+    assert (cut / "sweep.html").exists()
+    assert gone_on.count('"left_out"') == 1
+    assert table["left_out"].between(-1, 1).all()
+    pd.testing.assert_frame_equal(sweep(study, folder=cut, **arguments)[same], table[same])
+    assert (cut / "journal.jsonl").read_text() == gone_on  # there is nothing left to do

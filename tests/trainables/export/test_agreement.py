@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, fx, nn
+from torch.utils.data import TensorDataset
+
+from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.torch import TorchCpu
+from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.export.agreement import (
+    ExportDisagreement,
+    check_agreement,
+    measure_agreement,
+    onnx_error,
+)
+from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
+
+Uniform = Callable[[int, int], BitWidthPlan]
+
+
+@pytest.fixture
+def module(network: nn.Module, uniform: Uniform, inputs: Tensor) -> fx.GraphModule:
+    quantized = insert_quantizers(fold_batch_norm(network), uniform(8, 8))
+    calibrate(quantized, [inputs])
+    return quantized
+
+
+@pytest.fixture
+def data(inputs: Tensor) -> TensorDataset:
+    return TensorDataset(inputs, torch.zeros(len(inputs), dtype=torch.long))
+
+
+def _scaled(path: Path, name: str, factor: float) -> None:
+    """Change a constant of a file, as an exporter's mistake would."""
+    model = onnx.load(path)
+    tensor = next(t for t in model.graph.initializer if t.name == name)
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array((values * factor).astype(values.dtype), name))
+    onnx.save(model, path)
+
+
+def test_a_right_file_passes_on_both_targets(
+    module: fx.GraphModule, data: TensorDataset, tmp_path: Path
+) -> None:
+    export_onnx(module, data[0][0][None], tmp_path / "model.onnx")
+    export_torch(module, data[0][0][None], tmp_path / "model.pt2")
+    session = check_agreement(module, tmp_path / "model.onnx", OnnxRuntimeCpu(), data)
+    assert session(data[0][0][None].numpy()).shape == (1, 10)
+    check_agreement(module, tmp_path / "model.pt2", TorchCpu(), data)
+    figures = measure_agreement(module, tmp_path / "model.onnx", session, data)
+    assert figures.error < 1e-6
+    assert figures.top1 >= 0.99
+
+
+def test_wrong_weights_are_found(module: fx.GraphModule, data: TensorDataset, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(module, data[0][0][None], path)
+    _scaled(path, "head.scale", 1.002)
+    with pytest.raises(
+        ExportDisagreement, match=r"does not compute what the module does: logits differ by \d"
+    ):
+        check_agreement(module, path, OnnxRuntimeCpu(), data)
+
+
+def test_a_rounding_that_is_no_tie_is_found_and_named(
+    module: fx.GraphModule, data: TensorDataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(module, data[0][0][None], path)
+    _scaled(path, "quantize_stem_relu_8.scale", 1.01)
+    with pytest.raises(
+        ExportDisagreement, match="quantize_stem_relu_8: the file's rounded values differ by up to"
+    ):
+        onnx_error(module, path, data[:][0])
+
+
+def test_values_between_two_steps_may_go_either_way(
+    module: fx.GraphModule, inputs: Tensor, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    # On a tie, the last bit of the division decides which way a value goes.
+    step = float(module.get_parameter("quantize_x_8.scale"))
+    tied = (torch.round(inputs / step) + 0.5) * step
+    export_onnx(module, tied, path)
+    assert onnx_error(module, path, tied)[0] < 1e-6
+    module.get_parameter("quantize_x_8.scale").data.mul_(1 + 2e-7)
+    error, ties = onnx_error(module, path, tied)
+    assert error < 1e-5
+    assert ties > 0
+
+
+class _Deployed:
+    """A session that prefers another class for some of its inputs."""
+
+    def __init__(self, module: nn.Module, wrong: int) -> None:
+        self.module, self.wrong = module, wrong
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self.module(torch.from_numpy(batch)).detach().numpy().copy()
+        logits[: self.wrong] *= -1
+        return logits
+
+
+class _Backend(OnnxRuntimeCpu):
+    def __init__(self, module: nn.Module, wrong: int) -> None:
+        self.session = _Deployed(module, wrong)
+
+    def load(self, path: Path, *, optimize: bool = True) -> _Deployed:  # type: ignore[override]
+        return self.session
+
+
+def test_a_deployed_session_with_other_classes_is_refused(
+    module: fx.GraphModule, data: TensorDataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(module, data[0][0][None], path)
+    check_agreement(module, path, _Backend(module, 0), data)  # type: ignore[arg-type]
+    with pytest.raises(ExportDisagreement, match=r"onnxruntime-cpu does not deploy.*same class for 93\.8%"):
+        check_agreement(module, path, _Backend(module, 2), data)  # type: ignore[arg-type]
+
+
+def test_logits_that_are_no_numbers_are_refused(
+    module: fx.GraphModule, data: TensorDataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    module.get_parameter("head.layer.weight").data.fill_(float("nan"))
+    export_onnx(module, data[0][0][None], path)
+    with pytest.raises(ExportDisagreement):
+        check_agreement(module, path, OnnxRuntimeCpu(), data)
