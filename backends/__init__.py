@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def get(target: str) -> Backend:
         ValueError: raysearch knows no such target; the message names the known ones and the nearest.
     """
     if target not in _HOMES:
-        raise ValueError(f"target {target!r} is unknown: {did_you_mean(str(target), _HOMES)}")
+        raise UserError(f"target {target!r} is unknown: {did_you_mean(str(target), _HOMES)}")
     module, name = _HOMES[target]
     backend: Backend = getattr(import_module(module), name)()
     return backend

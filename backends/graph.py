@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from raysearch.basics.failures import UserError
+
 # Position of the weights among the inputs of the operators that multiply and accumulate.
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _PRODUCTS = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul")
@@ -120,9 +122,7 @@ class _Graph:
             ValueError: shape inference did not find it.
         """
         if name not in self.shapes:
-            raise ValueError(
-                f"the shape of tensor {name!r} is not known: ONNX cannot infer it from the graph"
-            )
+            raise UserError(f"the shape of tensor {name!r} is not known: ONNX cannot infer it from the graph")
         return self.shapes[name]
 
     def bytes(self, name: str) -> int:

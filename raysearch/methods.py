@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 Choice = str | Mapping[str, Any]
@@ -59,9 +60,9 @@ def check_choice(kind: str, given: Choice, methods: Mapping[str, Method]) -> dic
     choice = {"name": given} if isinstance(given, str) else dict(given)
     name = choice.get("name")
     if not isinstance(name, str):
-        raise ValueError(f"{kind} is {given!r}: give a name, or {{name: ..., option: value}}")
+        raise UserError(f"{kind} is {given!r}: give a name, or {{name: ..., option: value}}")
     if name not in methods:
-        raise ValueError(f"{kind} is {name!r}; {did_you_mean(name, methods)}")
+        raise UserError(f"{kind} is {name!r}; {did_you_mean(name, methods)}")
     if len(choice) == 1:
         return choice
     known = methods[name].options()
@@ -70,7 +71,7 @@ def check_choice(kind: str, given: Choice, methods: Mapping[str, Method]) -> dic
         if option == "name":
             continue
         if option not in known:
-            raise ValueError(f"{kind} {name} has no option {option!r}; {did_you_mean(option, known)}")
+            raise UserError(f"{kind} {name} has no option {option!r}; {did_you_mean(option, known)}")
         _check_type(f"{kind} {name}: {option}", value, hints[option])
     return choice
 
@@ -103,4 +104,4 @@ def _check_type(what: str, value: Any, hint: Any) -> None:
         TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].replace("Input", "it")
-        raise ValueError(f"{what} is {value!r}: {message}") from None
+        raise UserError(f"{what} is {value!r}: {message}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.objectives import Constraint, Objective
 
@@ -40,11 +41,11 @@ def check_metrics(
     goals = [("objective", goal) for goal in objectives] + [("constraint", goal) for goal in constraints]
     for kind, goal in goals:
         if goal.metric.split("/")[0] == "energy_mj":
-            raise ValueError(
+            raise UserError(
                 f'{kind} "{goal}" needs an energy meter and none is readable on these targets: '
                 f"use latency_ms or macs instead"
             )
         if goal.metric not in known:
-            raise ValueError(
+            raise UserError(
                 f'{kind} "{goal}" is on a metric that nothing reports; {did_you_mean(goal.metric, known)}'
             )

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
+
 STATIC_METRICS = (
     "latency_ms",
     "throughput",
@@ -59,7 +61,7 @@ class Objective:
         """
         match = _OBJECTIVE.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f'objective "{text}" is not "maximize METRIC" or "minimize METRIC"')
+            raise UserError(f'objective "{text}" is not "maximize METRIC" or "minimize METRIC"')
         return cls(metric=match[2], maximize=match[1].startswith("max"))
 
     def __str__(self) -> str:
@@ -88,7 +90,7 @@ class Constraint:
             return cls(match[1], match[2] == "<=", float(limit))
         relative = _RELATIVE.fullmatch(limit)
         if match is None or relative is None:
-            raise ValueError(
+            raise UserError(
                 f'constraint "{text}" is not "METRIC <= NUMBER", "METRIC >= parent - NUMBER" '
                 f'or "METRIC <= NUMBER parent"'
             )
@@ -97,7 +99,7 @@ class Constraint:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.offset) and math.isfinite(self.factor)):
-            raise ValueError(f'constraint "{self}" has a limit that is not finite: give a plain number')
+            raise UserError(f'constraint "{self}" has a limit that is not finite: give a plain number')
 
     @property
     def relative(self) -> bool:
@@ -159,10 +161,10 @@ class Goals:
     def __post_init__(self) -> None:
         metrics = self.metrics
         if not metrics:
-            raise ValueError("objectives is empty: give at least one, such as 'maximize accuracy'")
+            raise UserError("objectives is empty: give at least one, such as 'maximize accuracy'")
         twice = sorted({m for m in metrics if metrics.count(m) > 1})
         if twice:
-            raise ValueError(f"objectives name {twice[0]!r} twice: each metric may be optimised once")
+            raise UserError(f"objectives name {twice[0]!r} twice: each metric may be optimised once")
 
     @classmethod
     def parse(

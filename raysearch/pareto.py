@@ -20,6 +20,8 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from raysearch.basics.failures import UserError
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 FrontOrder = Literal["epsilon_net", "hypervolume"]
@@ -115,7 +117,7 @@ def check_order(order: str) -> None:
         ValueError: it is neither "epsilon_net" nor "hypervolume".
     """
     if order not in _ORDERS:
-        raise ValueError(f"order is {order!r}: inside a front trials stand by one of {', '.join(_ORDERS)}")
+        raise UserError(f"order is {order!r}: inside a front trials stand by one of {', '.join(_ORDERS)}")
 
 
 def priority(costs: ArrayLike, violations: ArrayLike, order: FrontOrder = "epsilon_net") -> Indices:
@@ -195,7 +197,7 @@ def knee(costs: ArrayLike) -> int:
     """
     costs = np.asarray(costs, dtype=np.float64)
     if len(costs) == 0:
-        raise ValueError("knee of an empty front: give at least one row of costs")
+        raise UserError("knee of an empty front: give at least one row of costs")
     distance = np.square(_scaled(np.where(np.isnan(costs), np.inf, costs))).sum(axis=1)
     return int(np.lexsort((*costs.T[::-1], distance))[0])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch import backends
+from raysearch.basics.failures import UserError
 from raysearch.methods import Choice
 from raysearch.metrics import check_metrics
 from raysearch.objectives import Goals
@@ -80,10 +81,10 @@ class Study:
         workers: int | None = None,
     ) -> None:
         if not isinstance(task, Task):
-            raise ValueError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
+            raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
         for name, texts in {"objectives": objectives, "constraints": constraints, "targets": targets}.items():
             if isinstance(texts, str):
-                raise ValueError(f"{name} is {texts!r}: give a list")
+                raise UserError(f"{name} is {texts!r}: give a list")
         search = check_search(
             epochs=epochs,
             searcher=searcher,
@@ -96,7 +97,7 @@ class Study:
             workers=workers,
         )
         if grace is not None and grace > epochs:
-            raise ValueError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
+            raise UserError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
         self.task, self.epochs, self.seed = task, epochs, seed
         self.sweep: Mapping[str, Any] | None = None  # what it prunes, if ``raysearch.sweeps.sweep`` made it
         self.targets = tuple(targets)
@@ -122,7 +123,7 @@ class Study:
         multiple = max(backends.get(target).channel_multiple for target in self.targets)
         if "architecture" in space:
             if not self.task.searches_architecture:
-                raise ValueError("space.architecture is given, but the task's model is fixed: leave it out")
+                raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
             return bind(space, parent=self.parent, channel_multiple=multiple)
         architecture = self.parent.get("architecture")
         return bind(
@@ -223,14 +224,14 @@ def check_targets(targets: Sequence[str]) -> None:
         ValueError: with the known targets, or with what to install.
     """
     if not targets:
-        raise ValueError("targets is empty: name at least one, such as onnxruntime-cpu")
+        raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
     for target in targets:
         reason = backends.get(target).unavailable()
         if reason:
-            raise ValueError(f"target {target} is not available: {reason}")
+            raise UserError(f"target {target} is not available: {reason}")
     for target in targets:
         if list(targets).count(target) > 1:
-            raise ValueError(f"targets name {target} twice: name each once")
+            raise UserError(f"targets name {target} twice: name each once")
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
@@ -246,12 +247,10 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
 
     record = RunRecord.load(Path(folder))
     if not record.sessions:
-        raise ValueError(
-            f"{folder} holds an empty journal: nothing was started there, so run the study again"
-        )
+        raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
     described = record.header["study"]
     if "import" not in described["task"] and described["task"]["name"] not in TASKS:
-        raise ValueError(
+        raise UserError(
             f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
             f"by Study(...).run(folder={str(folder)!r})"
         )

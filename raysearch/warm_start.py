@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
 from raysearch.record.journal import RunRecord, TrialRecord
@@ -76,9 +77,9 @@ def warm_start(
         ValueError: no folder, count < 1, a damaged journal, or nothing in them is legal in the new space.
     """
     if isinstance(folders, str | Path) or not folders:
-        raise ValueError(f"warm start from {folders!r}: give a list of at least one run folder")
+        raise UserError(f"warm start from {folders!r}: give a list of at least one run folder")
     if count < 1:
-        raise ValueError(f"count is {count}: a warm start takes at least 1 config")
+        raise UserError(f"count is {count}: a warm start takes at least 1 config")
     encoding = Encoding(parameters)
     records = [RunRecord.load(Path(folder)) for folder in folders]
     trials = [[t for t in record.searched() if t.outcome not in (None, "failed")] for record in records]
@@ -98,7 +99,7 @@ def warm_start(
             known.setdefault(identity, (completed, Answer(sorted(trial.reports.items()), "finished")))
     if not configs:
         why = reasons[0] if reasons else "they hold no trial that ended"
-        raise ValueError(f"nothing in {', '.join(map(str, folders))} can start this study: {why}")
+        raise UserError(f"nothing in {', '.join(map(str, folders))} can start this study: {why}")
     found = sum(map(len, trials))
     return WarmStart(list(configs.values())[:count], list(known.values()), found, len(reasons))
 
@@ -145,7 +146,7 @@ def _projected(config: Mapping[str, Any], encoding: Encoding) -> Config:
             place = place.setdefault(name, {})
         place[parameter.name[-1]] = inner
     if not projected:
-        raise ValueError(f"a config has none of the searched parameters, such as {encoding.names[0]}")
+        raise UserError(f"a config has none of the searched parameters, such as {encoding.names[0]}")
     return projected
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import one_of
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
@@ -92,7 +93,7 @@ def _parts(over: Any) -> tuple[str, ...]:
 
     parts = quantizable_layers(over[0])
     if not parts:
-        raise ValueError("bit_widths: the model has no convolution or linear layer to quantise")
+        raise UserError("bit_widths: the model has no convolution or linear layer to quantise")
     return parts
 
 
@@ -120,7 +121,7 @@ def decode_bits(config: Mapping[str, Any], parts: Sequence[str]) -> BitWidthPlan
 
 def _legal(bits: Any, where: str) -> int:
     if bits not in LEGAL_BITS:
-        raise ValueError(f"{where} is {bits!r}, not one of {', '.join(map(str, LEGAL_BITS))}")
+        raise UserError(f"{where} is {bits!r}, not one of {', '.join(map(str, LEGAL_BITS))}")
     return int(bits)
 
 

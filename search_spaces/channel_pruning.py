@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import one_of
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
@@ -73,9 +74,9 @@ def channel_pruning(
         ValueError: a bad argument, or a model that torch-pruning cannot take apart.
     """
     if not isinstance(max_ratio, (int, float)) or not STEP <= max_ratio < 1:
-        raise ValueError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
+        raise UserError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
     if multiple is not None and (not isinstance(multiple, int) or multiple < 1):
-        raise ValueError(f"multiple={multiple!r} must be a whole number of at least 1")
+        raise UserError(f"multiple={multiple!r} must be a whole number of at least 1")
     criteria = one_of("criterion", criterion, CRITERIA)
     if over is None:
         keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion}
@@ -122,15 +123,15 @@ def decode_pruning(
     check_keys(config, ("criterion", "multiple", "ratios"), "pruning")
     criterion = str(config.get("criterion", "magnitude"))
     if criterion not in CRITERIA:
-        raise ValueError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
+        raise UserError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
     multiple = int(config.get("multiple", multiple))
     if multiple < 1:
-        raise ValueError(f"pruning/multiple is {multiple}: it must be at least 1")
+        raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")
     ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
     rounded = {}
     for part, ratio in ratios.items():
         if not 0 <= float(ratio) < 1:
-            raise ValueError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
+            raise UserError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
         inside = {w for layer, w in widths.items() if part_of(layer, ratios) == part}
         value = _rounded(float(ratio), inside, multiple)
         if value > 0:

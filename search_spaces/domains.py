@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from raysearch.basics.failures import UserError
+
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
@@ -54,14 +56,14 @@ def check_domain(path: Path, domain: Any) -> None:
 
     name = "/".join(path)
     if isinstance(domain, Mapping) or (is_domain(domain) and (domain.is_grid() or domain.is_function())):
-        raise ValueError(f"{name} is a grid or a function, which no searcher models: use tune.choice([...])")
+        raise UserError(f"{name} is a grid or a function, which no searcher models: use tune.choice([...])")
     if isinstance(domain, Categorical) and not domain.categories:
-        raise ValueError(f"{name} is a choice among nothing: give at least one value")
+        raise UserError(f"{name} is a choice among nothing: give at least one value")
     if isinstance(domain, (Float, Integer)):
         if math.isinf(domain.lower) or math.isinf(domain.upper):
-            raise ValueError(f"{name} has no bounds: use tune.uniform or tune.loguniform")
+            raise UserError(f"{name} has no bounds: use tune.uniform or tune.loguniform")
         if domain.lower >= domain.upper:
-            raise ValueError(
+            raise UserError(
                 f"{name} goes from {domain.lower} to {domain.upper}: the first bound must be below the second"
             )
 
@@ -167,18 +169,18 @@ def integers(name: str, value: int | tuple[int, ...], step: int = 1) -> Any:
 
     bounds = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(bounds) not in (1, 2) or not all(isinstance(b, int) and not isinstance(b, bool) for b in bounds):
-        raise ValueError(f"{name}={value!r} is neither an int nor a pair of ints (low, high)")
+        raise UserError(f"{name}={value!r} is neither an int nor a pair of ints (low, high)")
     if min(bounds) < 1:
-        raise ValueError(f"{name}={value!r} must be at least 1")
+        raise UserError(f"{name}={value!r} must be at least 1")
     if len(bounds) == 1:
         return bounds[0]
     low, high = bounds
     if low >= high:
-        raise ValueError(f"{name}=({low}, {high}): low must be below high (one int gives a constant)")
+        raise UserError(f"{name}=({low}, {high}): low must be below high (one int gives a constant)")
     if step == 1:
         return tune.randint(low, high + 1)
     if low % step or high % step:
-        raise ValueError(f"{name}=({low}, {high}): both bounds must be multiples of the step {step}")
+        raise UserError(f"{name}=({low}, {high}): both bounds must be multiples of the step {step}")
     return tune.qrandint(low, high, step)
 
 
@@ -192,11 +194,11 @@ def floats(name: str, value: float | tuple[float, float]) -> Any:
 
     bounds = value if isinstance(value, (tuple, list)) else (value,)
     if not all(map(_is_number, bounds)):
-        raise ValueError(f"{name}={value!r} is neither a number nor a pair of numbers (low, high)")
+        raise UserError(f"{name}={value!r} is neither a number nor a pair of numbers (low, high)")
     if not isinstance(value, (tuple, list)):
         return float(value)
     if len(value) != 2 or not value[0] < value[1]:
-        raise ValueError(f"{name}={value!r}: low must be below high (one number gives a constant)")
+        raise UserError(f"{name}={value!r}: low must be below high (one number gives a constant)")
     return tune.uniform(float(value[0]), float(value[1]))
 
 
@@ -212,5 +214,5 @@ def one_of(name: str, values: Any, legal: tuple[Any, ...]) -> Any:
     wrong = [v for v in values if v not in legal]
     if not values or wrong or len(set(values)) < len(values):
         known = ", ".join(map(str, legal))
-        raise ValueError(f"{name}={values!r} must name each value once, from {known}")
+        raise UserError(f"{name}={values!r} must name each value once, from {known}")
     return values[0] if len(values) == 1 else tune.choice(list(values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
@@ -19,7 +20,7 @@ def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
     names = tuple(known)
     for name in given:
         if name not in names:
-            raise ValueError(f"{where} has no key {name!r}; {did_you_mean(str(name), names)}")
+            raise UserError(f"{where} has no key {name!r}; {did_you_mean(str(name), names)}")
 
 
 def as_mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -29,7 +30,7 @@ def as_mapping(value: Any, where: str) -> Mapping[str, Any]:
         ValueError: it is something else.
     """
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where} is {value!r}, not a mapping of names to values")
+        raise UserError(f"{where} is {value!r}, not a mapping of names to values")
     return value
 
 
@@ -40,7 +41,7 @@ def as_integer(value: Any, where: str) -> int:
         ValueError: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
-        raise ValueError(f"{where} is {value!r}, not a whole number")
+        raise UserError(f"{where} is {value!r}, not a whole number")
     return int(value)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces.keys import as_mapping, check_keys
 
@@ -44,7 +45,7 @@ class LayerPruning:
     def __post_init__(self) -> None:
         for name, known in (("pruned", PRUNED), ("criterion", CRITERIA)):
             if getattr(self, name) not in known:
-                raise ValueError(
+                raise UserError(
                     f"{name} is {getattr(self, name)!r}; {did_you_mean(getattr(self, name), known)}"
                 )
         if (
@@ -52,7 +53,7 @@ class LayerPruning:
             or not isinstance(self.amount, (int, float))
             or not 0 <= self.amount <= 1
         ):
-            raise ValueError(f"amount is {self.amount!r}: it must be a share in [0, 1]")
+            raise UserError(f"amount is {self.amount!r}: it must be a share in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class OneShotPlan:
 
     def __post_init__(self) -> None:
         if self.quantization not in QUANTIZATIONS:
-            raise ValueError(
+            raise UserError(
                 f"quantization is {self.quantization!r}; {did_you_mean(self.quantization, QUANTIZATIONS)}"
             )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.domains import integers, is_domain, one_of
 from raysearch.search_spaces.keys import as_integer, as_mapping, check_keys
 
@@ -30,11 +31,11 @@ class StagePlan:
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.width < 1:
-            raise ValueError(f"a stage of depth {self.depth} and width {self.width}: both must be at least 1")
+            raise UserError(f"a stage of depth {self.depth} and width {self.width}: both must be at least 1")
         if self.kernel not in KERNELS:
-            raise ValueError(f"kernel {self.kernel!r} is not one of {', '.join(map(str, KERNELS))}")
+            raise UserError(f"kernel {self.kernel!r} is not one of {', '.join(map(str, KERNELS))}")
         if self.block not in BLOCKS:
-            raise ValueError(f"block {self.block!r} is not one of {', '.join(BLOCKS)}")
+            raise UserError(f"block {self.block!r} is not one of {', '.join(BLOCKS)}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def resnet(
     number = integers("stages", stages)
     most = number.upper - 1 if is_domain(number) else number
     if most > MAX_STAGES:
-        raise ValueError(f"stages={stages!r}: at most {MAX_STAGES} stages, since each halves the image")
+        raise UserError(f"stages={stages!r}: at most {MAX_STAGES} stages, since each halves the image")
     space: dict[str, Any] = {"family": "resnet", "stages": number}
     space["stem"] = {"width": integers("width", width, width_step)}
     for i in range(most):
@@ -101,7 +102,7 @@ def possible_parts(space: Mapping[str, Any]) -> tuple[str, ...]:
         ValueError: the mapping is no architecture space.
     """
     if "stem" not in space:
-        raise ValueError("the architecture has no 'stem': make it with resnet(...)")
+        raise UserError("the architecture has no 'stem': make it with resnet(...)")
     stages = sorted(k for k in space if k.startswith("stage") and k != "stages")
     return ("stem", *stages, "head")
 
@@ -115,15 +116,15 @@ def decode_architecture(config: Mapping[str, Any]) -> ResNetPlan:
     known = ("family", "stages", "stem", *(f"stage{i + 1}" for i in range(MAX_STAGES)))
     check_keys(config, known, "architecture")
     if config.get("family", "resnet") != "resnet":
-        raise ValueError(f"architecture/family is {config['family']!r}; the only family is 'resnet'")
+        raise UserError(f"architecture/family is {config['family']!r}; the only family is 'resnet'")
     given = [k for k in known[3:] if k in config]
     stem = as_mapping(config.get("stem", {}), "architecture/stem")
     check_keys(stem, ("width",), "architecture/stem")
     if "width" not in stem:
-        raise ValueError("architecture/stem has no width")
+        raise UserError("architecture/stem has no width")
     count = as_integer(config.get("stages", len(given)), "architecture/stages")
     if not 1 <= count <= MAX_STAGES:
-        raise ValueError(f"architecture/stages is {count}, not 1 to {MAX_STAGES}")
+        raise UserError(f"architecture/stages is {count}, not 1 to {MAX_STAGES}")
     width = as_integer(stem["width"], "architecture/stem/width")
     return ResNetPlan(width, tuple(_decode_stage(config, i + 1) for i in range(count)))
 
@@ -134,13 +135,13 @@ def _decode_stage(config: Mapping[str, Any], index: int) -> StagePlan:
     check_keys(stage, _STAGE_KEYS, where)
     for key in ("depth", "width"):
         if key not in stage:
-            raise ValueError(f"{where} has no {key}")
+            raise UserError(f"{where} has no {key}")
     numbers = {"kernel": 3, **{k: v for k, v in stage.items() if k != "block"}}
     numbers = {key: as_integer(value, f"{where}/{key}") for key, value in numbers.items()}
     try:
         return StagePlan(**numbers, block=str(stage.get("block", "basic")))
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def encode_architecture(plan: ResNetPlan) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def enlarge(architecture: Mapping[str, Any], factor: int = 2) -> dict[str, Any]:
         ValueError: the architecture cannot be decoded, or the factor is below 2.
     """
     if factor < 2:
-        raise ValueError(f"factor={factor} does not enlarge: it must be at least 2")
+        raise UserError(f"factor={factor} does not enlarge: it must be at least 2")
     plan = decode_architecture(architecture)
     stages = tuple(replace(stage, width=stage.width * factor) for stage in plan.stages)
     return encode_architecture(ResNetPlan(plan.stem_width * factor, stages))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces import domains as tune_domains
 from raysearch.search_spaces.bit_widths import decode_bits, encode_bits
 from raysearch.search_spaces.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
@@ -227,9 +228,9 @@ def bind(
 def _bind_section(section: str, value: Any, over: Any) -> dict[str, Any]:
     if isinstance(value, Deferred):
         if over is None:
-            raise ValueError(f"{section} needs an architecture space or a model to be over: give over=")
+            raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
         if isinstance(over, tuple) and over[1] is None:
-            raise ValueError("a model needs an example input beside it: give example_input=")
+            raise UserError("a model needs an example input beside it: give example_input=")
         value = value.bind(over)
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if tune_domains.searched(given) else _as_choices(given)
@@ -246,7 +247,7 @@ def _model_parts(bound: Mapping[str, Any], over: Any) -> tuple[dict[str, int], t
     """Prunable groups and quantisable layers of a given model, as far as the space needs them."""
     if not isinstance(over, tuple):
         if "pruning" in bound and over is None:
-            raise ValueError("pruning ratios over a model: give bind the model and its example input")
+            raise UserError("pruning ratios over a model: give bind the model and its example input")
         return {}, ()
     from raysearch.networks.groups import prunable_groups, quantizable_layers
 
@@ -276,4 +277,4 @@ def _check(space: Space) -> None:
         for value in tune_domains.ends(domain):
             space.decode(_merge(middle, tune_domains.nested({path: value})))
     if "larger" in space.teachers and "architecture" not in space.domains:
-        raise ValueError("teacher/name has 'larger', which needs an architecture to enlarge: leave it out")
+        raise UserError("teacher/name has 'larger', which needs an architecture to enlarge: leave it out")

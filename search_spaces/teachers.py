@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.domains import floats
 from raysearch.search_spaces.keys import check_keys
 
@@ -49,7 +50,7 @@ def teachers(
 
     spelled = ["none" if name is None else name for name in names]
     if not spelled or len(set(spelled)) < len(spelled) or any(n not in NAMES for n in spelled):
-        raise ValueError(f"teachers{names!r} must name each teacher once, from None, 'parent', 'larger'")
+        raise UserError(f"teachers{names!r} must name each teacher once, from None, 'parent', 'larger'")
     space = {
         "name": tune.choice(spelled),
         "temperature": floats("temperature", temperature),
@@ -57,7 +58,7 @@ def teachers(
     }
     bounds = weight if isinstance(weight, (tuple, list)) else (weight,)
     if not all(0 <= w <= 1 for w in bounds):
-        raise ValueError(f"weight={weight!r} is not within [0, 1]")
+        raise UserError(f"weight={weight!r} is not within [0, 1]")
     return space
 
 
@@ -70,7 +71,7 @@ def decode_teacher(config: Mapping[str, Any]) -> TeacherPlan:
     check_keys(config, ("name", "temperature", "weight"), "teacher")
     name = config.get("name") or "none"
     if name not in NAMES:
-        raise ValueError(f"teacher/name is {name!r}, not one of {', '.join(NAMES)}")
+        raise UserError(f"teacher/name is {name!r}, not one of {', '.join(NAMES)}")
     if name == "none":
         return TeacherPlan()
     plan = TeacherPlan(
@@ -79,9 +80,9 @@ def decode_teacher(config: Mapping[str, Any]) -> TeacherPlan:
         float(config.get("weight", TeacherPlan.weight)),
     )
     if plan.temperature <= 0:
-        raise ValueError(f"teacher/temperature is {plan.temperature}: it must be positive")
+        raise UserError(f"teacher/temperature is {plan.temperature}: it must be positive")
     if not 0 <= plan.weight <= 1:
-        raise ValueError(f"teacher/weight is {plan.weight}, not within [0, 1]")
+        raise UserError(f"teacher/weight is {plan.weight}, not within [0, 1]")
     return plan
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.keys import check_keys
 
 
@@ -32,15 +33,15 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         for key in ("lr", "quantized_lr"):
             if not getattr(self, key) > 0:
-                raise ValueError(f"training/{key} is {getattr(self, key)}: it must be positive")
+                raise UserError(f"training/{key} is {getattr(self, key)}: it must be positive")
         if self.batch_size < 1:
-            raise ValueError(f"training/batch_size is {self.batch_size}: it must be at least 1")
+            raise UserError(f"training/batch_size is {self.batch_size}: it must be at least 1")
         if self.weight_decay < 0:
-            raise ValueError(f"training/weight_decay is {self.weight_decay}: it must not be negative")
+            raise UserError(f"training/weight_decay is {self.weight_decay}: it must not be negative")
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"training/label_smoothing is {self.label_smoothing}, not in [0, 1)")
+            raise UserError(f"training/label_smoothing is {self.label_smoothing}, not in [0, 1)")
         if not 0 < self.quantized_share <= 1:
-            raise ValueError(f"training/quantized_share is {self.quantized_share}, not in (0, 1]")
+            raise UserError(f"training/quantized_share is {self.quantized_share}, not in (0, 1]")
 
 
 KEYS = tuple(f.name for f in fields(TrainingPlan))
@@ -61,7 +62,7 @@ def decode_training(config: Mapping[str, Any], quantized: bool) -> TrainingPlan:
     values: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"training/{key} is {value!r}, not a number")
+            raise UserError(f"training/{key} is {value!r}, not a number")
         values[key] = int(value) if key == "batch_size" else float(value)
     plan = TrainingPlan(**values)
     if quantized:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from raysearch.basics.failures import UserError
+
 Metric = Callable[[Tensor, Tensor], float]
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -48,7 +50,7 @@ def predictions(
         outputs.append(logits_of(model, x))
         labels.append(y)
     if not outputs:
-        raise ValueError("the data set is empty: there is nothing to evaluate on")
+        raise UserError("the data set is empty: there is nothing to evaluate on")
     return torch.cat(outputs), torch.cat(labels)
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.data.splits import Examples
 
@@ -68,24 +69,24 @@ class Task:
 
     def __post_init__(self) -> None:
         if not callable(self.model):
-            raise ValueError(f"model is {self.model!r}: give a torch module or a function that makes one")
+            raise UserError(f"model is {self.model!r}: give a torch module or a function that makes one")
         if self.pretrained and self.searches_architecture:
-            raise ValueError("pretrained=True needs a module with its weights, and model is a function")
+            raise UserError("pretrained=True needs a module with its weights, and model is a function")
         shapes = {split: self._example_shape(split) for split in ("train", "validation", "test")}
         for split, shape in shapes.items():
             if shape != shapes["train"]:
-                raise ValueError(f"an example of {split} has shape {shape}, one of train {shapes['train']}")
+                raise UserError(f"an example of {split} has shape {shape}, one of train {shapes['train']}")
         wrong = sorted(set(self.parent) - {"architecture", "training"})
         if wrong:
-            raise ValueError(f"parent has the key {wrong[0]!r}: it holds only 'architecture' and 'training'")
+            raise UserError(f"parent has the key {wrong[0]!r}: it holds only 'architecture' and 'training'")
 
     def _example_shape(self, split: str) -> tuple[int, ...]:
         examples = getattr(self, split)
         if not len(examples):
-            raise ValueError(f"{split} is empty: give at least one example")
+            raise UserError(f"{split} is empty: give at least one example")
         example = examples[0]
         if not (isinstance(example, (tuple, list)) and len(example) == 2 and isinstance(example[0], Tensor)):
-            raise ValueError(f"an example of {split} is not a pair (tensor, class)")
+            raise UserError(f"an example of {split} is not a pair (tensor, class)")
         return tuple(example[0].shape)
 
     @property
@@ -102,7 +103,7 @@ class Task:
         if not isinstance(self.model, nn.Module):
             return self.model(plan)
         if plan is not None:
-            raise ValueError(
+            raise UserError(
                 "the task's model is fixed: leave the architecture out of the space and the parent"
             )
         return copy.deepcopy(self.model)

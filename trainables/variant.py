@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
@@ -78,7 +79,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     folder = Path(folder)
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if spec.get("version") != VERSION:
-        raise ValueError(
+        raise UserError(
             f"{folder / SPEC} has version {spec.get('version')!r}; this raysearch reads version {VERSION}"
         )
     network = _build(spec, model, folder)
@@ -98,7 +99,7 @@ def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module
     if model is not None:
         return model(plan)
     if plan is None:
-        raise ValueError(f"{folder} holds a variant of a model of your own: give it as model=...")
+        raise UserError(f"{folder} holds a variant of a model of your own: give it as model=...")
     return build_resnet(plan, spec["input_shape"][0], spec["classes"])
 
 
@@ -115,7 +116,7 @@ def _load(module: nn.Module, folder: Path) -> None:
     for name in sorted(shapes.keys() | weights.keys()):
         found = tuple(weights[name].shape) if name in weights else None
         if shapes.get(name) != found:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds a variant of another model: {name!r} has shape {found} in {WEIGHTS} and "
                 f"{shapes.get(name)} in the model; give the model that was compressed as model=..."
             )

@@ -17,6 +17,7 @@ from raysearch.allocation.exact.separable import Separable
 from raysearch.allocation.problem import SLACK, Problem
 from raysearch.allocation.relaxation import Relaxation, conflict, relaxations
 from raysearch.allocation.responses import Response
+from raysearch.basics.failures import UserError
 from raysearch.pareto import non_dominated
 
 _CUTS = 10  # of a point between the ends, fewer where there are many fronts in one
@@ -75,9 +76,9 @@ def allocate(problem: Problem, *, points: int = 128, latencies: int = 1) -> Allo
         ValueError: too few points or latencies, or latencies without time curves.
     """
     if points < 2:
-        raise ValueError(f"points is {points}: a front needs at least 2")
+        raise UserError(f"points is {points}: a front needs at least 2")
     if latencies < 1 or (latencies > 1 and not problem.timed):
-        raise ValueError(
+        raise UserError(
             f"latencies is {latencies}: it must be 1, or more where every branch has a time curve"
         )
     best = most_accurate(problem)

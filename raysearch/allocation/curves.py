@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from raysearch.basics.failures import UserError
+
 Floats = NDArray[np.float64]
 
 BAND = 1.96  # standard deviations: 95 % of a normal distribution
@@ -137,7 +139,7 @@ def polynomial(
 
     given = np.atleast_1d(np.asarray(coefficients, dtype=np.float64))
     if not given.size or not np.isfinite(given).all():
-        raise ValueError(f"coefficients are {list(coefficients)}: a curve needs one or more finite numbers")
+        raise UserError(f"coefficients are {list(coefficients)}: a curve needs one or more finite numbers")
     given = np.asarray(
         np.polynomial.polynomial.polytrim(given, _ROUNDING * np.abs(given).max()), dtype=np.float64
     )
@@ -158,7 +160,7 @@ def parse(text: str | Sequence[float]) -> Curve:
         return polynomial(text)
     for word in re.findall(r"[^\W\d]\w*", re.sub(_NUMBER, " ", text)):
         if word not in ("p", "max"):
-            raise ValueError(
+            raise UserError(
                 f"the curve {text!r} cannot be read: {word!r} is unknown, p stands for the pruning ratio"
             )
     python = re.sub(r"(?<=[\dp)])\s*(?=[p(])", "*", text.strip().replace("^", "**"))
@@ -168,7 +170,7 @@ def parse(text: str | Sequence[float]) -> Curve:
             return _limited(*map(_value, tree.args))
         return polynomial(_value(tree).coef.tolist())
     except (SyntaxError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(
+        raise UserError(
             f"the curve {text!r} cannot be read: write a polynomial in p such as '85.3 - 10.4 p - 28.4 p^2'"
         ) from error
 
@@ -182,10 +184,10 @@ def check_curve(curve: Curve, name: str) -> None:
     """
     low, high = curve.domain
     if not 0 <= low < high <= 1:
-        raise ValueError(f"{name} holds for ratios from {low:g} to {high:g}: they must lie in [0, 1]")
+        raise UserError(f"{name} holds for ratios from {low:g} to {high:g}: they must lie in [0, 1]")
     values = curve(np.linspace(low, high, _CELLS))
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} is not finite on [{low:g}, {high:g}]: give finite coefficients")
+        raise UserError(f"{name} is not finite on [{low:g}, {high:g}]: give finite coefficients")
     turns = curve.pieces.derivative().roots(extrapolate=False)
     ratios = np.unique(np.concatenate([curve.pieces.x, turns[np.isfinite(turns)]]))
     values = curve(ratios)  # between two of these ratios the curve only rises or only falls
@@ -193,13 +195,13 @@ def check_curve(curve: Curve, name: str) -> None:
     ends = np.maximum(curve.lower, _ends(curve.pieces)[:-1])
     jumps = np.flatnonzero(np.abs(curve(curve.pieces.x[1:-1]) - ends) > least)
     if len(jumps):
-        raise ValueError(
+        raise UserError(
             f"{name} jumps at ratio {curve.pieces.x[1 + jumps[0]]:.3g}: join its pieces, so that it has one "
             "value there"
         )
     rises = np.flatnonzero(np.diff(values) > least)
     if len(rises):
-        raise ValueError(
+        raise UserError(
             f"{name} rises from ratio {ratios[rises[0]]:.3g} on, but must fall or stay level as more is "
             "pruned: fit a monotone curve, or give other coefficients"
         )

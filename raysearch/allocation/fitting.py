@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from raysearch.allocation.curves import Curve, Floats, check_curve
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 KINDS = ("auto", "polynomial", "spline")
@@ -60,14 +61,14 @@ def fit(ratios: ArrayLike, values: ArrayLike, *, kind: str = "auto", lower: floa
 def _checked(ratios: ArrayLike, values: ArrayLike, kind: str) -> tuple[Floats, Floats]:
     """The measurements in order of their ratios."""
     if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; {did_you_mean(kind, KINDS)}")
+        raise UserError(f"kind is {kind!r}; {did_you_mean(kind, KINDS)}")
     p, y = np.asarray(ratios, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if p.ndim != 1 or p.shape != y.shape:
-        raise ValueError(f"ratios have shape {p.shape} and values {y.shape}: both must be (k,)")
+        raise UserError(f"ratios have shape {p.shape} and values {y.shape}: both must be (k,)")
     if not (np.isfinite(p).all() and np.isfinite(y).all() and (p >= 0).all() and (p <= 1).all()):
-        raise ValueError("ratios must lie in [0, 1], and all values must be finite")
+        raise UserError("ratios must lie in [0, 1], and all values must be finite")
     if len(np.unique(p)) < FEWEST_RATIOS:
-        raise ValueError(f"{len(np.unique(p))} different ratios: a curve needs at least {FEWEST_RATIOS}")
+        raise UserError(f"{len(np.unique(p))} different ratios: a curve needs at least {FEWEST_RATIOS}")
     order = np.argsort(p, kind="stable")
     return p[order], y[order]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from raysearch.allocation.curves import Floats
 from raysearch.allocation.exact.ends import most_accurate, smallest
 from raysearch.allocation.problem import SLACK, Problem
+from raysearch.basics.failures import UserError
 
 _HALVINGS = 60
 
@@ -86,14 +87,14 @@ def importance_inverse(
         ValueError: equal importances, an option out of range, or a target that caps do not allow.
     """
     if not 0 < steepest <= 1 or not 0 <= least_scale <= 1:
-        raise ValueError(
+        raise UserError(
             f"steepest is {steepest} and least_scale {least_scale}: they must lie in (0, 1] and [0, 1]"
         )
     if np.ptp(problem.importances) == 0:
-        raise ValueError("all importances are equal: the rule needs branches that differ")
+        raise UserError("all importances are equal: the rule needs branches that differ")
     best = most_accurate(problem).value
     if best < target - SLACK * abs(target):
-        raise ValueError(
+        raise UserError(
             f"target is {target:g}, but within the caps the weighted accuracy is at most {best:.6g}"
         )
     importance = (problem.importances - problem.importances.min()) / np.ptp(problem.importances)

@@ -14,6 +14,7 @@ from raysearch.allocation.curves import Curve, Floats, check_curve
 from raysearch.allocation.responses import first_ratios
 from raysearch.allocation.rewards import ratio_reward
 from raysearch.basics import extras
+from raysearch.basics.failures import UserError
 
 Evaluate = Callable[[float], tuple[float, float]]
 """From a ratio to its reward, and to how far it breaks the limits: 0 where it keeps them.
@@ -78,7 +79,7 @@ class RatioProblem:
             check_curve(getattr(self, name), f"the {name} curve")
         low, high = self.domain
         if low >= high:
-            raise ValueError("the curves have no ratio in common, measure them at the same ones")
+            raise UserError("the curves have no ratio in common, measure them at the same ones")
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -128,12 +129,12 @@ def search_ratio(
         ValueError: too few evaluations, an empty interval, a break outside it, or no finite reward anywhere.
     """
     if not low < high:
-        raise ValueError(f"low is {low} and high is {high}: low must be below high")
+        raise UserError(f"low is {low} and high is {high}: low must be below high")
     outside = [ratio for ratio in breaks if not low <= ratio <= high]
     if outside:
-        raise ValueError(f"breaks holds {outside[0]}: they must lie from low, {low}, to high, {high}")
+        raise UserError(f"breaks holds {outside[0]}: they must lie from low, {low}, to high, {high}")
     if evaluations < _FEWEST + len(breaks):
-        raise ValueError(
+        raise UserError(
             f"evaluations is {evaluations}: with {len(breaks)} breaks it takes {_FEWEST + len(breaks)}"
         )
     trace = _Trace(evaluate)
@@ -203,7 +204,7 @@ class _Trace:
         """The best so far."""
         ratio = max(self._ratios, key=self._merit)
         if not self._is_finite(ratio):
-            raise ValueError(
+            raise UserError(
                 f"no ratio has a finite reward and violation: of {len(self.history)} evaluated the first is "
                 f"{self.history[0][1:]} at {self.history[0][0]:g}; mend the function that is searched"
             )

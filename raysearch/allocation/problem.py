@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from raysearch.allocation.curves import Curve, Floats, check_curve
 from raysearch.allocation.responses import Response, first_ratios
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 LATENCY_RULES = ("parallel", "sequential")
@@ -87,7 +88,7 @@ class Problem:
         """
         for name, given in (("caps", caps), ("time_scales", time_scales)):
             if given is not None and len(given) != len(importances):
-                raise ValueError(
+                raise UserError(
                     f"there are {len(importances)} importances and {len(given)} {name}: give one a branch"
                 )
         scales = [1.0] * len(importances) if time_scales is None else time_scales
@@ -224,7 +225,7 @@ def normalised(importances: Sequence[float], names: Sequence[str] | None = None)
     for i, importance in enumerate(given.tolist()):
         _check_importance(importance, names[i] if names else str(i))
     if given.sum() == 0:
-        raise ValueError("all importances are 0: one of them must be above 0")
+        raise UserError("all importances are 0: one of them must be above 0")
     shares = (given / given.sum()).tolist()  # also for rounding: a floor may be the unpruned accuracy
     note = f"importances sum to {given.sum():.4g}: divided by their sum"
     return shares, "" if abs(given.sum() - 1) <= _SUM_TO_ONE else note
@@ -244,59 +245,59 @@ def _over(figure: Floats, limit: Floats | float) -> Floats:
 
 def _check_branches(branches: tuple[Branch, ...]) -> None:
     if not branches:
-        raise ValueError("there are no branches: give one or more")
+        raise UserError("there are no branches: give one or more")
     if len({b.name for b in branches}) < len(branches):
-        raise ValueError("two branches have the same name: names must differ")
+        raise UserError("two branches have the same name: names must differ")
     checked: set[int] = set()
     for b in branches:
         _check_importance(b.importance, b.name)
         if not (math.isfinite(b.time_scale) and b.time_scale > 0):
-            raise ValueError(f"branch {b.name!r}: time_scale is {b.time_scale}, it must be a number > 0")
+            raise UserError(f"branch {b.name!r}: time_scale is {b.time_scale}, it must be a number > 0")
         for kind, curve in (("accuracy", b.accuracy), ("size", b.size), ("time", b.time)):
             if curve is not None and id(curve) not in checked:
                 check_curve(curve, f"branch {b.name!r}: the {kind} curve")
                 checked.add(id(curve))
         start, end = max(c.domain[0] for c in _curves(b)), min(c.domain[1] for c in _curves(b))
         if start >= end:
-            raise ValueError(
+            raise UserError(
                 f"branch {b.name!r}: its curves have no ratio in common, measure them at the same ones"
             )
         least = float(b.size(end))
         if not b.cap >= least:
-            raise ValueError(
+            raise UserError(
                 f"branch {b.name!r}: cap is {b.cap:g} MB, but pruned in full it still has {least:.4g} MB"
             )
     total = sum(b.importance for b in branches)
     if abs(total - 1) > _SUM_TO_ONE:
-        raise ValueError(
+        raise UserError(
             f"importances sum to {total:.6g}: they must sum to 1 (allocation.normalised divides them)"
         )
 
 
 def _check_importance(importance: float, name: str) -> None:
     if not (math.isfinite(importance) and importance >= 0):
-        raise ValueError(f"branch {name!r}: importance is {importance:g}, it must be a number >= 0")
+        raise UserError(f"branch {name!r}: importance is {importance:g}, it must be a number >= 0")
 
 
 def _check_limits(problem: Problem) -> None:
     if problem.latency not in LATENCY_RULES:
-        raise ValueError(f"latency is {problem.latency!r}; {did_you_mean(problem.latency, LATENCY_RULES)}")
+        raise UserError(f"latency is {problem.latency!r}; {did_you_mean(problem.latency, LATENCY_RULES)}")
     for name in ("floor", "total_cap", "latency_cap"):
         if math.isnan(getattr(problem, name)):
-            raise ValueError(f"{name} is not a number")
+            raise UserError(f"{name} is not a number")
     best = float(problem.weighted_accuracy(problem.unpruned))
     if problem.floor > best + SLACK * abs(best):
-        raise ValueError(f"floor is {problem.floor:g}, but even unpruned the weighted accuracy is {best:.9g}")
+        raise UserError(f"floor is {problem.floor:g}, but even unpruned the weighted accuracy is {best:.9g}")
     least = float(problem.total_size(problem.high))
     if problem.total_cap < least:
-        raise ValueError(
+        raise UserError(
             f"total_cap is {problem.total_cap:g} MB, but pruned in full there are still {least:.4g} MB"
         )
     if math.isfinite(problem.latency_cap):
         if not problem.timed:
-            raise ValueError("latency_cap needs a time curve for every branch")
+            raise UserError("latency_cap needs a time curve for every branch")
         least = float(problem.total_time(problem.high))
         if problem.latency_cap < least:
-            raise ValueError(
+            raise UserError(
                 f"latency_cap is {problem.latency_cap:g} ms, but pruned in full it still takes {least:.4g} ms"
             )

@@ -12,6 +12,7 @@ from raysearch.allocation.curves import Floats
 from raysearch.allocation.exact.branching import proven
 from raysearch.allocation.exact.limits import above_floor
 from raysearch.allocation.problem import SLACK, Problem
+from raysearch.basics.failures import UserError
 
 _MOST_CUTS = 100
 
@@ -54,11 +55,11 @@ def redistribute(problem: Problem, ratios: ArrayLike, *, accuracy: float | None 
     """
     given = np.asarray(ratios, dtype=np.float64)
     if given.shape != problem.low.shape:
-        raise ValueError(f"ratios have shape {given.shape}: it must be {problem.low.shape}, one a branch")
+        raise UserError(f"ratios have shape {given.shape}: it must be {problem.low.shape}, one a branch")
     if not ((given >= problem.unpruned) & (given <= problem.high)).all():
-        raise ValueError("ratios lie outside what the curves hold for, which is often [0, 1]")
+        raise UserError("ratios lie outside what the curves hold for, which is often [0, 1]")
     if accuracy is not None and not math.isfinite(accuracy):
-        raise ValueError(f"accuracy is {accuracy}: give the weighted accuracy to win back, a finite number")
+        raise UserError(f"accuracy is {accuracy}: give the weighted accuracy to win back, a finite number")
     target = float(problem.weighted_accuracy(given)) if accuracy is None else accuracy
     start = np.maximum(given, problem.low)
     low = np.where(given < problem.low, start, problem.low)  # what was raised stays at its cap

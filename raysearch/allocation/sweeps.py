@@ -10,6 +10,7 @@ import pandas as pd
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, normalised
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 COLUMNS = ("branch", "ratio", "accuracy", "size_mb")
@@ -43,19 +44,19 @@ def branches_of(
     """
     missing = [c for c in COLUMNS if c not in table]
     if missing:
-        raise ValueError(f"the sweep has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
+        raise UserError(f"the sweep has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
     if table["size_mb"].isna().any():
-        raise ValueError(
+        raise UserError(
             "the sweep's size_mb is empty in some rows: go on with the sweep until it is complete"
         )
     names = [str(name) for name in table["branch"].unique()]
     caps, weights = caps or {}, dict(importances or dict.fromkeys(names, 1.0))
     for name in (*caps, *weights):
         if name not in names:
-            raise ValueError(f"branch {name!r} is not in the sweep; {did_you_mean(name, names)}")
+            raise UserError(f"branch {name!r} is not in the sweep; {did_you_mean(name, names)}")
     absent = [name for name in names if name not in weights]
     if absent:
-        raise ValueError(f"branch {absent[0]!r} has no importance: give one for every branch")
+        raise UserError(f"branch {absent[0]!r} has no importance: give one for every branch")
     shares, _ = normalised([weights[name] for name in names], names)
     groups = dict(list(table.groupby(table["branch"].astype(str), sort=False)))
     return tuple(
@@ -78,7 +79,7 @@ def importances_left_out(whole: float, without: Mapping[str, float]) -> dict[str
         ValueError: no branches, or an accuracy that is not finite.
     """
     if not without or not all(math.isfinite(a) for a in (whole, *without.values())):
-        raise ValueError("importances need a finite accuracy with all branches and without each one")
+        raise UserError("importances need a finite accuracy with all branches and without each one")
     lost = {name: max(0.0, whole - accuracy) for name, accuracy in without.items()}
     total = sum(lost.values())
     return {name: loss / total if total else 1 / len(lost) for name, loss in lost.items()}
@@ -94,5 +95,5 @@ def _branch(
         try:
             fitted[metric] = fit(rows["ratio"], rows[metric], kind=kind)
         except ValueError as error:
-            raise ValueError(f"branch {name!r}, {metric}: {error}") from error
+            raise UserError(f"branch {name!r}, {metric}: {error}") from error
     return Branch(name, importance, fitted["accuracy"], fitted["size_mb"], fitted.get("latency_ms"), cap)

@@ -1,4 +1,4 @@
-"""What went wrong, in one line."""
+"""What went wrong: the class of bad input, and any failure in one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import traceback
 from pathlib import Path
 
 _HERE = Path(__file__).parents[1]
+
+
+class UserError(ValueError):
+    """Bad input, in one sentence that names the field, the value and what would be right.
+
+    Whatever else is raised is a fault of the program, and keeps its traceback.
+    """
 
 
 def first_line(error: BaseException) -> str:

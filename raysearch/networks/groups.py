@@ -17,6 +17,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.networks.running import check_runs, within_time_limit
 
 TIME_LIMIT_S = 20.0
@@ -49,7 +50,7 @@ def prunable_groups(
     """
     _, groups = take_apart(model, example_input, time_limit_s)
     if not groups:
-        raise ValueError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
+        raise UserError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
     problem = _problem(model, example_input, groups)
     if problem is None:
         return groups
@@ -145,9 +146,9 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
             group.prune()
     except (RuntimeError, IndexError, AttributeError, AssertionError) as error:
         kind = type(graph.model.get_submodule(root)).__name__
-        raise ValueError(f"torch-pruning cannot prune the layer '{root}' ({kind}): {error}") from error
+        raise UserError(f"torch-pruning cannot prune the layer '{root}' ({kind}): {error}") from error
     if not possible:
-        raise ValueError(f"removing {len(channels)} channels of the layer '{root}' leaves a layer with none")
+        raise UserError(f"removing {len(channels)} channels of the layer '{root}' leaves a layer with none")
 
 
 def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> ValueError | None:
@@ -163,7 +164,7 @@ def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> V
                 remove_channels(graph, root, removed)
         check_runs(trial, example_input)
     except ValueError as error:
-        return ValueError(f"after pruning, {error}" if "fails in" in str(error) else str(error))
+        return UserError(f"after pruning, {error}" if "fails in" in str(error) else str(error))
     finally:
         del graph, trial
         gc.collect()  # the graph is full of cycles, and holds on to the copy

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from raysearch.basics.failures import UserError
+
 T = TypeVar("T")
 _GRACE_S = 5.0
 
@@ -61,7 +63,7 @@ def check_runs(model: nn.Module, example_input: Tensor) -> None:
         where = f"the layer '{layer}' ({kind})" if layer else f"the model ({kind})"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shape = tuple(example_input.shape)
-        raise ValueError(
+        raise UserError(
             f"{where} fails in the operator '{operator.name}' on an input of shape {shape}: {reason}"
         ) from error
     finally:
@@ -90,7 +92,7 @@ def within_time_limit(work: Callable[[], T], limit_s: float, what: str) -> T:
         raise
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
-        raise ValueError(f"{what} failed{_place(frames)}: {type(error).__name__}: {error}") from error
+        raise UserError(f"{what} failed{_place(frames)}: {type(error).__name__}: {error}") from error
 
 
 def run_limited(work: Callable[[], T], limit_s: float, what: str) -> T:

@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raysearch.basics.failures import UserError
+
 VERSION = 1
 FILE_NAME = "journal.jsonl"
 
@@ -53,7 +55,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back when the process ends
         except OSError:
             self._file.close()
-            raise ValueError(f"{folder} is being worked on by another process: wait for its end") from None
+            raise UserError(f"{folder} is being worked on by another process: wait for its end") from None
         _drop_partial_line(self.path)
 
     def write(self, event: str, **fields: Any) -> Event:
@@ -85,7 +87,7 @@ def read(folder: Path) -> Iterator[Event]:
                 return
             event = _parsed(line, f"{path} line {number}")
             if event["event"] == "run" and event["version"] > VERSION:
-                raise ValueError(
+                raise UserError(
                     f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
                 )
             yield event
@@ -95,9 +97,9 @@ def _parsed(line: str, where: str) -> Event:
     try:
         event = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is damaged: {error}; restore the file or delete that line") from error
+        raise UserError(f"{where} is damaged: {error}; restore the file or delete that line") from error
     if not isinstance(event, dict) or "event" not in event:
-        raise ValueError(f"{where} is no event: it has no field 'event'")
+        raise UserError(f"{where} is no event: it has no field 'event'")
     return event
 
 
@@ -201,7 +203,7 @@ class RunRecord:
                 started=event["time"],
             )
         elif event["trial"] not in self.trials:
-            raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
+            raise UserError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
         else:
             self._update(self.trials[event["trial"]], event)
 

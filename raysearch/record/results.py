@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from raysearch.basics.failures import UserError
 from raysearch.metrics import METRICS, TARGET_METRICS
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
@@ -57,7 +58,7 @@ class StudyResult:
                 scores.add(trial)
                 history.append((len(history) + 1, clock.seconds, scores.hypervolume))
         if not self.record.header:
-            raise ValueError(f"{self.folder} holds an empty journal: nothing was started there")
+            raise UserError(f"{self.folder} holds an empty journal: nothing was started there")
         self.seconds = clock.seconds
         self.goals = goals_of(self.record)
         self._history = history
@@ -153,7 +154,7 @@ class StudyResult:
             ValueError: the run ended before its parent was made.
         """
         if self.record.parent is None:
-            raise ValueError(f"{self.folder} has no parent yet: the run ended before it was made")
+            raise UserError(f"{self.folder} has no parent yet: the run ended before it was made")
         rows = self.trials
         return rows[rows["trial"] == "parent"].iloc[0]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from plotly.subplots import make_subplots
 
+from raysearch.basics.failures import UserError
 from raysearch.reporting.plots import BLUE, INK, LAYOUT, ORANGE, RED, log_axis
 
 Curve = Sequence[tuple[int, float]]
@@ -28,7 +29,7 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
         ValueError: no curve.
     """
     if not any(searches.values()):
-        raise ValueError("there is no curve to plot: give one or more searches with their parts")
+        raise UserError("there is no curve to plot: give one or more searches with their parts")
     parts = list(dict.fromkeys(part for curves in searches.values() for part in curves))
     rows = math.ceil(len(parts) / _MOST_COLUMNS)
     columns = math.ceil(len(parts) / rows)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import reported
 from raysearch.record.journal import TrialRecord
@@ -52,7 +53,7 @@ def front(result: StudyResult, x: str, y: str) -> go.Figure:
     known = reported(result.study["targets"])
     for metric in (x, y):
         if metric not in known:
-            raise ValueError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")
+            raise UserError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")
     groups = _groups(result)
     figure = go.Figure(layout=LAYOUT)
     figure.add_trace(_points(groups["infeasible"], x, y, "infeasible", {"color": GREY, "size": 7}))

@@ -23,7 +23,7 @@ from raysearch.runs import tuning
 from raysearch.record import journal as journals
 from raysearch.backends.service import RemoteService, start_service
 from raysearch.reporting.cards import write_cards
-from raysearch.basics.failures import failure, first_line
+from raysearch.basics.failures import UserError, failure, first_line
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.methods import name_of
 from raysearch.runs.preflight import check_deployable
@@ -135,9 +135,9 @@ def _check(study: Study, *, anew: bool) -> None:
     try:
         ray.get(task.remote(study))
     except ray.exceptions.RayTaskError as error:
-        raise ValueError(first_line(error.cause)) from error
+        raise UserError(first_line(error.cause)) from error
     except ray.exceptions.RayError as error:
-        raise ValueError(f"the worker that tried the model died: {first_line(error)}") from error
+        raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
 
 
 def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
@@ -150,7 +150,7 @@ def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[E
         record.apply(event)
     if record.header and record.header["study"] != described:
         changed = [k for k in described if record.header["study"].get(k) != described[k]]
-        raise ValueError(
+        raise UserError(
             f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
         )
     return record, events

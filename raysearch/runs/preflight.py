@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch import backends
-from raysearch.basics.failures import first_line
+from raysearch.basics.failures import UserError, first_line
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
 
@@ -37,7 +37,7 @@ def check_deployable(study: Study) -> None:
                 TrialRun(setup, f"check-{number}", config, _run_once).next_report()
             except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file
                 what = "the parent" if number == 0 else "a pruned and quantised network"
-                raise ValueError(f"{what} does not run: {first_line(error)}") from error
+                raise UserError(f"{what} does not run: {first_line(error)}") from error
 
 
 def _run_once(

@@ -1,6 +1,7 @@
 """A Session's trials on Ray Tune: the cluster, the Tuner, and what Tune 2.60 needs to be told."""
 
 from __future__ import annotations
+from raysearch.basics.failures import UserError
 
 import contextlib
 import logging
@@ -70,7 +71,7 @@ def workers(resources: Mapping[str, float]) -> int:
     for resource, count in fits.items():
         if not count:
             has = available.get(resource.upper(), 0)
-            raise ValueError(
+            raise UserError(
                 f"resources.{resource} is {resources[resource]:g} a trial, and the cluster has {has:g}: ask "
                 f"for less"
             )

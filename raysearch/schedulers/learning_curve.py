@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision, Outcome
 from raysearch.schedulers.successive_halving import Form, SuccessiveHalving
@@ -63,7 +64,7 @@ class LearningCurveStopping:
         threshold: float = 0.1,
     ) -> None:
         if not 0 <= threshold < 1:
-            raise ValueError(f"threshold is {threshold}: it is a probability, give 0 or more and less than 1")
+            raise UserError(f"threshold is {threshold}: it is a probability, give 0 or more and less than 1")
         self._halving = SuccessiveHalving(goals, max_step=max_step, grace=grace, eta=eta, form=form)
         self._goals, self._max_step, self._eta, self._threshold = goals, max_step, eta, threshold
         self._first = math.sqrt(grace * max_step)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import FrontOrder, Standing, check_order
 from raysearch.schedulers.base import Decision, Outcome
@@ -56,9 +57,9 @@ class MedianStopping:
         order: FrontOrder = "epsilon_net",
     ) -> None:
         if not 1 <= grace <= max_step:
-            raise ValueError(f"grace is {grace}: the first step must lie between 1 and max_step {max_step}")
+            raise UserError(f"grace is {grace}: the first step must lie between 1 and max_step {max_step}")
         if min_trials < 1:
-            raise ValueError(f"min_trials is {min_trials}: a median needs at least 1 other trial")
+            raise UserError(f"min_trials is {min_trials}: a median needs at least 1 other trial")
         check_order(order)
         self._goals, self._max_step, self._grace = goals, max_step, grace
         self._min_trials, self._order = min_trials, order
@@ -99,7 +100,7 @@ class MedianStopping:
         """
         own, given = list(self._steps), [saved["at"] for saved in state["steps"]]
         if own != given:
-            raise ValueError(
+            raise UserError(
                 f"state has steps {given[:1]} to {given[-1:]}, this scheduler {own[:1]} to {own[-1:]}: "
                 f"use the same max_step and grace"
             )

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import FrontOrder, check_order
 from raysearch.schedulers.base import Decision, Outcome
@@ -74,7 +75,7 @@ class SuccessiveHalving:
         check_order(order)
         levels = _levels(grace, eta, max_step, whole=resource is None)
         if not 1 <= brackets <= len(levels) + 1:
-            raise ValueError(
+            raise UserError(
                 f"brackets is {brackets}: between grace {grace} and max_step {max_step} there are "
                 f"{len(levels)} rungs, give 1 to {len(levels) + 1} brackets"
             )
@@ -148,7 +149,7 @@ class SuccessiveHalving:
         """
         own, given = [rung.at for rung in self._rungs], [rung["at"] for rung in state["rungs"]]
         if own != given or len(self._dealt) != len(state["dealt"]):
-            raise ValueError(
+            raise UserError(
                 f"state has rungs at {given}, this scheduler at {own}: use the same max_step, eta, grace "
                 f"and brackets"
             )
@@ -198,13 +199,13 @@ class _Progress:
 
 def _check(max_step: float, eta: float, grace: float, form: str, resource: str | None) -> None:
     if not 1 < eta < math.inf:
-        raise ValueError(f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 3")
+        raise UserError(f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 3")
     if form not in ("stop", "promote"):
-        raise ValueError(f"form is {form!r}: 'stop' ends a trial at a rung, 'promote' pauses it there")
+        raise UserError(f"form is {form!r}: 'stop' ends a trial at a rung, 'promote' pauses it there")
     if resource is None and not 1 <= grace <= max_step:
-        raise ValueError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
+        raise UserError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
     if not 0 < grace <= max_step < math.inf:
-        raise ValueError(f"grace is {grace}: the first rung must lie above 0 and up to max_step {max_step}")
+        raise UserError(f"grace is {grace}: the first rung must lie above 0 and up to max_step {max_step}")
 
 
 def _levels(grace: float, eta: float, max_step: float, *, whole: bool) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.searchers.base import Config
 
 Vector = NDArray[np.float64]
@@ -45,18 +46,18 @@ class Parameter:
     def __post_init__(self) -> None:
         if self.kind == "categorical":
             if not self.choices:
-                raise ValueError(f"{self} has no choices: give at least one")
+                raise UserError(f"{self} has no choices: give at least one")
             return
         if self.kind == "integer" and self.step is None:
             object.__setattr__(self, "step", 1)
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"{self} goes from {self.low} to {self.high}: both must be finite")
+            raise UserError(f"{self} goes from {self.low} to {self.high}: both must be finite")
         if self.low > self.high or (self.step is None and self.low == self.high):
-            raise ValueError(f"{self} has low {self.low} >= high {self.high}: low must be smaller")
+            raise UserError(f"{self} has low {self.low} >= high {self.high}: low must be smaller")
         if self.log and self.low <= 0:
-            raise ValueError(f"{self} is logarithmic from {self.low}: low must be above 0")
+            raise UserError(f"{self} is logarithmic from {self.low}: low must be above 0")
         if self.step is not None and not self.step > 0:
-            raise ValueError(f"{self} has step {self.step}: it must be above 0")
+            raise UserError(f"{self} has step {self.step}: it must be above 0")
 
     def __str__(self) -> str:
         return "/".join(self.name)
@@ -88,10 +89,10 @@ class Parameter:
         if self.kind == "categorical":
             return self.middle(self._choice(value))
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise ValueError(f"{self} is {value!r}: it must be a number from {self.low} to {self.high}")
+            raise UserError(f"{self} is {value!r}: it must be a number from {self.low} to {self.high}")
         slack = 1e-9 * max(abs(self.low), abs(self.high))
         if not self.low - slack <= value <= self.high + slack:
-            raise ValueError(f"{self} is {value}: it must lie from {self.low} to {self.high}")
+            raise UserError(f"{self} is {value}: it must lie from {self.low} to {self.high}")
         if self.step is None:
             return self._coordinate(float(value), self.high)
         return self.middle(min(round((float(value) - self.low) / self.step), int(self.cells) - 1))
@@ -128,7 +129,7 @@ class Parameter:
         same_type = [i for i, c in enumerate(self.choices) if _plain(c) == plain and type(c) is type(value)]
         equal = same_type or [i for i, c in enumerate(self.choices) if _plain(c) == plain]
         if not equal:
-            raise ValueError(f"{self} is {value!r}: it must be one of {', '.join(map(repr, self.choices))}")
+            raise UserError(f"{self} is {value!r}: it must be one of {', '.join(map(repr, self.choices))}")
         return equal[0]
 
 
@@ -141,16 +142,16 @@ class Encoding:
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         if not parameters:
-            raise ValueError(
+            raise UserError(
                 "the space has no parameter to search: give at least one domain, such as tune.uniform(0, 1)"
             )
         names = {p.name for p in parameters}
         if len(names) < len(parameters):
             twice = next(p for i, p in enumerate(parameters) if p.name in {q.name for q in parameters[:i]})
-            raise ValueError(f"the space has {twice} twice: each parameter needs its own name")
+            raise UserError(f"the space has {twice} twice: each parameter needs its own name")
         for p in parameters:
             if any(p.name[:i] in names for i in range(1, len(p.name))):
-                raise ValueError(f"the space has {p} below another parameter: a value cannot hold parameters")
+                raise UserError(f"the space has {p} below another parameter: a value cannot hold parameters")
         self.parameters = tuple(parameters)
         self.names = tuple(str(p) for p in parameters)
 
@@ -190,7 +191,7 @@ class Encoding:
             elif absent is not None:
                 vector[i] = absent[i]
             else:
-                raise ValueError(f"the config has no value for {parameter}: give one")
+                raise UserError(f"the config has no value for {parameter}: give one")
         return vector
 
     def sample(self, rng: np.random.Generator) -> Vector:

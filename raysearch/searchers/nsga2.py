@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import ranks
 from raysearch.searchers.base import Canonical, Config, Outcome
@@ -59,7 +60,7 @@ class NSGA2:
         canonical: Canonical | None = None,
     ) -> None:
         if population < 2:
-            raise ValueError(f"population is {population}: breeding needs at least 2, such as 20")
+            raise UserError(f"population is {population}: breeding needs at least 2, such as 20")
         self._encoding = Encoding(parameters)
         self._variation = Variation(self._encoding)
         self._size = population

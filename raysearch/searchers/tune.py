@@ -12,6 +12,7 @@ from ray.tune import search as tune_search
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
 from ray.tune.search.variant_generator import parse_spec_vars
 
+from raysearch.basics.failures import UserError
 from raysearch.schedulers.tune import numbers
 from raysearch.searchers.base import Config, Outcome, Searcher
 from raysearch.searchers.encoding import Parameter
@@ -29,7 +30,7 @@ def parameters_of(space: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """
     _, domains, grids = parse_spec_vars(dict(space))
     if grids:
-        raise ValueError(
+        raise UserError(
             f"{_join(grids[0][0])} is a grid_search: a searcher chooses the values, use tune.choice"
         )
     return tuple(_parameter(path, domain) for path, domain in domains)
@@ -38,19 +39,19 @@ def parameters_of(space: Mapping[str, Any]) -> tuple[Parameter, ...]:
 def _parameter(path: tuple[Any, ...], domain: Domain) -> Parameter:
     name = _join(path)
     if not all(isinstance(key, str) for key in path):
-        raise ValueError(
+        raise UserError(
             f"{name} is a domain inside a list or under a key that is no string: use a dict of strings"
         )
     if isinstance(domain, Categorical):
         return Parameter(path, "categorical", choices=tuple(domain.categories))
     sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
     if not isinstance(domain, Integer | Float) or isinstance(sampler, Normal):
-        raise ValueError(
+        raise UserError(
             f"{name} is a {type(domain).__name__} domain that cannot be searched: use tune.choice, "
             f"tune.uniform, tune.randint or their log and quantised forms"
         )
     if not domain.lower < domain.upper:
-        raise ValueError(f"{name} has low {domain.lower} >= high {domain.upper}: low must be smaller")
+        raise UserError(f"{name} has low {domain.lower} >= high {domain.upper}: low must be smaller")
     return _number(path, domain, sampler)
 
 
@@ -61,7 +62,7 @@ def _number(path: tuple[str, ...], domain: Any, sampler: Any) -> Parameter:
         # Tune's grid is the multiples of q inside the bounds; the tolerance lets 0.8 be a multiple of 0.05.
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if first > last:
-            raise ValueError(
+            raise UserError(
                 f"{_join(path)} has no multiple of {step} between {low} and {high}: change q or the bounds"
             )
         low, high = first * step, last * step

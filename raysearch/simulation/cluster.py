@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from raysearch.basics.failures import UserError
 from raysearch.schedulers.base import Decision, Promoting, Scheduler
 from raysearch.searchers.base import Config, Outcome, Searcher
 from raysearch.simulation.faults import Faults, Mishap
@@ -104,11 +105,11 @@ def simulate(
         ValueError: no worker, neither limit, steps out of order, or a promoted trial that is not paused.
     """
     if workers < 1:
-        raise ValueError(f"workers is {workers}: give at least 1")
+        raise UserError(f"workers is {workers}: give at least 1")
     if max_trials is None and max_cost is None:
-        raise ValueError("a simulation without end: give max_trials or max_cost")
+        raise UserError("a simulation without end: give max_trials or max_cost")
     if problem.last_step < problem.first_step:
-        raise ValueError(f"last_step {problem.last_step} lies before first_step {problem.first_step}")
+        raise UserError(f"last_step {problem.last_step} lies before first_step {problem.first_step}")
     cluster = _Cluster(problem, searcher, scheduler, workers, max_trials, faults)
     while cluster.step(max_cost):
         pass
@@ -281,7 +282,7 @@ class _Cluster:
             promoted = self._promoting.promote() if self._promoting else None
             if promoted is not None:
                 if promoted not in self._paused:
-                    raise ValueError(f"promote() gave {promoted!r}, which is not paused")
+                    raise UserError(f"promote() gave {promoted!r}, which is not paused")
                 del self._paused[promoted]
                 self._begin(promoted, self._trials[promoted].saved)
             elif not self._begin_new():

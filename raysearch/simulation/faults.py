@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
+
 
 @dataclass(frozen=True)
 class Mishap:
@@ -54,11 +56,11 @@ class Faults:
     def __post_init__(self) -> None:
         for name in ("crash_rate", "straggler_rate", "late_rate"):
             if not 0 <= (share := getattr(self, name)) <= 1:
-                raise ValueError(f"{name} is {share}: it is a share, give a number from 0 to 1")
+                raise UserError(f"{name} is {share}: it is a share, give a number from 0 to 1")
         lows = {"max_crashes": 0, "checkpoint_every": 1, "straggler_factor": 1, "delay": 0, "seed": 0}
         for name, low in lows.items():
             if not low <= (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} is {value}: give a finite number, at least {low}")
+                raise UserError(f"{name} is {value}: give a finite number, at least {low}")
 
     def of(self, trial: int, step: int, attempt: int) -> Mishap:
         """What happens to the ``attempt``-th attempt (from 0) of a trial, by its number, at a step."""

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.record.journal import RunRecord, TrialRecord, read
 from raysearch.searchers.base import Config
 from raysearch.simulation.cluster import Problem
@@ -64,7 +65,7 @@ def curves_of(run_folder: Path) -> RecordedCurves:
     searched = record.searched()
     finished = [trial for trial in searched if trial.outcome == "finished" and trial.reports]
     if not finished:
-        raise ValueError(f"{run_folder} has no finished trial: its journal holds no whole curve to replay")
+        raise UserError(f"{run_folder} has no finished trial: its journal holds no whole curve to replay")
     by_config = {_key(trial.config): trial for trial in finished}
     seconds = {_key(trial.config): _seconds_a_step(times[trial.name]) for trial in finished}
     problem = Problem(

@@ -15,6 +15,7 @@ from raysearch.allocation.curves import Curve, parse
 from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.sweeps import branches_of, importances_left_out
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.study_file.schema import Section, sentences
 from raysearch.study_file.yaml_text import override_key, parse_yaml
@@ -77,7 +78,7 @@ class AllocationFile(Section):
     @classmethod
     def _check_curves(cls, given: Any) -> Any:
         if given is not None and not isinstance(given, (str, dict)):
-            raise ValueError(
+            raise UserError(
                 f"curves is of the type {type(given).__name__}: give one mapping for all branches, "
                 "{accuracy: ..., size_mb: ...}, or such a mapping by branch, {left: {...}, right: {...}}, or "
                 f"one of {', '.join(_INSTANCES)}"
@@ -91,20 +92,20 @@ class AllocationFile(Section):
             return given
         inside = given.values() if isinstance(given, dict) else given if isinstance(given, list) else [given]
         if given is not None and not all(type(v) in (int, float) for v in inside):
-            raise ValueError(f"{info.field_name} is {given!r}: give numbers, as a list or by branch")
+            raise UserError(f"{info.field_name} is {given!r}: give numbers, as a list or by branch")
         return given
 
     @model_validator(mode="after")
     def _check_source(self) -> AllocationFile:
         if (self.curves is None) == (self.measurements is None):
             both = "both are given" if self.curves is not None else "neither is given"
-            raise ValueError(f"curves or measurements: {both}, give one of them")
+            raise UserError(f"curves or measurements: {both}, give one of them")
         if isinstance(self.importances, str) and self.measurements is None:
-            raise ValueError(
+            raise UserError(
                 f"importances is {self.importances!r}, which a sweep measures: give measurements, or numbers"
             )
         if self.accuracy and self.measurements is None:
-            raise ValueError(f"accuracy is {self.accuracy!r}, which says how to read measurements: give them")
+            raise UserError(f"accuracy is {self.accuracy!r}, which says how to read measurements: give them")
         return self
 
 
@@ -123,7 +124,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
         ValueError: one line per mistake.
     """
     if path.is_dir():
-        raise ValueError(
+        raise UserError(
             f"{path} is a folder: give an allocation file, whose measurements may be a sweep's table"
         )
     if not path.is_file():
@@ -134,7 +135,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
     try:
         file = AllocationFile.model_validate(document)
     except ValidationError as error:
-        raise ValueError(sentences(error, AllocationFile, "the allocation file")) from None
+        raise UserError(sentences(error, AllocationFile, "the allocation file")) from None
     problem, notes = problem_of(file, path.parent)
     return file, problem, notes
 
@@ -175,7 +176,7 @@ def _branches(file: AllocationFile) -> list[Branch]:
     given = file.curves
     if isinstance(given, str):
         if given not in _INSTANCES:
-            raise ValueError(f"curves is {given!r}; {did_you_mean(given, _INSTANCES)}")
+            raise UserError(f"curves is {given!r}; {did_you_mean(given, _INSTANCES)}")
         shared = _INSTANCES[given]()
     elif given and all(isinstance(v, Mapping) for v in given.values()):
         return [_branch(name, _parsed(f"curves.{name}", c)) for name, c in given.items()]
@@ -192,20 +193,20 @@ def _parsed(where: str, given: Mapping[str, Any]) -> _Curves:
     """The curves of one branch, or those that all share."""
     for name in given:
         if name not in KINDS:
-            raise ValueError(f"{where} has an unknown key {name!r}; {did_you_mean(str(name), KINDS)}")
+            raise UserError(f"{where} has an unknown key {name!r}; {did_you_mean(str(name), KINDS)}")
     for name in KINDS[:2]:
         if name not in given:
-            raise ValueError(f"the key {where}.{name} is missing: give a formula or coefficients")
+            raise UserError(f"the key {where}.{name} is missing: give a formula or coefficients")
     curves = {}
     for name, text in given.items():
         if not isinstance(text, str) and not _is_numbers(text):
-            raise ValueError(
+            raise UserError(
                 f"{where}.{name} is {text!r}: give a formula in p, or coefficients, the constant first"
             )
         try:
             curves[name] = parse(text)
         except ValueError as error:
-            raise ValueError(f"{where}.{name}: {error}") from None
+            raise UserError(f"{where}.{name}: {error}") from None
     return curves
 
 
@@ -230,9 +231,9 @@ def _accuracy(asked: str | None, path: Path) -> tuple[Curve | None, str]:
     try:
         curve = fit(table["ratio"], table["accuracy"], kind="spline")
     except KeyError as error:
-        raise ValueError(f"accuracy: together: {beside} has no column {error}") from None
+        raise UserError(f"accuracy: together: {beside} has no column {error}") from None
     except ValueError as error:
-        raise ValueError(f"accuracy: together: {beside}: {error}; finish the sweep, or say alone") from None
+        raise UserError(f"accuracy: together: {beside}: {error}; finish the sweep, or say alone") from None
     return curve, f"accuracy is of all branches pruned together, by {beside.name}"
 
 
@@ -241,7 +242,7 @@ def _importances(given: Any, table: pd.DataFrame) -> tuple[Any, str]:
     if given not in (LEFT_OUT, ALONE):
         return given, ""
     if given == LEFT_OUT and LEFT_OUT not in table:
-        raise ValueError(
+        raise UserError(
             f"importances is {LEFT_OUT!r}, but the measurements have no column {LEFT_OUT!r}: sweep.json says "
             "why, or give numbers"
         )
@@ -261,11 +262,11 @@ def _names(file: AllocationFile) -> list[str]:
     values = {name: getattr(file, name) for name in ("importances", "caps", "time_scales")}
     given = {name: v for name, v in values.items() if v and isinstance(v, (list, dict))}
     if not given:
-        raise ValueError("importances is missing: where branches share curves it says how many there are")
+        raise UserError("importances is missing: where branches share curves it says how many there are")
     lists = {name: len(v) for name, v in given.items() if isinstance(v, list)}
     if len(set(lists.values())) > 1:
         counts = " and ".join(f"{name} has {count} numbers" for name, count in lists.items())
-        raise ValueError(f"{counts}: give one a branch")
+        raise UserError(f"{counts}: give one a branch")
     named = next((v for v in given.values() if isinstance(v, dict)), None)
     return [str(name) for name in named] if named else [str(i) for i in range(max(lists.values()))]
 
@@ -285,20 +286,20 @@ def _by_branch(key: str, given: Any, names: Sequence[str], *, default: float | N
         return [float(given)] * len(names)
     if isinstance(given, list):
         if len(given) != len(names):
-            raise ValueError(f"{key} has {len(given)} numbers, and there are {len(names)} branches")
+            raise UserError(f"{key} has {len(given)} numbers, and there are {len(names)} branches")
         return [float(v) for v in given]
     by_name = {str(name): float(value) for name, value in given.items()}
     _check_names(key, by_name, names)
     absent = [name for name in names if name not in by_name]
     if absent and default is None:
-        raise ValueError(f"{key} has none of branch {absent[0]!r}: give one for every branch")
+        raise UserError(f"{key} has none of branch {absent[0]!r}: give one for every branch")
     return [by_name.get(name, default or 0.0) for name in names]
 
 
 def _check_names(key: str, given: Iterable[str], names: Sequence[str]) -> None:
     for name in given:
         if name not in names:
-            raise ValueError(f"{key} names the branch {name!r}; {did_you_mean(name, names)}")
+            raise UserError(f"{key} names the branch {name!r}; {did_you_mean(name, names)}")
 
 
 def _read(path: Path, key: str) -> pd.DataFrame:
@@ -307,7 +308,7 @@ def _read(path: Path, key: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"branch": str})
     except ValueError as error:
-        raise ValueError(f"{key}: {path} is not a CSV table: {error}") from None
+        raise UserError(f"{key}: {path} is not a CSV table: {error}") from None
     if table.empty:
-        raise ValueError(f"{key}: {path} has no rows")
+        raise UserError(f"{key}: {path} has no rows")
     return table

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.basics.failures import failure
+from raysearch.basics.failures import UserError, failure
 from raysearch.basics.spelling import did_you_mean
 from raysearch.study_file.schema import StudyFile, parse
 from raysearch.study_file.yaml_text import import_object, override_key, parse_yaml
@@ -127,7 +127,7 @@ def _resolve_folder(study: StudyFile, base: Path) -> None:
         return
     folder = (base / Path(str(task["folder"])).expanduser()).resolve()
     if not folder.is_dir() and not task.get("download"):
-        raise ValueError(f"task.folder: {folder} does not exist")
+        raise UserError(f"task.folder: {folder} does not exist")
     task["folder"] = str(folder)
 
 
@@ -135,25 +135,25 @@ def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str,
     from raysearch.trainables.task import Task
 
     if not callable(function):
-        raise ValueError(f"task {name} is {function!r}: name a function that returns a raysearch.Task")
+        raise UserError(f"task {name} is {function!r}: name a function that returns a raysearch.Task")
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
             if key not in parameters:
-                raise ValueError(f"task {name} has no argument {key!r}; {did_you_mean(key, parameters)}")
+                raise UserError(f"task {name} has no argument {key!r}; {did_you_mean(key, parameters)}")
     needed = [
         p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     for key in needed:
         if key not in arguments:
-            raise ValueError(f"task {name} needs {key}: write {{name: {name}, {key}: ...}}")
+            raise UserError(f"task {name} needs {key}: write {{name: {name}, {key}: ...}}")
     try:
         task = function(**arguments)
     except ValueError:
         raise
     except Exception as error:  # whatever a user's function raises, or an argument of a wrong type
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise ValueError(f"task {name}({given}) failed: {failure(error)}") from error
+        raise UserError(f"task {name}({given}) failed: {failure(error)}") from error
     if not isinstance(task, Task):
-        raise ValueError(f"task {name} returned {task!r}: it must return a raysearch.Task")
+        raise UserError(f"task {name} returned {task!r}: it must return a raysearch.Task")
     return task

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.methods import Choice, Method, check_choice
 from raysearch.metrics import check_metrics
@@ -169,10 +170,10 @@ class StudyFile(Section):
             task = {"name": task}
         if not isinstance(task, dict) or ("name" in task) == ("import" in task):
             form = 'give a name, {name: ..., folder: ...} or {import: "module:function"}'
-            raise ValueError(f"task is {task!r}: {form}")
+            raise UserError(f"task is {task!r}: {form}")
         if "name" in task and task["name"] not in TASKS:
             name = str(task["name"])
-            raise ValueError(f"task {name!r} is unknown; {did_you_mean(name, TASKS)}")
+            raise UserError(f"task {name!r} is unknown; {did_you_mean(name, TASKS)}")
         return task
 
     @model_validator(mode="after")
@@ -208,7 +209,7 @@ def parse(document: Mapping[str, Any]) -> StudyFile:
     try:
         return StudyFile.model_validate(document)
     except ValidationError as error:
-        raise ValueError(sentences(error, StudyFile, "the study file")) from None
+        raise UserError(sentences(error, StudyFile, "the study file")) from None
 
 
 def check_search(**settings: Any) -> Search:
@@ -220,12 +221,12 @@ def check_search(**settings: Any) -> Search:
     try:
         return Search.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(sentences(error, Search, "the study file")) from None
+        raise UserError(sentences(error, Search, "the study file")) from None
 
 
 def _check_method(kind: str, given: Any, methods: Mapping[str, Method]) -> Choice:
     if not isinstance(given, str | dict):
-        raise ValueError(f"{kind} is {given!r}: give a name, or {{name: ..., option: value}}")
+        raise UserError(f"{kind} is {given!r}: give a name, or {{name: ..., option: value}}")
     choice = check_choice(kind, given, methods)
     return choice if len(choice) > 1 else str(choice["name"])
 

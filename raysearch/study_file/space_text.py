@@ -14,6 +14,7 @@ from typing import Any, cast
 from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Uniform
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean, nearest
 
 #: Domain -> its arguments, as in ``ray.tune``.
@@ -58,14 +59,14 @@ def parse_space(space: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse_key(key: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"space.{key} is {value!r}: give a mapping")
+        raise UserError(f"space.{key} is {value!r}: give a mapping")
     functions = FUNCTIONS[key]
     if len(value) == 1:
         name, arguments = next(iter(value.items()))
         if name in functions:
             return _call(f"space.{key}.{name}", name, arguments)
         if nearest(name, functions) and not _is_domain(value):
-            raise ValueError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
+            raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
     return _parse_node(f"space.{key}", value)
 
 
@@ -81,7 +82,7 @@ def _parse_node(where: str, value: Any) -> Any:
         return parse_domain(where, name, arguments)
     if len(value) == 1 and isinstance(next(iter(value.values())), list):
         name = next(iter(value))
-        raise ValueError(f"{where} has an unknown domain {name!r}; {did_you_mean(name, DOMAINS)}")
+        raise UserError(f"{where} has an unknown domain {name!r}; {did_you_mean(name, DOMAINS)}")
     return {key: _parse_node(f"{where}.{key}", child) for key, child in value.items()}
 
 
@@ -98,24 +99,24 @@ def parse_domain(where: str, name: str, arguments: Any) -> Domain:
     """
     wanted = DOMAINS[name]
     if not isinstance(arguments, list) or (name == "choice" and not arguments):
-        raise ValueError(f"{where}: {name} is {arguments!r}: give the list [{', '.join(wanted)}]")
+        raise UserError(f"{where}: {name} is {arguments!r}: give the list [{', '.join(wanted)}]")
     if name == "choice":
         return cast(Domain, tune.choice(arguments))
     number = (int,) if "int" in name else (int, float)
     if len(arguments) != len(wanted) or not all(type(a) in number for a in arguments):
         kind = "whole numbers" if "int" in name else "numbers"
-        raise ValueError(f"{where}: {name} is {arguments}: give the {kind} [{', '.join(wanted)}]")
+        raise UserError(f"{where}: {name} is {arguments}: give the {kind} [{', '.join(wanted)}]")
     low, high, *step = arguments
     if low >= high:
-        raise ValueError(f"{where}: {name} is {arguments}: low must be less than high")
+        raise UserError(f"{where}: {name} is {arguments}: low must be less than high")
     if "log" in name and low <= 0:
-        raise ValueError(f"{where}: {name} is {arguments}: low must be greater than 0 on a logarithmic scale")
+        raise UserError(f"{where}: {name} is {arguments}: low must be greater than 0 on a logarithmic scale")
     if step and step[0] <= 0:
-        raise ValueError(f"{where}: {name} is {arguments}: the step q must be greater than 0")
+        raise UserError(f"{where}: {name} is {arguments}: the step q must be greater than 0")
     try:
         return cast(Domain, getattr(tune, name)(*arguments))
     except ValueError as error:  # a step that does not divide the bounds
-        raise ValueError(f"{where}: {name} is {arguments}: {error}") from None
+        raise UserError(f"{where}: {name} is {arguments}: {error}") from None
 
 
 def _call(where: str, name: str, arguments: Any) -> Any:
@@ -126,7 +127,7 @@ def _call(where: str, name: str, arguments: Any) -> Any:
     try:
         return function(*positional, **keywords)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def _bind_arguments(
@@ -139,11 +140,11 @@ def _bind_arguments(
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, Mapping):
-        raise ValueError(f"{where} is {arguments!r}: give its arguments as a mapping")
+        raise UserError(f"{where} is {arguments!r}: give its arguments as a mapping")
     known = [p for p in parameters if p != "over"]  # `over` takes Python objects; a Study binds it
     for key in arguments:
         if key not in known:
-            raise ValueError(f"{where} has no argument {key!r}; {did_you_mean(key, known)}")
+            raise UserError(f"{where} has no argument {key!r}; {did_you_mean(key, known)}")
     keywords = {key: _tuples(value) for key, value in arguments.items()}
     positional = list(keywords.pop(many, ())) if many else []
     return positional, keywords
@@ -167,7 +168,7 @@ def _dump_node(where: str, value: Any) -> Any:
         return _dump_domain(where, value)
     if isinstance(value, Mapping):
         if "grid_search" in value:
-            raise ValueError(f"{where} is a grid_search: a searcher samples domains, use choice instead")
+            raise UserError(f"{where} is a grid_search: a searcher samples domains, use choice instead")
         return {str(key): _dump_node(f"{where}.{key}", child) for key, child in value.items()}
     return _plain(value)
 
@@ -181,7 +182,7 @@ def _dump_domain(where: str, domain: Domain) -> dict[str, list[Any]]:
         sampler, step = sampler.sampler, [_plain(sampler.q)]
     form = "log" if isinstance(sampler, LogUniform) else ""
     if not isinstance(sampler, (Uniform, LogUniform)) or not isinstance(domain, (Float, Integer)):
-        raise ValueError(f"{where} is a domain that a study file cannot hold; known: {', '.join(DOMAINS)}")
+        raise UserError(f"{where} is a domain that a study file cannot hold; known: {', '.join(DOMAINS)}")
     kind = "uniform" if isinstance(domain, Float) else "randint"
     name = ("q" if step else "") + form + kind
     return {name: [_plain(domain.lower), _plain(domain.upper), *step]}

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from raysearch.basics.failures import failure
+from raysearch.basics.failures import UserError, failure
 from raysearch.basics.spelling import did_you_mean
 
 
@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise ValueError(f"line {key_node.start_mark.line + 1} repeats the key {key!r}")
+                raise UserError(f"line {key_node.start_mark.line + 1} repeats the key {key!r}")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -50,11 +50,11 @@ def parse_yaml(text: str, name: str, *, mapping: bool = True) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise ValueError(f"{name} is not YAML{line}: {getattr(error, 'problem', error)}") from None
+        raise UserError(f"{name} is not YAML{line}: {getattr(error, 'problem', error)}") from None
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     if mapping and not isinstance(document, dict):
-        raise ValueError(f"{name} is {'empty' if document is None else 'not a mapping of keys'}")
+        raise UserError(f"{name} is {'empty' if document is None else 'not a mapping of keys'}")
     return document
 
 
@@ -70,7 +70,7 @@ def override_key(document: dict[str, Any], override: str) -> None:
     """
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
-        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as a.key=3")
+        raise UserError(f"--set {override!r} is not KEY=VALUE, such as a.key=3")
     *sections, last = path.strip().split(".")
     place: Any = document
     for section in sections:
@@ -78,11 +78,11 @@ def override_key(document: dict[str, Any], override: str) -> None:
             place[section] = {}
         place = place[section]
         if not isinstance(place, dict):
-            raise ValueError(f"--set {override!r}: {section} is {place!r}, which has no keys")
+            raise UserError(f"--set {override!r}: {section} is {place!r}, which has no keys")
     try:
         place[last] = parse_yaml(text, "--set", mapping=False)
     except ValueError as error:
-        raise ValueError(f"--set {override!r}: {error}") from None
+        raise UserError(f"--set {override!r}: {error}") from None
 
 
 def import_object(where: str) -> Any:
@@ -93,20 +93,16 @@ def import_object(where: str) -> Any:
     """
     module_name, colon, name = where.partition(":")
     if not colon or not module_name or not name:
-        raise ValueError(f'task.import is {where!r}: give "module:function"')
+        raise UserError(f'task.import is {where!r}: give "module:function"')
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise ValueError(f"task.import {where!r}: {error}; looked in {os.getcwd()} and sys.path") from None
+        raise UserError(f"task.import {where!r}: {error}; looked in {os.getcwd()} and sys.path") from None
     except Exception as error:  # whatever a user's module raises
-        raise ValueError(
-            f"task.import {where!r}: importing {module_name} failed: {failure(error)}"
-        ) from error
+        raise UserError(f"task.import {where!r}: importing {module_name} failed: {failure(error)}") from error
     if not hasattr(module, name):
         public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise ValueError(
-            f"task.import {where!r}: {module_name} has no {name!r}; {did_you_mean(name, public)}"
-        )
+        raise UserError(f"task.import {where!r}: {module_name} has no {name!r}; {did_you_mean(name, public)}")
     return getattr(module, name)

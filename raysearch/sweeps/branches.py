@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from raysearch import backends
 from raysearch.backends.service import MeasurementService
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.groups import channel_group, take_apart
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
@@ -91,9 +92,9 @@ class Branches:
         """
         for name, ratio in ratios.items():
             if name not in self.groups:
-                raise ValueError(f"there is no branch {name!r}; {did_you_mean(name, self.names)}")
+                raise UserError(f"there is no branch {name!r}; {did_you_mean(name, self.names)}")
             if not 0 <= ratio < 1:
-                raise ValueError(f"branch {name!r} has the ratio {ratio}: it must be in [0, 1)")
+                raise UserError(f"branch {name!r} has the ratio {ratio}: it must be in [0, 1)")
         roots = {root: ratio for name, ratio in ratios.items() for root in self.groups[name]}
         network = copy.deepcopy(self.model)
         prune(network, self.example_input, PruningPlan(roots, self.criterion, self.multiple))
@@ -136,7 +137,7 @@ class Branches:
         finally:
             handle.remove()
         if not inputs:
-            raise ValueError(
+            raise UserError(
                 f"the branch {name!r} cannot be timed: the network never calls it with an input; time the "
                 "layers inside it, or leave target out"
             )
@@ -277,10 +278,10 @@ def _owned(
     owned: dict[str, tuple[str, ...]] = {}
     for name in names:
         if name not in modules or not name:
-            raise ValueError(f"the model has no branch {name!r}; {did_you_mean(name, [*tied, *modules])}")
+            raise UserError(f"the model has no branch {name!r}; {did_you_mean(name, [*tied, *modules])}")
         outer = part_of(name.rpartition(".")[0], names)
         if outer is not None:
-            raise ValueError(f"the branch {name!r} lies inside the branch {outer!r}: name only one of them")
+            raise UserError(f"the branch {name!r} lies inside the branch {outer!r}: name only one of them")
         owned[name] = tuple(
             root
             for root, layers in tied.items()
@@ -288,7 +289,7 @@ def _owned(
             and {part_of(n, names) for n in layers if _leads(modules[n])} <= {name, None}
         )
         if not owned[name]:
-            raise ValueError(
+            raise UserError(
                 f"the branch {name!r} has no channels of its own that can go: they are tied to another "
                 "branch or to the output, or it has no weights"
             )

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.evaluation import Metric, evaluate
 
 
@@ -48,12 +49,12 @@ def _without(model: nn.Module, part: str, examples: Dataset[Any], metric: Metric
         for handle in handles:
             handle.remove()
     if not replaced:
-        raise ValueError(
+        raise UserError(
             f"the part {part!r} cannot be left out: the network never calls it by itself, or it returns no "
             "tensor; sweep the layers inside it, or give importances as numbers"
         )
     if not math.isfinite(found):
-        raise ValueError(f"without the part {part!r} the metric is {found}: give importances as numbers")
+        raise UserError(f"without the part {part!r} the metric is {found}: give importances as numbers")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces.keys import belongs, part_of
 
@@ -30,16 +31,14 @@ def prunable_parts(study: Study, parts: Sequence[str] | None) -> list[str]:
     if parts is None:
         return groups
     if isinstance(parts, str) or not parts:
-        raise ValueError(f"sweep.parts is {parts!r}: give a list with at least one layer's name")
+        raise UserError(f"sweep.parts is {parts!r}: give a list with at least one layer's name")
     for part in parts:
         outer = part_of(part.rpartition(".")[0], parts)
         if outer is not None:
-            raise ValueError(
-                f"sweep.parts names {part!r}, which lies inside {outer!r}: name only one of them"
-            )
+            raise UserError(f"sweep.parts names {part!r}, which lies inside {outer!r}: name only one of them")
         if not any(belongs(layer, part) for layer in groups):
             reason = _reason(model, example_input, part, groups)
-            raise ValueError(f"sweep.parts names {part!r}, {reason}")
+            raise UserError(f"sweep.parts names {part!r}, {reason}")
     return list(dict.fromkeys(parts))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.allocation.fitting import FEWEST_RATIOS
+from raysearch.basics.failures import UserError
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.table import METRICS, table_of
 
@@ -107,7 +108,7 @@ def sweep_study(
     _check_ratios(ratios)
     different = len({0.0, *ratios})
     if different < FEWEST_RATIOS:
-        raise ValueError(
+        raise UserError(
             f"sweep.ratios is {list(ratios)}, {different} different ratios with 0, which is always measured: "
             f"a curve needs {FEWEST_RATIOS}"
         )
@@ -162,7 +163,7 @@ def measure(
 
 def _check_ratios(ratios: Sequence[float]) -> None:
     if not ratios or not all(0 <= r < 1 for r in ratios):
-        raise ValueError(f"sweep.ratios is {list(ratios)}: give one or more numbers in [0, 1)")
+        raise UserError(f"sweep.ratios is {list(ratios)}: give one or more numbers in [0, 1)")
 
 
 def _check_points(plan: Study, names: Sequence[str], multiple: int) -> None:
@@ -182,7 +183,7 @@ def _check_points(plan: Study, names: Sequence[str], multiple: int) -> None:
         f"few, and a curve needs {FEWEST_RATIOS}: {told}"
     )
     if len(few) == len(counts):
-        raise ValueError(text)
+        raise UserError(text)
     warnings.warn(text, stacklevel=3)
 
 

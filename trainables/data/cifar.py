@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.data.download import torchvision_datasets
 from raysearch.trainables.data.splits import Splits, make_splits
 
@@ -37,14 +38,14 @@ def cifar10_images(folder: str | Path, *, download: bool = False, seed: int = 0)
     folder = Path(folder).expanduser()
     archives = [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz"))
     if len(archives) > 1:
-        raise ValueError(f"{folder} has {len(archives)} .npz archives: name one of them")
+        raise UserError(f"{folder} has {len(archives)} .npz archives: name one of them")
     if archives and archives[0].is_file():
         train, test = _read_archive(archives[0])
     elif download or (folder / "cifar-10-batches-py").is_dir():
         cifar = torchvision_datasets().CIFAR10
         train, test = (_arrays(cifar(str(folder), train=part, download=download)) for part in (True, False))
     else:
-        raise ValueError(
+        raise UserError(
             f"{folder} has neither an .npz archive nor cifar-10-batches-py: set download to fetch the data"
         )
     return make_splits(train, test, classes=CLASSES, seed=seed)
@@ -52,11 +53,11 @@ def cifar10_images(folder: str | Path, *, download: bool = False, seed: int = 0)
 
 def _read_archive(path: Path) -> tuple[Arrays, Arrays]:
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no NumPy archive (.npz)")
+        raise UserError(f"{path} is no NumPy archive (.npz)")
     with np.load(path, allow_pickle=False) as archive:
         missing = [key for key in _KEYS if key not in archive]
         if missing:
-            raise ValueError(f"{path} has no array {missing[0]!r}: it needs {', '.join(_KEYS)}")
+            raise UserError(f"{path} has no array {missing[0]!r}: it needs {', '.join(_KEYS)}")
         x_train, y_train, x_test, y_test = (archive[key] for key in _KEYS)
     return (x_train, y_train.astype(np.int64)), (x_test, y_test.astype(np.int64))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from raysearch.basics.failures import UserError
+
 
 def torchvision_datasets() -> Any:
     """torchvision.datasets.
@@ -14,7 +16,7 @@ def torchvision_datasets() -> Any:
     try:
         import torchvision.datasets
     except (ImportError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f'this needs torchvision, which fails to import ({error}): pip install "raysearch[vision]"'
         ) from error
     return torchvision.datasets

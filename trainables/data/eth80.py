@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.data.splits import Examples, Splits
 
 _ARRAYS = ("x", "y", "classes")
@@ -49,20 +50,20 @@ def eth80(path: str | Path, size: int = 32) -> Views:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: give the file eth80_ring12.npz")
+        raise UserError(f"{path} does not exist: give the file eth80_ring12.npz")
     try:
         with np.load(path) as file:
             x, y, classes = (file[name] for name in _ARRAYS)
     except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no file of views with the arrays {', '.join(_ARRAYS)}: {error}"
         ) from error
     if x.ndim != 5 or x.shape[2] != x.shape[3] or x.shape[0] != len(y):
-        raise ValueError(
+        raise UserError(
             f"{path} has x of shape {x.shape} and {len(y)} labels: expected (objects, views, h, h, 3)"
         )
     if size < 1 or x.shape[2] % size:
-        raise ValueError(f"size is {size}: it must divide the images' size, {x.shape[2]}")
+        raise UserError(f"size is {size}: it must divide the images' size, {x.shape[2]}")
     block = x.shape[2] // size
     small = x.reshape(*x.shape[:2], size, block, size, block, x.shape[4]).mean(axis=(3, 5), dtype=np.float32)
     images = torch.from_numpy(np.ascontiguousarray(small.transpose(0, 1, 4, 2, 3))) / 255
@@ -88,7 +89,7 @@ def fold(views: Views, index: int, folds: int = 5, seed: int = 0) -> Splits:
     """
     most = int(np.bincount(views.labels).min())
     if not 3 <= folds <= most or not 0 <= index < folds:
-        raise ValueError(f"fold {index} of {folds}: give 3 to {most} folds, counted from 0")
+        raise UserError(f"fold {index} of {folds}: give 3 to {most} folds, counted from 0")
     from sklearn.model_selection import StratifiedKFold
 
     divided = StratifiedKFold(folds, shuffle=True, random_state=seed).split(views.labels, views.labels)

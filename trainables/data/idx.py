@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.data.download import torchvision_datasets
 from raysearch.trainables.data.splits import Splits, make_splits
 
@@ -32,13 +33,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked: {error}") from error
+        raise UserError(f"{path} cannot be unpacked: {error}") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{path} is no idx file of unsigned bytes")
+        raise UserError(f"{path} is no idx file of unsigned bytes")
     start = 4 + 4 * data[3]
     shape = tuple(int(n) for n in np.frombuffer(data[4:start], ">u4"))
     if len(data) - start != np.prod(shape):
-        raise ValueError(f"{path} says shape {shape}, but holds {len(data) - start} bytes: it is cut short")
+        raise UserError(f"{path} says shape {shape}, but holds {len(data) - start} bytes: it is cut short")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -87,6 +88,4 @@ def _find(folder: Path, name: str, split: str, kind: str, dimensions: int) -> Pa
         for path in (place / file, place / f"{file}.gz"):
             if path.is_file():
                 return path
-    raise ValueError(
-        f"{folder} has no {file}, plain or .gz, nor has its {name}/raw: set download to fetch it"
-    )
+    raise UserError(f"{folder} has no {file}, plain or .gz, nor has its {name}/raw: set download to fetch it")

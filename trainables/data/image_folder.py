@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.data.splits import Splits, make_splits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
@@ -29,9 +30,9 @@ def folder_images(folder: str | Path, *, size: int = 64, seed: int = 0) -> Split
     """
     folder = Path(folder).expanduser()
     if size < 1:
-        raise ValueError(f"size is {size}: it must be at least 1")
+        raise UserError(f"size is {size}: it must be at least 1")
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder")
+        raise UserError(f"{folder} is no folder")
     split = (folder / "train").is_dir() and (folder / "test").is_dir()
     classes = _classes(folder / "train" if split else folder)
     train = _read(folder / "train" if split else folder, classes, size)
@@ -42,7 +43,7 @@ def folder_images(folder: str | Path, *, size: int = 64, seed: int = 0) -> Split
 def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
     if len(names) < 2:
-        raise ValueError(f"{folder} holds {len(names)} folders: give one for each of at least two classes")
+        raise UserError(f"{folder} holds {len(names)} folders: give one for each of at least two classes")
     return names
 
 
@@ -52,7 +53,7 @@ def _read(folder: Path, classes: tuple[str, ...], size: int) -> tuple[NDArray[np
         place = folder / name
         files = sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise ValueError(f"{place} has no image ({', '.join(SUFFIXES)})")
+            raise UserError(f"{place} has no image ({', '.join(SUFFIXES)})")
         images += [_open(path, size) for path in files]
         labels += [label] * len(files)
     return np.stack(images), np.array(labels, np.int64)
@@ -64,7 +65,7 @@ def _open(path: Path, size: int) -> NDArray[np.uint8]:
         with pillow.Image.open(path) as image:
             square = pillow.ImageOps.fit(image.convert("RGB"), (size, size), pillow.Image.Resampling.BILINEAR)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        raise UserError(f"{path} cannot be read as an image: {error}") from error
     return np.asarray(square, np.uint8)
 
 
@@ -73,5 +74,5 @@ def _pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise ValueError('reading image files needs Pillow: pip install "raysearch[vision]"') from error
+        raise UserError('reading image files needs Pillow: pip install "raysearch[vision]"') from error
     return PIL

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from raysearch.basics.failures import UserError
+
 Examples = Dataset[tuple[Tensor, Tensor]]
 
 
@@ -45,9 +47,9 @@ def stratified(
         ValueError: the share is not in (0, 1), or either part is left empty.
     """
     if not 0 < share < 1:
-        raise ValueError(f"a split's share is {share}, not in (0, 1)")
+        raise UserError(f"a split's share is {share}, not in (0, 1)")
     if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed is {seed!r}: give a whole number of at least 0")
+        raise UserError(f"seed is {seed!r}: give a whole number of at least 0")
     random = np.random.default_rng(seed)
     first, second = [], []
     for label in np.unique(labels):
@@ -57,7 +59,7 @@ def stratified(
         first.append(members[count:])
     parts = tuple(random.permutation(np.concatenate(p)) for p in (first, second))
     if not len(parts[1]):
-        raise ValueError(f"{len(labels)} examples cannot be split: no class has two of them")
+        raise UserError(f"{len(labels)} examples cannot be split: no class has two of them")
     return parts[0], parts[1]
 
 
@@ -103,12 +105,12 @@ def make_splits(
 
 def _images(images: NDArray[np.uint8], labels: NDArray[np.int64], classes: int) -> tuple[Tensor, Tensor]:
     if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
-        raise ValueError(
+        raise UserError(
             f"images of shape {images.shape} and classes of shape {labels.shape} do not fit: "
             "expected (n, h, w) or (n, h, w, channels), and (n,)"
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"classes go from {labels.min()} to {labels.max()}, and there are {classes} names")
+        raise UserError(f"classes go from {labels.min()} to {labels.max()}, and there are {classes} names")
     x = torch.from_numpy(np.array(images)).float()
     x = x.unsqueeze(1) if images.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
     return x, torch.from_numpy(labels.astype(np.int64))

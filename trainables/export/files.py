@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from raysearch.basics.failures import first_line
+from raysearch.basics.failures import UserError, first_line
 from raysearch.trainables.export.agreement import Agreement, ExportDisagreement, check_agreement
 from raysearch.trainables.export.onnx_exporter import without_repeated_work
 from raysearch.trainables.quantization.forms import FLOAT16_WEIGHT, OPSET, float_form, onnx_form
@@ -41,7 +41,7 @@ def export_onnx(module: nn.Module, example_input: Tensor, path: Path, form: str 
         ValueError: the module cannot be exported (layer and operator are named), or an unknown form.
     """
     if form not in FORMS:
-        raise ValueError(f"form is {form!r}: ONNX is written in one of {', '.join(FORMS)}")
+        raise UserError(f"form is {form!r}: ONNX is written in one of {', '.join(FORMS)}")
     program = _capture(onnx_form(module), example_input)
     onnx.save(_tidied(_to_onnx(program)), str(path))
 
@@ -74,7 +74,7 @@ def _capture(module: nn.Module, example_input: Tensor) -> ExportedProgram:
             return torch.export.export(module, (x,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # torch's own errors share no base class
         where = f"layer {current[-1]!r}" if current else f"the model ({type(module).__name__})"
-        raise ValueError(f"{where} cannot be exported by torch.export: {first_line(error)}") from error
+        raise UserError(f"{where} cannot be exported by torch.export: {first_line(error)}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -103,7 +103,7 @@ def _to_onnx(program: ExportedProgram) -> ModelProto:
                 verbose=False,
             )
     except Exception as error:  # of torch.onnx's internal classes
-        raise ValueError(_culprit(program, error)) from error
+        raise UserError(_culprit(program, error)) from error
     return cast(Any, exported).model_proto  # type: ignore[no-any-return]
 
 

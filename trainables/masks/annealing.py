@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.masks.landscapes import Landscape
 from raysearch.trainables.masks.masks import Mask
 
@@ -52,9 +53,9 @@ class Annealing:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ValueError(f"batch is {self.batch}: give at least 1 neighbour an iteration")
+            raise UserError(f"batch is {self.batch}: give at least 1 neighbour an iteration")
         if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: give a number above 0")
+            raise UserError(f"temperature is {self.temperature}: give a number above 0")
         check_shares(cooling=self.cooling, share=self.share, decay=self.decay)
 
     def run(self, landscape: Landscape, start: Mask, evaluations: int, rng: np.random.Generator) -> Walk:
@@ -100,4 +101,4 @@ def check_shares(**shares: float) -> None:
     """Refuse options that are not in (0, 1]."""
     for name, value in shares.items():
         if not 0 < value <= 1:
-            raise ValueError(f"{name} is {value}: give a number in (0, 1]")
+            raise UserError(f"{name} is {value}: give a number in (0, 1]")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.masks.annealing import Walk, check_shares
 from raysearch.trainables.masks.landscapes import Floats, Landscape
 from raysearch.trainables.masks.masks import Mask
@@ -38,9 +39,9 @@ class Genetic:
 
     def __post_init__(self) -> None:
         if self.population < 3:
-            raise ValueError(f"population is {self.population}: give at least 3 masks")
+            raise UserError(f"population is {self.population}: give at least 3 masks")
         if not 1 <= self.elite < self.population:
-            raise ValueError(f"elite is {self.elite}: give from 1 to {self.population - 1} of the population")
+            raise UserError(f"elite is {self.elite}: give from 1 to {self.population - 1} of the population")
         check_shares(share=self.share, decay=self.decay)
 
     def run(self, landscape: Landscape, start: Mask, evaluations: int, rng: np.random.Generator) -> Walk:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.masks.annealing import Annealing
 from raysearch.trainables.masks.genetic import Genetic
@@ -118,11 +119,11 @@ def search_masks(
             loss is not finite.
     """
     if start not in RULES:
-        raise ValueError(f"start is {start!r}: give 'magnitude', 'taylor' or 'random'")
+        raise UserError(f"start is {start!r}: give 'magnitude', 'taylor' or 'random'")
     _check_sparsity(sparsity)
     if isinstance(sparsity, Mapping):
         if layers is not None:
-            raise ValueError("layers is given beside a sparsity by layer: leave layers out")
+            raise UserError("layers is given beside a sparsity by layer: leave layers out")
         layers = list(sparsity)
     masked = _masked_loss(model, examples, layers, channels, size, loss, seed, rescale)
     _check_evaluations(evaluations, 1)
@@ -177,7 +178,7 @@ def trade_off_masks(
             loss is not finite.
     """
     if not max_loss > 0:
-        raise ValueError(f"max_loss is {max_loss}: give the increase of the loss that is allowed, above 0")
+        raise UserError(f"max_loss is {max_loss}: give the increase of the loss that is allowed, above 0")
     masked = _masked_loss(model, examples, layers, channels, size, loss, seed)
     _check_evaluations(evaluations, len(masked.units.sizes))
     units, rng = masked.units, np.random.default_rng(seed)
@@ -200,16 +201,16 @@ def _check_sparsity(sparsity: float | Mapping[str, float]) -> None:
     if isinstance(sparsity, Mapping):
         for layer, share in sparsity.items():
             if not 0 <= share < 1:
-                raise ValueError(
+                raise UserError(
                     f"sparsity of {layer!r} is {share}: give the share of its units to drop, in [0, 1)"
                 )
     elif not 0 < sparsity < 1:
-        raise ValueError(f"sparsity is {sparsity}: give the share of weights or channels to drop, in (0, 1)")
+        raise UserError(f"sparsity is {sparsity}: give the share of weights or channels to drop, in (0, 1)")
 
 
 def _check_evaluations(evaluations: int, searches: int) -> None:
     if evaluations < LEAST * searches:
-        raise ValueError(
+        raise UserError(
             f"evaluations is {evaluations}: give at least {LEAST} a search, {LEAST * searches} here"
         )
 
@@ -226,14 +227,14 @@ def _masked_loss(
 ) -> MaskedLoss:
     """The loss on some of the examples, drawn at random; finite for the unpruned model."""
     if size < 1:
-        raise ValueError(f"size is {size}: an evaluation sees at least 1 example")
+        raise UserError(f"size is {size}: an evaluation sees at least 1 example")
     if not len(examples):  # type: ignore[arg-type]
-        raise ValueError("examples is empty: give some of the examples for training")
+        raise UserError("examples is empty: give some of the examples for training")
     x, y = _drawn(examples, seed)
     units = channel_units(model, x[:1], layers) if channels else weight_units(model, layers)
     masked = MaskedLoss(model, units, x, y, loss, size, rescale=rescale)
     if not np.isfinite(masked.losses(np.ones((1, units.total), bool))).all():
-        raise ValueError("the unpruned model's loss on the examples is not finite: train it, or mend them")
+        raise UserError("the unpruned model's loss on the examples is not finite: train it, or mend them")
     return masked
 
 
@@ -309,7 +310,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
             weight = pruned.get_submodule(name).get_parameter("weight")
             if mask.shape != weight.shape:
                 given, own = tuple(mask.shape), tuple(weight.shape)
-                raise ValueError(
+                raise UserError(
                     f"the mask of {name!r} has shape {given} and its weight {own}: give a mask of weights; "
                     "remove_masked takes masks of channels"
                 )

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.groups import channel_blocks, channel_group, prunable_groups, take_apart
 
@@ -129,14 +130,14 @@ def weight_units(model: nn.Module, layers: Sequence[str] | None = None) -> Units
         weight = getattr(modules[name], "weight", None)
         if not isinstance(weight, nn.Parameter):
             kind = type(modules[name]).__name__
-            raise ValueError(
+            raise UserError(
                 f"layers names {name!r}, a {kind} without a weight: name layers such as Linear or Conv2d"
             )
         owner = owners.setdefault(parameters[weight], name)
         if owner == name:
             sizes[name], shapes[name] = weight.numel(), tuple(weight.shape)
         elif named:
-            raise ValueError(f"layers names {owner!r} and {name!r}, which share a weight: name one of them")
+            raise UserError(f"layers names {owner!r} and {name!r}, which share a weight: name one of them")
     return Units(sizes, shapes, tuple(Factor(parameter, name) for parameter, name in owners.items()))
 
 
@@ -185,11 +186,11 @@ def _factors(graph: Any, member: Any, layer: str, root: str, size: int) -> list[
 
 def _check(layers: Sequence[str], known: list[str]) -> None:
     if isinstance(layers, str) or not layers:
-        raise ValueError(f"layers is {layers!r}: give a list with at least one layer's name")
+        raise UserError(f"layers is {layers!r}: give a list with at least one layer's name")
     unknown = next((name for name in layers if name not in known), None)
     if unknown is not None:
         near = did_you_mean(unknown, filter(None, known))
-        raise ValueError(f"layers names {unknown!r}, which is none of the model's that can be pruned; {near}")
+        raise UserError(f"layers names {unknown!r}, which is none of the model's that can be pruned; {near}")
     if len(set(layers)) < len(layers):
         twice = next(name for name in layers if list(layers).count(name) > 1)
-        raise ValueError(f"layers names {twice!r} twice: name each layer once")
+        raise UserError(f"layers names {twice!r} twice: name each layer once")

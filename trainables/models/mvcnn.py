@@ -14,6 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.models.sizes import check_sizes
 
 POOLINGS = ("max", "mean")
@@ -40,12 +41,12 @@ class MVCNNPlan:
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.views, self.features, *self.widths) < 1:
-            raise ValueError(
+            raise UserError(
                 f"{self.views} views, widths {self.widths!r} and {self.features} features: "
                 "give at least 1 of each"
             )
         if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}, not one of {', '.join(POOLINGS)}")
+            raise UserError(f"pooling is {self.pooling!r}, not one of {', '.join(POOLINGS)}")
 
 
 class MVCNN(nn.Module):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.models.sizes import check_sizes
 
 
@@ -58,9 +59,9 @@ def build_vgg(stages: Sequence[Sequence[int]], hidden: Sequence[int], in_channel
         ValueError: no stage, an empty one, a width below 1, fewer than 1 channel or 2 classes.
     """
     if not stages or not all(stages):
-        raise ValueError(f"stages is {stages!r}: give each stage the width of at least one convolution")
+        raise UserError(f"stages is {stages!r}: give each stage the width of at least one convolution")
     if min((*(w for widths in stages for w in widths), *hidden)) < 1:
-        raise ValueError(f"stages {stages!r} and hidden {hidden!r}: every width must be at least 1")
+        raise UserError(f"stages {stages!r} and hidden {hidden!r}: every width must be at least 1")
     check_sizes(in_channels, classes)
     return VGG(stages, hidden, in_channels, classes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 
@@ -22,20 +23,20 @@ def torchvision_model(name: str, classes: int, weights: str | None = None) -> nn
     try:
         import torchvision.models as models
     except (ImportError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"the model {name!r} needs torchvision, which fails to import ({error}): "
             'pip install "raysearch[vision]"'
         ) from error
     known = models.list_models(module=models)
     if name not in known:
-        raise ValueError(f"torchvision has no model {name!r}; {did_you_mean(name, known)}")
+        raise UserError(f"torchvision has no model {name!r}; {did_you_mean(name, known)}")
     if weights is None:
         fresh: nn.Module = models.get_model(name, weights=None, num_classes=classes)
         return fresh
     try:
         model: nn.Module = models.get_model(name, weights=weights)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"torchvision has no weights {weights!r} for {name!r}: {error}") from error
+        raise UserError(f"torchvision has no weights {weights!r} for {name!r}: {error}") from error
     _replace_head(model, classes)
     return model
 

@@ -8,6 +8,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor
 
+from raysearch.basics.failures import UserError
+
 
 def channel_scores(group: Any, criterion: str, channels: int) -> Tensor:
     """The score of each channel of a group, shape (channels,); the lowest go first.
@@ -24,7 +26,7 @@ def channel_scores(group: Any, criterion: str, channels: int) -> Tensor:
     if criterion == "random":
         return torch.rand(channels)
     if criterion != "magnitude":
-        raise ValueError(f"pruning criterion {criterion!r} is not 'magnitude' or 'random'")
+        raise UserError(f"pruning criterion {criterion!r} is not 'magnitude' or 'random'")
     scores = tp.importance.GroupMagnitudeImportance(p=2, normalizer=None)(group)
     if scores is None or len(scores) != channels:
         # Nothing in the group has weights that map one to one to the root's channels.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.one_shot import LayerPruning, OneShotPlan
 from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.evaluation import Metric, evaluate
@@ -83,7 +84,7 @@ def nonzero_rate(module: nn.Module) -> float:
     layers = [layer for layer in module.modules() if isinstance(layer, _LAYERS)]
     tensors = [t for layer in layers for t in (layer.weight, layer.bias) if t is not None]
     if not tensors:
-        raise ValueError("the network has no linear or convolutional layer: nothing can be pruned")
+        raise UserError("the network has no linear or convolutional layer: nothing can be pruned")
     return sum(int(t.count_nonzero()) for t in tensors) / sum(t.numel() for t in tensors)
 
 

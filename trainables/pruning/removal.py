@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.groups import (
     TIME_LIMIT_S,
@@ -62,7 +63,7 @@ def prune(
     found: dict[str, Tensor] = {}
     if plan.criterion in SEARCHED:
         if examples is None:
-            raise ValueError(f"criterion {plan.criterion!r} searches on examples, and none are given")
+            raise UserError(f"criterion {plan.criterion!r} searches on examples, and none are given")
         shares = {r: 1 - kept_channels(n, plan.ratio(r), plan.multiple) / n for r, n in widths.items()}
         found = search_channels(model, shares, plan.criterion, examples, loss)
     history: History = []
@@ -99,7 +100,7 @@ def prune_like(
     layers = dict(model.named_modules())
     for root, channels in history:
         if root not in layers or max(channels) >= graph.get_out_channels(layers[root]):
-            raise ValueError(
+            raise UserError(
                 f"the pruning history is of another model: no channel {max(channels)} in '{root}'"
             )
         remove_channels(graph, root, list(channels))
@@ -130,10 +131,10 @@ def remove_masked(
     graph, widths = take_apart(network, example_input, time_limit_s)
     for root, mask in masks.items():
         if root not in widths:
-            raise ValueError(f"no channels are removed by a mask of {root!r}; {did_you_mean(root, widths)}")
+            raise UserError(f"no channels are removed by a mask of {root!r}; {did_you_mean(root, widths)}")
         size = widths[root] // channel_blocks(graph, root)
         if tuple(mask.shape) != (size,) or not mask.any():
-            raise ValueError(
+            raise UserError(
                 f"the mask of {root!r} has shape {tuple(mask.shape)} and keeps {int(mask.sum())}: it must "
                 f"have shape ({size},) and keep one channel or more"
             )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from raysearch.basics.failures import UserError
 from raysearch.trainables.quantization.quantizer import Quantizer
 
 
@@ -29,7 +30,7 @@ def calibrate(graph_module: fx.GraphModule, batches: Iterable[Tensor]) -> None:
     for x in batches:
         observer.run(x.to(device))
     if not observer.batches:
-        raise ValueError("batches holds none: calibration needs at least one batch to choose steps from")
+        raise UserError("batches holds none: calibration needs at least one batch to choose steps from")
     for name, total in observer.steps.items():
         graph_module.get_parameter(f"{name}.scale").copy_(total / observer.seen[name])
 

@@ -8,6 +8,8 @@ from typing import Any
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from raysearch.basics.failures import UserError
+
 
 def fold_batch_norm(model: nn.Module) -> fx.GraphModule:
     """A copy of the model in evaluation mode, with each batch norm folded into the layer that it follows.
@@ -63,7 +65,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
             f"layer {tracer.path!r} ({tracer.kind})" if tracer.path else f"the model ({type(model).__name__})"
         )
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{where} cannot be traced by torch.fx: {reason}") from error
+        raise UserError(f"{where} cannot be traced by torch.fx: {reason}") from error
     return fx.GraphModule(tracer.root, graph, type(model).__name__)
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS, QuantizedLayer, Quantizer
 
@@ -58,7 +59,7 @@ def insert_quantizers(
         ValueError: an unknown form.
     """
     if form not in FORMS:
-        raise ValueError(f"form is {form!r}: a graph is quantised in one of {', '.join(FORMS)}")
+        raise UserError(f"form is {form!r}: a graph is quantised in one of {', '.join(FORMS)}")
     quantized = copy.deepcopy(graph_module)
     graph = _Graph(quantized, bits)
     placed = graph.place()
@@ -213,7 +214,7 @@ class _Graph:
             self.modules[name] = Quantizer(bits, signed=signed)
             self.module.add_submodule(name, self.modules[name])
         elif not isinstance(self.modules[name], Quantizer):
-            raise ValueError(
+            raise UserError(
                 f"the model has a layer named {name!r}, which its quantiser needs: rename the layer"
             )
         return name

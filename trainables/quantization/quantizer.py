@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raysearch.basics.failures import UserError
+
 FLOAT16 = 16
 FLOAT = 32
 INTEGER_BITS = tuple(range(2, 9))
@@ -47,7 +49,7 @@ class Quantizer(nn.Module):
     def __init__(self, bits: int, *, signed: bool = True, channels: int | None = None) -> None:
         super().__init__()
         if bits not in (*INTEGER_BITS, FLOAT16, FLOAT):
-            raise ValueError(f"bits is {bits!r}: a quantiser has 2 to 8, 16 (float16) or 32 (float) bits")
+            raise UserError(f"bits is {bits!r}: a quantiser has 2 to 8, 16 (float16) or 32 (float) bits")
         self.bits, self.signed, self.channels = bits, signed, channels
         self.high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         self.low = 0 if not signed else -self.high - (channels is None)

@@ -12,6 +12,7 @@ from raysearch.allocation.exact.branching import proven
 from raysearch.allocation.exact.limits import above_floor, above_floor_in_time, within_budget, within_budgets
 from raysearch.allocation.problem import SLACK, Problem
 from raysearch.allocation.responses import first_ratios
+from raysearch.basics.failures import UserError
 
 _MOST_CUTS = 500
 _ROUNDING = 1e-6  # relative: of a floor or a cap that was computed from an end
@@ -57,7 +58,7 @@ def most_accurate(problem: Problem, *, enough: float | None = None) -> End:
     loss = None if enough is None else -enough
     found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS, enough=loss)
     if found is None:  # a problem's caps can be kept: it is checked when made
-        raise ValueError("the caps cannot be kept")
+        raise UserError("the caps cannot be kept")
     return End(found.ratios, -found.loss, found.gap)
 
 
@@ -71,7 +72,7 @@ def smallest(problem: Problem) -> End:
     """
     best = float(problem.weighted_accuracy(problem.low))
     if problem.floor > best + _ROUNDING * abs(best):
-        raise ValueError(_IMPOSSIBLE)
+        raise UserError(_IMPOSSIBLE)
     floor = min(problem.floor, best)
     found = proven(
         above_floor(problem.gain, problem.sizes, floor), problem.low, problem.high, most_cuts=_MOST_CUTS
@@ -82,7 +83,7 @@ def smallest(problem: Problem) -> End:
         relax = above_floor_in_time(problem, floor)
         found = proven(relax, problem.low, problem.high, most_cuts=_MOST_CUTS)
     if found is None or not math.isfinite(found.loss):
-        raise ValueError(_IMPOSSIBLE)
+        raise UserError(_IMPOSSIBLE)
     if found.loss - found.gap > problem.total_cap * (1 + _ROUNDING):
-        raise ValueError(_IMPOSSIBLE)
+        raise UserError(_IMPOSSIBLE)
     return End(found.ratios, found.loss, found.gap)

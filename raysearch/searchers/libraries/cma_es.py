@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from raysearch.basics import extras
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
 from raysearch.searchers.base import Canonical, Config, Outcome
@@ -60,7 +61,7 @@ class CMAES(Replayed):
         extras.load("cma", "cma")
         for parameter in parameters:
             if parameter.kind == "categorical":
-                raise ValueError(f"cma_es cannot search {parameter}, which is categorical: use nsga2")
+                raise UserError(f"cma_es cannot search {parameter}, which is categorical: use nsga2")
         super().__init__(partial(_Adapting, tuple(parameters), goals, seed, tuple(initial), canonical))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.basics import extras
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Outcome
@@ -55,7 +56,7 @@ class OptunaSampler(Recorded):
     ) -> None:
         extras.load("optuna", "optuna")
         if sampler not in SAMPLERS:
-            raise ValueError(f"sampler {sampler!r} is unknown; {did_you_mean(sampler, SAMPLERS)}")
+            raise UserError(f"sampler {sampler!r} is unknown; {did_you_mean(sampler, SAMPLERS)}")
         asked = Replayed(partial(_OptunaSearch, tuple(parameters), goals, SAMPLERS[sampler], seed, initial))
         super().__init__(asked, parameters, canonical=canonical, seed=seed)
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.basics import extras
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
 from raysearch.searchers.base import Canonical, Config, Outcome
@@ -65,7 +66,7 @@ class QLogNEHVI:
     ) -> None:
         extras.load("botorch", "botorch")
         if design is not None and design < 2:
-            raise ValueError(f"design is {design}: a model needs at least 2 points, such as 10")
+            raise UserError(f"design is {design}: a model needs at least 2 points, such as 10")
         self._encoding = Encoding(parameters)
         self._goals, self._seed = goals, seed
         self._design = design or 2 * (len(self._encoding) + 1)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
@@ -73,7 +74,7 @@ class ModelBased:
         startup: int = 10,
     ) -> None:
         if startup < 2:
-            raise ValueError(f"startup is {startup}: a model needs at least 2 trials, such as 10")
+            raise UserError(f"startup is {startup}: a model needs at least 2 trials, such as 10")
         encoding = Encoding(parameters)
         self._goals, self._encoding, self._startup = goals, encoding, startup
         self._novelty = Novelty(encoding, canonical, initial)
@@ -95,7 +96,7 @@ class ModelBased:
         """
         known = self._evidences.trials.get(trial)
         if known is not None and known.outcome is None:
-            raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
+            raise UserError(f"trial {trial!r} was asked for already: give each trial its own name")
         found = self._novelty.initial(self._rng)
         if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
             # On a machine busy with trials, threads for matrices this small wait longer than they work.

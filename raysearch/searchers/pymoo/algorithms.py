@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.basics import extras
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.objectives import Goals
 from raysearch.searchers.encoding import Vector
@@ -29,14 +30,14 @@ def check(algorithm: str, goals: Goals, population: int) -> None:
         ValueError: an unknown algorithm, one that does not fit the goals, or a population too small.
     """
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm {algorithm!r} is unknown; {did_you_mean(algorithm, ALGORITHMS)}")
+        raise UserError(f"algorithm {algorithm!r} is unknown; {did_you_mean(algorithm, ALGORITHMS)}")
     objectives = len(goals.objectives)
     if objectives < 2:
-        raise ValueError(f"{algorithm} is for two objectives or more, not {objectives}: use nsga2 or cma_es")
+        raise UserError(f"{algorithm} is for two objectives or more, not {objectives}: use nsga2 or cma_es")
     if algorithm == "moead" and goals.constraints:
-        raise ValueError("moead cannot handle constraints: use ctaea or nsga3")
+        raise UserError("moead cannot handle constraints: use ctaea or nsga3")
     if population < max(4, objectives):
-        raise ValueError(f"population is {population}: {algorithm} needs at least {max(4, objectives)}")
+        raise UserError(f"population is {population}: {algorithm} needs at least {max(4, objectives)}")
     if algorithm.startswith("agemoea"):
         extras.load("numba", "agemoea")
 

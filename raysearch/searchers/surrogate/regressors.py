@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.basics.extras import load
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
 Floats = NDArray[np.float64]
@@ -63,15 +64,15 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not self.candidates:
-            raise ValueError(f"candidates is empty: give at least one of {', '.join(CANDIDATES)}")
+            raise UserError(f"candidates is empty: give at least one of {', '.join(CANDIDATES)}")
         for name in self.candidates:
             if name not in CANDIDATES:
-                raise ValueError(f"candidates has {name!r}; {did_you_mean(name, CANDIDATES)}")
+                raise UserError(f"candidates has {name!r}; {did_you_mean(name, CANDIDATES)}")
             if name in ("xgboost", "lightgbm"):
                 load(name, "surrogates")
         for field in ("objectives_by", "constraints_by"):
             if getattr(self, field) not in CRITERIA:
-                raise ValueError(
+                raise UserError(
                     f"{field} is {getattr(self, field)!r}; {did_you_mean(getattr(self, field), CRITERIA)}"
                 )
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Canonical, Config, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
@@ -83,7 +84,7 @@ class SurrogateAssisted:
         least |= {"population": (population, 4), "generations": (generations, 1)}
         for name, (value, lowest) in least.items():
             if value < lowest:
-                raise ValueError(f"{name} is {value}: it must be at least {lowest}")
+                raise UserError(f"{name} is {value}: it must be at least {lowest}")
         self._selection = Selection(candidates, objectives_by, constraints_by)
         self._encoding = Encoding(parameters)
         self._goals = goals

@@ -1,0 +1,57 @@
+"""Nests: the tensors in them, calls with them, names for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raysearch.networks import nests
+
+
+def test_a_model_is_called_by_the_form_of_its_inputs() -> None:
+    def model(*args: Tensor, **kwargs: Tensor) -> tuple[int, list[str]]:
+        return len(args), sorted(kwargs)
+
+    x = torch.zeros(2)
+    assert nests.call(model, x) == (1, [])
+    assert nests.call(model, (x, x)) == (2, [])
+    assert nests.call(model, [x, x, x]) == (3, [])
+    assert nests.call(model, {"ids": x, "mask": x}) == (0, ["ids", "mask"])
+
+
+def test_batches_are_joined_leaf_by_leaf() -> None:
+    batches = [{"a": torch.full((n, 2), n), "b": (torch.zeros(n), None)} for n in (1, 3)]
+    joined = nests.concatenate(batches)
+    assert joined["a"].shape == (4, 2)
+    assert joined["b"][0].shape == (4,)
+    assert joined["b"][1] is None
+    assert nests.concatenate([torch.tensor(1.0), torch.tensor(2.0)]).tolist() == [1.0, 2.0]
+
+
+def test_the_size_of_a_batch_is_that_of_its_first_tensor_with_an_axis() -> None:
+    assert nests.batch_size({"scale": torch.tensor(1.0), "x": torch.zeros(5, 2)}) == 5
+    with pytest.raises(ValueError, match="holds no tensor with an axis"):
+        nests.batch_size({"scale": torch.tensor(1.0)})
+
+
+def test_names_are_the_keys_and_places_of_a_nest() -> None:
+    x = torch.zeros(1)
+    assert nests.names(x, "input") == ["input"]
+    assert nests.names((x, x), "input") == ["input_0", "input_1"]
+    assert nests.names({"ids": x, "past": [x, x]}, "input") == ["ids", "past_0", "past_1"]
+    assert nests.names(OrderedDict(logits=x), "output") == ["logits"]
+
+
+def test_tensors_are_mapped_in_place_of_each() -> None:
+    nest = {"x": torch.ones(2), "n": 3, "y": [torch.ones(1)]}
+    doubled = nests.map_tensors(lambda t: 2 * t, nest)
+    assert doubled["n"] == 3
+    assert [t.sum().item() for t in nests.tensors(doubled)] == [4.0, 2.0]
+    assert nests.to_device(nest, None) is nest
+
+
+def test_a_model_without_parameters_is_on_the_cpu() -> None:
+    assert nests.device_of(nn.ReLU()).type == "cpu"
