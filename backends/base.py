@@ -11,8 +11,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.basics.failures import UserError
-
 Array = NDArray[Any]
 Form = Literal["uint8", "pt2"]
 
@@ -148,7 +146,7 @@ class Measurement:
         try:
             return cls(**{name: value for name, value in data.items() if name in known})
         except TypeError as error:
-            raise UserError(f"not a measurement of latency: {error}") from None
+            raise ValueError(f"not a measurement of latency: {error}") from None
 
 
 def cpu_name() -> str:

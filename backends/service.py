@@ -27,7 +27,7 @@ from raysearch.backends.base import Array, Backend, Measurement, MeasurementErro
 from raysearch.backends.graph import structure_key
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
-from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.failures import first_line
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
 # itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does
@@ -167,7 +167,7 @@ class MeasurementService:
                 f"target {target!r} lost its reference when the service started again: {self._lost[target]}"
             )
         if target not in self._references:
-            raise UserError(
+            raise ValueError(
                 f"target {target!r} has no reference yet: call set_reference with the parent first"
             )
         return self._references[target]
@@ -332,7 +332,7 @@ class RemoteService:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            raise error.cause from error
         except ray.exceptions.RayActorError as error:
             raise MeasurementError(f"the measurement service is gone: {first_line(error)}") from error
 

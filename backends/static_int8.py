@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from raysearch.backends.base import Array, MeasurementError
-from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.failures import first_line
 
 
 def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> None:
@@ -32,7 +32,7 @@ def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> No
 
     batches = list(calibration)
     if not batches:
-        raise UserError(
+        raise ValueError(
             "calibration holds no batch: static quantisation needs at least one to learn ranges from"
         )
     with tempfile.TemporaryDirectory(prefix="raysearch-int8-") as folder, _quiet():

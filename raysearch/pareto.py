@@ -197,7 +197,7 @@ def knee(costs: ArrayLike) -> int:
     """
     costs = np.asarray(costs, dtype=np.float64)
     if len(costs) == 0:
-        raise UserError("knee of an empty front: give at least one row of costs")
+        raise ValueError("knee of an empty front: give at least one row of costs")
     distance = np.square(_scaled(np.where(np.isnan(costs), np.inf, costs))).sum(axis=1)
     return int(np.lexsort((*costs.T[::-1], distance))[0])
 

@@ -238,7 +238,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
     """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
 
     Raises:
-        FileNotFoundError: the folder holds no journal.
+        MissingFile: the folder holds no journal.
         ValueError: the run's task was made in Python, so that only that program can go on with it.
     """
     from raysearch.record.journal import RunRecord

@@ -73,7 +73,7 @@ def warm_start(
             run agrees with it, its finished trials of the same key are known; None: nothing is.
 
     Raises:
-        FileNotFoundError: a folder holds no journal.
+        MissingFile: a folder holds no journal.
         ValueError: no folder, count < 1, a damaged journal, or nothing in them is legal in the new space.
     """
     if isinstance(folders, str | Path) or not folders:

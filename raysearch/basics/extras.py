@@ -5,6 +5,12 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from raysearch.basics.failures import UserError
+
+
+class MissingExtra(ImportError, UserError):
+    """An optional package is not installed; the message names the command that installs it."""
+
 
 def load(module: str, extra: str) -> ModuleType:
     """Import an optional package.
@@ -14,7 +20,7 @@ def load(module: str, extra: str) -> ModuleType:
         extra: the extra of raysearch that brings it.
 
     Raises:
-        ImportError: it is not installed; the message names the command that installs it.
+        MissingExtra: it is not installed; the message names the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -22,6 +28,6 @@ def load(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         package = module.split(".")[0]
-        raise ImportError(
+        raise MissingExtra(
             f'{package} is not installed: run `pip install "raysearch[{extra}]"`', name=package
         ) from error

@@ -1,4 +1,7 @@
-"""What went wrong: the class of bad input, and any failure in one line."""
+"""What went wrong: the classes of failures that are told in a sentence, and any failure in one line.
+
+All others are faults of the program: nobody swallows them, and they keep their traceback.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,15 @@ _HERE = Path(__file__).parents[1]
 
 
 class UserError(ValueError):
-    """Bad input, in one sentence that names the field, the value and what would be right.
+    """Bad input, in one sentence that names the field, the value and what would be right."""
 
-    Whatever else is raised is a fault of the program, and keeps its traceback.
-    """
+
+class MissingFile(FileNotFoundError, UserError):
+    """A file or folder that a user named is not there."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on, in one sentence that says why; what it has done is kept."""
 
 
 def first_line(error: BaseException) -> str:

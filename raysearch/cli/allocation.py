@@ -50,9 +50,9 @@ def sweep(
             max_minutes=study_file.search.max_minutes,
             progress=not (quiet or as_json),
         )
-    show_sweep(result, as_json)
-    if result.ending == "interrupt":
-        raise typer.Exit(INTERRUPTED)
+        show_sweep(result, as_json)
+        if result.ending == "interrupt":
+            raise typer.Exit(INTERRUPTED)
 
 
 def allocate(
@@ -77,12 +77,12 @@ def allocate(
         given, problem, notes = allocation_file.load(file, overrides or ())
         found = allocation.allocate(problem, points=given.points, latencies=given.latencies)
         page = _write(file, overrides or (), out, found, notes) if out else None
-    if as_json:
-        print_json({**as_data(found, notes), "report": str(page) if page else None})
-        return
-    _show_allocation(found, notes)
-    if page:
-        typer.echo(f"Report: {page}")
+        if as_json:
+            print_json({**as_data(found, notes), "report": str(page) if page else None})
+            return
+        _show_allocation(found, notes)
+        if page:
+            typer.echo(f"Report: {page}")
 
 
 def show_sweep(result: StudyResult, as_json: bool) -> None:

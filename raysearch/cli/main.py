@@ -1,7 +1,8 @@
 """The command line: run, resume, report, check, targets; sweep and allocate stand in cli/allocation.py.
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
-exit code 2 and one sentence; ``--json`` prints one JSON document, errors too ({"error": ...}).
+exit code 2 and one sentence, a run that could not go on with exit code 1 and one sentence, and a fault of the
+program with exit code 1 and its traceback; ``--json`` prints one JSON document, errors too ({"error": ...}).
 """
 
 from __future__ import annotations
@@ -62,21 +63,20 @@ def run(
             max_minutes=search.max_minutes,
             progress=not (quiet or as_json),
         )
-    _conclude(result, as_json)
+        _conclude(result, as_json)
 
 
 @app.command()
 def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
     with one_sentence(as_json):
-        from raysearch.record.journal import FILE_NAME
+        from raysearch.record.journal import check_run_folder
 
-        if not (folder / FILE_NAME).exists():
-            raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
+        check_run_folder(folder)
         from raysearch import study
 
         result = study.resume(folder, progress=not (quiet or as_json))
-    _conclude(result, as_json)
+        _conclude(result, as_json)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
         write_report(folder)
         if "sweep" in result.study:
             write_sweep(folder)
-    _show(result, as_json)
+        _show(result, as_json)
 
 
 @app.command()

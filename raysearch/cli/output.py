@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from raysearch.basics.failures import RunError, UserError, failure
 
 StudyPath = Annotated[
     Path, typer.Argument(metavar="FILE", help="The study file (YAML); see docs/study-file.md.")
@@ -26,13 +29,24 @@ _PIPED = 200  # columns; a pipe is taken for 80 columns wide, which would cut a 
 
 @contextlib.contextmanager
 def one_sentence(as_json: bool) -> Iterator[None]:
-    """Turn bad input into its sentence and exit code 2, a run that could not go on into exit code 1."""
+    """Turn bad input into its sentence and exit code 2, a run that could not go on into exit code 1.
+
+    Anything else is a fault of the program: it ends with exit code 1 and its traceback, which ``as_json``
+    gives beside the error.
+    """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:  # the last: a method whose extra is not installed
+    except typer.Exit:
+        raise
+    except UserError as error:
         _fail(str(error), 2, as_json)
-    except RuntimeError as error:
+    except RunError as error:
         _fail(str(error), 1, as_json)
+    except Exception as error:
+        if not as_json:
+            raise
+        print_json({"error": failure(error), "traceback": traceback.format_exc()})
+        raise typer.Exit(1) from error
 
 
 def print_json(document: Any) -> None:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import MissingFile, UserError
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
@@ -71,16 +71,25 @@ class Journal:
         self._file.close()
 
 
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder that holds no journal.
+
+    Raises:
+        MissingFile: in one sentence.
+    """
+    if not (folder / FILE_NAME).exists():
+        raise MissingFile(f"{folder} is not a run folder: it has no {FILE_NAME}")
+
+
 def read(folder: Path) -> Iterator[Event]:
     """The events of a run folder in order, without a last line that a kill cut short.
 
     Raises:
-        FileNotFoundError: the folder holds no journal.
-        ValueError: the journal was written by a later version of raysearch, or a line is damaged.
+        MissingFile: the folder holds no journal.
+        UserError: the journal was written by a later version of raysearch, or a line is damaged.
     """
+    check_run_folder(folder)
     path = folder / FILE_NAME
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} is not a run folder: it has no {FILE_NAME}")
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith("\n"):
@@ -203,7 +212,7 @@ class RunRecord:
                 started=event["time"],
             )
         elif event["trial"] not in self.trials:
-            raise UserError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
+            raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
         else:
             self._update(self.trials[event["trial"]], event)
 

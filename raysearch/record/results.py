@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import METRICS, TARGET_METRICS
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
@@ -40,7 +40,7 @@ class StudyResult:
         goals: objectives and constraints, read against what the search knew of the parent.
 
     Raises:
-        FileNotFoundError: the folder holds no journal.
+        MissingFile: the folder holds no journal.
         ValueError: its journal is empty or of a later version.
     """
 
@@ -186,14 +186,14 @@ class StudyResult:
         """Copy the front's variant folders and front.csv, ready to deploy.
 
         Raises:
-            FileNotFoundError: a variant's folder is missing from the run.
+            MissingFile: a variant's folder is missing from the run.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         for trial in self._front:
             source = self.folder / "variants" / trial.name
             if not source.is_dir():
-                raise FileNotFoundError(f"variant {trial.name} cannot be exported: {source} is missing")
+                raise MissingFile(f"variant {trial.name} cannot be exported: {source} is missing")
             shutil.copytree(source, target / trial.name, dirs_exist_ok=True)
         self.front.to_csv(target / "front.csv", index=False)
         return target

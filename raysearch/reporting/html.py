@@ -37,7 +37,7 @@ def write_report(folder: Path) -> Path:
         The path of report.html.
 
     Raises:
-        FileNotFoundError: the folder holds no journal.
+        MissingFile: the folder holds no journal.
     """
     path = Path(folder) / FILE_NAME
     path.write_text(render(StudyResult(folder)), encoding="utf-8")

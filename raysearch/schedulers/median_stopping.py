@@ -100,7 +100,7 @@ class MedianStopping:
         """
         own, given = list(self._steps), [saved["at"] for saved in state["steps"]]
         if own != given:
-            raise UserError(
+            raise ValueError(
                 f"state has steps {given[:1]} to {given[-1:]}, this scheduler {own[:1]} to {own[-1:]}: "
                 f"use the same max_step and grace"
             )

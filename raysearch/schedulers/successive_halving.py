@@ -149,7 +149,7 @@ class SuccessiveHalving:
         """
         own, given = [rung.at for rung in self._rungs], [rung["at"] for rung in state["rungs"]]
         if own != given or len(self._dealt) != len(state["dealt"]):
-            raise UserError(
+            raise ValueError(
                 f"state has rungs at {given}, this scheduler at {own}: use the same max_step, eta, grace "
                 f"and brackets"
             )

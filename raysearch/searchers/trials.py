@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Outcome
 from raysearch.searchers.encoding import Vector
@@ -55,7 +54,7 @@ class Trials:
             ValueError: the trial was asked for already and has not ended.
         """
         if trial in self.running:
-            raise UserError(f"trial {trial!r} was asked for already: give each trial its own name")
+            raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
 
     def begin(self, trial: str, vector: Vector) -> None:
         """A trial starts at a point of the unit cube, shape (n,)."""

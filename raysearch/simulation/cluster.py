@@ -282,7 +282,7 @@ class _Cluster:
             promoted = self._promoting.promote() if self._promoting else None
             if promoted is not None:
                 if promoted not in self._paused:
-                    raise UserError(f"promote() gave {promoted!r}, which is not paused")
+                    raise ValueError(f"promote() gave {promoted!r}, which is not paused")
                 del self._paused[promoted]
                 self._begin(promoted, self._trials[promoted].saved)
             elif not self._begin_new():

@@ -54,7 +54,7 @@ def curves_of(run_folder: Path) -> RecordedCurves:
     """Read the curves of a run's finished trials from its journal; references are no trials.
 
     Raises:
-        FileNotFoundError: the folder holds no journal.
+        MissingFile: the folder holds no journal.
         ValueError: no trial finished, or the journal is damaged.
     """
     record, times = RunRecord(), dict[str, list[float]]()

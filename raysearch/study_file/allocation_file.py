@@ -15,7 +15,8 @@ from raysearch.allocation.curves import Curve, parse
 from raysearch.allocation.fitting import fit
 from raysearch.allocation.problem import Branch, Problem, normalised
 from raysearch.allocation.sweeps import branches_of, importances_left_out
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import MissingFile, UserError
+from raysearch.basics.files import read_text
 from raysearch.basics.spelling import did_you_mean
 from raysearch.study_file.schema import Section, sentences
 from raysearch.study_file.yaml_text import override_key, parse_yaml
@@ -120,16 +121,14 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[AllocationFile, Pro
         What it says, the problem, and notes on what was made of it.
 
     Raises:
-        FileNotFoundError: there is no such file, or no such table.
+        MissingFile: there is no such file, or no such table.
         ValueError: one line per mistake.
     """
     if path.is_dir():
         raise UserError(
             f"{path} is a folder: give an allocation file, whose measurements may be a sweep's table"
         )
-    if not path.is_file():
-        raise FileNotFoundError(f"allocation file {path} does not exist")
-    document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
+    document = parse_yaml(read_text(path, "allocation file"), path.name)
     for override in overrides:
         override_key(document, override)
     try:
@@ -304,10 +303,10 @@ def _check_names(key: str, given: Iterable[str], names: Sequence[str]) -> None:
 
 def _read(path: Path, key: str) -> pd.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(f"{key}: {path} does not exist")
+        raise MissingFile(f"{key}: {path} does not exist")
     try:
         table = pd.read_csv(path, dtype={"branch": str})
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # pandas' own are ValueErrors
         raise UserError(f"{key}: {path} is not a CSV table: {error}") from None
     if table.empty:
         raise UserError(f"{key}: {path} has no rows")

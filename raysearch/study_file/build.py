@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError, failure
+from raysearch.basics.files import read_text
 from raysearch.basics.spelling import did_you_mean
 from raysearch.study_file.schema import StudyFile, parse
 from raysearch.study_file.yaml_text import import_object, override_key, parse_yaml
@@ -30,12 +31,10 @@ def load(path: Path, overrides: Iterable[str] = ()) -> StudyFile:
         overrides: "search.num_trials=64": a key's path and its new value in YAML.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: one line per mistake.
+        MissingFile: there is no such file.
+        UserError: one line per mistake.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"study file {path} does not exist")
-    document = parse_yaml(path.read_text(encoding="utf-8"), path.name)
+    document = parse_yaml(read_text(path, "study file"), path.name)
     for override in overrides:
         override_key(document, override)
     study = parse(document)

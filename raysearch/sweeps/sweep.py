@@ -76,7 +76,7 @@ def plan_of(file: StudyFile | str | Path) -> Study:
         What ``sweep`` and ``measure`` take as their study.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        MissingFile: there is no such file.
         ValueError: the task, the parent, a target or a part is wrong; one sentence says which and how.
     """
     from raysearch.study_file.build import build, load

@@ -130,6 +130,19 @@ def test_a_missing_study_file() -> None:
     assert "nowhere.yaml does not exist" in done.output
 
 
+def test_a_bug_ends_with_exit_code_1_and_its_traceback(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(file: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(config, "build", build)
+    done = invoke("run", study)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ValueError)
+    as_json = invoke("run", study, "--json")
+    assert as_json.exit_code == 1
+    assert "in build" in json.loads(as_json.stdout)["traceback"]
+
+
 def test_report_writes_its_files_and_prints_the_front(folder: Path) -> None:
     done = invoke("report", folder)
     assert done.exit_code == 0, done.output

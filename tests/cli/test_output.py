@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import typer
 
+from raysearch.basics.extras import MissingExtra
+from raysearch.basics.failures import MissingFile, RunError, UserError
 from raysearch.cli.output import one_sentence, plain, print_table
 
 
@@ -15,15 +19,35 @@ def test_json_knows_no_nan_and_no_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ValueError, 2), (FileNotFoundError, 2), (ImportError, 2), (RuntimeError, 1)]
+    ("error", "code"), [(UserError, 2), (MissingFile, 2), (MissingExtra, 2), (RunError, 1)]
 )
-def test_an_error_is_its_sentence_and_a_code(
+def test_what_the_user_can_mend_is_a_sentence_and_a_code(
     error: type[Exception], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as exit_info, one_sentence(False):
         raise error("what is wrong")
     assert exit_info.value.exit_code == code
     assert capsys.readouterr().err == "raysearch: what is wrong\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, FileNotFoundError, ImportError, RuntimeError, KeyError])
+def test_a_fault_of_the_program_keeps_its_traceback(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(error), one_sentence(False):
+        raise error("a bug")
+    with pytest.raises(typer.Exit) as exit_info, one_sentence(True):
+        raise error("a bug")
+    assert exit_info.value.exit_code == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["error"].startswith(error.__name__)
+    assert 'raise error("a bug")' in document["traceback"]
+
+
+def test_an_exit_is_no_failure() -> None:
+    with pytest.raises(typer.Exit) as exit_info, one_sentence(True):
+        raise typer.Exit(130)
+    assert exit_info.value.exit_code == 130
 
 
 def test_brackets_in_a_table_are_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ class ModelBased:
         """
         known = self._evidences.trials.get(trial)
         if known is not None and known.outcome is None:
-            raise UserError(f"trial {trial!r} was asked for already: give each trial its own name")
+            raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
         found = self._novelty.initial(self._rng)
         if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
             # On a machine busy with trials, threads for matrices this small wait longer than they work.
