@@ -1,51 +1,163 @@
-"""The metrics that trials report, and the refusal of objectives and constraints on any other."""
+"""What trials report: raysearch's own metrics in one table, beside those that a task names.
+
+A metric's key is its name, with the target behind it where it is of one: "size_mb",
+"latency_ms/onnxruntime-cpu". What was evaluated on the test split has "test_" in front: "test_accuracy". A
+task's metrics are given by their names and units, ``{"accuracy": "share"}``; what only the task knows of one,
+its unit and which way is better, is left open.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from raysearch.basics.failures import UserError
-from raysearch.basics.spelling import did_you_mean
-from raysearch.objectives import Constraint, Objective
 
-#: Metric -> what it is; the study file's documentation lists them.
-METRICS = {
-    "accuracy": "the task's metric of the exported file on the validation split, the lowest over the targets",
-    "size_mb": "weights and biases in 10^6 bytes, bits counted analytically (static)",
-    "file_mb": "bytes of the file that is shipped, in 10^6 (static)",
-    "macs": "multiply-accumulate operations of one inference (static)",
-    "params": "number of weights (static)",
-    "nonzero_rate": "share of the weights that are not zero",
-}
-TARGET_METRICS = {
-    "accuracy": "the task's metric of the exported file in this target's runtime",
-    "latency_ms": "milliseconds of one inference, batch 1 (measured)",
-    "peak_memory_mb": "weights plus the largest sum of live tensors, in 10^6 bytes (static)",
-}
+Source = Literal["measured", "static", "counted on the trained weights", "the task"]
+
+#: The unit of what lies in [0, 1] and is written in per cent.
+SHARE = "share"
+#: What a task reports that names no metrics of its own.
+DEFAULT = {"accuracy": SHARE}
+TEST = "test_"
 
 
-def reported(targets: Iterable[str]) -> list[str]:
-    """Every metric that a trial reports on these targets: "accuracy", "latency_ms/onnxruntime-cpu", ..."""
-    return [*METRICS, *(f"{metric}/{target}" for target in targets for metric in TARGET_METRICS)]
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: how objectives and constraints spell it; of ``find``, the whole key.
+        label: in words.
+        unit: "ms", "MB", ``SHARE``; empty for counts and for what only the task knows.
+        static: it does not depend on the weights' values, so that it is known before the first epoch.
+        per_target: there is a figure for each target and none without.
+        source: where its figures come from.
+        higher_is_better: None where only the task knows.
+        description: one line.
+    """
+
+    name: str
+    label: str
+    unit: str
+    static: bool
+    per_target: bool
+    source: Source
+    higher_is_better: bool | None
+    description: str
+
+    @property
+    def form(self) -> str:
+        """How keys of it look: "latency_ms/TARGET"."""
+        return f"{self.name}/TARGET" if self.per_target else self.name
+
+    @property
+    def title(self) -> str:
+        """For an axis or the head of a column: "latency, ms (onnxruntime-cpu)"."""
+        target = self.name.partition("/")[2]
+        unit = f", {self.unit}" if self.unit not in ("", SHARE) else ""
+        return self.label + unit + (f" ({target})" if target else "")
 
 
-def check_metrics(
-    objectives: Iterable[Objective], constraints: Iterable[Constraint], targets: Sequence[str]
-) -> None:
-    """Refuse goals that no trial could ever report.
+_TABLE = (
+    Metric(
+        "latency_ms", "latency", "ms", True, True, "measured", False,
+        "milliseconds of one inference, batch 1",
+    ),
+    Metric(
+        "peak_memory_mb", "peak memory", "MB", True, True, "static", False,
+        "weights plus the largest sum of live tensors, in 10^6 bytes",
+    ),
+    Metric(
+        "size_mb", "size", "MB", True, False, "static", False,
+        "weights and biases in 10^6 bytes, bits counted analytically",
+    ),
+    Metric(
+        "file_mb", "file", "MB", True, False, "static", False,
+        "bytes of the file that is shipped, in 10^6",
+    ),
+    Metric(
+        "macs", "MACs", "", True, False, "static", False,
+        "multiply-accumulate operations of one inference",
+    ),
+    Metric(
+        "params", "parameters", "", True, False, "static", False,
+        "number of weights",
+    ),
+    Metric(
+        "nonzero_rate", "nonzero weights", SHARE, False, False, "counted on the trained weights", False,
+        "share of the weights that are not zero",
+    ),
+)  # fmt: skip
+
+#: raysearch's own metrics, by name.
+OWN = {metric.name: metric for metric in _TABLE}
+
+# What the tables of a run, its reports and its constraints call something else.
+_TAKEN = re.compile(
+    "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
+    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|times_.*|verdict.*"
+)
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
+    """What is known of the metric behind a key, which becomes its name.
+
+    Args:
+        key: such as "latency_ms/onnxruntime-cpu" or "test_accuracy"; an unknown one is taken for the task's.
+        task: the task's metrics, by name, with their units.
+    """
+    name = base(key)
+    if name in OWN:
+        return replace(OWN[name], name=key)
+    unit = task.get(name, "")
+    split = "test" if key.startswith(TEST) else "validation"
+    return Metric(
+        key,
+        f"test {name}" if split == "test" else name,
+        unit,
+        static=False,
+        per_target=False,
+        source="the task",
+        higher_is_better=True if unit == SHARE else None,
+        description=f"the task's metric of the exported file on the {split} split, "
+        "the worst over the targets; with a target, in that target's runtime",
+    )
+
+
+def base(key: str) -> str:
+    """The name alone: without the target, and without what says that it is of the test split."""
+    return key.split("/")[0].removeprefix(TEST)
+
+
+def is_static(key: str) -> bool:
+    """Whether the metric is known before training ("latency_ms/onnxruntime-cpu" is, "accuracy" is not)."""
+    name = key.split("/")[0]
+    return name in OWN and OWN[name].static
+
+
+def reported(targets: Iterable[str], task: Iterable[str] = DEFAULT) -> list[str]:
+    """Every key that a trial reports on these targets: "accuracy", "latency_ms/onnxruntime-cpu", ..."""
+    names, targets = list(task), list(targets)
+    whole = [m.name for m in _TABLE if not m.per_target]
+    each = [m.name for m in _TABLE if m.per_target]
+    return [*names, *whole, *(f"{name}/{target}" for target in targets for name in (*names, *each))]
+
+
+def check_names(task: Iterable[str]) -> None:
+    """Refuse names of a task's metrics that would be taken for something else.
 
     Raises:
-        ValueError: a metric is unknown, or its target is not among ``targets``, or it is energy.
+        UserError: no name at all, or one that is no word, is raysearch's own or begins with "test_".
     """
-    known = reported(targets)
-    goals = [("objective", goal) for goal in objectives] + [("constraint", goal) for goal in constraints]
-    for kind, goal in goals:
-        if goal.metric.split("/")[0] == "energy_mj":
-            raise UserError(
-                f'{kind} "{goal}" needs an energy meter and none is readable on these targets: '
-                f"use latency_ms or macs instead"
-            )
-        if goal.metric not in known:
-            raise UserError(
-                f'{kind} "{goal}" is on a metric that nothing reports; {did_you_mean(goal.metric, known)}'
-            )
+    names = list(task)
+    if not names:
+        raise UserError('metrics is empty: give at least one, such as {"accuracy": accuracy}')
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(f"metrics has the name {name!r}: give a word of letters, digits and underscores")
+        if name in OWN or _TAKEN.fullmatch(name):
+            raise UserError(f"metrics has the name {name!r}, which is raysearch's own: give another")

@@ -19,17 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError
-
-STATIC_METRICS = (
-    "latency_ms",
-    "throughput",
-    "energy_mj",
-    "peak_memory_mb",
-    "size_mb",
-    "file_mb",
-    "macs",
-    "params",
-)
+from raysearch.basics.spelling import did_you_mean
+from raysearch.metrics import base, find, is_static
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = r"[A-Za-z_][\w./:\-]*"
@@ -38,11 +29,6 @@ _CONSTRAINT = re.compile(rf"({_METRIC})\s*(<=|>=)\s*(.+)")
 _RELATIVE = re.compile(
     rf"(?:(?P<factor>{_NUMBER})\s*\*?\s*)?parent(?:\s*(?P<sign>[-+])\s*(?P<offset>{_NUMBER}))?"
 )
-
-
-def is_static(metric: str) -> bool:
-    """Whether the metric is known before training ("latency_ms/onnxruntime-cpu" is, "accuracy" is not)."""
-    return metric.split("/")[0] in STATIC_METRICS
 
 
 @dataclass(frozen=True)
@@ -186,6 +172,39 @@ class Goals:
     def metrics(self) -> tuple[str, ...]:
         """The objectives' metrics, in order."""
         return tuple(o.metric for o in self.objectives)
+
+    def check_reported(self, known: Iterable[str]) -> None:
+        """Refuse goals that no trial could ever report.
+
+        Args:
+            known: the keys that trials report; see ``raysearch.metrics.reported``.
+
+        Raises:
+            UserError: a metric is unknown, or its target is, or it is energy.
+        """
+        known = list(known)
+        for kind, goals in (("objective", self.objectives), ("constraint", self.constraints)):
+            for goal in goals:
+                if base(goal.metric) == "energy_mj":
+                    raise UserError(
+                        f'{kind} "{goal}" needs an energy meter and none is readable on these targets: '
+                        f"use latency_ms or macs instead"
+                    )
+                if goal.metric not in known:
+                    raise UserError(
+                        f'{kind} "{goal}" is on a metric that nothing reports; '
+                        f"{did_you_mean(goal.metric, known)}"
+                    )
+
+    def higher_is_better(self, key: str) -> bool | None:
+        """Whether more of a metric is better: by the objectives, else the constraints, else what it is.
+
+        What holds for a metric holds for it on every target and on the test split. None: nothing says.
+        """
+        said = [(o.metric, o.maximize) for o in self.objectives]
+        said += [(c.metric, not c.upper) for c in self.constraints]
+        found = [higher for metric, higher in said if base(metric) == base(key)]
+        return found[0] if found else find(key).higher_is_better
 
     def costs(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """The objectives as costs to minimise, shape (m,); NaN where a metric is absent."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch import backends
 from raysearch.basics.failures import UserError
 from raysearch.methods import Choice
-from raysearch.metrics import check_metrics
+from raysearch.metrics import SHARE, check_names, reported
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
@@ -26,7 +26,7 @@ from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
 from raysearch.study_file.schema import check_search
-from raysearch.trainables.task import Task
+from raysearch.trainables.task import Task, accuracy
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class Study:
         self.targets = tuple(targets)
         check_targets(self.targets)
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        check_metrics(self._goals.objectives, self._goals.constraints, self.targets)
+        check_names(self.metrics)
+        self._goals.check_reported(reported(self.targets, self.metrics))
         self.resources: dict[str, float] = search.resources.model_dump()
         self.workers = workers
         self.grace = grace or min(3, max(1, epochs // 3))
@@ -137,6 +138,11 @@ class Study:
     def goals(self, parent: Mapping[int, Mapping[str, float]]) -> Goals:
         """Objectives and constraints, read against the parent's values at each step."""
         return Goals(self._goals.objectives, self._goals.constraints, self.epochs + 1, parent)
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The task's metrics, the first one first, with their units; only accuracy's is known."""
+        return {"accuracy": SHARE if self.task.metric is accuracy else ""}
 
     def canonical(self, config: Config) -> tuple[Config, str]:
         """A config's canonical form and its key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,44 @@ STUDY = {
 }
 
 
+@dataclass(frozen=True)
+class Quality:
+    """The metric of a made-up task, as a linear function of an accuracy."""
+
+    name: str
+    unit: str
+    offset: float
+    factor: float
+
+    def __call__(self, accuracy: float) -> float:
+        return self.offset + self.factor * accuracy
+
+
+ACCURACY = Quality("accuracy", "share", 0.0, 1.0)
+RMSE = Quality("rmse", "", 400.0, -300.0)  # the parent's: about 104
+LIKELIHOOD = Quality("log_likelihood", "", -4.0, 2.0)  # the parent's: about -2; higher is better
+
+
+def study_of(quality: Quality, **changes: Any) -> dict[str, Any]:
+    """The study of a run with this metric: three objectives, no constraint."""
+    wanted = "minimize" if quality.factor < 0 else "maximize"
+    objectives = [f"{wanted} {quality.name}", *STUDY["objectives"][1:]]
+    return {**STUDY, "objectives": objectives, "constraints": [], **changes}
+
+
 class FakeRun:
     """Writes a journal event by event, with its own clock."""
 
-    def __init__(self, study: dict[str, Any], seed: int) -> None:
+    def __init__(self, study: dict[str, Any], seed: int, quality: Quality = ACCURACY) -> None:
+        self.quality = quality
         self.events: list[dict[str, Any]] = []
         self.random = np.random.default_rng(seed)
         self.time = 1_700_000_000.0
         self.epochs = study["search"]["epochs"]
-        self.write("run", version=1, raysearch="0.1.0", study=study)
+        metrics = (
+            {} if quality is ACCURACY else {"metrics": {quality.name: quality.unit}}
+        )  # as 0.1.0 wrote it
+        self.write("run", version=1, raysearch="0.1.0", study=study, **metrics)
         self.write("session", action="start", num_trials=48)
 
     def write(self, event: str, after: float = 0.5, **fields: Any) -> None:
@@ -66,6 +96,7 @@ class FakeRun:
         self, name: str, role: str, bits: int, keep: float, *, end: str = "finished", at: int | None = None
     ) -> None:
         """One trial: accuracy rises with size and falls with few bits; latency and size follow both."""
+        name_of, figure = self.quality.name, self.quality
         at = self.epochs + 1 if at is None else at
         scale = {32: 1.0, 16: 1.0, 8: 0.36, 4: 0.36, 2: 0.36}[bits]
         latency = 0.42 * scale * (0.25 + 0.75 * keep) * float(self.random.uniform(0.9, 1.1))
@@ -91,9 +122,9 @@ class FakeRun:
             ["weights of 2 bits are computed in 8: they count in size_mb, not in latency"] if bits < 4 else []
         )
         for step in range(at + 1):
-            values = dict(static) if step == 0 else {"accuracy": best - 0.3 * np.exp(-step / 2)}
+            values = dict(static) if step == 0 else {name_of: figure(best - 0.3 * np.exp(-step / 2))}
             if step == self.epochs + 1:
-                values = {"accuracy": best, f"accuracy/{TARGET}": best}
+                values = {name_of: figure(best), f"{name_of}/{TARGET}": figure(best)}
             elif step:
                 values["loss"] = 2 * float(np.exp(-step))
             self.write(
@@ -109,13 +140,20 @@ class FakeRun:
         self.write("end", trial=name, outcome=end, reason=reason)
 
     def final(self, name: str, latency: float, accuracy: float) -> None:
-        values = {f"latency_ms/{TARGET}": latency, "test_accuracy": accuracy}
+        values = {f"latency_ms/{TARGET}": latency, f"test_{self.quality.name}": self.quality(accuracy)}
         self.write("final", trial=name, values=values, measurements=[self.measurement(latency)])
 
 
-def make_events(trials: int = 48, *, seed: int = 0, finish: bool = True) -> list[dict[str, Any]]:
-    """The events of a plausible run on digits."""
-    run = FakeRun(STUDY, seed)
+def make_events(
+    trials: int = 48,
+    *,
+    seed: int = 0,
+    finish: bool = True,
+    quality: Quality = ACCURACY,
+    study: dict[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """The events of a plausible run on digits, or on a task with another metric."""
+    run = FakeRun(study or (STUDY if quality is ACCURACY else study_of(quality)), seed, quality)
     run.trial("parent", "reference", 32, 1.0)
     run.trial("parent-int8", "reference", 8, 1.0)
     for number in range(trials):

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean, nearest
-from raysearch.metrics import check_metrics, reported
-from raysearch.objectives import Constraint, Objective
+from raysearch.metrics import OWN, check_names, find, is_static, reported
+from raysearch.objectives import Constraint, Goals, Objective
+
+TASK = {"rmse": "", "r2": ""}
 
 
-@pytest.mark.parametrize("metric", reported(["a", "b"]))
+@pytest.mark.parametrize("metric", reported(["a", "b"], TASK))
 def test_every_reported_metric_is_accepted(metric: str) -> None:
-    check_metrics([Objective(metric, True)], [Constraint(metric, True, 1.0)], ["a", "b"])
+    goals = Goals((Objective(metric, True),), (Constraint(metric, True, 1.0),))
+    goals.check_reported(reported(["a", "b"], TASK))
 
 
 @pytest.mark.parametrize(
@@ -18,13 +22,60 @@ def test_every_reported_metric_is_accepted(metric: str) -> None:
         ("latency_ms/c", "did you mean 'latency_ms/"),
         ("acuracy", "did you mean 'accuracy'"),
         ("energy_mj/a", "energy meter"),
+        ("rmse", "is on a metric that nothing reports"),
     ],
 )
 def test_what_nothing_reports_is_refused(metric: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_metrics([Objective(metric, False)], [], ["a", "b"])
-    with pytest.raises(ValueError, match=message):
-        check_metrics([], [Constraint(metric, True, 1.0)], ["a", "b"])
+    for goals in (
+        Goals((Objective(metric, False),)),
+        Goals((Objective("accuracy", True),), (Constraint(metric, True, 1.0),)),
+    ):
+        with pytest.raises(UserError, match=message):
+            goals.check_reported(reported(["a", "b"]))
+
+
+def test_keys_are_read() -> None:
+    assert reported(["a", "b"], TASK)[:2] == ["rmse", "r2"]
+    assert {"rmse/a", "r2/b", "latency_ms/b", "size_mb"} <= set(reported(["a", "b"], TASK))
+    assert not {"latency_ms", "accuracy", "size_mb/a"} & set(reported(["a", "b"], TASK))
+    assert len(set(reported(["a", "b"], TASK))) == len(reported(["a", "b"], TASK))
+    assert [find(k).title for k in ("latency_ms/cpu", "latency_ms", "macs", "test_accuracy", "loss")] == [
+        "latency, ms (cpu)", "latency, ms", "MACs", "test accuracy", "loss",
+    ]  # fmt: skip
+    assert find("test_rmse/cpu", TASK).title == "test rmse (cpu)"
+    assert (find("accuracy/cpu").unit, find("rmse", TASK).unit) == ("share", "")
+    # A task's own metric may be called accuracy and lie in [0, 100].
+    assert find("accuracy", {"accuracy": ""}).unit == ""
+    assert (find("accuracy").higher_is_better, find("rmse", TASK).higher_is_better) == (True, None)
+
+
+def test_what_depends_on_the_weights_is_not_static() -> None:
+    assert is_static("latency_ms/cpu")
+    assert is_static("size_mb")
+    assert not any(map(is_static, ("accuracy", "nonzero_rate", "rmse", "test_size_mb", "latency")))
+
+
+@pytest.mark.parametrize("name", ["rmse", "IoU", "accuracy", "_f1", "top5"])
+def test_names_of_a_task(name: str) -> None:
+    check_names([name])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "metrics is empty"),
+        (["root mse"], "'root mse': give a word"),
+        (["rmse/cpu"], "give a word"),
+        ([3], "has the name 3: give a word"),
+        (["test_rmse"], "'test_rmse', which is raysearch's own"),
+        (["loss"], "raysearch's own"),
+        (["parent"], "raysearch's own"),
+        *(([name], "raysearch's own") for name in OWN),
+    ],
+)
+def test_names_that_are_taken_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_names(names)
 
 
 def test_a_word_that_is_begun_comes_before_one_that_is_like_it() -> None:

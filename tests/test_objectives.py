@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.objectives import Constraint, Goals, Objective, is_static
+from raysearch.metrics import is_static
+from raysearch.objectives import Constraint, Goals, Objective
 
 METRICS = st.sampled_from(
     ["accuracy", "latency_ms/onnxruntime-cpu", "latency_ms/tensorrt:0", "size_mb", "a.b_2"]

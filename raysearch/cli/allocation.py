@@ -87,7 +87,6 @@ def allocate(
 
 def show_sweep(result: StudyResult, as_json: bool) -> None:
     """Print the points of a sweep, where its curves are, and how to go on."""
-    from raysearch.reporting.figures import metric_value
     from raysearch.sweeps.table import ALL, PAGE, TABLE, table_of, together_of
 
     folder, table, together = result.folder, table_of(result.record), together_of(result.record)
@@ -113,7 +112,7 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
         "network_ms": "network, ms",
     }
     points = [*table.to_dict("records"), *together.assign(branch=ALL).to_dict("records")]
-    rows = [[_text(row[c], c, metric_value) for c in shown] for row in points]
+    rows = [[_text(row[c], c) for c in shown] for row in points]
     if rows:
         print_table(list(shown.values()), rows)
         typer.echo(f"\nCurves and measurements: {folder / PAGE}")
@@ -128,8 +127,11 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
         typer.echo(f"Go on with: raysearch resume {folder}")
 
 
-def _text(value: Any, column: str, metric_value: Any) -> str:
-    return value if isinstance(value, str) else str(metric_value(column, value))
+def _text(value: Any, column: str) -> str:
+    from raysearch.metrics import find
+    from raysearch.reporting.figures import metric_value
+
+    return value if isinstance(value, str) else metric_value(find(column), value)
 
 
 def _write(file: Path, overrides: Iterable[str], out: Path, found: Allocation, notes: list[str]) -> Path:
@@ -176,11 +178,12 @@ def _show_division(title: str, problem: Problem, ratios: Floats) -> None:
 
 def _totals(problem: Problem, figures: dict[str, Any]) -> str:
     from raysearch.allocation.curves import BAND
+    from raysearch.metrics import find
     from raysearch.reporting.figures import metric_value, number
 
-    accuracy = metric_value("accuracy", figures["accuracy"])
+    accuracy = metric_value(find("accuracy"), figures["accuracy"])
     if problem.accuracy_error > 0:
-        accuracy += f" +- {metric_value('accuracy', BAND * problem.accuracy_error)}"
+        accuracy += f" +- {metric_value(find('accuracy'), BAND * problem.accuracy_error)}"
     text = f"weighted accuracy {accuracy}, {number(figures['size_mb'])} MB"
     if "latency_ms" not in figures:
         return text

@@ -27,6 +27,7 @@ from raysearch.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from raysearch.metrics import Metric
     from raysearch.record.results import StudyResult
 
 app = typer.Typer(
@@ -177,43 +178,48 @@ def _show(result: StudyResult, as_json: bool) -> None:
                 "seconds": result.seconds,
                 "trials": result.counts(),
                 "front": result.front.to_dict("records"),
+                "remarks": result.remarks,
             }
         )
         return
     _print_front(result)
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
     typer.echo(f"\n{len(result.front)} on the front, of trials: {counts}")
+    for remark in result.remarks:
+        typer.echo(f"Note: {remark}")
     typer.echo(f"Report: {page}")
     if not result.complete:
         typer.echo(f"Go on with: raysearch resume {result.folder}")
 
 
 def _print_front(result: StudyResult) -> None:
+    from raysearch.record.remarks import why_no_front
     from raysearch.record.results import summary_columns
-    from raysearch.reporting.figures import label, metric_value, times
 
     front = result.front
     if front.empty:
-        typer.echo("no variant is on the front yet")
+        typer.echo(why_no_front(result.record))
         return
     columns = [column for column in summary_columns(result) if column in front]
     rows = [
-        [_cell(column, row[column], times, metric_value) for column in columns]
+        [_cell(result.record.metric(column), row[column]) for column in columns]
         for row in front.to_dict("records")
     ]
-    print_table([_heading(column, label) for column in columns], rows)
+    print_table([_heading(result.record.metric(column)) for column in columns], rows)
 
 
-def _cell(column: str, value: Any, times: Any, metric_value: Any) -> str:
+def _cell(column: Metric, value: Any) -> str:
+    from raysearch.reporting.figures import metric_value, times
+
     if isinstance(value, str):
         return value
-    return str(times(value) if column.startswith("times_") else metric_value(column, value))
+    return times(value) if column.name.startswith("times_") else metric_value(column, value)
 
 
-def _heading(column: str, label: Any) -> str:
-    name, _, target = column.partition("/")
+def _heading(column: Metric) -> str:
+    name, _, target = column.name.partition("/")
     words = {"times_faster": "times faster", "times_smaller": "times smaller", "verdict": "verdict"}
-    return f"{words[name]} ({target})" if name in words and target else words.get(name) or label(column)
+    return f"{words[name]} ({target})" if name in words and target else words.get(name) or column.title
 
 
 def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

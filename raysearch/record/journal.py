@@ -5,7 +5,8 @@ it takes effect. Resume, the live table, the report, warm starts and trials.csv 
 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
-    run          the first line: version, study (the resolved study), software {package: version}, machine
+    run          the first line: version, study (the resolved study), metrics {name: unit} of the task
+                 (0.1.0 had none: accuracy), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, error), num_trials, max_minutes
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raysearch.basics.failures import MissingFile, UserError
+from raysearch.metrics import DEFAULT, Metric, find
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
@@ -139,7 +141,7 @@ class TrialRecord:
         outcome: None while it runs or waits.
         reason: why it stopped or failed.
         left_out: the event of that name without its head; empty where there is none.
-        final: values measured after the search (remeasured latency, test accuracy); empty if it was not.
+        final: values measured after the search (latency again, the test split); empty if it was not.
         started, ended: seconds since the epoch.
     """
 
@@ -237,6 +239,15 @@ class RunRecord:
             trial.final.update(event["values"])
             trial.measurements += event.get("measurements", [])
         trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The task's metrics, the first one first, with their units."""
+        return dict(self.header.get("metrics", DEFAULT))
+
+    def metric(self, key: str) -> Metric:
+        """What is known of the metric behind a key of this run."""
+        return find(key, self.metrics)
 
     @property
     def parent(self) -> TrialRecord | None:

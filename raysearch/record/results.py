@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ import pandas as pd
 import yaml
 
 from raysearch.basics.failures import MissingFile, UserError
-from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.metrics import OWN, TEST, base
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
+from raysearch.record.remarks import remarks
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
 from raysearch.record.verdicts import verdict_columns
 
@@ -89,6 +90,11 @@ class StudyResult:
         return "running" if action in ("start", "resume") else action
 
     @property
+    def remarks(self) -> list[str]:
+        """Sentences on what the figures do not say: an objective without values, a used-up space."""
+        return remarks(self.record)
+
+    @property
     def front_records(self) -> list[TrialRecord]:
         """The front, best in the first objective first; the parent is among them unless it is dominated."""
         return list(self._front)
@@ -98,7 +104,7 @@ class StudyResult:
         """Every trial and reference, a row each: outcome, metrics, config (columns such as "training/lr")."""
         front = {t.name for t in self._front}
         rows = [self._row(t, t.name in front) for t in self.record.trials.values()]
-        return _ordered(rows, self.goals.metrics)
+        return self._ordered(rows)
 
     @property
     def front(self) -> pd.DataFrame:
@@ -126,7 +132,7 @@ class StudyResult:
             row.update(verdict_columns(self.record, trial, self.study["targets"]))
             row["notes"] = "; ".join(trial.notes)
             rows.append(row)
-        return _ordered(rows, self.goals.metrics)
+        return self._ordered(rows)
 
     def _row(self, trial: TrialRecord, on_front: bool) -> dict[str, Any]:
         violation = violation_of(self.record, trial)
@@ -146,6 +152,22 @@ class StudyResult:
             **_flat(trial.config),
         }
 
+    def _ordered(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        """A frame whose columns stand in groups: the trial, its metrics, comparisons, then its config."""
+        objectives, known = self.goals.metrics, dict.fromkeys(column for row in rows for column in row)
+        columns = [*(m for m in objectives if m in known), *(c for c in known if c not in objectives)]
+        metrics = {*OWN, *self.record.metrics}
+
+        def group(column: str) -> int:
+            if column.split("/")[0] in _SECTIONS and "/" in column:
+                return 3
+            if base(column) in metrics and not column.startswith(TEST):
+                return 1
+            return 2 if column.startswith((TEST, "times_", "verdict", "notes", "loss")) else 0
+
+        frame = pd.DataFrame(rows, columns=sorted(columns, key=group))
+        return frame if rows else pd.DataFrame(columns=["trial"])
+
     @property
     def parent(self) -> pd.Series[Any]:
         """The parent's row of ``trials``.
@@ -163,7 +185,7 @@ class StudyResult:
 
         Returns:
             Columns "trials" (ended so far), "seconds" (of work; pauses between sessions are left out) and
-            "hypervolume" (0 is no better than ten per cent worse than the parent in every objective).
+            "hypervolume" (up to the reference point that ``raysearch.record.scores`` tells of).
         """
         return pd.DataFrame(self._history, columns=["trials", "seconds", "hypervolume"])
 
@@ -225,14 +247,16 @@ class StudyResult:
     def _repr_html_(self) -> str:
         columns = [c for c in summary_columns(self) if c in self.front]
         table = self.front[columns].to_html(index=False, float_format=lambda v: f"{v:.4g}", border=0)
-        return f"<p>{html.escape(repr(self))}</p>{table}"
+        said = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{html.escape(repr(self))}</p>{said}{table}"
 
 
 def summary_columns(result: StudyResult) -> list[str]:
     """The columns of the front that a person reads first."""
     targets = result.study["targets"]
     speed = [f"{column}/{target}" for target in targets for column in ("times_faster", "verdict")]
-    return ["trial", *result.goals.metrics, "test_accuracy", *speed, "times_smaller"]
+    tested = [f"{TEST}{name}" for name in result.record.metrics]
+    return ["trial", *result.goals.metrics, *tested, *speed, "times_smaller"]
 
 
 class WorkClock:
@@ -260,22 +284,4 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-_KNOWN = (*METRICS, *(m for m in TARGET_METRICS if m not in METRICS))
 _SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
-
-
-def _ordered(rows: list[dict[str, Any]], objectives: Sequence[str]) -> pd.DataFrame:
-    """A frame whose columns stand in groups: the trial, its metrics, comparisons, then its config."""
-    known = dict.fromkeys(column for row in rows for column in row)
-    columns = [*(m for m in objectives if m in known), *(c for c in known if c not in objectives)]
-
-    def group(column: str) -> int:
-        head = column.split("/")[0]
-        if head in _SECTIONS and "/" in column:
-            return 3
-        if head in _KNOWN:
-            return 1
-        return 2 if head.startswith(("test_", "times_", "verdict", "notes", "loss")) else 0
-
-    frame = pd.DataFrame(rows, columns=sorted(columns, key=group))
-    return frame if rows else pd.DataFrame(columns=["trial"])

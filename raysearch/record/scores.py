@@ -1,7 +1,10 @@
 """How far a run has come: its front and its hypervolume, kept up to date trial by trial.
 
-Costs are taken in units of the parent: value / parent where a metric is minimised, -value / parent where it
-is maximised. The hypervolume's reference point is ten per cent worse than the parent in every objective.
+Costs are taken in units of the parent: divided by the size of the parent's figure (by 1 where that is 0), and
+of the opposite sign where more is better, so that any sign and unit will do. Volume counts up to a reference
+point that is worse than the parent by a share of the parent's figure: a tenth for what is raysearch's own and
+for an accuracy, the whole of it for any other metric of a task (twice the parent's error, or a score of 0).
+A trial that is not better than that in every objective adds nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch import pareto
+from raysearch.metrics import SHARE
 from raysearch.objectives import Goals
 from raysearch.record.journal import RunRecord, TrialRecord
 
-#: How much worse than the parent the hypervolume's reference point is, in every objective.
+#: How much worse than the parent the hypervolume's reference point is, as a share of the parent's figure.
 REFERENCE_MARGIN = 0.1
+#: The same for a task's metric of unknown scale: an error that grows by more than a tenth is no rare thing.
+TASK_MARGIN = 1.0
 
 
 def goals_of(record: RunRecord, *, final: bool = False) -> Goals:
@@ -65,14 +71,31 @@ def is_complete(trial: TrialRecord, goals: Goals) -> bool:
 def parent_units(
     goals: Goals, values: Mapping[str, float], parent: Mapping[str, float]
 ) -> NDArray[np.float64]:
-    """The costs (m,) in units of the parent; NaN where a metric is absent or the parent's figure is 0."""
+    """The costs (m,) in units of the parent; NaN where a metric of either is absent."""
     scale = np.array([abs(float(parent.get(metric, math.nan))) for metric in goals.metrics])
-    return goals.costs(values) / np.where(scale > 0, scale, np.nan)
+    with np.errstate(over="ignore"):
+        units: NDArray[np.float64] = goals.costs(values) / np.where(scale == 0, 1.0, scale)
+    return units
 
 
-def reference_point(goals: Goals) -> NDArray[np.float64]:
-    """The hypervolume's reference (m,) in units of the parent."""
-    return np.array([(-1 if o.maximize else 1) + REFERENCE_MARGIN for o in goals.objectives])
+def reference_point(record: RunRecord, goals: Goals, parent: Mapping[str, float]) -> NDArray[np.float64]:
+    """The hypervolume's reference (m,) in units of the parent; NaN where the parent has no finite figure."""
+    known = [record.metric(metric) for metric in goals.metrics]
+    own = [m.source != "the task" or m.unit == SHARE for m in known]
+    units = parent_units(goals, parent, parent)
+    return np.where(np.isfinite(units), units + np.where(own, REFERENCE_MARGIN, TASK_MARGIN), np.nan)
+
+
+def reference_figures(record: RunRecord) -> dict[str, float]:
+    """The hypervolume's reference point as figures, by metric; none before the parent's are known."""
+    goals, parent = goals_of(record), record.parent
+    known = search_values(parent) if parent and is_complete(parent, goals) else {}
+    point = reference_point(record, goals, known)
+    if not np.isfinite(point).all():
+        return {}
+    signs = [-1 if o.maximize else 1 for o in goals.objectives]
+    scale = [abs(known[metric]) or 1.0 for metric in goals.metrics]
+    return dict(zip(goals.metrics, (point * signs * scale).tolist(), strict=True))
 
 
 class Scores:
@@ -83,7 +106,7 @@ class Scores:
 
     Attributes:
         front: the searched trials that are feasible and non-dominated by what the search saw.
-        hypervolume: of the front; NaN before the parent's figures are known.
+        hypervolume: of the front; NaN before the parent's figures are known, or where one is not finite.
     """
 
     def __init__(self, record: RunRecord) -> None:
@@ -97,8 +120,9 @@ class Scores:
 
     def add(self, trial: TrialRecord) -> bool:
         """Take in a searched trial that has ended; says whether it changed the front."""
-        goals, parent = goals_of(self.record), self.record.parent
-        if math.isnan(self.hypervolume) and parent and is_complete(parent, goals):
+        goals = goals_of(self.record)
+        reference = self._reference(goals)
+        if math.isnan(self.hypervolume) and np.isfinite(reference).all():
             self.hypervolume = 0.0
         values = search_values(trial)
         costs = goals.costs(values)
@@ -113,11 +137,17 @@ class Scores:
             return False
         self.front = [t for t, keep in zip([*self.front, trial], kept, strict=True) if keep]
         self._costs = [c for c, keep in zip([*self._costs, costs], kept, strict=True) if keep]
+        parent = self.record.parent
         if parent is not None and not math.isnan(self.hypervolume):
-            reference_values = search_values(parent)
-            units = [parent_units(goals, search_values(t), reference_values) for t in self.front]
-            self.hypervolume = pareto.hypervolume(np.array(units), reference_point(goals))
+            units = [parent_units(goals, search_values(t), search_values(parent)) for t in self.front]
+            self.hypervolume = pareto.hypervolume(np.array(units), reference)
         return True
+
+    def _reference(self, goals: Goals) -> NDArray[np.float64]:
+        """The reference point (m,); NaN before the parent is complete."""
+        parent = self.record.parent
+        known = parent is not None and is_complete(parent, goals)
+        return reference_point(self.record, goals, search_values(parent) if parent and known else {})
 
 
 def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -132,5 +162,6 @@ def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[Tr
         return []
     violations = np.array([violation_of(record, t) for t in pool])
     costs = np.array([goals.costs(t.values) for t in pool])
+    costs = np.where(np.isfinite(costs), costs, np.nan)  # no figure to compare by
     kept = pareto.non_dominated(costs, violations)
     return [t for t, keep in zip(pool, kept, strict=True) if keep]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raysearch.allocation.allocate import Allocation, describe
+from raysearch.metrics import find
 from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import UNKNOWN, metric_value, number
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
@@ -103,7 +104,7 @@ def _cell(column: str, value: float) -> str:
         value = round(value, _RATIO_DIGITS)  # 1e-8 of a branch is none of it
     if value == 0:
         return "0"  # in whatever unit accuracies are
-    return metric_value(column, value) if np.isfinite(value) else UNKNOWN
+    return metric_value(find(column), value) if np.isfinite(value) else UNKNOWN
 
 
 def render(title: str, allocation: Allocation, notes: Sequence[str], source: str) -> str:
@@ -153,15 +154,15 @@ def _branches(title: str, problem: Problem, ratios: Floats) -> str:
 def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:
     problem = allocation.problem
     figures = figures_of(problem, ratios)
-    floor = f"floor {metric_value('accuracy', problem.floor)}" if np.isfinite(problem.floor) else ""
+    floor = f"floor {metric_value(find('accuracy'), problem.floor)}" if np.isfinite(problem.floor) else ""
     unpruned = float(problem.total_size(problem.unpruned))
     shown = [
-        tile(metric_value("accuracy", figures["accuracy"]), "weighted accuracy", floor),
+        tile(metric_value(find("accuracy"), figures["accuracy"]), "weighted accuracy", floor),
         tile(number(figures["size_mb"]), "MB in all", f"unpruned {number(unpruned)}"),
     ]
     if allocation.feasible:
         smallest = allocation.front.iloc[int(allocation.front["size_mb"].argmin())]
-        note = f"at {metric_value('accuracy', smallest['accuracy'])}"
+        note = f"at {metric_value(find('accuracy'), smallest['accuracy'])}"
         shown.append(tile(number(smallest["size_mb"]), "MB, the smallest of the front", note))
     if problem.timed:
         slowest = f"branch {figures['bottleneck']} takes {number(figures['bottleneck_ms'])} ms"

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raysearch.objectives import is_static
+from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.verdicts import compare
 
-_MEASURED = ("latency_ms", "accuracy", "test_accuracy")
 _REFERENCES = {
     "parent": "The parent: the network that the search began with, which all others are compared with.",
     "parent-int8": "The parent in eight bits by the runtime's own static quantisation, not trained further: "
@@ -30,15 +29,16 @@ def write_cards(record: RunRecord, folder: Path) -> None:
     for trial in record.trials.values():
         variant = folder / "variants" / trial.name
         if variant.is_dir():
-            metrics = json.dumps(_metrics(trial), indent=1) + "\n"
+            metrics = json.dumps(_metrics(record, trial), indent=1) + "\n"
             (variant / "metrics.json").write_text(metrics, encoding="utf-8")
             (variant / "README.md").write_text(_card(record, trial, variant), encoding="utf-8")
 
 
-def _metrics(trial: TrialRecord) -> dict[str, Any]:
+def _metrics(record: RunRecord, trial: TrialRecord) -> dict[str, Any]:
     """Every figure with its source, and the measurements behind the measured ones."""
     figures = {
-        name: {"value": value, "source": _source(trial, name)} for name, value in sorted(trial.values.items())
+        name: {"value": value, "source": _source(trial, record.metric(name))}
+        for name, value in sorted(trial.values.items())
     }
     return {
         "trial": trial.name,
@@ -53,18 +53,18 @@ def _latest(trial: TrialRecord) -> dict[str, dict[str, Any]]:
     return {m["target"]: m for m in trial.measurements}
 
 
-def _source(trial: TrialRecord, name: str) -> str:
-    """Where a figure comes from; what was measured names the runtime and its version.
+def _source(trial: TrialRecord, metric: Metric) -> str:
+    """Where a figure comes from; what was measured, or computed in a runtime, names it and its version.
 
-    A figure without a target is the lowest over the targets: all their runtimes are named.
+    A figure without a target is the worst over the targets: all their runtimes are named.
     """
-    metric, _, target = name.partition("/")
-    if metric not in _MEASURED:
-        return "static" if is_static(metric) else "counted on the trained weights"
+    if metric.source not in ("measured", "the task"):
+        return metric.source
+    name, _, target = metric.name.partition("/")
     runtimes = [
         f"{m['runtime']} {m['version']}"
         for t, m in _latest(trial).items()
-        if target == t or (not target and f"{metric}/{t}" in trial.values)
+        if target == t or (not target and f"{name}/{t}" in trial.values)
     ]
     return f"measured in {', '.join(dict.fromkeys(runtimes))}" if runtimes else "measured"
 
@@ -72,7 +72,10 @@ def _source(trial: TrialRecord, name: str) -> str:
 def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
     lines = [f"# {trial.name}", "", *_opening(record, trial), ""]
     lines += ["| figure | value | source |", "|---|---|---|"]
-    lines += [f"| {name} | {v:.6g} | {_source(trial, name)} |" for name, v in sorted(trial.values.items())]
+    lines += [
+        f"| {name} | {v:.6g} | {_source(trial, record.metric(name))} |"
+        for name, v in sorted(trial.values.items())
+    ]
     lines += ["", "Latencies are for a batch of one:"]
     lines += [_measured(measured) for measured in _latest(trial).values()]
     lines += [f"- {note}" for note in trial.notes]

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 
+from raysearch.metrics import SHARE, Metric
+
 UNKNOWN = "\u2013"  # an en dash
 TIMES = "\u00d7"  # the multiplication sign
 
 
 def number(value: float) -> str:
     """Four significant digits, large counts in k, M, G; a dash where unknown."""
-    if math.isnan(value):
-        return UNKNOWN
+    if not math.isfinite(value):
+        return UNKNOWN if math.isnan(value) else str(value)
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(value) >= size:
             return f"{value / (1e3 if unit == 'k' else size):.3g} {unit}"
     return f"{value:.4g}" if abs(value) < 1e3 else f"{value:.0f}"
 
 
-def metric_value(metric: str, value: float) -> str:
-    """A metric's figure: accuracies in per cent, all else as ``number``."""
-    if metric.split("/")[0] in ("accuracy", "test_accuracy") and 0 <= value <= 1:
-        return f"{100 * value:.2f} %"
-    return number(value)
+def metric_value(metric: Metric, value: float) -> str:
+    """A metric's figure: shares in per cent, all else as ``number``."""
+    return f"{100 * value:.2f} %" if metric.unit == SHARE and 0 <= value <= 1 else number(value)
 
 
 def times(ratio: float) -> str:
@@ -38,22 +38,3 @@ def duration(seconds: float) -> str:
         return UNKNOWN
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"
-
-
-_LABELS = {
-    "accuracy": "accuracy",
-    "test_accuracy": "test accuracy",
-    "latency_ms": "latency, ms",
-    "peak_memory_mb": "peak memory, MB",
-    "size_mb": "size, MB",
-    "file_mb": "file, MB",
-    "macs": "MACs",
-    "params": "parameters",
-    "nonzero_rate": "nonzero weights",
-}
-
-
-def label(metric: str) -> str:
-    """A metric's name for an axis or a column: "latency, ms (onnxruntime-cpu)"."""
-    name, slash, target = metric.partition("/")
-    return _LABELS.get(name, name) + (f" ({target})" if slash else "")

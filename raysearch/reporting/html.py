@@ -9,13 +9,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.metrics import OWN, SHARE, TEST
 from raysearch.record.journal import TrialRecord
+from raysearch.record.remarks import why_no_front
 from raysearch.record.results import StudyResult
-from raysearch.record.scores import violation_of
+from raysearch.record.scores import reference_figures, violation_of
 from raysearch.record.verdicts import compare
 from raysearch.reporting import plots
-from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number, times
+from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
 from raysearch.sweeps.table import PAGE
 
@@ -55,10 +56,10 @@ def render(result: StudyResult) -> str:
             section("The front", _front_text(result), drawn(plots.front_pairs(result))),
             section("Variants", _variants_text(result), _variants(result), _notes(result)),
             section("Stopped early", _stopped(result)),
-            section("Hypervolume", _HYPERVOLUME, drawn([plots.hypervolume(result)])),
+            section("Hypervolume", _hypervolume(result), drawn([plots.hypervolume(result)])),
             section("Settings", _SETTINGS, drawn([plots.parallel_coordinates(result)])),
             section("Failed trials", _failed(result)),
-            section("How the figures were made", _provenance(result), _definitions()),
+            section("How the figures were made", _provenance(result), _definitions(result)),
             section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
@@ -91,41 +92,49 @@ def _tiles(result: StudyResult) -> str:
     shown = [tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
     parent = result.record.parent
     for objective in result.goals.objectives if variants else ():
-        sign = -1 if objective.maximize else 1
-        metric = objective.metric
-        best = min(variants, key=lambda t, m=metric, s=sign: s * t.values[m])  # type: ignore[misc]
-        reference = parent.values.get(metric, math.nan) if parent else math.nan
+        metric, choose = result.record.metric(objective.metric), max if objective.maximize else min
+        best = choose(variants, key=lambda t, m=metric.name: t.values[m])  # type: ignore[misc]
+        reference = parent.values.get(metric.name, math.nan) if parent else math.nan
         word = "highest" if objective.maximize else "lowest"
         note = f"variant {best.name}, parent {metric_value(metric, reference)}"
-        shown.append(tile(metric_value(metric, best.values[metric]), f"{word} {label(metric)}", note))
+        shown.append(tile(metric_value(metric, best.values[metric.name]), f"{word} {metric.title}", note))
     shown += _within_a_point(result, variants)
     return tiles(shown)
 
 
 def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> list[str]:
-    """How much faster and smaller than the parent one can be for a point of accuracy."""
-    parent = result.record.parent
-    if parent is None:
+    """How much faster and smaller than the parent one can be for a point of the task's first metric.
+
+    A point is one per cent: of all for an accuracy, else of the parent's figure. Nothing where no goal says
+    whether more of the metric is better.
+    """
+    parent, (name, unit) = result.record.parent, next(iter(result.record.metrics.items()))
+    higher = result.goals.higher_is_better(name)
+    if parent is None or higher is None:
         return []
-    metric = "test_accuracy" if "test_accuracy" in parent.values else "accuracy"
-    floor = parent.values.get(metric, math.nan) - 0.01
-    close = [t for t in variants if t.values.get(metric, -math.inf) >= floor]
+    key = f"{TEST}{name}" if f"{TEST}{name}" in parent.values else name
+    own = parent.values.get(key, math.nan)
+    room = 0.01 if unit == SHARE else 0.01 * abs(own)
+    lost = {t.name: (own - t.values.get(key, math.nan)) * (1 if higher else -1) for t in variants}
+    where = "test split" if key.startswith(TEST) else "validation split"
+    room_text = "1 point" if unit == SHARE else f"1 % of the parent's {name}"
     wanted = [(f"latency_ms/{result.study['targets'][0]}", "faster"), ("file_mb", "smaller (the file)")]
     shown = []
-    for name, word in wanted:
-        found = [(parent.values.get(name, math.nan) / t.values[name], t) for t in close if t.values.get(name)]
-        if found:
-            ratio, best = max(found, key=lambda pair: pair[0])
-            where = "test split" if metric == "test_accuracy" else "validation split"
-            note = f"variant {best.name}, within 1 point ({where})"
+    for metric, word in wanted:
+        close = [t for t in variants if lost[t.name] <= room and t.values.get(metric)]
+        if close:
+            best = min(close, key=lambda t, m=metric: t.values[m])  # type: ignore[misc]
+            ratio = parent.values.get(metric, math.nan) / best.values[metric]
+            note = f"variant {best.name}, within {room_text} ({where})"
             shown.append(tile(times(ratio), f"{word} than the parent", note))
     return shown
 
 
 def _front_text(result: StudyResult) -> str:
-    if not result.front_records:
-        return "<p>No complete trial keeps the constraints yet.</p>"
-    return (
+    said = "".join(f"<p>{escape(remark)}</p>" for remark in result.remarks)
+    if not any(t.role == "trial" for t in result.front_records):
+        return f"<p>{escape(why_no_front(result.record))}</p>{said}"
+    return said + (
         "<p>Complete trials over each pair of objectives; the axes end near the front. The line joins what "
         "nothing beats in that pair; a variant off the line is on the front for its other figures.</p>"
     )
@@ -135,7 +144,7 @@ def _front_text(result: StudyResult) -> str:
 
 
 def _variants_text(result: StudyResult) -> str:
-    tested = any("test_accuracy" in t.values for t in result.front_records)
+    tested = any(key.startswith(TEST) for t in result.front_records for key in t.values)
     text = (
         "Latency was measured again after the search with no trial running; the test split was used once for "
         "each variant."
@@ -147,7 +156,7 @@ def _variants_text(result: StudyResult) -> str:
 
 def _variants(result: StudyResult) -> str:
     targets = result.study["targets"]
-    head = ["variant", "validation", "test"]
+    head = ["variant", *(escape(result.record.metric(key).title) for key in _qualities(result))]
     for target in targets:
         suffix = f" {escape(target)}" if len(targets) > 1 else ""
         head += [f"latency, ms{suffix}", f"than the parent{suffix}", f"than its static int8{suffix}"]
@@ -159,12 +168,18 @@ def _variants(result: StudyResult) -> str:
     return table(head, rows)
 
 
+def _qualities(result: StudyResult) -> list[str]:
+    """The keys of the task's metrics, each on the validation and on the test split."""
+    return [key for name in result.record.metrics for key in (name, f"{TEST}{name}")]
+
+
 def _cells(result: StudyResult, trial: TrialRecord, targets: Iterable[str], on_front: bool) -> list[str]:
     values, parent = trial.values, result.record.parent
     name = escape(trial.name)
     if trial.role == "reference" and on_front:
         name += " <i>on the front</i>"
-    cells = [name, *(metric_value(m, values.get(m, math.nan)) for m in ("accuracy", "test_accuracy"))]
+    quality = map(result.record.metric, _qualities(result))
+    cells = [name, *(metric_value(m, values.get(m.name, math.nan)) for m in quality)]
     for target in targets:
         cells.append(number(values.get(f"latency_ms/{target}", math.nan)))
         for rival_name in ("parent", "parent-int8"):
@@ -216,14 +231,24 @@ def _notes(result: StudyResult) -> str:
 
 # -- the search ------------------------------------------------------------------------------------
 
-_HYPERVOLUME = (
-    "<p>The volume of trade-offs that the front covers, costs in units of the parent, up to ten per cent "
-    "worse than the parent in each objective. Pauses between sessions are left out of the time.</p>"
-)
 _SETTINGS = (
     "<p>Each line is a complete, feasible trial; drag along an axis to select. Shown are the settings that "
-    "go most with the objectives; the darker a line, the greater its figure in the first objective.</p>"
+    "go most with the objectives; the darker a line, the better it is in the first objective.</p>"
 )
+
+
+def _hypervolume(result: StudyResult) -> str:
+    """What the volume is, and up to where it counts."""
+    text = (
+        "The volume of trade-offs that the front covers, costs in units of the parent. Pauses between "
+        "sessions are left out of the time."
+    )
+    limits = reference_figures(result.record)
+    said = ", ".join(
+        f"{metric.title} {metric_value(metric, limits[metric.name])}"
+        for metric in map(result.record.metric, limits)
+    )
+    return f"<p>{text} It counts what is better than {escape(said)}.</p>" if said else f"<p>{text}</p>"
 
 
 def _stopped(result: StudyResult) -> str:
@@ -301,9 +326,9 @@ def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:
     return escape(", ".join(sorted({text(m) for m in measurements})))
 
 
-def _definitions() -> str:
-    known = {**METRICS, **{f"{m}/TARGET": what for m, what in TARGET_METRICS.items()}}
-    items = "".join(f"<dt>{name}</dt><dd>{escape(what)}</dd>" for name, what in known.items())
+def _definitions(result: StudyResult) -> str:
+    known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
+    items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({m.source})</dd>" for m in known)
     text = (
         "Latency is the median paired ratio to the parent, measured in alternating blocks of one thread's "
         "CPU time, times the parent's quiet latency; the noise is half the 95 % interval of that ratio."

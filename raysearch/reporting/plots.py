@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ import plotly.graph_objects as go
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
-from raysearch.metrics import reported
-from raysearch.record.journal import TrialRecord
+from raysearch.metrics import SHARE, TEST, reported
+from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.scores import is_complete, violation_of
-from raysearch.reporting.figures import label, metric_value, number
+from raysearch.reporting.figures import metric_value, number
 
 if TYPE_CHECKING:
     from raysearch.record.results import StudyResult
@@ -50,33 +51,37 @@ def front(result: StudyResult, x: str, y: str) -> go.Figure:
     Raises:
         ValueError: a metric that no trial reports.
     """
-    known = reported(result.study["targets"])
+    known = reported(result.study["targets"], result.record.metrics)
     for metric in (x, y):
         if metric not in known:
             raise UserError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")
     groups = _groups(result)
     figure = go.Figure(layout=LAYOUT)
-    figure.add_trace(_points(groups["infeasible"], x, y, "infeasible", {"color": GREY, "size": 7}))
-    figure.add_trace(_points(groups["dominated"], x, y, "dominated", {"color": FADED, "size": 7}))
+    points = partial(_points, result.record, x, y)
+    figure.add_trace(points(groups["infeasible"], "infeasible", {"color": GREY, "size": 7}))
+    figure.add_trace(points(groups["dominated"], "dominated", {"color": FADED, "size": 7}))
     figure.add_trace(_staircase(result, x, y))
     marker = {"color": BLUE, "size": 10, "line": {"color": "white", "width": 1}}
-    figure.add_trace(_points(groups["front"], x, y, "front", marker))
+    figure.add_trace(points(groups["front"], "front", marker))
     references = (("parent", "star", RED, 16), ("parent-int8", "diamond", ORANGE, 12))
     for name, symbol, color, size in references:
         if name in result.record.trials:
             named = "parent" if name == "parent" else "parent, static int8"
             marker = {"symbol": symbol, "color": color, "size": size, "line": {"color": "white", "width": 1}}
-            figure.add_trace(_points([result.record.trials[name]], x, y, named, marker))
-    figure.update_xaxes(title=label(x), **_axis(result, x))
-    figure.update_yaxes(title=label(y), **_axis(result, y))
+            figure.add_trace(points([result.record.trials[name]], named, marker))
+    figure.update_xaxes(title=result.record.metric(x).title, **_axis(result, x))
+    figure.update_yaxes(title=result.record.metric(y).title, **_axis(result, y))
     return figure
 
 
 def front_pairs(result: StudyResult) -> list[go.Figure]:
-    """The front over every pair of objectives; with a single objective, over it and the size."""
+    """The front over every pair of objectives; with a single objective, over it and the size.
+
+    Where that objective is the size, it is drawn beside the task's first metric.
+    """
     metrics = result.goals.metrics
     if len(metrics) == 1:
-        other = "size_mb" if metrics[0] != "size_mb" else "accuracy"
+        other = "size_mb" if metrics[0] != "size_mb" else next(iter(result.record.metrics))
         return [front(result, other, metrics[0])]
     return [front(result, x, y) for y, x in combinations(metrics, 2)]
 
@@ -119,9 +124,13 @@ def parallel_coordinates(result: StudyResult) -> go.Figure:
     strength = {c: _strength(codes[c], frame[metrics]) for c in settings}
     chosen = sorted(sorted(settings, key=lambda c: -strength[c])[:MOST_SETTINGS], key=settings.index)
     dimensions = [_dimension(c, frame[c], codes[c]) for c in chosen]
-    dimensions += [{"label": label(m), "values": frame[m].tolist()} for m in metrics]
+    dimensions += [{"label": result.record.metric(m).title, "values": frame[m].tolist()} for m in metrics]
     if len(frame):
-        line = {"color": frame[metrics[0]].tolist(), "colorscale": [[0, "#dfe7f0"], [1, BLUE]]}
+        line = {
+            "color": frame[metrics[0]].tolist(),
+            "colorscale": [[0, "#dfe7f0"], [1, BLUE]],
+            "reversescale": not result.goals.objectives[0].maximize,
+        }
         fonts = {"labelfont": {"size": 11}, "tickfont": {"size": 10}}
         figure.add_trace(go.Parcoords(dimensions=dimensions, line=line, labelangle=-30, **fonts))
     return figure
@@ -164,12 +173,14 @@ def _groups(result: StudyResult) -> dict[str, list[TrialRecord]]:
     return groups
 
 
-def _points(trials: Iterable[TrialRecord], x: str, y: str, name: str, marker: dict[str, Any]) -> go.Scatter:
+def _points(
+    record: RunRecord, x: str, y: str, trials: Iterable[TrialRecord], name: str, marker: dict[str, Any]
+) -> go.Scatter:
     shown = [t for t in trials if x in t.values and y in t.values]
     return go.Scatter(
         x=[t.values[x] for t in shown],
         y=[t.values[y] for t in shown],
-        text=[_hover(t, (y, x)) for t in shown],
+        text=[_hover(record, t, (y, x)) for t in shown],
         name=name,
         mode="markers",
         marker=marker,
@@ -177,22 +188,25 @@ def _points(trials: Iterable[TrialRecord], x: str, y: str, name: str, marker: di
     )
 
 
-def _hover(trial: TrialRecord, metrics: Iterable[str]) -> str:
+def _hover(record: RunRecord, trial: TrialRecord, keys: Iterable[str]) -> str:
+    tested = [f"{TEST}{name}" for name in record.metrics]
+    shown = map(record.metric, (key for key in (*keys, *tested) if key in trial.values))
     lines = [f"<b>{trial.name}</b> {trial.origin}"]
-    lines += [f"{label(m)}: {metric_value(m, trial.values[m])}" for m in metrics]
-    if "test_accuracy" in trial.values:
-        lines.append(f"test accuracy: {metric_value('test_accuracy', trial.values['test_accuracy'])}")
+    lines += [f"{m.title}: {metric_value(m, trial.values[m.name])}" for m in shown]
     return "<br>".join(lines)
 
 
 def _staircase(result: StudyResult, x: str, y: str) -> go.Scatter:
-    """The line through what is non-dominated in this pair of metrics alone, among the front."""
-    maximized = {o.metric for o in result.goals.objectives if o.maximize}
-    signs = [-1 if m in maximized or m.split("/")[0] == "accuracy" else 1 for m in (x, y)]
+    """The line through what is non-dominated in this pair of metrics alone, among the front.
+
+    It has no points where nothing says which way a metric is better.
+    """
+    higher = [result.goals.higher_is_better(metric) for metric in (x, y)]
+    signs = [-1 if more else 1 for more in higher]
     points = sorted(
         (signs[0] * t.values[x], signs[1] * t.values[y])
         for t in result.front_records
-        if x in t.values and y in t.values
+        if x in t.values and y in t.values and None not in higher
     )
     steps: list[tuple[float, float]] = []
     for point in points:
@@ -208,18 +222,31 @@ def _staircase(result: StudyResult, x: str, y: str) -> go.Scatter:
     )
 
 
-def _axis(result: StudyResult, metric: str) -> dict[str, Any]:
-    """Accuracies in per cent, all else on a logarithmic scale: compression is a matter of factors."""
-    if metric.split("/")[0] != "accuracy":
-        ended = [t for t in result.record.trials.values() if is_complete(t, result.goals)]
-        return log_axis([v for t in ended if (v := t.values.get(metric, 0.0)) > 0])
-    shown = [*result.front_records, *(t for t in result.record.trials.values() if t.role == "reference")]
-    values = [t.values[metric] for t in shown if metric in t.values]
-    if not values:
-        return {"tickformat": ".1%"}
-    # Far below the front stand only infeasible trials; a double click brings them into view.
-    margin = max(0.01, 0.5 * (max(values) - min(values)))
-    return {"tickformat": ".1%", "range": [min(values) - margin, max(values) + margin / 3]}
+def _axis(result: StudyResult, key: str) -> dict[str, Any]:
+    """Task's metrics over the front's range, others on a logarithmic scale: compression is of factors."""
+    metric, trials = result.record.metric(key), result.record.trials.values()
+    if metric.source != "the task":
+        ended = [t for t in trials if is_complete(t, result.goals)]
+        values = [t.values[key] for t in ended if math.isfinite(t.values.get(key, math.nan))]
+        return log_axis(values) if all(value > 0 for value in values) else {}
+    shown = [*result.front_records, *(t for t in trials if t.role == "reference")]
+    values = [t.values[key] for t in shown if math.isfinite(t.values.get(key, math.nan))]
+    in_percent = metric.unit == SHARE and all(0 <= value <= 1 for value in values)
+    axis: dict[str, Any] = {"tickformat": ".1%"} if in_percent else {}
+    if values:
+        axis["range"] = _near(values, 0.01 if in_percent else 0.0, result.goals.higher_is_better(key))
+    return axis
+
+
+def _near(values: Sequence[float], least: float, higher_is_better: bool | None) -> list[float]:
+    """The range of some values with room at both ends, the more at the worse one.
+
+    Far beyond the front stand only infeasible trials; a double click brings them into view.
+    """
+    low, high = min(values), max(values)
+    margin = max(least, 0.5 * (high - low)) or 0.05 * abs(high) or 1.0
+    below, above = (margin, margin / 3) if higher_is_better else (margin / 3, margin)
+    return [low - below, high + above]
 
 
 def log_axis(values: Sequence[float]) -> dict[str, Any]:

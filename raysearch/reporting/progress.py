@@ -19,7 +19,7 @@ from rich.text import Text
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.scores import Scores, goals_of, search_values
-from raysearch.reporting.figures import UNKNOWN, duration, label, metric_value, number
+from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number
 
 #: Seconds between plain lines, and between redraws of the table.
 LINE_INTERVAL = 10.0
@@ -211,12 +211,12 @@ class LiveTable:
             table.add_column(column, justify="right")
         parent = search_values(self.record.parent) if self.record.parent else {}
         for objective in goals_of(self.record).objectives:
-            metric, best = objective.metric, self.best(objective)
+            metric, best = self.record.metric(objective.metric), self.best(objective)
             table.add_row(
-                f"{'max' if objective.maximize else 'min'} {label(metric)}",
-                metric_value(metric, search_values(best)[metric]) if best else UNKNOWN,
+                f"{'max' if objective.maximize else 'min'} {metric.title}",
+                metric_value(metric, search_values(best)[metric.name]) if best else UNKNOWN,
                 best.name if best else UNKNOWN,
-                metric_value(metric, parent.get(metric, math.nan)),
+                metric_value(metric, parent.get(metric.name, math.nan)),
             )
         return table
 
@@ -231,7 +231,7 @@ class LiveTable:
         for objective in goals_of(self.record).objectives:
             best = self.best(objective)
             if best is not None:
-                value = metric_value(objective.metric, search_values(best)[objective.metric])
-                parts.append(f"best {objective.metric} {value}")
+                metric = self.record.metric(objective.metric)
+                parts.append(f"best {metric.name} {metric_value(metric, search_values(best)[metric.name])}")
         parts.append(f"{duration(self.seconds_left())} left" if self.phase == "searching" else self.phase)
         self.console.print(" · ".join(parts), markup=False, highlight=False, soft_wrap=True)

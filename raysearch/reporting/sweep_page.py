@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,8 +12,9 @@ import pandas as pd
 
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.sweeps import importances_left_out
+from raysearch.metrics import find
 from raysearch.reporting import allocation_plots
-from raysearch.reporting.figures import label, metric_value, number
+from raysearch.reporting.figures import metric_value, number
 from raysearch.reporting.page import document, drawn, section, table
 
 _ROUNDING = 1e-9  # relative to the figure
@@ -55,8 +57,8 @@ def render(
         metrics = next(iter(curves.values()))
         for metric in metrics:
             shown = {name: found[metric] for name, found in curves.items() if metric in found}
-            figure = allocation_plots.curves(shown, label=label(metric))
-            title = label(metric)
+            title = find(metric).title
+            figure = allocation_plots.curves(shown, label=title)
             parts.append(section(title[0].upper() + title[1:], _errors(shown, metric), drawn([figure])))
     if "without" in left_out:
         parts.append(section("Branches left out", _left_out(left_out)))
@@ -69,23 +71,24 @@ def render(
 
 def _points(measured: pd.DataFrame) -> str:
     rows = [
-        ("", [escape(v) if isinstance(v, str) else metric_value(str(c), v) for c, v in row.items()])
+        ("", [escape(v) if isinstance(v, str) else metric_value(find(str(c)), v) for c, v in row.items()])
         for row in measured.to_dict("records")
     ]
-    return table([_HEADS.get(c) or label(c) for c in measured.columns], rows)
+    return table([_HEADS.get(c) or find(str(c)).title for c in measured.columns], rows)
 
 
 def _left_out(found: Mapping[str, Any]) -> str:
     """What the network is without each branch, and the importances that this gives."""
     importances = importances_left_out(found["accuracy"], found["without"])
+    shown = partial(metric_value, find("accuracy"))
     rows = [
-        ("", [escape(name), *(metric_value("accuracy", v) for v in (without, found["accuracy"] - without)),
+        ("", [escape(name), *map(shown, (without, found["accuracy"] - without)),
               number(importances[name])])
         for name, without in found["without"].items()
     ]  # fmt: skip
     head = ["branch", "accuracy without it", "lost", "importance"]
     said = (
-        f"<p>The parent as it was trained has an accuracy of {metric_value('accuracy', found['accuracy'])} "
+        f"<p>The parent as it was trained has an accuracy of {shown(found['accuracy'])} "
         "on the validation split. Without a branch, its output set to zero, it has the following. An "
         "allocation file takes these importances by <code>importances: left_out</code>. They tell branches "
         "side by side apart; of layers one after another each is indispensable.</p>"
@@ -95,7 +98,7 @@ def _left_out(found: Mapping[str, Any]) -> str:
 
 def _errors(curves: Mapping[str, Curve], metric: str) -> str:
     rows = [
-        ("", [escape(name), escape(str(curve)), metric_value(metric, _error(curve))])
+        ("", [escape(name), escape(str(curve)), metric_value(find(metric), _error(curve))])
         for name, curve in curves.items()
     ]
     return table(["branch", "curve of the ratio p", "error"], rows)

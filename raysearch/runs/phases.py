@@ -108,7 +108,9 @@ def run_study(
         with table, contextlib.closing(Journal(folder)) as journal:
             run = Run(study, folder, num_trials, journal, record, table, deadline, events)
             if not record.header:
-                run.write("run", version=journals.VERSION, study=described, **provenance())
+                run.write(
+                    "run", version=journals.VERSION, study=described, metrics=study.metrics, **provenance()
+                )
             budget = {"num_trials": num_trials, "max_minutes": max_minutes}
             run.write("session", action="resume" if events else "start", **budget)
             ending = "error"

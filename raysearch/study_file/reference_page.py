@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from raysearch import backends, search_spaces
 from raysearch.methods import Method
-from raysearch.metrics import METRICS, TARGET_METRICS
+from raysearch.metrics import OWN, find
 from raysearch.schedulers import SCHEDULERS
 from raysearch.searchers import SEARCHERS
 from raysearch.study_file.schema import TASKS, StudyFile
@@ -72,7 +72,8 @@ _METHODS = """## %s
 
 _METRICS = """## Metrics
 
-Objectives and constraints are on these. TARGET is one of the study's targets; those known are %s.
+Objectives and constraints are on these. A task with metrics of its own names them, and its names stand in
+place of `accuracy` everywhere. TARGET is one of the study's targets; those known are %s.
 Constraints compare with a number or with the parent's own figure: `size_mb <= 0.2`,
 `accuracy >= parent - 0.02`, `latency_ms/onnxruntime-cpu <= 0.5 parent`.
 """
@@ -88,10 +89,9 @@ def page() -> str:
     parts += [*_methods("Searchers", "searcher", SEARCHERS), *_methods("Schedulers", "scheduler", SCHEDULERS)]
     domains = [(f"`{{{name}: [{', '.join(arguments)}]}}`",) for name, arguments in DOMAINS.items()]
     parts += [_DOMAINS, _table(("domain",), domains)]
-    metrics = [(f"`{name}`", what) for name, what in METRICS.items()]
-    metrics += [(f"`{name}/TARGET`", what) for name, what in TARGET_METRICS.items()]
+    metrics = [(f"`{m.form}`", m.unit, m.source, m.description) for m in (find("accuracy"), *OWN.values())]
     known = ", ".join(f"`{target}`" for target in backends.names())
-    parts += [_METRICS % known, _table(("metric", "what it is"), metrics)]
+    parts += [_METRICS % known, _table(("metric", "unit", "from", "what it is"), metrics)]
     return "\n".join(parts)
 
 

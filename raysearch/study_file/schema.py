@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.methods import Choice, Method, check_choice
-from raysearch.metrics import check_metrics
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.schedulers import SCHEDULERS
 from raysearch.searchers import SEARCHERS
@@ -179,8 +178,7 @@ class StudyFile(Section):
     @model_validator(mode="after")
     def _check_goals(self) -> StudyFile:
         if self.objectives or any(self.space.model_dump().values()):
-            goals = Goals.parse(self.objectives, self.constraints)
-            check_metrics(goals.objectives, goals.constraints, self.targets)
+            Goals.parse(self.objectives, self.constraints)  # whether the task reports them, the Study knows
         return self
 
     @field_validator("objectives")

@@ -154,7 +154,7 @@ def test_report_writes_its_files_and_prints_the_front(folder: Path) -> None:
 def test_an_empty_front_is_a_sentence(tmp_path: Path) -> None:
     done = invoke("report", write_run(tmp_path / "run", make_events(0)[:2]))
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("no variant is on the front yet")
+    assert done.output.startswith("No trial is complete yet.")
 
 
 def test_check_says_what_is_searched(study: Path) -> None:

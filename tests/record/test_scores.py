@@ -48,7 +48,11 @@ def test_kept_up_to_date_is_the_same_as_computed_at_once(seed: int, trials: int)
     ]
     assert (
         math.isclose(
-            scores.hypervolume, pareto.hypervolume(np.array(units), reference_point(goals)), abs_tol=1e-9
+            scores.hypervolume,
+            pareto.hypervolume(
+                np.array(units), reference_point(record, goals, search_values(record.trials["parent"]))
+            ),
+            abs_tol=1e-9,
         )
         or not trials
     )

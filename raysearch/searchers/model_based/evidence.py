@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.objectives import Constraint, Goals, is_static
+from raysearch.metrics import is_static
+from raysearch.objectives import Constraint, Goals
 from raysearch.pareto import non_dominated, priority
 from raysearch.searchers.base import Outcome
 from raysearch.searchers.encoding import Vector

@@ -1,0 +1,59 @@
+"""What the figures of a run do not say by themselves: goals that tell nothing, a space that is used up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from raysearch.record.journal import RunRecord
+from raysearch.record.scores import Scores, goals_of, is_complete, search_values
+
+
+def remarks(record: RunRecord) -> list[str]:
+    """Sentences on a run, none where there is nothing to say."""
+    return [*_about_objectives(record), *_about_space(record), *_about_hypervolume(record)]
+
+
+def why_no_front(record: RunRecord) -> str:
+    """Why no searched trial is on the front, in a sentence or two."""
+    goals = goals_of(record)
+    complete = [t for t in record.searched() if is_complete(t, goals)]
+    if not complete:
+        return "No trial is complete yet."
+    finite = [t for t in complete if all(math.isfinite(c) for c in goals.costs(search_values(t)))]
+    if not finite:
+        return "No complete trial has a finite figure in every objective."
+    missed = [goals_of(record, final=bool(t.final)).misses(t.values, t.step) > 0 for t in finite]
+    counts = zip(goals.constraints, zip(*missed, strict=True), strict=True)
+    said = ", ".join(f"{constraint} is missed by {sum(m)} of {len(finite)}" for constraint, m in counts)
+    return f"No complete trial keeps the constraints yet: {said}."
+
+
+def _about_objectives(record: RunRecord) -> Iterator[str]:
+    goals = goals_of(record)
+    complete = [search_values(t) for t in record.searched() if is_complete(t, goals)]
+    for metric in goals.metrics:
+        values = [v for found in complete if math.isfinite(v := float(found.get(metric, math.nan)))]
+        unknown = len(complete) - len(values)
+        if unknown:
+            yield (
+                f"{metric} had no finite value in {unknown} of {len(complete)} complete trials: such a trial "
+                "is not on the front."
+            )
+        if len(values) > 1 and min(values) == max(values):
+            yield f"{metric} is {values[0]:.6g} in all complete trials: as an objective it tells none apart."
+
+
+def _about_space(record: RunRecord) -> Iterator[str]:
+    last = record.sessions[-1] if record.sessions else {}
+    asked, found = last.get("num_trials", 0), len(record.searched())
+    if last.get("action") == "finish" and found < asked:
+        yield (
+            f"The space is used up: it gave {found} different variants, and {asked} trials were asked for."
+        )
+
+
+def _about_hypervolume(record: RunRecord) -> Iterator[str]:
+    scores = Scores(record)
+    if scores.front and scores.hypervolume == 0:
+        yield "The hypervolume is 0: no variant is better than the reference point in every objective."
