@@ -41,7 +41,8 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
                 "is not on the front."
             )
         if len(values) > 1 and min(values) == max(values):
-            yield f"{metric} is {values[0]:.6g} in all complete trials: as an objective it tells none apart."
+            every = f"all {len(values)} complete trials"
+            yield f"{metric} is {values[0]:.6g} in {every}: as an objective it tells none apart."
 
 
 def _about_space(record: RunRecord) -> Iterator[str]:

@@ -73,7 +73,7 @@ def parent_units(
 ) -> NDArray[np.float64]:
     """The costs (m,) in units of the parent; NaN where a metric of either is absent."""
     scale = np.array([abs(float(parent.get(metric, math.nan))) for metric in goals.metrics])
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         units: NDArray[np.float64] = goals.costs(values) / np.where(scale == 0, 1.0, scale)
     return units
 

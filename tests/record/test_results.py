@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
+from fake_run import RMSE, STUDY, TARGET, FakeRun, make_events, write_run
 
 from raysearch.record.results import StudyResult
 from raysearch.reporting import plots
@@ -149,3 +149,27 @@ def test_the_front_is_feasible_by_the_figures_it_was_judged_by(tmp_path: Path) -
     assert "0000" in set(result.front["trial"])
     (lines,) = plots.parallel_coordinates(result).data
     assert len(lines.dimensions[-1].values) == 1
+
+
+def test_columns_have_the_names_of_the_tasks_metrics(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0, RMSE)
+    run.final("parent", 0.4, 0.97)
+    folder = write_run(tmp_path / "run", [*make_events(quality=RMSE), {**run.events[-1], "time": 1.8e9}])
+    result = StudyResult(folder)
+    columns = list(result.trials.columns)
+    metrics = columns.index("rmse")
+    assert columns[metrics + 3 :].index(f"rmse/{TARGET}") < columns[metrics + 3 :].index("test_rmse")
+    assert "accuracy" not in columns
+    assert result.front["rmse"].is_monotonic_increasing
+    result.write_tables()
+    front = pd.read_csv(folder / "front.csv")
+    assert list(front["rmse"]) == pytest.approx([t.values["rmse"] for t in result.front_records])
+    assert "accuracy" not in (folder / "study.yaml").read_text().replace("maximize accuracy", "")
+
+
+def test_remarks_are_shown_in_a_notebook(tmp_path: Path) -> None:
+    events = make_events(8)
+    events[-1]["num_trials"] = 64
+    result = StudyResult(write_run(tmp_path / "run", events))
+    assert "it gave 8 different variants, and 64 trials were asked for" in result.remarks[0]
+    assert result.remarks[0] in result._repr_html_()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from fake_run import STUDY, TARGET, FakeRun, make_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import record_of_figures
 
 from raysearch import pareto
 from raysearch.record.journal import RunRecord
@@ -16,6 +19,7 @@ from raysearch.record.scores import (
     goals_of,
     is_complete,
     parent_units,
+    reference_figures,
     reference_point,
     search_values,
     violation_of,
@@ -121,3 +125,77 @@ def test_final_figures_are_judged_by_the_parents_final_figures() -> None:
     once.reports[0][f"latency_ms/{TARGET}"] = 0.23
     assert violation_of(record, once) > 0
     assert again in final_front(record, [again])
+
+
+METRICS = {"a": "", "b": "", "accuracy": "share"}
+FIGURES = st.one_of(
+    *(st.floats(-4, 4).map(lambda x, unit=unit: round(x, 1) * unit) for unit in (1e-4, 1.0, 1e5)),
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf]),
+)
+TABLES = st.integers(1, 3).flatmap(
+    lambda m: st.tuples(
+        st.lists(st.booleans(), min_size=m, max_size=m),
+        st.lists(st.lists(FIGURES, min_size=m, max_size=m), min_size=2, max_size=9),
+    )
+)
+
+
+def record_of_table(maximize: list[bool], table: list[list[float]]) -> RunRecord:
+    """The first row is the parent's."""
+    goals = [
+        f"{'maximize' if up else 'minimize'} {name}" for up, name in zip(maximize, METRICS, strict=False)
+    ]
+    parent, *trials = [dict(zip(METRICS, row, strict=False)) for row in table]
+    return record_of_figures(goals, parent, trials, metrics=METRICS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TABLES)
+def test_figures_of_any_sign_scale_and_direction(given: tuple[list[bool], list[list[float]]]) -> None:
+    maximize, table = given
+    record = record_of_table(maximize, table)
+    scores = Scores(record)
+    # The front, by brute force.
+    signs = [-1 if up else 1 for up in maximize]
+    costs = {f"{i:04d}": [s * v for s, v in zip(signs, row, strict=True)] for i, row in enumerate(table[1:])}
+    known = {name: row for name, row in costs.items() if all(map(math.isfinite, row))}
+    beaten = {
+        name
+        for name, row in known.items()
+        for other in known.values()
+        if other != row and all(o <= r for o, r in zip(other, row, strict=True))
+    }
+    assert {t.name for t in scores.front} == known.keys() - beaten
+    # The hypervolume is known with the parent, never falls, and is positive once a trial is inside.
+    reference = reference_figures(record)
+    assert math.isnan(scores.hypervolume) == (not reference) == (not all(map(math.isfinite, table[0])))
+    if not reference:
+        return
+    limits = [s * limit for s, limit in zip(signs, reference.values(), strict=True)]
+    inside = any(all(c < limit for c, limit in zip(row, limits, strict=True)) for row in known.values())
+    assert (scores.hypervolume > 0) == inside
+    volumes = [Scores(record_of_table(maximize, table[: i + 1])).hypervolume for i in range(1, len(table))]
+    assert all(a <= b * (1 + 1e-9) for a, b in pairwise(volumes))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.booleans(), st.floats(-100, 100).map(lambda x: round(x, 2)))
+def test_a_trial_as_good_as_the_parent_counts_whatever_the_sign(maximize: bool, figure: float) -> None:
+    record = record_of_table([maximize], [[figure], [figure]])
+    assert Scores(record).hypervolume > 0
+
+
+def test_the_reference_is_worse_than_the_parent() -> None:
+    up = reference_figures(record_of_table([True] * 3, [[-2.0, 4.0, 0.9]]))
+    assert up == {"a": -4.0, "b": 0.0, "accuracy": pytest.approx(0.81)}
+    down = reference_figures(record_of_table([False] * 3, [[-2.0, 4.0, 0.0]]))
+    assert down == {"a": 0.0, "b": 8.0, "accuracy": pytest.approx(0.1)}
+
+
+def test_what_0_1_0_showed_of_accuracy_latency_and_size() -> None:
+    assert Scores(record_of(make_events())).hypervolume == pytest.approx(0.10288109288579877)
+
+
+def test_a_parent_without_a_finite_figure_is_not_on_the_front() -> None:
+    record = record_of_figures(["minimize a"], {"a": -math.inf}, [{"a": 1.0}], metrics={"a": ""})
+    assert [t.name for t in final_front(record, Scores(record).front)] == ["0000"]

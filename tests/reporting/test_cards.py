@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_run import STUDY, TARGET, FakeRun, write_run
+from fake_run import RMSE, STUDY, TARGET, FakeRun, study_of, write_run
 
 from raysearch.record.journal import RunRecord
 from raysearch.reporting.cards import write_cards
@@ -94,4 +94,19 @@ def test_measurements_and_notes_are_kept(variants: Path) -> None:
     assert f"- {metrics['notes'][0]}" in card(variants, "0001")
     assert f"- {TARGET}: onnxruntime 1.31.1, Xeon (Cascade Lake), 1 thread(s), noise 1.2%" in card(
         variants, "0001"
+    )
+
+
+def test_a_metric_of_the_tasks_own_is_on_the_card(tmp_path: Path) -> None:
+    run = FakeRun(study_of(RMSE), 0, RMSE)
+    run.trial("parent", "reference", 32, 1.0)
+    run.final("parent", 0.4, 0.97)
+    run.events[-1]["values"] |= {f"test_rmse/{TARGET}": RMSE(0.97)}
+    folder = write_run(tmp_path / "run", run.events)
+    write_cards(RunRecord.load(folder), folder)
+    figures = json.loads((folder / "variants" / "parent" / "metrics.json").read_text())["figures"]
+    for name in ("rmse", f"rmse/{TARGET}", "test_rmse", f"test_rmse/{TARGET}"):
+        assert figures[name]["source"] == "measured in onnxruntime 1.31.1"
+    assert f"| test_rmse | {RMSE(0.97):.6g} | measured in onnxruntime 1.31.1 |" in card(
+        folder / "variants", "parent"
     )

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import pytest
-from fake_run import STUDY, TARGET, FakeRun, make_events, write_run
+from fake_run import (
+    LIKELIHOOD,
+    RMSE,
+    STUDY,
+    TARGET,
+    FakeRun,
+    Quality,
+    make_events,
+    study_of,
+    write_run,
+)
 
 from raysearch.record.results import StudyResult
 from raysearch.reporting.html import write_report
@@ -75,3 +86,53 @@ def test_it_says_how_often_the_test_split_was_used(tmp_path: Path) -> None:
     run.final("parent", 0.4, 0.97)
     text = text_of(write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8"))
     assert "the test split was used once for each variant." in text
+
+
+def text_in(folder: Path) -> str:
+    return text_of(write_report(folder).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("quality", [RMSE, LIKELIHOOD])
+def test_figures_of_the_report_are_those_of_the_journal(tmp_path: Path, quality: Quality) -> None:
+    events = make_events(quality=quality)
+    run = FakeRun(study_of(quality), 0, quality)
+    for name in ("parent", *(f"{i:04d}" for i in range(48))):
+        run.final(name, 0.4, 0.97)
+    folder = write_run(tmp_path / "run", [*events, *run.events[2:]])
+    page = write_report(folder).read_text(encoding="utf-8")
+    result, name = StudyResult(folder), quality.name
+    assert f"<th>{name}</th><th>test {name}</th>" in page
+    for trial in result.front_records:
+        assert f"<td>{trial.values[name]:.4g}</td>" in page.split(f"<td>{trial.name}", 1)[1][:400]
+    assert f"<td>{quality(0.97):.4g}</td>" in page.split("<td>parent", 1)[1][:400]
+    assert "accuracy" not in text_of(page)
+    best = result.front_records[0]
+    word = "highest" if quality is LIKELIHOOD else "lowest"
+    assert f"{best.values[name]:.4g} {word} {name} variant {best.name}" in text_of(page)
+    assert "within 1 % of the parent&#x27;s" in text_of(page)
+
+
+def test_a_study_of_hardware_alone_needs_no_direction_of_its_metric(tmp_path: Path) -> None:
+    study = study_of(RMSE, objectives=[f"minimize latency_ms/{TARGET}"])
+    text = text_in(write_run(tmp_path / "run", make_events(quality=RMSE, study=study)))
+    assert f"lowest latency, ms ({TARGET})" in text
+    assert "within 1 %" not in text
+
+
+def test_a_metric_that_is_always_nan_is_said(tmp_path: Path) -> None:
+    nan = Quality("rmse", "", math.nan, -1.0)
+    text = text_in(write_run(tmp_path / "run", make_events(quality=nan)))
+    assert "rmse had no finite value in 24 of 24 complete trials" in text
+    assert "constraints" not in text.split("The front")[1].split("Variants")[0]
+
+
+def test_a_constant_objective_is_said(tmp_path: Path) -> None:
+    flat = Quality("rmse", "", 2.5, 0.0)
+    text = text_in(write_run(tmp_path / "run", make_events(quality=flat)))
+    assert "rmse is 2.5 in all 24 complete trials" in text
+
+
+def test_the_reference_of_the_hypervolume_is_given_in_figures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", make_events(quality=RMSE))
+    parent = StudyResult(folder).parent["rmse"]
+    assert f"It counts what is better than rmse {2 * parent:.4g}, latency, ms ({TARGET}) " in text_in(folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from fake_run import STUDY, FakeRun, make_events
+from fake_run import RMSE, STUDY, FakeRun, make_events
 from rich.console import Console
 
 from raysearch.record.journal import RunRecord
@@ -179,3 +179,12 @@ def rendered(table: LiveTable) -> str:
     text = io.StringIO()
     Console(file=text, width=100).print(table.render())
     return text.getvalue()
+
+
+def test_a_metric_of_the_tasks_own_is_shown_as_it_is() -> None:
+    text, table = play(make_events(quality=RMSE))
+    best = min(t.values["rmse"] for t in table.scores.front)
+    assert f"best rmse {best:.4g}" in text
+    shown, _ = play(make_events(quality=RMSE), terminal=True)
+    assert "min rmse" in shown
+    assert "%" not in text

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from made_up import record_of_figures
+
+from raysearch.record.remarks import remarks, why_no_front
+
+GOALS = ["minimize rmse", "minimize size_mb"]
+METRICS = {"rmse": ""}
+
+
+def figures(*rmse: float) -> list[dict[str, float]]:
+    return [{"rmse": value, "size_mb": 1.0 + i} for i, value in enumerate(rmse)]
+
+
+def test_nothing_is_said_of_a_run_as_it_should_be() -> None:
+    record = record_of_figures(GOALS, figures(3.0)[0], figures(2.0, 1.0), metrics=METRICS)
+    assert remarks(record) == []
+
+
+def test_a_metric_that_is_always_nan_is_named() -> None:
+    record = record_of_figures(GOALS, figures(math.nan)[0], figures(math.nan, math.nan), metrics=METRICS)
+    assert remarks(record) == [
+        "rmse had no finite value in 2 of 2 complete trials: such a trial is not on the front."
+    ]
+    assert why_no_front(record) == "No complete trial has a finite figure in every objective."
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_at_times_is_counted(value: float) -> None:
+    record = record_of_figures(GOALS, figures(3.0)[0], figures(2.0, value, 1.0), metrics=METRICS)
+    assert remarks(record)[0].startswith("rmse had no finite value in 1 of 3 complete trials")
+
+
+def test_a_constant_objective_is_said() -> None:
+    record = record_of_figures(GOALS, figures(2.5)[0], figures(2.5, 2.5, 2.5), metrics=METRICS)
+    assert remarks(record) == ["rmse is 2.5 in all 3 complete trials: as an objective it tells none apart."]
+    alone = record_of_figures(GOALS, figures(2.5)[0], figures(2.5), metrics=METRICS)
+    assert remarks(alone) == []  # one trial is no evidence
+
+
+def test_a_used_up_space_is_said() -> None:
+    trials = figures(2.0, 1.0)
+    record = record_of_figures(GOALS, figures(3.0)[0], trials, metrics=METRICS, asked=64)
+    assert remarks(record) == [
+        "The space is used up: it gave 2 different variants, and 64 trials were asked for."
+    ]
+    record.sessions[-1]["action"] = "timeout"
+    assert remarks(record) == []
+
+
+def test_a_front_beyond_the_reference_is_said() -> None:
+    trials = [{"rmse": 7.0, "size_mb": 1.0}, {"rmse": 8.0, "size_mb": 0.5}]  # more than twice the parent's
+    record = record_of_figures(GOALS, {"rmse": 3.0, "size_mb": 2.0}, trials, metrics=METRICS)
+    assert remarks(record) == [
+        "The hypervolume is 0: no variant is better than the reference point in every objective."
+    ]
+
+
+def test_each_constraint_says_how_often_it_is_missed() -> None:
+    record = record_of_figures(
+        GOALS,
+        figures(3.0)[0],
+        figures(2.0, 1.0),
+        metrics=METRICS,
+        constraints=["rmse <= 1", "size_mb <= 0.5"],
+    )
+    assert why_no_front(record) == (
+        "No complete trial keeps the constraints yet: rmse <= 1 is missed by 1 of 2, size_mb <= 0.5 is "
+        "missed by 2 of 2."
+    )
+    begun = record_of_figures(GOALS, figures(3.0)[0], [], metrics=METRICS)
+    assert why_no_front(begun) == "No trial is complete yet."
