@@ -118,7 +118,7 @@ def measure(splits: Splits, seed: int) -> tuple[dict[str, dict[str, float]], dic
     net = trained(splits, seed)
 
     def percent(masks: Mapping[str, Tensor]) -> float:
-        return 100 * evaluate(apply_masks(net, masks), splits.test, accuracy)
+        return 100 * evaluate(apply_masks(net, masks), splits.test, {"accuracy": accuracy})["accuracy"]
 
     rows, found = {}, {}
     for name, search in SEARCHES.items():

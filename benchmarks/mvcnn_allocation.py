@@ -49,10 +49,10 @@ from raysearch.allocation.curves import BAND
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.sweeps.branches import Branches
+from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.data.eth80 import Views, eth80, fold
-from raysearch.trainables.data.splits import Examples
 from raysearch.trainables.distillation import plain_loss
-from raysearch.trainables.evaluation import evaluate, logits_of
+from raysearch.trainables.evaluation import evaluate, from_arrays, outputs_of
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
@@ -237,7 +237,7 @@ def again(given: Prepared, network: nn.Module) -> nn.Module:
 
 def tested(given: Prepared, network: nn.Module, service: MeasurementService) -> dict[str, float]:
     """Accuracies in per cent, MB and ms of a network, tested and timed as exported."""
-    validation = evaluate(network, given.validation, percent)
+    validation = evaluate(network, given.validation, {"percent": percent})["percent"]
     return {"validation": validation, "mb": size_mb(network), **deployed(given, network, service)}
 
 
@@ -245,7 +245,7 @@ def objects_error(examples: Examples, unpruned: nn.Module, network: nn.Module) -
     """The standard error by which a loss of accuracy on some objects differs from that on as many others."""
     x, y = examples[:]
     hits = [
-        (logits_of(each, x).argmax(1) == y).double().view(CROPS, -1).mean(0) for each in (unpruned, network)
+        (outputs_of(each, x).argmax(1) == y).double().view(CROPS, -1).mean(0) for each in (unpruned, network)
     ]
     losses = 100 * (hits[0] - hits[1])  # of each object, over its crops
     return math.sqrt(2 / len(losses)) * float(losses.std())
@@ -264,7 +264,8 @@ def deployed(given: Prepared, network: nn.Module, service: MeasurementService) -
         path = Path(folder) / "network.onnx"
         export_onnx(fold_batch_norm(copy.deepcopy(network)), example, path)
         measured = service.measure(TARGET, path.read_bytes(), example.numpy())
-        accurate = evaluate(backends.get(TARGET).load(path), given.test, percent)
+        predict = from_arrays(backends.get(TARGET).load(path))
+        accurate = evaluate(predict, given.test, {"percent": percent})["percent"]
     return {"accuracy": accurate, "ms": measured["latency_ms"]}
 
 

@@ -47,9 +47,10 @@ from raysearch.searchers.random import RandomSearch
 from raysearch.searchers.surrogate.regressors import CRITERIA, Criterion
 from raysearch.searchers.surrogate.surrogate_assisted import SurrogateAssisted
 from raysearch.searchers.tune import parameters_of
+from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.data.cifar import cifar10_images
 from raysearch.trainables.data.digits import digits
-from raysearch.trainables.data.splits import Examples, Splits
+from raysearch.trainables.data.splits import Splits
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.models.vgg import build_vgg
@@ -140,7 +141,11 @@ def trained(build: Callable[[int, int], nn.Module], splits: Splits) -> nn.Module
 def problem(build: Callable[[int, int], nn.Module], splits: Splits) -> Compression:
     """The compression of a freshly trained network."""
     net = trained(build, splits)
-    return Compression(net, splits.validation, evaluate(net, splits.validation, accuracy) - TOLERATED)
+    return Compression(
+        net,
+        splits.validation,
+        evaluate(net, splits.validation, {"accuracy": accuracy})["accuracy"] - TOLERATED,
+    )
 
 
 def searched(make: Callable[..., Searcher]) -> Method:

@@ -98,7 +98,8 @@ OWN = {metric.name: metric for metric in _TABLE}
 # What the tables of a run, its reports and its constraints call something else.
 _TAKEN = re.compile(
     "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
-    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|times_.*|verdict.*"
+    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|times_.*|verdict.*|metrics|measurements|"
+    "failure|done|config|date|timestamp|hostname|node_ip|pid"
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch import backends
 from raysearch.basics.failures import UserError
 from raysearch.methods import Choice
-from raysearch.metrics import SHARE, check_names, reported
+from raysearch.metrics import SHARE, reported
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
@@ -103,7 +103,6 @@ class Study:
         self.targets = tuple(targets)
         check_targets(self.targets)
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        check_names(self.metrics)
         self._goals.check_reported(reported(self.targets, self.metrics))
         self.resources: dict[str, float] = search.resources.model_dump()
         self.workers = workers
@@ -142,7 +141,13 @@ class Study:
     @property
     def metrics(self) -> dict[str, str]:
         """The task's metrics, the first one first, with their units; only accuracy's is known."""
-        return {"accuracy": SHARE if self.task.metric is accuracy else ""}
+        return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}
+
+    @property
+    def maximize(self) -> dict[str, bool]:
+        """Whether higher is better, of each metric that objectives and constraints name, targets aside."""
+        limits = {c.metric.split("/")[0]: not c.upper for c in self._goals.constraints}
+        return limits | {o.metric.split("/")[0]: o.maximize for o in self._goals.objectives}
 
     def canonical(self, config: Config) -> tuple[Config, str]:
         """A config's canonical form and its key."""

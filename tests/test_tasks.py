@@ -44,7 +44,7 @@ def test_the_digits_network_learns():
             optimizer.step()
             optimizer.zero_grad()
     images, labels = task.validation.tensors
-    assert task.metric(model.eval()(images), labels) > 0.9
+    assert task.metrics["accuracy"](model.eval()(images), labels) > 0.9
 
 
 def test_cifar10(tmp_path):

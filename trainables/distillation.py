@@ -1,4 +1,4 @@
-"""Learning from a teacher's logits.
+"""Learning from a teacher's outputs.
 
 [1] G. Hinton, O. Vinyals, J. Dean. Distilling the Knowledge in a Neural Network. 2015.
 """
@@ -11,37 +11,105 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-BatchLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+from raysearch.basics.failures import UserError
+from raysearch.networks.nests import Nest, call, names, tensors
+
+Loss = Callable[[Nest, Nest], Tensor]
+BatchLoss = Callable[[nn.Module, Nest, Nest], Tensor]
+Term = Callable[[Nest, Nest, float], Tensor]
 
 
 def plain_loss(loss: Loss) -> BatchLoss:
-    """The task's own loss of a module on a batch ``(x, y)``."""
-    return lambda module, x, y: loss(module(x), y)
+    """The task's own loss of a module on a batch (inputs, targets)."""
+    return lambda module, inputs, targets: loss(call(module, inputs), targets)
 
 
-def distillation_loss(loss: Loss, teacher: nn.Module, *, temperature: float, weight: float) -> BatchLoss:
-    """The task's loss mixed with the divergence from the teacher's softened logits [1].
+def distillation_loss(
+    loss: Loss, teacher: nn.Module, *, temperature: float, weight: float, term: Term | None = None
+) -> BatchLoss:
+    """The task's loss mixed with a term that draws the student's outputs to the teacher's.
 
     Args:
         loss: the task's own.
-        teacher: gives logits of the student's shape; it is put into evaluation mode and not trained.
-        temperature: > 0; softens both distributions. The term is scaled by its square, as in [1], so that its
-            gradients keep their size.
+        teacher: gives outputs of the student's form; it is put into evaluation mode and not trained.
+        temperature: > 0; see ``teachers_term``.
         weight: in [0, 1], the share of the teacher's term.
+        term: of the student's outputs, the teacher's outputs and the temperature; ``teachers_term`` if left
+            out.
     """
     teacher.eval()
 
-    def mixed(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        logits = module(x)
+    def mixed(module: nn.Module, inputs: Nest, targets: Nest) -> Tensor:
+        outputs = call(module, inputs)
         with torch.no_grad():
-            target = functional.log_softmax(teacher(x) / temperature, dim=-1)
-        divergence = functional.kl_div(
-            functional.log_softmax(logits / temperature, dim=-1),
-            target,
-            reduction="batchmean",
-            log_target=True,
-        )
-        return (1 - weight) * loss(logits, y) + weight * temperature**2 * divergence
+            taught = call(teacher, inputs)
+        if term is None:
+            learnt = teachers_term(outputs, taught, targets, temperature)
+        else:
+            learnt = term(outputs, taught, temperature)
+        return (1 - weight) * loss(outputs, targets) + weight * learnt
 
     return mixed
+
+
+def teachers_term(outputs: Nest, taught: Nest, targets: Nest, temperature: float) -> Tensor:
+    """How far the student's outputs are from the teacher's: the mean over their floating tensors.
+
+    Logits of classes are compared by the divergence of their softened distributions [1], the mean over
+    examples and positions, times the squared temperature, so that its gradients keep their size. Everything
+    else (regression, the logit of a binary choice) is compared by the mean squared error, on which the
+    temperature has no effect. Logits of classes are those whose target holds class indices: int64, of the
+    logits' shape without the classes' axis, which is axis 1, or else the last.
+
+    Args:
+        outputs: the student's.
+        taught: the teacher's, of the same form.
+        targets: of the batch.
+        temperature: > 0.
+
+    Raises:
+        ValueError: the two differ in form, or no tensor is of floats.
+    """
+    found = dict(zip(names(outputs, "output"), tensors(outputs), strict=True))
+    other = tensors(taught)
+    if [t.shape for t in found.values()] != [t.shape for t in other]:
+        given, wanted = ([tuple(t.shape) for t in ts] for ts in (found.values(), other))
+        raise UserError(
+            f"the student's outputs have shapes {given} and the teacher's {wanted}: give the task a "
+            "distillation= that compares them"
+        )
+    terms = [
+        _distance(one, two, _class_axis(one, _targets_of(name, targets)), temperature)
+        for (name, one), two in zip(found.items(), other, strict=True)
+        if one.is_floating_point()
+    ]
+    if not terms:
+        raise UserError("no output is of floats, so a teacher teaches nothing: leave the teacher out")
+    return torch.stack(terms).mean()
+
+
+def _distance(student: Tensor, teacher: Tensor, axis: int | None, temperature: float) -> Tensor:
+    if axis is None:
+        return functional.mse_loss(student, teacher)
+    learnt = functional.log_softmax(student / temperature, dim=axis)
+    wanted = functional.log_softmax(teacher / temperature, dim=axis)
+    divergence = functional.kl_div(learnt, wanted, reduction="none", log_target=True).sum(axis)
+    return temperature**2 * divergence.mean()
+
+
+def _targets_of(name: str, targets: Nest) -> list[Tensor]:
+    """The targets that may belong to an output: that of its name and place, or any where there is none."""
+    known = dict(zip(names(targets, "output"), tensors(targets), strict=True))
+    if name in known:
+        return [known[name]]
+    return list(known.values())
+
+
+def _class_axis(logits: Tensor, targets: list[Tensor]) -> int | None:
+    """The axis of the classes; None where the output is not of logits of classes."""
+    shapes = [tuple(t.shape) for t in targets if t.dtype is torch.int64]
+    for axis in (1, logits.dim() - 1) if logits.dim() > 1 else ():
+        shape = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+        if logits.shape[axis] > 1 and shape in shapes:
+            return axis
+    return None

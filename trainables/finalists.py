@@ -12,11 +12,11 @@ from raysearch import backends
 from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
 from raysearch.sweeps.left_out import metric_without
-from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.data.batches import batches
+from raysearch.trainables.evaluation import evaluate, from_arrays
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
 from raysearch.trainables.stages import Report
-from raysearch.trainables.training import batches
 
 
 def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
@@ -27,20 +27,18 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     """
     import torch
 
-    folder = setup.variant_folder("parent-int8")
+    task, folder = setup.task, setup.variant_folder("parent-int8")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILES["uint8"]
     generator = torch.Generator().manual_seed(setup.seed)
-    x, _ = next(iter(batches(setup.task.train, CALIBRATION_SAMPLES, generator)))
+    x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
     static_int8(setup.variant_folder("parent") / FILES["uint8"], [x.numpy()], path)
     targets = [t for t in setup.targets if backends.get(t).form == "uint8"]
-    example = setup.task.example_input().numpy()
+    example = task.example_input().numpy()
     measure = measure_through(setup.service)
     measured = [measure(t, path, example) for t in targets]
-    accuracy = {
-        f"accuracy/{t}": evaluate(backends.get(t).load(path), setup.task.validation, setup.task.metric)
-        for t in targets
-    }
+    predict = {t: from_arrays(backends.get(t).load(path)) for t in targets}
+    found = {t: evaluate(p, task.validation, task.metrics, task.collate) for t, p in predict.items()}
     static = {f"latency_ms/{t}": m["latency_ms"] for t, m in zip(targets, measured, strict=True)}
     static |= {
         "size_mb": graph.weights_mb(path),
@@ -48,25 +46,26 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
         "macs": float(graph.macs(path)),
         "params": float(graph.params(path)),
     }
-    last = {**accuracy, "accuracy": min(accuracy.values())} if accuracy else {}
-    return [asdict(Report(0, static, measured)), asdict(Report(setup.epochs + 1, last))]
+    last = Report(setup.epochs + 1, setup.over_targets(found))
+    return [asdict(Report(0, static, measured)), asdict(last)]
 
 
 def left_out(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
-    """The trained parent's accuracy on the validation split, whole and without each of several parts.
+    """The trained parent's first metric on the validation split, whole and without each of several parts.
 
     Returns:
-        ``accuracy``, and ``without`` by part.
+        ``accuracy`` (that metric, whatever its name), and ``without`` by part.
 
     Raises:
         ValueError: a part cannot be left out.
     """
     model = setup.task.build(setup.space.decode(setup.references["parent"]).architecture)
     model.load_state_dict(load_file(setup.reference_weights("parent")))
-    task = setup.task
+    task, name = setup.task, setup.task.first_metric
+    metric = {name: task.metrics[name]}
     return {
-        "accuracy": evaluate(model, task.validation, task.metric),
-        "without": metric_without(model, parts, task.validation, task.metric),
+        "accuracy": evaluate(model, task.validation, metric, task.collate)[name],
+        "without": metric_without(model, parts, task.validation, metric[name], task.collate),
     }
 
 
@@ -74,11 +73,12 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
     """Measure a finished variant again, past the cache, and evaluate it on the test split.
 
     Returns:
-        A report as a dictionary: latency_ms/<target>, test_accuracy/<target> and their lowest, test_accuracy.
+        A report as a dictionary: latency_ms/<target>, and of each metric test_<name>/<target> and the worst
+        of them, test_<name>.
     """
     values: dict[str, float] = {}
-    measurements = []
-    example = setup.task.example_input().numpy()
+    measurements, found, task = [], {}, setup.task
+    example = task.example_input().numpy()
     for target in setup.targets:
         path = setup.variant_folder(name) / FILES[backends.get(target).form]
         if not path.exists():
@@ -86,8 +86,7 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
         measured = measure_through(setup.service)(target, path, example, again=True)
         measurements.append(measured)
         values[f"latency_ms/{target}"] = measured["latency_ms"]
-        values[f"test_accuracy/{target}"] = evaluate(
-            backends.get(target).load(path), setup.task.test, setup.task.metric
-        )
-    values["test_accuracy"] = min(v for k, v in values.items() if k.startswith("test_accuracy/"))
+        predict = from_arrays(backends.get(target).load(path))
+        found[target] = evaluate(predict, task.test, task.metrics, task.collate)
+    values |= setup.over_targets(found, "test_")
     return asdict(Report(setup.epochs + 1, values, measurements))

@@ -50,7 +50,7 @@ class TrialSetup:
     """What all trials of a study share.
 
     Args:
-        task: model, data, loss and metric.
+        task: model, data, loss and metrics.
         space: decodes configs.
         targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
         epochs: E >= 1.
@@ -58,6 +58,7 @@ class TrialSetup:
         references: configs by name; "parent" is inherited from and taught by, "larger" only taught by.
         seed: of the study.
         service: the name of the measurement service's actor.
+        maximize: of each metric of the task whether higher is better; one that is not named is.
     """
 
     task: Task
@@ -68,11 +69,30 @@ class TrialSetup:
     references: Mapping[str, Config] = field(default_factory=dict)
     seed: int = 0
     service: str = "raysearch"
+    maximize: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
+
+    def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
+        """The task's metrics by target as a trial reports them, and of each the worst over the targets.
+
+        Args:
+            values: by target, then by the metric's name.
+            prefix: of the names.
+
+        Returns:
+            ``<name>/<target>`` and ``<name>``; NaN where it is NaN on any target.
+        """
+        found: dict[str, float] = {}
+        for name in self.task.metrics if values else ():
+            each = {target: of_target[name] for target, of_target in values.items()}
+            found |= {f"{prefix}{name}/{target}": value for target, value in each.items()}
+            worst = np.min if self.maximize.get(name, True) else np.max
+            found[f"{prefix}{name}"] = float(worst(list(each.values())))
+        return found
 
     def trial_folder(self, name: str) -> Path:
         """Where a trial keeps its checkpoint while it runs."""

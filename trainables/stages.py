@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,12 @@ from torch import Tensor, nn
 
 from raysearch import backends
 from raysearch.backends import graph
+from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.trainables.data.batches import batches
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
-from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.inheritance import inherit
@@ -49,7 +50,7 @@ from raysearch.trainables.setup import (
     Measure,
     TrialSetup,
 )
-from raysearch.trainables.training import batches, cosine, train_epoch
+from raysearch.trainables.training import cosine, train_epoch
 from raysearch.trainables.variant import save_variant
 
 
@@ -164,10 +165,9 @@ class TrialRun:
         calibrate(quantized, [self._calibration_batch()])
         return quantized
 
-    def _calibration_batch(self) -> Tensor:
+    def _calibration_batch(self) -> Nest:
         generator = torch.Generator().manual_seed(self.setup.seed)
-        x, _ = next(iter(batches(self.task.train, CALIBRATION_SAMPLES, generator)))
-        return x
+        return next(batches(self.task.train, CALIBRATION_SAMPLES, generator, self.task.collate))[0]
 
     # -- the stages ----------------------------------------------------------------------------------------
 
@@ -195,8 +195,8 @@ class TrialRun:
             self._start_quantized()
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
-        accuracy = evaluate(self.module, self.task.validation, self.task.metric)
-        return Report(epoch, {"accuracy": accuracy})
+        task = self.task
+        return Report(epoch, evaluate(self.module, task.validation, task.metrics, task.collate))
 
     def _start_quantized(self) -> None:
         self.module = self._as_deployed(self.module).to(self.device)
@@ -217,23 +217,29 @@ class TrialRun:
             lr=lambda share: peak * cosine((epoch - 1 - first + share) / (last - first)),
             generator=torch.Generator().manual_seed(self.seed + epoch),
             augment=self.task.augment,
+            collate=self.task.collate,
             device=self.device,
         )
 
     def _loss(self) -> BatchLoss:
-        teacher, loss = self.plan.teacher, self.task.loss
-        if self.plan.training.label_smoothing:
-            loss = partial(loss, label_smoothing=self.plan.training.label_smoothing)
+        teacher = self.plan.teacher
+        loss = self.task.smoothed_loss(self.plan.training.label_smoothing)
         if not teacher.active:
             return plain_loss(loss)
         if not hasattr(self, "_teacher"):
             plan = self.setup.space.decode(self.setup.references[teacher.name])
             self._teacher = self.task.build(plan.architecture).to(self.device)
             self._teacher.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
-        return distillation_loss(loss, self._teacher, temperature=teacher.temperature, weight=teacher.weight)
+        return distillation_loss(
+            loss,
+            self._teacher,
+            temperature=teacher.temperature,
+            weight=teacher.weight,
+            term=self.task.distillation,
+        )
 
     def _deploy(self, step: int) -> Report:
-        """Step E + 1: export, check, and measure accuracy where the model will run."""
+        """Step E + 1: export, check, and take the metrics where the model will run."""
         module = self.module.cpu().eval() if self.quantized else fold_batch_norm(self.module.cpu())
         if self.name in self.setup.references:
             self._save_reference()
@@ -242,12 +248,17 @@ class TrialRun:
         folder.mkdir(parents=True)
         files = self._export(module, folder)
         values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
+        by_target = {}
         for target in self.setup.targets:
-            compiled = check_agreement(
-                module, self._file(files, target), backends.get(target), self.task.validation
+            predicted = check_agreement(
+                module,
+                self._file(files, target),
+                backends.get(target),
+                self.task.validation,
+                self.task.collate,
             )
-            values[f"accuracy/{target}"] = evaluate(compiled, self.task.validation, self.task.metric)
-        values["accuracy"] = min(values[f"accuracy/{t}"] for t in self.setup.targets)
+            by_target[target] = score(predicted, self.task.metrics)
+        values |= self.setup.over_targets(by_target)
         values["nonzero_rate"] = nonzero_rate(module)
         save_variant(folder, module, self.plan, task=self.task, history=self.history)
         shutil.rmtree(final, ignore_errors=True)
@@ -272,7 +283,7 @@ class TrialRun:
         return files[backends.get(target).form]
 
     def _example(self) -> NDArray[np.float32]:
-        return self.task.example_input().numpy().astype(np.float32)
+        return np.asarray(self.task.example_input(), dtype=np.float32)
 
     def _static_figures(self, module: nn.Module, files: Mapping[str, Path]) -> dict[str, float]:
         onnx_file = files["uint8"]

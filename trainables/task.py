@@ -1,30 +1,34 @@
-"""A user's problem in one class: the model, the data, the loss and the metric."""
+"""A user's problem in one class: the model, the data, the loss and the metrics."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.nests import Nest
 from raysearch.search_spaces.resnet import ResNetPlan
-from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
+from raysearch.trainables.evaluation import Metric
+from raysearch.trainables.task_form import check_form
 
 Builder = Callable[[ResNetPlan | None], nn.Module]
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of rows whose largest logit is the label's; logits (n, classes), labels (n,)."""
+    """The share of labels whose logit is the largest; logits (n, classes, ...), labels (n, ...)."""
     return float((logits.argmax(1) == labels).float().mean())
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean cross entropy; logits (n, classes), labels (n,)."""
+    """The mean cross entropy; logits (n, classes, ...), labels (n, ...)."""
     return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
@@ -32,19 +36,31 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 class Task:
     """What is to be learned and compressed.
 
-    It is sent to the cluster's workers, so all of it must be picklable: functions from modules, no lambdas.
+    It is sent to the cluster's workers, so all of it must be picklable.
+
+    Inputs are a tensor (``model(x)``), a tuple (``model(*inputs)``) or a mapping (``model(**inputs)``) of
+    tensors of any type; outputs and targets are any nest of tensors.
 
     Args:
         model: a module, trained or not, that is pruned and quantised as it is; or a function of a
             ``ResNetPlan`` (None where no architecture is given) that makes a fresh one.
-        train: examples ``(x, y)``, x as the model takes it (normalised), y the class. The splits are
-            disjoint; a TensorDataset trains fastest.
+        train: examples (inputs, target), as the model takes them; of a longer tuple the last is the target.
+            A Dataset, an IterableDataset with a length, or a DataLoader, whose data set, ``collate_fn`` and
+            sampler are taken; its batch size holds where neither the space nor ``parent`` says another. The
+            splits are disjoint; a TensorDataset, or a Subset of one, trains fastest.
         validation: what trials are compared on.
         test: what only the final front is measured on.
-        metric: of logits (n, classes) and labels (n,), higher is better; reported as "accuracy".
-        loss: of the same, the mean over the batch. Where training/label_smoothing is set, it is given as the
-            argument ``label_smoothing``.
-        augment: of a batch of inputs in training, returns a batch of the same shape.
+        metrics: by name, functions of all outputs and all targets of a split, or objects with
+            update(outputs, targets), compute() and reset(), as torchmetrics' are; each gives one number.
+        loss: of a batch's outputs and targets, a tensor of one value, the mean over the batch. Where
+            training/label_smoothing is set, it is given as the argument ``label_smoothing``.
+        collate: makes a batch (inputs, targets) of a list of examples; left out, torch's ``default_collate``.
+        varying: axes beside the batch whose size differs from batch to batch: {input: {axis: a name}}, the
+            inputs called by their keys, "input_0", "input_1", ... in a tuple, and "input" where there is one.
+        distillation: the term that learns from a teacher, of the student's outputs, the teacher's outputs and
+            the temperature; see ``trainables.distillation`` for what holds if left out.
+        exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
+        augment: of a batch of inputs in training, returns a batch of the same form.
         parent: config of the unchanged network: "architecture" and "training".
         pretrained: the given module holds trained weights; only for a module.
         name: what run folders are called after.
@@ -52,47 +68,40 @@ class Task:
             on with its runs.
 
     Raises:
-        ValueError: an empty split, an example that is no pair of tensors, a parent with other keys.
+        ValueError: one of them cannot be right; the sentence says what would be.
     """
 
     model: nn.Module | Builder
     train: Examples
     validation: Examples
     test: Examples
-    metric: Callable[[Tensor, Tensor], float] = accuracy
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
     loss: Callable[..., Tensor] = cross_entropy
-    augment: Callable[[Tensor], Tensor] | None = None
+    collate: Collate | None = None
+    varying: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    distillation: Callable[[Nest, Nest, float], Tensor] | None = None
+    exclude: Sequence[str] = ()
+    augment: Callable[[Nest], Nest] | None = None
     parent: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     name: str = "task"
     source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.model):
-            raise UserError(f"model is {self.model!r}: give a torch module or a function that makes one")
-        if self.pretrained and self.searches_architecture:
-            raise UserError("pretrained=True needs a module with its weights, and model is a function")
-        shapes = {split: self._example_shape(split) for split in ("train", "validation", "test")}
-        for split, shape in shapes.items():
-            if shape != shapes["train"]:
-                raise UserError(f"an example of {split} has shape {shape}, one of train {shapes['train']}")
-        wrong = sorted(set(self.parent) - {"architecture", "training"})
-        if wrong:
-            raise UserError(f"parent has the key {wrong[0]!r}: it holds only 'architecture' and 'training'")
-
-    def _example_shape(self, split: str) -> tuple[int, ...]:
-        examples = getattr(self, split)
-        if not len(examples):
-            raise UserError(f"{split} is empty: give at least one example")
-        example = examples[0]
-        if not (isinstance(example, (tuple, list)) and len(example) == 2 and isinstance(example[0], Tensor)):
-            raise UserError(f"an example of {split} is not a pair (tensor, class)")
-        return tuple(example[0].shape)
+        check_form(self)
+        if isinstance(self.train, DataLoader):
+            training = {"batch_size": self.train.batch_size, **self.parent.get("training", {})}
+            self.parent = {**self.parent, "training": training}
 
     @property
     def searches_architecture(self) -> bool:
         """Whether the model is made from a plan, so that its architecture can be searched."""
         return not isinstance(self.model, nn.Module)
+
+    @property
+    def first_metric(self) -> str:
+        """The name of the metric that is shown where one must stand for all."""
+        return next(iter(self.metrics))
 
     def build(self, plan: ResNetPlan | None = None) -> nn.Module:
         """A model of its own for the caller: made from the plan, or a copy of the given one with its weights.
@@ -108,6 +117,14 @@ class Task:
             )
         return copy.deepcopy(self.model)
 
-    def example_input(self, n: int = 1) -> Tensor:
-        """The first ``n`` training inputs, shape (n, ...)."""
-        return torch.stack([self.train[i][0] for i in range(min(n, len(self.train)))])  # type: ignore[arg-type]
+    def example(self, n: int = 1, split: str = "train") -> Batch:
+        """The first ``n`` examples of a split as a batch (inputs, targets)."""
+        return next(batches(getattr(self, split), n, collate=self.collate))
+
+    def example_input(self, n: int = 1) -> Nest:
+        """The inputs of the first ``n`` training examples."""
+        return self.example(n)[0]
+
+    def smoothed_loss(self, label_smoothing: float) -> Callable[[Nest, Nest], Tensor]:
+        """The loss with its labels smoothed; as it is where that is 0."""
+        return partial(self.loss, label_smoothing=label_smoothing) if label_smoothing else self.loss

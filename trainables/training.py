@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from raysearch.networks.nests import Nest, to_device
+from raysearch.networks.nests import batch_size as size_of
+from raysearch.trainables.data.batches import Collate, Examples, batches, count
 from raysearch.trainables.distillation import BatchLoss
 
 
 class TrainingDiverged(RuntimeError):
     """The loss became NaN or infinite."""
-
-
-def batches(
-    dataset: Dataset[tuple[Tensor, Tensor]], size: int, generator: torch.Generator | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches ``(x, y)`` of a data set, shuffled if a generator is given.
-
-    A TensorDataset is indexed as a whole, which for small images is many times faster than a DataLoader.
-    """
-    if not isinstance(dataset, TensorDataset):
-        yield from DataLoader(dataset, batch_size=size, shuffle=generator is not None, generator=generator)
-        return
-    x, y = dataset.tensors
-    order = torch.arange(len(x)) if generator is None else torch.randperm(len(x), generator=generator)
-    for part in torch.split(order, size):
-        yield x[part], y[part]
 
 
 def cosine(progress: float, *, warmup: float = 0.05) -> float:
@@ -41,27 +27,29 @@ def cosine(progress: float, *, warmup: float = 0.05) -> float:
 
 def train_epoch(
     module: nn.Module,
-    dataset: Dataset[tuple[Tensor, Tensor]],
+    examples: Examples,
     loss: BatchLoss,
     optimizer: torch.optim.Optimizer,
     *,
     batch_size: int,
     lr: Callable[[float], float],
     generator: torch.Generator,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    augment: Callable[[Nest], Nest] | None = None,
+    collate: Collate | None = None,
     device: torch.device | None = None,
 ) -> float:
-    """Train one epoch.
+    """Train one epoch. Where the loss depends on no weight that is trained, no step is taken.
 
     Args:
         module: trained in place.
-        dataset: of ``(x, y)``.
+        examples: of (inputs, targets).
         loss: of a module on a batch.
         optimizer: over the module's parameters.
         batch_size: >= 1. A last batch of one sample is skipped, since batch norm cannot be trained on it.
         lr: the learning rate at a share of this epoch in [0, 1].
         generator: decides the order of the samples.
         augment: applied to each batch of inputs.
+        collate: makes a batch of a list of examples.
         device: where the module is.
 
     Returns:
@@ -71,20 +59,26 @@ def train_epoch(
         TrainingDiverged: the loss is not finite.
     """
     module.train()
-    total, seen, samples = 0.0, 0, len(dataset)  # type: ignore[arg-type]
-    for x, y in batches(dataset, batch_size, generator):
-        if len(x) == 1 and samples > 1:
+    total, seen, samples = 0.0, 0, count(examples)
+    for batch in batches(examples, batch_size, generator, collate):
+        size = size_of(batch)
+        if size == 1 and samples > 1:
             continue
-        x, y = x.to(device), y.to(device)
+        inputs, targets = to_device(batch, device)
         for group in optimizer.param_groups:
             group["lr"] = lr(seen / samples)
-        value = loss(module, augment(x) if augment else x, y)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-        optimizer.step()
-        total, seen = total + value.item() * len(x), seen + len(x)
+        value = loss(module, augment(inputs) if augment else inputs, targets)
+        if value.requires_grad:
+            _descend(module, value, optimizer)
+        total, seen = total + value.item() * size, seen + size
         if not math.isfinite(total):
             rate = lr(seen / samples)
             raise TrainingDiverged(f"the loss became {value.item()} at a learning rate of {rate:.2g}")
     return total / max(seen, 1)
+
+
+def _descend(module: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+    optimizer.step()

@@ -1,7 +1,7 @@
 """Nests of tensors: what networks take and give, and what tasks pair it with.
 
-A nest is a tensor, or a tuple, list or mapping of nests (also an output class that torch's pytree knows, such as
-those of Hugging Face's transformers). Whatever else stands in one (None, numbers, strings) is carried along.
+A nest is a tensor, or a tuple, list or mapping of nests (also an output class that torch's pytree knows, such
+as those of Hugging Face's transformers). Whatever else stands in one (None, numbers, strings) is kept.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ class Run:
             self.folder,
             references=study.references,
             seed=study.seed,
+            maximize=study.maximize,
             service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
         )
 

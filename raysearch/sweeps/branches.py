@@ -30,8 +30,8 @@ from raysearch.networks.groups import channel_group, take_apart
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.keys import belongs, part_of
 from raysearch.sweeps.left_out import metric_without
-from raysearch.trainables.data.splits import Examples
-from raysearch.trainables.evaluation import Metric, evaluate, logits_of
+from raysearch.trainables.data.batches import Examples
+from raysearch.trainables.evaluation import Metric, evaluate, outputs_of
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
@@ -133,7 +133,7 @@ class Branches:
         branch, inputs = network.get_submodule(name), []
         handle = branch.register_forward_pre_hook(lambda _, given: inputs.extend(given[:1]))
         try:
-            logits_of(network, self.example_input[:1])
+            outputs_of(network, self.example_input[:1])
         finally:
             handle.remove()
         if not inputs:
@@ -161,7 +161,7 @@ class Branches:
             ValueError: a branch that cannot be left out, see ``left_out.metric_without``.
         """
         without = metric_without(self.model, self.names, examples, metric)
-        return evaluate(self.model, examples, metric), without
+        return _value(self.model, examples, metric), without
 
     def responses(
         self,
@@ -192,14 +192,14 @@ class Branches:
         service = service or MeasurementService()
         rows = []
         whole = _retrained(copy.deepcopy(self.model), retrain)
-        unpruned = evaluate(whole, examples, metric)
+        unpruned = _value(whole, examples, metric)
         for name in self.names:
             for asked in {self.ratio(name, r): r for r in sorted({0.0, *ratios}, reverse=True)}.values():
                 network = whole if asked == 0 else _retrained(self.pruned({name: asked}), retrain)
                 row = {
                     "branch": name,
                     "ratio": self.ratio(name, asked),
-                    "accuracy": unpruned if asked == 0 else evaluate(network, examples, metric),
+                    "accuracy": unpruned if asked == 0 else _value(network, examples, metric),
                     "size_mb": self.size_mb(name, network),
                     "network_mb": size_mb(network),
                 }
@@ -233,7 +233,7 @@ class Branches:
             rows.append(
                 {
                     "ratio": self._mean_ratio(asked),
-                    "accuracy": evaluate(network, examples, metric),
+                    "accuracy": _value(network, examples, metric),
                     "network_mb": size_mb(network),
                 }
             )
@@ -247,6 +247,10 @@ class Branches:
         inside = {n for n, _ in self.model.named_modules() if belongs(n, name)}
         led = set().union(*(tied[root] for root in self.groups[name]))
         return inside | {n for n in led if part_of(n, self.names) is None}
+
+
+def _value(network: nn.Module, examples: Examples, metric: Metric) -> float:
+    return evaluate(network, examples, {"metric": metric})["metric"]
 
 
 def _retrained(network: nn.Module, retrain: Callable[[nn.Module], None] | None) -> nn.Module:

@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from raysearch.basics.failures import UserError
+from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.evaluation import Metric, evaluate
 
 
 def metric_without(
-    model: nn.Module, parts: Sequence[str], examples: Dataset[Any], metric: Metric
+    model: nn.Module,
+    parts: Sequence[str],
+    examples: Examples,
+    metric: Metric,
+    collate: Collate | None = None,
 ) -> dict[str, float]:
     """A network's metric without each of its parts, whose output is replaced by zeros.
 
@@ -25,16 +29,19 @@ def metric_without(
         model: trained; it is left as it was.
         parts: names of submodules.
         examples: to measure on, none of them trained on.
-        metric: of logits and labels, higher is better.
+        metric: of outputs and targets.
+        collate: makes a batch of a list of examples.
 
     Raises:
         ValueError: a part is never called by itself, its output holds no tensor, or the metric without it is
             not finite.
     """
-    return {part: _without(model, part, examples, metric) for part in parts}
+    return {part: _without(model, part, examples, metric, collate) for part in parts}
 
 
-def _without(model: nn.Module, part: str, examples: Dataset[Any], metric: Metric) -> float:
+def _without(
+    model: nn.Module, part: str, examples: Examples, metric: Metric, collate: Collate | None
+) -> float:
     replaced = 0
 
     def replace(_: nn.Module, __: Any, output: Any) -> Any:
@@ -44,7 +51,7 @@ def _without(model: nn.Module, part: str, examples: Dataset[Any], metric: Metric
 
     handles = [m.register_forward_hook(replace) for m in _callable(model.get_submodule(part))]
     try:
-        found = evaluate(model, examples, metric)
+        found = evaluate(model, examples, {"metric": metric}, collate)["metric"]
     finally:
         for handle in handles:
             handle.remove()

@@ -14,7 +14,7 @@ from raysearch.backends import get
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.trainables import finalists
-from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.evaluation import evaluate, from_arrays
 from raysearch.trainables.finalists import final_figures, left_out, static_int8_reports
 from raysearch.trainables.setup import Measure, TrialSetup
 from raysearch.trainables.stages import TrialRun
@@ -75,8 +75,8 @@ def test_the_static_int8_form_is_smaller_and_nearly_as_accurate(setup: TrialSetu
     assert calls == ["measure"]
     assert set(last["values"]) == {"accuracy", f"accuracy/{TARGET}"}
     file, whole = (setup.variant_folder(name) / "model.onnx" for name in ("parent-int8", "parent"))
-    parent = evaluate(get(TARGET).load(whole), setup.task.validation, setup.task.metric)
-    assert last["values"]["accuracy"] == pytest.approx(parent, abs=0.1)
+    parent = evaluate(from_arrays(get(TARGET).load(whole)), setup.task.validation, setup.task.metrics)
+    assert last["values"]["accuracy"] == pytest.approx(parent["accuracy"], abs=0.1)
     assert values["file_mb"] == file.stat().st_size / 1e6
     assert values["size_mb"] < 0.5 * whole.stat().st_size / 1e6
 
@@ -115,8 +115,9 @@ def test_a_variant_without_a_targets_file_is_measured_where_it_has_one(
 
 def test_the_parent_is_evaluated_whole_and_without_its_parts(setup: TrialSetup) -> None:
     found, task = left_out(setup, ["stage1", "head"]), setup.task
-    deployed = get(TARGET).load(setup.variant_folder("parent") / "model.onnx")
-    assert found["accuracy"] == pytest.approx(evaluate(deployed, task.validation, task.metric), abs=0.02)
+    deployed = from_arrays(get(TARGET).load(setup.variant_folder("parent") / "model.onnx"))
+    expected = evaluate(deployed, task.validation, task.metrics)["accuracy"]
+    assert found["accuracy"] == pytest.approx(expected, abs=0.02)
     labels = task.validation.tensors[1]
-    assert found["without"]["head"] == task.metric(torch.zeros(len(labels), 10), labels)
+    assert found["without"]["head"] == task.metrics["accuracy"](torch.zeros(len(labels), 10), labels)
     assert set(found["without"]) == {"stage1", "head"}

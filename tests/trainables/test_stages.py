@@ -52,7 +52,7 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
     assert len(measure.calls) == 1
     module = load_variant(setup.variant_folder("whole"))
     x, y = setup.task.validation.tensors  # type: ignore[attr-defined]
-    assert setup.task.metric(module(x), y) == pytest.approx(last.values["accuracy"], abs=0.011)
+    assert setup.task.metrics["accuracy"](module(x), y) == pytest.approx(last.values["accuracy"], abs=0.011)
 
 
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
 from raysearch.basics.failures import UserError
-from raysearch.trainables.data.splits import Examples, Splits
+from raysearch.trainables.data.splits import Images, Splits
 
 _ARRAYS = ("x", "y", "classes")
 
@@ -100,7 +100,7 @@ def fold(views: Views, index: int, folds: int = 5, seed: int = 0) -> Splits:
     std = views.images[train].std(dim=(0, 1, 3, 4), keepdim=True)[0].clamp_min(1e-6)
     labels = torch.from_numpy(views.labels)
     train_set, validation_set, test_set = (
-        cast(Examples, TensorDataset((views.images[part] - mean) / std, labels[part]))
+        cast(Images, TensorDataset((views.images[part] - mean) / std, labels[part]))
         for part in (train, validation, test)
     )
     return Splits(train_set, validation_set, test_set, views.classes)

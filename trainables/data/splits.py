@@ -13,16 +13,16 @@ from torch.utils.data import Dataset, TensorDataset
 
 from raysearch.basics.failures import UserError
 
-Examples = Dataset[tuple[Tensor, Tensor]]
+Images = Dataset[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Splits:
     """Three disjoint sets of (image, class), images float32 and normalised, with the classes' names."""
 
-    train: Examples
-    validation: Examples
-    test: Examples
+    train: Images
+    validation: Images
+    test: Images
     classes: tuple[str, ...]
 
     @property
@@ -98,7 +98,7 @@ def make_splits(
     mean, std = _statistics(x[inside] / white)
     parts = ((x[inside], y[inside]), (x[validation], y[validation]), (x_test, y_test))
     train_set, validation_set, test_set = (
-        cast(Examples, TensorDataset((images / white - mean) / std, labels)) for images, labels in parts
+        cast(Images, TensorDataset((images / white - mean) / std, labels)) for images, labels in parts
     )
     return Splits(train_set, validation_set, test_set, classes)
 

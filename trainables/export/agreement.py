@@ -19,10 +19,10 @@ import onnx
 import torch
 from onnx import TensorProto
 from torch import Tensor, fx, nn
-from torch.utils.data import Dataset, Subset
 
 from raysearch.backends.base import Backend, CompiledModel
-from raysearch.trainables.evaluation import logits_of, predictions
+from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
+from raysearch.trainables.evaluation import from_arrays, outputs_of
 from raysearch.trainables.quantization.forms import float_form
 from raysearch.trainables.quantization.quantizer import Quantizer
 
@@ -53,19 +53,25 @@ class Agreement:
 
 
 def check_agreement(
-    module: nn.Module, path: Path, backend: Backend, dataset: Dataset[Any], samples: int = 64
-) -> CompiledModel:
-    """Load a file on its target, and make sure that it computes what the module does.
+    module: nn.Module,
+    path: Path,
+    backend: Backend,
+    examples: Examples,
+    collate: Collate | None = None,
+    samples: int = 64,
+) -> list[Batch]:
+    """Run a file on its target on all examples, and make sure that it computes what the module does.
 
     Args:
         module: what was exported, on any device.
         path: ``.onnx``, or ``.pt2`` (compared with the float network with rounded weights).
         backend: where the file will run.
-        dataset: of (input, label); the deployed session is compared on all of it.
-        samples: from its beginning, how many are compared to within 1e-4.
+        examples: of (inputs, targets); the deployed session is compared on all of them.
+        collate: makes a batch of a list of examples.
+        samples: from the beginning, how many are compared to within 1e-4.
 
     Returns:
-        The deployed session.
+        The deployed session's batches of (outputs, targets).
 
     Raises:
         ExportDisagreement: the logits differ by more than 1e-4 of their range, or the deployed session gives
@@ -73,7 +79,7 @@ def check_agreement(
         MeasurementError: the target cannot load the file.
     """
     deployed = backend.load(path)
-    agreement = measure_agreement(module, path, deployed, dataset, samples)
+    agreement, predicted = measure_agreement(module, path, deployed, examples, collate, samples)
     figures = f"logits differ by {agreement.error:.1e} of their range, same class for {agreement.top1:.1%}"
     if not agreement.error <= TOLERANCE:
         raise ExportDisagreement(f"{path.name} does not compute what the module does: {figures}")
@@ -81,25 +87,31 @@ def check_agreement(
         raise ExportDisagreement(
             f"{path.name} on {backend.name} does not deploy what the module computes: {figures}"
         )
-    return deployed
+    return predicted
 
 
 def measure_agreement(
-    module: nn.Module, path: Path, deployed: CompiledModel, dataset: Dataset[Any], samples: int = 64
-) -> Agreement:
-    """The figures that ``check_agreement`` judges by.
+    module: nn.Module,
+    path: Path,
+    deployed: CompiledModel,
+    examples: Examples,
+    collate: Collate | None = None,
+    samples: int = 64,
+) -> tuple[Agreement, list[Batch]]:
+    """The figures that ``check_agreement`` judges by, and the deployed session's (outputs, targets).
 
     Raises:
         ExportDisagreement: the file rounds a value to what is no rounding of the module's.
     """
-    few = Subset(dataset, range(min(samples, len(dataset))))  # type: ignore[arg-type]
-    x = torch.stack([few[i][0] for i in range(len(few))])
+    x, _ = next(batches(examples, samples, collate=collate))
     program = path.suffix == ".pt2"
     reference = float_form(module) if program else module
     error, ties = _program_error(reference, path, x) if program else onnx_error(reference, path, x)
-    wanted, _ = predictions(reference, dataset)
-    given, _ = predictions(deployed, dataset)
-    return Agreement(error, ties, float((wanted.argmax(1) == given.argmax(1)).float().mean()))
+    predict, predicted, same = from_arrays(deployed), [], []
+    for inputs, targets in batches(examples, 256, collate=collate):
+        predicted.append((outputs_of(predict, inputs), targets))
+        same.append(_same_class(outputs_of(reference, inputs), predicted[-1][0]))
+    return Agreement(error, ties, float(torch.cat(same).float().mean())), predicted
 
 
 def onnx_error(module: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
@@ -110,7 +122,7 @@ def onnx_error(module: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
     """
     logits, rounded = _run_as_written(path, x)
     if not isinstance(module, fx.GraphModule):
-        return _difference(logits_of(module, x), logits), 0
+        return _difference(outputs_of(module, x), logits), 0
     lockstep = _Lockstep(module.eval(), rounded)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with torch.no_grad():
@@ -121,7 +133,14 @@ def onnx_error(module: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
 def _program_error(reference: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
     with torch.no_grad():
         logits: Tensor = torch.export.load(str(path)).module()(x)
-    return _difference(logits_of(reference, x), logits), 0
+    return _difference(outputs_of(reference, x), logits), 0
+
+
+def _same_class(expected: Tensor, given: Tensor) -> Tensor:
+    """Where the largest logit is the same one; everywhere where there are no classes."""
+    if expected.dim() < 2:
+        return torch.ones(len(expected), dtype=torch.bool)
+    return (expected.argmax(1) == given.argmax(1)).flatten()
 
 
 def _difference(expected: Tensor, given: Tensor) -> float:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import Subset
 
 from raysearch.basics.failures import UserError
-from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.data.batches import Examples, batches
+from raysearch.trainables.data.batches import count as number_of
 from raysearch.trainables.masks.annealing import Annealing
 from raysearch.trainables.masks.genetic import Genetic
 from raysearch.trainables.masks.landscapes import Floats, Swaps, TradeOff, trade_off
@@ -228,7 +229,7 @@ def _masked_loss(
     """The loss on some of the examples, drawn at random; finite for the unpruned model."""
     if size < 1:
         raise UserError(f"size is {size}: an evaluation sees at least 1 example")
-    if not len(examples):  # type: ignore[arg-type]
+    if not number_of(examples):
         raise UserError("examples is empty: give some of the examples for training")
     x, y = _drawn(examples, seed)
     units = channel_units(model, x[:1], layers) if channels else weight_units(model, layers)
@@ -239,13 +240,10 @@ def _masked_loss(
 
 
 def _drawn(examples: Examples, seed: int) -> tuple[Tensor, Tensor]:
-    count = len(examples)  # type: ignore[arg-type]
-    most = min(EXAMPLES, max(1, BYTES // examples[0][0].nbytes))
-    rows = np.random.default_rng(seed).permutation(count)[:most].tolist()
-    if isinstance(examples, TensorDataset):
-        x, y = examples[rows]
-        return x, y
-    return next(iter(DataLoader(Subset(examples, rows), batch_size=len(rows))))  # type: ignore[no-any-return]
+    one, _ = next(batches(examples, 1))
+    most = min(EXAMPLES, max(1, BYTES // one.nbytes))
+    rows = np.random.default_rng(seed).permutation(number_of(examples))[:most].tolist()
+    return next(batches(Subset(examples, rows), len(rows)))  # type: ignore[arg-type]
 
 
 def _kept(units: Units, sparsity: float | Mapping[str, float], channels: bool) -> list[tuple[slice, int]]:

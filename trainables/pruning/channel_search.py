@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.masks.annealing import Annealing
 from raysearch.trainables.masks.genetic import Genetic
 from raysearch.trainables.masks.mask_loss import Loss

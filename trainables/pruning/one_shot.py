@@ -18,7 +18,7 @@ from torch.nn.utils import prune
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.one_shot import LayerPruning, OneShotPlan
-from raysearch.trainables.data.splits import Examples
+from raysearch.trainables.data.batches import Examples, batches, count
 from raysearch.trainables.evaluation import Metric, evaluate
 from raysearch.trainables.task import accuracy
 
@@ -68,9 +68,9 @@ def measure_compressed(
         "nonzero_rate", "accuracy" and, where asked for, "inference_ms".
     """
     compressed, rate = compress(module, plan, seed)
-    values = {"nonzero_rate": rate, "accuracy": evaluate(compressed, examples, metric)}
+    values = {"nonzero_rate": rate, **evaluate(compressed, examples, {"accuracy": metric})}
     if timed:
-        inputs = torch.stack([examples[i][0] for i in range(len(examples))])  # type: ignore[arg-type]
+        inputs, _ = next(batches(examples, count(examples)))
         values["inference_ms"] = inference_ms(compressed, inputs)
     return values
 

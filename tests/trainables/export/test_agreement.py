@@ -53,10 +53,13 @@ def test_a_right_file_passes_on_both_targets(
 ) -> None:
     export_onnx(module, data[0][0][None], tmp_path / "model.onnx")
     export_torch(module, data[0][0][None], tmp_path / "model.pt2")
-    session = check_agreement(module, tmp_path / "model.onnx", OnnxRuntimeCpu(), data)
-    assert session(data[0][0][None].numpy()).shape == (1, 10)
+    (batch,) = check_agreement(module, tmp_path / "model.onnx", OnnxRuntimeCpu(), data)
+    assert batch[0].shape == (len(data), 10)
+    assert torch.equal(batch[1], data.tensors[1])
     check_agreement(module, tmp_path / "model.pt2", TorchCpu(), data)
-    figures = measure_agreement(module, tmp_path / "model.onnx", session, data)
+    session = OnnxRuntimeCpu().load(tmp_path / "model.onnx")
+    figures, predicted = measure_agreement(module, tmp_path / "model.onnx", session, data)
+    assert torch.equal(predicted[0][0], batch[0])
     assert figures.error < 1e-6
     assert figures.top1 >= 0.99
 
