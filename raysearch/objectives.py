@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ class Goals:
         parent: the parent's values at each step it reported, for relative limits.
 
     Raises:
-        ValueError: no objective, or two on the same metric.
+        UserError: no objective, two on the same metric, or constraints that contradict each other.
     """
 
     objectives: tuple[Objective, ...]
@@ -151,6 +152,10 @@ class Goals:
         twice = sorted({m for m in metrics if metrics.count(m) > 1})
         if twice:
             raise UserError(f"objectives name {twice[0]!r} twice: each metric may be optimised once")
+        for below, above in product(self.constraints, repeat=2):
+            same = below.metric == above.metric and below.factor == above.factor
+            if same and below.upper and not above.upper and above.offset > below.offset:
+                raise UserError(f'constraints "{below}" and "{above}" cannot both be kept: give one of them')
 
     @classmethod
     def parse(

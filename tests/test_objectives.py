@@ -123,6 +123,44 @@ def test_goals_need_distinct_objectives():
         Goals.parse(["minimize size_mb", "maximize size_mb"])
 
 
+@pytest.mark.parametrize(
+    ("constraints", "sound"),
+    [
+        (["a <= 1", "a >= 2"], False),
+        (["a >= parent - 0.1", "a <= parent - 0.2"], False),
+        (["a <= -2", "a >= -1"], False),
+        (["a <= 1", "a >= 1"], True),
+        (["a <= 1", "a <= 2"], True),
+        (["a <= 1", "b >= 2"], True),
+        (["a <= 1", "a >= parent"], True),  # the parent decides
+    ],
+)
+def test_constraints_that_contradict_each_other_are_refused(constraints, sound):
+    if sound:
+        Goals.parse(["maximize a"], constraints)
+    else:
+        with pytest.raises(ValueError, match="cannot both be kept"):
+            Goals.parse(["maximize a"], constraints)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "constraints", "expected"),
+    [
+        (["minimize rmse"], [], False),
+        (["maximize rmse/cpu"], [], True),
+        (["minimize size_mb"], ["rmse <= 3"], False),
+        (["minimize size_mb"], ["rmse/cpu >= parent - 3"], True),
+        (["minimize rmse"], ["rmse >= 3"], False),  # the objective says it
+        (["minimize size_mb"], [], None),
+    ],
+)
+def test_goals_say_which_way_a_metric_is_better(objectives, constraints, expected):
+    goals = Goals.parse(objectives, constraints)
+    for key in ("rmse", "rmse/cpu", "test_rmse", "test_rmse/torch"):
+        assert goals.higher_is_better(key) is expected
+    assert (goals.higher_is_better("accuracy/cpu"), goals.higher_is_better("latency_ms/x")) == (True, False)
+
+
 def test_costs_are_minimised_and_nan_where_absent():
     costs = Goals.parse(["maximize accuracy", "minimize size_mb"]).costs({"accuracy": 0.9})
     assert costs[0] == -0.9

@@ -50,7 +50,7 @@ def convergence(searches: Mapping[str, Mapping[str, Curve]]) -> Any:
                 col=column + 1,
             )
     for place, part in enumerate(parts):
-        costs = [cost for curves in searches.values() for _, cost in curves.get(part, ()) if cost > 0]
+        costs = [cost for curves in searches.values() for _, cost in curves.get(part, ()) if cost != 0]
         row, column = divmod(place, columns)
         figure.update_yaxes(**log_axis(costs), row=row + 1, col=column + 1)
         if place + columns >= len(parts):  # the last one of its column

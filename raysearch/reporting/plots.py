@@ -228,7 +228,7 @@ def _axis(result: StudyResult, key: str) -> dict[str, Any]:
     if metric.source != "the task":
         ended = [t for t in trials if is_complete(t, result.goals)]
         values = [t.values[key] for t in ended if math.isfinite(t.values.get(key, math.nan))]
-        return log_axis(values) if all(value > 0 for value in values) else {}
+        return log_axis(values)
     shown = [*result.front_records, *(t for t in trials if t.role == "reference")]
     values = [t.values[key] for t in shown if math.isfinite(t.values.get(key, math.nan))]
     in_percent = metric.unit == SHARE and all(0 <= value <= 1 for value in values)
@@ -250,9 +250,11 @@ def _near(values: Sequence[float], least: float, higher_is_better: bool | None) 
 
 
 def log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis for values > 0 that spells its ticks out: 0.05, 0.1, 0.2 (plotly: 5, 0.1, 2)."""
+    """A logarithmic axis that spells its ticks out, 0.05, 0.1, 0.2 (plotly: 5, 0.1, 2); plain unless all > 0."""
     if not values:
         return {"type": "log"}
+    if min(values) <= 0:
+        return {}
     low, high = math.log10(min(values)) - 0.08, math.log10(max(values)) + 0.08
     decades = range(math.floor(low), math.ceil(high) + 1)
     span = high - low

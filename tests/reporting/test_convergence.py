@@ -32,3 +32,8 @@ def test_many_searches_look_different_and_many_parts_take_several_rows():
 def test_no_curves_are_refused():
     with pytest.raises(ValueError, match="no curve to plot"):
         convergence({"annealing": {}})
+
+
+def test_negative_costs_have_a_plain_axis():
+    figure = convergence({"annealing": {"conv1": [(1, 2.0), (4, -1.0)], "head": [(1, 2.0), (4, 0.0)]}})
+    assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == (None, "log")

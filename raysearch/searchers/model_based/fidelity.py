@@ -20,6 +20,7 @@ History = Mapping[str, float]
 
 _PAIRS = 4  # fewer finished trials than this say nothing about a stage
 _PRIOR = 2.0  # how many pairs the prior slope of 1 is worth
+_LEAST = 1e-12  # the least variance, in units of the largest square: any unit of the metric will do
 
 
 def stage_of(step: int) -> str:
@@ -52,10 +53,11 @@ def final_values(histories: Sequence[History], finals: Vector) -> tuple[Vector, 
 
 def _line(early: Vector, final: Vector, seen: Vector) -> tuple[Vector, Vector]:
     """Values on the line from early to final at seen (k,), and the variance about it."""
-    centre, spread = early.mean(), early.var() or 1e-12
+    least = _LEAST * (np.square(final).max() or 1.0)
+    centre, spread = early.mean(), early.var() or least
     weight = _PRIOR / len(early)
     slope = (((early - centre) * (final - final.mean())).mean() + weight * spread) / (spread * (1 + weight))
     residual = final - final.mean() - slope * (early - centre)
-    variance = residual.var() * (1 + weight) + 1e-12
+    variance = residual.var() * (1 + weight) + least
     leverage = 1 + (1 + np.square(seen - centre) / spread) / len(early)
     return final.mean() + slope * (seen - centre), variance * leverage

@@ -30,6 +30,19 @@ def test_a_noisy_stage_says_so():
     assert variances[-1] > 0.05
 
 
+@pytest.mark.parametrize("unit", [1e-7, -1e-3, 1e5])
+def test_estimates_do_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(0)
+    early = rng.random(20)
+    finals = np.append(0.5 * early + 0.01 * rng.random(20), [math.nan, math.nan])
+    histories = [{"2": v} for v in (*early, 0.4, 0.7)]
+    estimates, variances = final_values(histories, finals)
+    in_unit = [{"2": unit * history["2"]} for history in histories]
+    scaled, scaled_variances = final_values(in_unit, unit * finals)
+    assert scaled / unit == pytest.approx(estimates)
+    assert scaled_variances / unit**2 == pytest.approx(variances)
+
+
 def test_stages_are_few_and_rise():
     stages = [int(stage_of(step)) for step in range(0, 200)]
     assert stages == sorted(stages)
