@@ -116,7 +116,7 @@ def shares(known: Known, searcher: str, seed: int) -> Floats:
         goals,
         seed=seed,
         initial=(),
-        canonical=lambda config: (repr(config), names),
+        identity=lambda config: (repr(config), names),
     )
     run = simulate(Problem(known.values, last_step=1), method, FullTraining(), max_trials=BUDGETS[-1])
     costs = np.array([goals.costs(entry.values) for entry in run.reports])

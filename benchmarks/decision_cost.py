@@ -70,7 +70,7 @@ def suggestion_ms(searcher: str, n: int, blocks: int = 5, block: int = 10) -> fl
     rng = np.random.default_rng(0)
     encoding = Encoding(SPACE)
     known = [encoding.decode(encoding.sample(rng)) for _ in range(n)]
-    method = make_searcher(searcher, SPACE, GOALS, seed=0, initial=known, canonical=canonical)
+    method = make_searcher(searcher, SPACE, GOALS, seed=0, initial=known, identity=identity)
     for i in range(n):
         _trial(method, f"{i:05d}", encoding)
     means = []
@@ -114,7 +114,7 @@ def _note(figures: dict[str, float], name: str, value: float) -> None:
     print(f"{name:32}{figures[name]:>12.3f}", flush=True)
 
 
-def canonical(config: Config) -> tuple[str, frozenset[str]]:
+def identity(config: Config) -> tuple[str, frozenset[str]]:
     return repr(config), _NAMES
 
 

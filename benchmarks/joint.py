@@ -116,7 +116,7 @@ def shares(pair: Pair, problem: Problem, method: tuple[str, str], seed: int) -> 
         goals,
         seed=seed,
         initial=(),
-        canonical=lambda config: (repr(config), names),
+        identity=lambda config: (repr(config), names),
     )
     scheduler = make_scheduler(method[1], goals, max_step=problem.last_step)
     run = simulate(problem, searcher, scheduler, workers=WORKERS, max_cost=BUDGETS[-1])

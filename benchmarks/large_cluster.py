@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, report
-from benchmarks.decision_cost import GOALS, MAX_STEP, SPACE, canonical, default_searcher
+from benchmarks.decision_cost import GOALS, MAX_STEP, SPACE, default_searcher, identity
 from raysearch.schedulers import make_scheduler
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config
@@ -80,7 +80,7 @@ def curves(config: Config, step: int) -> dict[str, float]:
 
 def measure(searcher: str, trials: int, workers: int, seed: int) -> dict[str, float]:
     """The figures of one run under faults."""
-    method = Timed(make_searcher(searcher, SPACE, GOALS, seed=seed, initial=(), canonical=canonical), {"ask"})
+    method = Timed(make_searcher(searcher, SPACE, GOALS, seed=seed, initial=(), identity=identity), {"ask"})
     judge = Timed(make_scheduler("successive_halving", GOALS, max_step=MAX_STEP), {"decide"})
     faults = Faults(crash_rate=0.01, straggler_rate=0.02, late_rate=0.1, delay=1.0, seed=seed)
     problem = Problem(

@@ -36,7 +36,7 @@ from benchmarks.common import Floats, arguments, report
 from raysearch.basics.extras import load
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
-from raysearch.search_spaces.one_shot import canonical_one_shot, decode_one_shot, one_shot
+from raysearch.search_spaces.one_shot import decode_one_shot, one_shot, one_shot_identity
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.search_spaces.resnet import StagePlan as Stage
 from raysearch.searchers.base import Config, Searcher
@@ -108,7 +108,7 @@ class Compression:
 
     def __call__(self, config: Config) -> dict[str, float]:
         """The values of a design."""
-        key = canonical_one_shot(config)[0]
+        key = one_shot_identity(config)[0]
         if key not in self.known:
             self.known[key] = measure_compressed(self.net, decode_one_shot(config), self.examples)
         return self.known[key]
@@ -195,12 +195,12 @@ def methods(versions: Sequence[tuple[Criterion, Criterion]], generations: int) -
     """What is compared, by the name of its row."""
     rows = {name: plain_ctaea(population) for name, population in PLAIN.items()}
     for name, searcher in OURS.items():
-        rows[name] = searched(partial(searcher, PARAMETERS, canonical=canonical_one_shot))
+        rows[name] = searched(partial(searcher, PARAMETERS, identity=one_shot_identity))
     for objectives_by, constraints_by in versions:
         make = partial(
             SurrogateAssisted,
             PARAMETERS,
-            canonical=canonical_one_shot,
+            identity=one_shot_identity,
             objectives_by=objectives_by,
             constraints_by=constraints_by,
             generations=generations,

@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from raysearch.objectives import Goals
-from raysearch.search_spaces.one_shot import OneShotPlan, canonical_one_shot, decode_one_shot, one_shot
+from raysearch.search_spaces.one_shot import OneShotPlan, decode_one_shot, one_shot, one_shot_identity
 from raysearch.searchers.surrogate.surrogate_assisted import SurrogateAssisted
 from raysearch.searchers.tune import TuneSearcher, parameters_of
 from raysearch.trainables.data.digits import digits
@@ -58,7 +58,7 @@ def main(trials):
     searcher = SurrogateAssisted(
         parameters_of(one_shot()),
         goals,
-        canonical=canonical_one_shot,
+        identity=one_shot_identity,
         initial_designs=trials // 2,
         generations=50,
         candidates=("knn", "forest"),

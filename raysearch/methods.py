@@ -17,7 +17,7 @@ Choice = str | Mapping[str, Any]
 """A method's name, or a mapping of "name" and its options."""
 
 # What a study hands to every searcher or scheduler; the rest of a constructor's arguments are its options.
-_GIVEN = {"parameters", "goals", "seed", "initial", "canonical", "max_step", "grace"}
+_GIVEN = {"parameters", "goals", "seed", "initial", "identity", "max_step", "grace"}
 
 
 @dataclass(frozen=True)

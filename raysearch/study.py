@@ -19,9 +19,10 @@ from raysearch.metrics import SHARE, reported
 from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture, enlarge
-from raysearch.search_spaces.space import Space, bind
+from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
@@ -149,10 +150,6 @@ class Study:
         limits = {c.metric.split("/")[0]: not c.upper for c in self._goals.constraints}
         return limits | {o.metric.split("/")[0]: o.maximize for o in self._goals.objectives}
 
-    def canonical(self, config: Config) -> tuple[Config, str]:
-        """A config's canonical form and its key."""
-        return self.space.canonical(config), self.space.key(config)
-
     @property
     def references(self) -> dict[str, Config]:
         """The configs that are trained before the search: the parent, and the larger net if one may teach."""
@@ -169,8 +166,15 @@ class Study:
             goals,
             seed=self.seed,
             initial=[*self.evaluate_first, *self.space.design(self.parent)],
-            canonical=lambda config: (self.space.key(config), self.space.active(config)),
+            identity=self._identity,
         )
+
+    def _key(self, config: Config) -> str:
+        return self.space.variant(config).key
+
+    def _identity(self, config: Config) -> tuple[str, frozenset[str]]:
+        variant = self.space.variant(config)
+        return variant.key, variant.active
 
     def _from_earlier_runs(self, folders: Sequence[str | Path]) -> list[Config]:
         """The best configs of earlier runs that are legal in this space, completed."""
@@ -180,15 +184,15 @@ class Study:
             self._goals,
             count=_WARM,
             complete=lambda config: self.space.completed(config, self.parent),
-            key=self.space.key,
+            key=self._key,
         )
         return [self.space.completed(config, self.parent) for config in start.configs]
 
     @cached_property
     def origins(self) -> dict[str, str]:
         """Who proposed a config, by its key, where it was not the searcher: "given" or "design"."""
-        design = {self.space.key(config): "design" for config in self.space.design(self.parent)}
-        return {**design, **{self.space.key(config): "given" for config in self.evaluate_first}}
+        design = dict.fromkeys(map(self._key, self.space.design(self.parent)), "design")
+        return {**design, **dict.fromkeys(map(self._key, self.evaluate_first), "given")}
 
     def make_scheduler(self, goals: Goals) -> Scheduler:
         """A fresh scheduler; whatever it is, a trial that breaks a static constraint stops at step 0."""

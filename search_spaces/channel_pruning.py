@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
 from raysearch.basics.failures import UserError
+from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
-from raysearch.search_spaces.domains import one_of
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
 from raysearch.search_spaces.resnet import possible_parts
 
@@ -128,12 +129,14 @@ def decode_pruning(
     if multiple < 1:
         raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")
     ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
+    inside: dict[str | None, set[int]] = defaultdict(set)
+    for layer, width in widths.items():
+        inside[part_of(layer, ratios)].add(width)
     rounded = {}
     for part, ratio in ratios.items():
         if not 0 <= float(ratio) < 1:
             raise UserError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
-        inside = {w for layer, w in widths.items() if part_of(layer, ratios) == part}
-        value = _rounded(float(ratio), inside, multiple)
+        value = _rounded(float(ratio), inside[part], multiple)
         if value > 0:
             rounded[part] = value
     return PruningPlan(rounded, criterion, multiple) if rounded else None

@@ -9,27 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raysearch.search_spaces.domains import Path, ends, middle, nearest, nested, searched
+from raysearch.search_spaces.domains import Path, Values, nested
 
 SHARES = (0.3, 0.6, 0.9)
 """The three uniform pruning ratios, as shares of the largest ratio of each part."""
 
 
-def fixed_design(domains: Mapping[str, Any], parent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def fixed_design(searched: Mapping[Path, Values], parent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Raw configs with every searched key: the parent at uniform 8/8, then pruned at three ratios as well."""
     for share in (0.0, *SHARES):
-        yield nested({path: _value(path, d, parent, share) for path, d in searched(domains).items()})
+        yield nested({path: _value(path, values, parent, share) for path, values in searched.items()})
 
 
-def _value(path: Path, domain: Any, parent: Mapping[str, Any], share: float) -> Any:
+def _value(path: Path, values: Values, parent: Mapping[str, Any], share: float) -> Any:
     section, *rest = path
     if section == "pruning" and rest[0] == "ratios":
-        return nearest(domain, share * ends(domain)[-1])
+        return values.nearest(share * values.ends()[-1])
     if section == "bits":
-        return nearest(domain, False if rest[-1] == "own" else 8)
+        return values.nearest(False if rest[-1] == "own" else 8)
     if path == ("teacher", "name"):
-        return nearest(domain, "none")
+        return values.nearest("none")
     given: Any = parent
     for key in path:
         given = given.get(key) if isinstance(given, Mapping) else None
-    return middle(domain) if given is None else nearest(domain, given)
+    return values.middle() if given is None else values.nearest(given)

@@ -1,139 +1,184 @@
-"""Reading Ray Tune's domains: walking a nested space, checking bounds, nearest legal and middle values."""
+"""The one reader of Ray Tune's domains: what each of them draws, and the walk through a nested space.
+
+Tune's rules, as its samplers follow them: ``randint`` and ``lograndint`` exclude their upper bound; a domain
+quantised by q draws the multiples of q between its bounds, both included, but an integer one with q = 1
+excludes its upper bound like ``randint``.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from raysearch.basics.failures import UserError
-
-if TYPE_CHECKING:
-    from ray.tune.search.sample import Domain
 
 Path = tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """A domain that draws one of some values, in their order."""
+
+    values: tuple[Any, ...]
+
+    def nearest(self, value: Any) -> Any:
+        """The choice nearest to a value.
+
+        Numbers compare by distance, the smaller one on a tie; where the value is no number or not all choices
+        are, it is the value itself if that is a choice, and otherwise the first choice.
+        """
+        same = [c for c in self.values if c == value and type(c) is type(value)]
+        if same:
+            return same[0]
+        if all(is_number(c) for c in (*self.values, value)):
+            return min(self.values, key=lambda c: (abs(c - value), c))
+        return self.values[0]
+
+    def middle(self) -> Any:
+        """The first of the choices."""
+        return self.values[0]
+
+    def ends(self) -> list[Any]:
+        """All choices."""
+        return list(self.values)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A domain that draws numbers from ``low`` to ``high``, both included.
+
+    Args:
+        integer: whether they are integers; else floats.
+        low: the lowest.
+        high: the highest.
+        step: they are multiples of it; None: a continuous range.
+        log: whether their logarithm is spread evenly.
+    """
+
+    integer: bool
+    low: float
+    high: float
+    step: float | None
+    log: bool
+
+    def nearest(self, value: Any) -> float:
+        """The number drawn that is nearest to another number."""
+        number = float(value) if self.step is None else self.step * round(value / self.step)
+        return self._typed(min(max(number, self.low), self.high))
+
+    def middle(self) -> float:
+        """The middle of the range, geometric on a logarithmic scale."""
+        return self.nearest(math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2)
+
+    def ends(self) -> list[float]:
+        """The lowest and the highest number."""
+        return [self._typed(self.low), self._typed(self.high)]
+
+    def _typed(self, number: float) -> float:
+        return int(number) if self.integer else float(number)
+
+
+Values = Choices | Numbers
+
+
+def contains(values: Values, value: Any) -> bool:
+    """Whether the domain can give this value."""
+    found = values.nearest(value)
+    if is_number(found) and is_number(value):
+        return math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-9)
+    return type(found) is type(value) and bool(found == value)
+
+
 def is_domain(value: Any) -> bool:
-    """Whether the value is one of Tune's search domains."""
+    """Whether the value is one of Tune's search domains, a grid included."""
     from ray.tune.search.sample import Domain
 
-    return isinstance(value, Domain)
+    return isinstance(value, Domain) or (isinstance(value, Mapping) and set(value) == {"grid_search"})
 
 
-def leaves(space: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """All leaves of a nested space, domains and constants, each with its path."""
-    for key, value in space.items():
-        if isinstance(value, Mapping) and set(value) != {"grid_search"}:
-            yield from leaves(value, (*path, key))
-        else:
-            yield (*path, key), value
+def read(space: Mapping[str, Any]) -> dict[Path, Values]:
+    """What the domains of a nested space draw, by their paths, in the space's order; constants are left out.
+
+    Raises:
+        ValueError: a domain that no searcher models (a grid, a function, an unbounded one), one without any
+            value, or one that stands inside a list, inside a choice, or under a key that is no string.
+    """
+    return {
+        path: _read("/".join(map(str, path)), path, leaf) for path, leaf in _leaves(space) if is_domain(leaf)
+    }
 
 
-def searched(space: Mapping[str, Any]) -> dict[Path, Domain]:
-    """The leaves of a nested space that are domains."""
-    return {path: leaf for path, leaf in leaves(space) if is_domain(leaf)}
+def _leaves(space: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    if isinstance(space, Mapping | list | tuple) and not is_domain(space):
+        for key, value in space.items() if isinstance(space, Mapping) else enumerate(space):
+            yield from _leaves(value, (*path, key))
+    else:
+        yield path, space
+
+
+def _read(name: str, path: tuple[Any, ...], domain: Any) -> Values:
+    from ray.tune.search.sample import Categorical
+
+    if not all(isinstance(key, str) for key in path):
+        raise UserError(
+            f"{name} is a domain inside a list or under a key that is no string: use a dict of strings"
+        )
+    if isinstance(domain, Mapping) or domain.is_grid() or domain.is_function():
+        raise UserError(f"{name} is a grid or a function, which no searcher models: use tune.choice([...])")
+    return _choices(name, domain.categories) if isinstance(domain, Categorical) else _numbers(name, domain)
+
+
+def _numbers(name: str, domain: Any) -> Numbers:
+    from ray.tune.search.sample import Integer, LogUniform, Quantized
+
+    integer, sampler = isinstance(domain, Integer), domain.get_sampler()
+    low, high = domain.lower, domain.upper
+    step: float | None = 1 if integer else None
+    if isinstance(sampler, Quantized):
+        step, sampler = sampler.q, sampler.sampler
+    _check_bounds(name, low, high, step, whole=integer)
+    if integer and step == 1:
+        high -= 1
+    if step is not None:
+        # The tolerance is for bounds such as 0.8, which is 16 steps of 0.05 up to a rounding error.
+        low, high = step * math.ceil(low / step - 1e-9), step * math.floor(high / step + 1e-9)
+    if low > high:
+        raise UserError(
+            f"{name} has no multiple of {step} from {domain.lower} to {domain.upper}: change q or the bounds"
+        )
+    return Numbers(integer, low, high, step, isinstance(sampler, LogUniform))
+
+
+def _choices(name: str, values: Any) -> Choices:
+    if not values:
+        raise UserError(f"{name} is a choice among nothing: give at least one value")
+    if any(is_domain(leaf) for _, leaf in _leaves(values)):
+        raise UserError(f"{name} is a choice that holds a domain: a searcher models plain values only")
+    return Choices(tuple(values))
+
+
+def _check_bounds(name: str, low: float, high: float, step: float | None, *, whole: bool) -> None:
+    if math.isinf(low) or math.isinf(high):
+        raise UserError(f"{name} has no bounds: use tune.uniform or tune.loguniform")
+    if not low < high:
+        raise UserError(f"{name} goes from {low} to {high}: the first bound must be below the second")
+    if step is not None and not step > 0:
+        raise UserError(f"{name} is quantised by {step}: q must be above 0")
+    if whole and any(number % 1 for number in (low, high, step or 1)):
+        raise UserError(f"{name} draws integers from {low} to {high} by {step}: all three must be whole")
 
 
 def constants(space: Mapping[str, Any]) -> dict[str, Any]:
     """The nested space without its domains: only what is fixed."""
     fixed = {}
     for key, value in space.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not is_domain(value):
             fixed[key] = constants(value)
         elif not is_domain(value):
             fixed[key] = value
     return fixed
-
-
-def check_domain(path: Path, domain: Any) -> None:
-    """Refuse what cannot be searched.
-
-    Raises:
-        ValueError: a grid or a function instead of a domain, no choices, or bounds with low >= high.
-    """
-    from ray.tune.search.sample import Categorical, Float, Integer
-
-    name = "/".join(path)
-    if isinstance(domain, Mapping) or (is_domain(domain) and (domain.is_grid() or domain.is_function())):
-        raise UserError(f"{name} is a grid or a function, which no searcher models: use tune.choice([...])")
-    if isinstance(domain, Categorical) and not domain.categories:
-        raise UserError(f"{name} is a choice among nothing: give at least one value")
-    if isinstance(domain, (Float, Integer)):
-        if math.isinf(domain.lower) or math.isinf(domain.upper):
-            raise UserError(f"{name} has no bounds: use tune.uniform or tune.loguniform")
-        if domain.lower >= domain.upper:
-            raise UserError(
-                f"{name} goes from {domain.lower} to {domain.upper}: the first bound must be below the second"
-            )
-
-
-def _step(domain: Any) -> float | None:
-    from ray.tune.search.sample import Integer, Quantized
-
-    sampler = domain.get_sampler()
-    if isinstance(sampler, Quantized):
-        return float(sampler.q)
-    return 1.0 if isinstance(domain, Integer) else None
-
-
-def _bounds(domain: Any) -> tuple[float, float]:
-    """The lowest and highest value that the domain can give, both included."""
-    from ray.tune.search.sample import Integer, Quantized
-
-    sampler = domain.get_sampler()
-    exclusive = isinstance(domain, Integer) and (not isinstance(sampler, Quantized) or sampler.q == 1)
-    step = _step(domain)
-    low, high = float(domain.lower), float(domain.upper) - (1 if exclusive else 0)
-    if step is not None:
-        low, high = step * math.ceil(low / step - 1e-9), step * math.floor(high / step + 1e-9)
-    return low, high
-
-
-def nearest(domain: Any, value: Any) -> Any:
-    """The legal value of a domain that is nearest to ``value``.
-
-    Choices among numbers compare by distance, the smaller one on a tie; other choices fall back on the
-    first when ``value`` is not among them.
-    """
-    from ray.tune.search.sample import Categorical
-
-    if isinstance(domain, Categorical):
-        choices = domain.categories
-        same = [c for c in choices if c == value and type(c) is type(value)]
-        if same:
-            return same[0]
-        if all(_is_number(c) for c in (*choices, value)):
-            return min(choices, key=lambda c: (abs(c - value), c))
-        return choices[0]
-    low, high = _bounds(domain)
-    step = _step(domain)
-    number = float(value)
-    if step is not None:
-        number = step * round(number / step)
-    return domain.cast(min(max(number, low), high))
-
-
-def middle(domain: Any) -> Any:
-    """The middle of a domain: geometric for a log scale; the first of the choices for a categorical one."""
-    from ray.tune.search.sample import Categorical, LogUniform, Quantized
-
-    if isinstance(domain, Categorical):
-        return domain.categories[0]
-    sampler = domain.get_sampler()
-    inner = sampler.sampler if isinstance(sampler, Quantized) else sampler
-    low, high = _bounds(domain)
-    centre = math.sqrt(low * high) if isinstance(inner, LogUniform) else (low + high) / 2
-    return nearest(domain, centre)
-
-
-def ends(domain: Any) -> list[Any]:
-    """All choices of a categorical domain; of a range its two ends, both legal."""
-    from ray.tune.search.sample import Categorical
-
-    if isinstance(domain, Categorical):
-        return list(domain.categories)
-    return [domain.cast(bound) for bound in _bounds(domain)]
 
 
 def nested(flat: Mapping[Path, Any]) -> dict[str, Any]:
@@ -147,72 +192,6 @@ def nested(flat: Mapping[Path, Any]) -> dict[str, Any]:
     return result
 
 
-def contains(domain: Any, value: Any) -> bool:
-    """Whether the domain can give this value."""
-    found = nearest(domain, value)
-    if _is_number(found) and _is_number(value):
-        return math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-9)
-    return type(found) is type(value) and found == value
-
-
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether the value is a Python number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def integers(name: str, value: int | tuple[int, ...], step: int = 1) -> Any:
-    """A Tune domain for an int (constant) or an inclusive range (low, high) in steps.
-
-    Raises:
-        ValueError: low >= high, a value below one step, or a bound that is no multiple of the step.
-    """
-    from ray import tune
-
-    bounds = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if len(bounds) not in (1, 2) or not all(isinstance(b, int) and not isinstance(b, bool) for b in bounds):
-        raise UserError(f"{name}={value!r} is neither an int nor a pair of ints (low, high)")
-    if min(bounds) < 1:
-        raise UserError(f"{name}={value!r} must be at least 1")
-    if len(bounds) == 1:
-        return bounds[0]
-    low, high = bounds
-    if low >= high:
-        raise UserError(f"{name}=({low}, {high}): low must be below high (one int gives a constant)")
-    if step == 1:
-        return tune.randint(low, high + 1)
-    if low % step or high % step:
-        raise UserError(f"{name}=({low}, {high}): both bounds must be multiples of the step {step}")
-    return tune.qrandint(low, high, step)
-
-
-def floats(name: str, value: float | tuple[float, float]) -> Any:
-    """A uniform Tune domain for a range (low, high), or the constant itself.
-
-    Raises:
-        ValueError: low >= high.
-    """
-    from ray import tune
-
-    bounds = value if isinstance(value, (tuple, list)) else (value,)
-    if not all(map(_is_number, bounds)):
-        raise UserError(f"{name}={value!r} is neither a number nor a pair of numbers (low, high)")
-    if not isinstance(value, (tuple, list)):
-        return float(value)
-    if len(value) != 2 or not value[0] < value[1]:
-        raise UserError(f"{name}={value!r}: low must be below high (one number gives a constant)")
-    return tune.uniform(float(value[0]), float(value[1]))
-
-
-def one_of(name: str, values: Any, legal: tuple[Any, ...]) -> Any:
-    """A Tune choice among the values, or the constant itself where there is only one.
-
-    Raises:
-        ValueError: no value, one given twice, or one that is not legal.
-    """
-    from ray import tune
-
-    values = tuple(values) if isinstance(values, (tuple, list)) else (values,)
-    wrong = [v for v in values if v not in legal]
-    if not values or wrong or len(set(values)) < len(values):
-        known = ", ".join(map(str, legal))
-        raise UserError(f"{name}={values!r} must name each value once, from {known}")
-    return values[0] if len(values) == 1 else tune.choice(list(values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from raysearch.basics.failures import UserError
@@ -50,6 +50,8 @@ def belongs(layer: str, part: str) -> bool:
     return layer == part or layer.startswith(part + ".")
 
 
-def part_of(layer: str, parts: Iterable[str]) -> str | None:
+def part_of(layer: str, parts: Container[str]) -> str | None:
     """The innermost of the parts that the layer belongs to, or None."""
-    return max((p for p in parts if belongs(layer, p)), key=len, default=None)
+    while layer and layer not in parts:
+        layer = layer.rpartition(".")[0]
+    return layer or None

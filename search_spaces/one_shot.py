@@ -106,7 +106,7 @@ def decode_one_shot(config: Mapping[str, Any]) -> OneShotPlan:
     return OneShotPlan(**layers, quantization=config.get("quantization", "none"))
 
 
-def canonical_one_shot(config: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+def one_shot_identity(config: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
     """The key of the variant that a config means, and the names of the variables that matter in it."""
     plan = decode_one_shot(config)
     active = ["quantization"]

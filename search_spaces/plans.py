@@ -1,14 +1,17 @@
-"""The typed plan of a whole trial: what every part of a config decodes to."""
+"""What a config amounts to: the typed plan of a whole trial, and the variant that it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.channel_pruning import PruningPlan
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.search_spaces.teachers import TeacherPlan
 from raysearch.search_spaces.training import TrainingPlan
+
+Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,20 @@ class TrialPlan:
     bits: BitWidthPlan = field(default_factory=BitWidthPlan)
     teacher: TeacherPlan = field(default_factory=TeacherPlan)
     training: TrainingPlan = field(default_factory=TrainingPlan)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a config amounts to.
+
+    Args:
+        config: its canonical form, JSON types only, which is its own canonical form.
+        key: a short hash of the canonical form: equal keys, equal variants.
+        active: the searched names that matter to it, flattened: "architecture/stage1/width".
+        plan: what every part of it decodes to.
+    """
+
+    config: Config
+    key: str
+    active: frozenset[str]
+    plan: TrialPlan

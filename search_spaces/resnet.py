@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces.domains import integers, is_domain, one_of
+from raysearch.search_spaces.arguments import integers, one_of
 from raysearch.search_spaces.keys import as_integer, as_mapping, check_keys
 
 BLOCKS = ("basic", "plain", "separable")
@@ -80,7 +80,7 @@ def resnet(
         ValueError: a range with low >= high, a bound that is no multiple of the step, an unknown choice.
     """
     number = integers("stages", stages)
-    most = number.upper - 1 if is_domain(number) else number
+    most = stages if isinstance(stages, int) else max(stages)
     if most > MAX_STAGES:
         raise UserError(f"stages={stages!r}: at most {MAX_STAGES} stages, since each halves the image")
     space: dict[str, Any] = {"family": "resnet", "stages": number}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces.domains import floats
+from raysearch.search_spaces.arguments import floats
 from raysearch.search_spaces.keys import check_keys
 
 NAMES = ("none", "parent", "larger")

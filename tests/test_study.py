@@ -125,5 +125,5 @@ def test_what_is_given_comes_first() -> None:
     searcher = study.make_searcher(study.goals({}))
     first, second = searcher.ask("0"), searcher.ask("1")
     assert first == {"training": {"lr": 5e-3}}
-    assert study.origins.get(study.space.key(first)) == "given"
-    assert study.origins.get(study.space.key(second or {})) is None
+    assert study.origins.get(study.space.variant(first).key) == "given"
+    assert study.origins.get(study.space.variant(second or {}).key) is None

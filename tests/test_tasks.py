@@ -16,7 +16,7 @@ DATA = Path(os.environ.get("RAYSEARCH_DATA", Path(__file__).parents[2] / "shared
 
 
 def check(task, shape, classes):
-    plan = bind({}, parent=task.parent).decode(task.parent)
+    plan = bind({}, parent=task.parent).variant(task.parent).plan
     model = task.build(plan.architecture).eval()
     assert task.example_input(2).shape == (2, *shape)
     assert model(task.example_input(2)).shape == (2, classes)

@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from raysearch import search_spaces as spaces
 from raysearch import tasks
 from raysearch.backends import get
-from raysearch.search_spaces.space import bind
+from raysearch.search_spaces.binding import bind
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.task import Task
 

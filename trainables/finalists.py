@@ -59,7 +59,7 @@ def left_out(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: a part cannot be left out.
     """
-    model = setup.task.build(setup.space.decode(setup.references["parent"]).architecture)
+    model = setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
     model.load_state_dict(load_file(setup.reference_weights("parent")))
     task, name = setup.task, setup.task.first_metric
     metric = {name: task.metrics[name]}

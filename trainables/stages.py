@@ -27,7 +27,6 @@ from raysearch import backends
 from raysearch.backends import graph
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
-from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate, score
@@ -80,9 +79,9 @@ class TrialRun:
     ) -> None:
         self.setup, self.name, self.measure = setup, name, measure
         self.task, self.device = setup.task, torch.device(device)
-        self.config = setup.space.canonical(config)
-        self.plan: TrialPlan = setup.space.decode(self.config)
-        self.seed = (setup.seed * 1_000_003 + int(setup.space.key(self.config)[:8], 16)) % 2**31
+        variant = setup.space.variant(config)
+        self.config, self.plan = variant.config, variant.plan
+        self.seed = (setup.seed * 1_000_003 + int(variant.key[:8], 16)) % 2**31
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
         self._build()
@@ -227,7 +226,7 @@ class TrialRun:
         if not teacher.active:
             return plain_loss(loss)
         if not hasattr(self, "_teacher"):
-            plan = self.setup.space.decode(self.setup.references[teacher.name])
+            plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
             self._teacher = self.task.build(plan.architecture).to(self.device)
             self._teacher.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
         return distillation_loss(

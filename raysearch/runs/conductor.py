@@ -15,9 +15,8 @@ from typing import Any
 
 from raysearch.record.journal import Event, Journal, Outcome, RunRecord, TrialRecord
 from raysearch.schedulers.base import Decision, Promoting, Scheduler
+from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
-
-Canonical = Callable[[Config], tuple[Config, str]]
 
 
 class Session:
@@ -28,11 +27,11 @@ class Session:
         record: the run so far; kept up to date.
         searcher, scheduler: pure algorithms, fresh (``replay`` brings them to where they stood).
         role: "reference" or "trial"; names in the journal are the caller's for references.
-        canonical: gives a config's canonical form and its key.
+        variant: what a config amounts to.
         limit: how many trials to suggest in all, those of earlier sessions counted.
         workers: how many may be in flight.
         last_step: the step that completes a trial.
-        origin: who proposes, by the key of a config's canonical form.
+        origin: who proposes, by the key of the variant.
         listener: sees each event after it was written.
     """
 
@@ -44,7 +43,7 @@ class Session:
         scheduler: Scheduler,
         *,
         role: str,
-        canonical: Canonical,
+        variant: Callable[[Config], Variant],
         limit: int,
         workers: int,
         last_step: int,
@@ -55,7 +54,7 @@ class Session:
         self.journal, self.record = journal, record
         self.searcher, self.scheduler = searcher, scheduler
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
-        self.canonical, self.origin, self.names, self.listener = canonical, origin, names, listener
+        self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
         self.pending: list[str] = []
         self._paused: set[str] = set()
         self._owed: list[str] = []  # promoted by the scheduler in a replay, and not by the journal
@@ -79,7 +78,7 @@ class Session:
             if event["event"] == "suggestion":
                 self._suggested += 1
                 proposal = self.searcher.ask(trial.name)
-                if proposal is not None and self.canonical(proposal)[1] != event["key"]:
+                if proposal is not None and self.variant(proposal).key != event["key"]:
                     self.searcher.end(trial.name, "failed")
             elif event["event"] == "report":
                 reports[trial.name] = event
@@ -196,7 +195,8 @@ class Session:
             self._exhausted = not (self._name or self._paused)
             return None
         self._suggested += 1
-        config, key = self.canonical(proposal)
+        variant = self.variant(proposal)
+        config, key = variant.config, variant.key
         self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
         self._name[trial] = name
         return {"trial": name, **config}

@@ -221,7 +221,7 @@ def _train_reference(run: Run, name: str, config: Config) -> None:
         FullTraining(),
         role="reference",
         names=[name],
-        canonical=run.study.canonical,
+        variant=run.study.space.variant,
         limit=1,
         workers=1,
         last_step=run.study.epochs + 1,
@@ -248,13 +248,13 @@ def _static_int8(run: Run) -> None:
     if known is not None and known.outcome is not None:
         return
     if known is None:
-        config, key = run.study.canonical(run.study.parent)
+        parent = run.study.space.variant(run.study.parent)
         run.write(
             "suggestion",
             trial="parent-int8",
             role="reference",
-            config=config,
-            key=f"{key}-int8",
+            config=parent.config,
+            key=f"{parent.key}-int8",
             origin="reference",
         )
     try:
@@ -290,7 +290,7 @@ def _search(run: Run, goals: Any) -> bool:
         study.make_searcher(goals),
         study.make_scheduler(goals),
         role="trial",
-        canonical=study.canonical,
+        variant=study.space.variant,
         limit=run.num_trials,
         workers=study.workers or tuning.workers(study.resources),
         last_step=study.epochs + 1,

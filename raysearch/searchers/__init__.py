@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raysearch.methods import Choice, Method, check_choice, make
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Searcher
+from raysearch.searchers.base import Config, Identity, Searcher
 from raysearch.searchers.encoding import Parameter
 
 _EVOLUTIONARY = "raysearch.searchers.pymoo.evolutionary:Evolutionary"
@@ -44,7 +44,7 @@ def make_searcher(
     *,
     seed: int,
     initial: Sequence[Config],
-    canonical: Canonical,
+    identity: Identity,
 ) -> Searcher:
     """The searcher of this name, with its options, fresh.
 
@@ -60,6 +60,6 @@ def make_searcher(
         goals=goals,
         seed=seed,
         initial=initial,
-        canonical=canonical,
+        identity=identity,
     )
     return searcher

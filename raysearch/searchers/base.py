@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 Config = dict[str, Any]
 Outcome = Literal["finished", "stopped", "failed"]
 
-Canonical = Callable[[Config], tuple[str, AbstractSet[str]]]
-"""From a config to the key of its canonical form and the flattened names ("a/b") of its active parameters."""
+Identity = Callable[[Config], tuple[str, AbstractSet[str]]]
+"""From a config to the key of the variant that it is, and the names ("a/b") of the parameters that matter."""
 
 
 class Searcher(Protocol):

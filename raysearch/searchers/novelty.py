@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 import numpy as np
 
-from raysearch.searchers.base import Canonical, Config
+from raysearch.searchers.base import Config, Identity
 from raysearch.searchers.encoding import Encoding, Vector
 
 # After so many draws without a new config the space counts as exhausted, unless it is small enough to list.
@@ -17,11 +17,11 @@ _LISTED = 10_000
 
 
 class Novelty:
-    """Gives out each variant once: two configs are the same variant when their canonical keys are equal.
+    """Gives out each variant once: two configs are the same variant when their keys are equal.
 
     Args:
         encoding: the space.
-        canonical: from a config to its key and active parameters; None: each config is its own variant, with
+        identity: from a config to its key and active parameters; None: each config is its own variant, with
             all parameters active.
         initial: configs to give out first, in order. A parameter that one lacks is drawn at random.
 
@@ -29,9 +29,9 @@ class Novelty:
         ValueError: an initial config is not legal.
     """
 
-    def __init__(self, encoding: Encoding, canonical: Canonical | None, initial: Sequence[Config]) -> None:
+    def __init__(self, encoding: Encoding, identity: Identity | None, initial: Sequence[Config]) -> None:
         self._encoding = encoding
-        self._canonical = canonical or self._each_its_own
+        self._identity = identity or self._each_its_own
         self._initial = tuple(initial)
         for config in self._initial:
             encoding.encode(config, absent=np.zeros(len(encoding)))
@@ -41,7 +41,7 @@ class Novelty:
     def take(self, vector: Vector) -> Config | None:
         """The config at a point, marked as given out; None if its variant was given out before."""
         config = self._encoding.decode(vector)
-        key = self._canonical(config)[0]
+        key = self._identity(config)[0]
         if key in self._seen:
             return None
         self._seen[key] = None
@@ -49,7 +49,7 @@ class Novelty:
 
     def key(self, vector: Vector) -> str:
         """The key of the variant at a point."""
-        return self._canonical(self._encoding.decode(vector))[0]
+        return self._identity(self._encoding.decode(vector))[0]
 
     def first(self, candidates: Iterable[Vector]) -> tuple[Vector, Config] | None:
         """The first candidate that is a new variant, marked as given out; None if none is."""
@@ -79,7 +79,7 @@ class Novelty:
 
     def active(self, vector: Vector) -> np.ndarray:
         """Which parameters matter at a point, shape (n,) of bool."""
-        names = self._canonical(self._encoding.decode(vector))[1]
+        names = self._identity(self._encoding.decode(vector))[1]
         return np.array([name in names for name in self._encoding.names])
 
     def state(self) -> dict[str, object]:

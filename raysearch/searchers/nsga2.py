@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import ranks
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.trials import Member, Trials
@@ -42,7 +42,7 @@ class NSGA2:
         seed: of its generator; the same seed and the same calls give the same suggestions.
         population: how many of the best breed; >= 2.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant and which of their parameters matter; none is
+        identity: tells which configs are the same variant and which of their parameters matter; none is
             suggested twice, and only parameters that matter are mutated.
 
     Raises:
@@ -57,14 +57,14 @@ class NSGA2:
         seed: int = 0,
         population: int = 20,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
         if population < 2:
             raise UserError(f"population is {population}: breeding needs at least 2, such as 20")
         self._encoding = Encoding(parameters)
         self._variation = Variation(self._encoding)
         self._size = population
-        self._novelty = Novelty(self._encoding, canonical, initial)
+        self._novelty = Novelty(self._encoding, identity, initial)
         self._rng = np.random.default_rng(seed)
         self._asked = 0
         self._trials = Trials(goals)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.novelty import Novelty
 
@@ -21,7 +21,7 @@ class RandomSearch:
         goals: taken like every searcher takes them; a random draw needs none.
         seed: of its generator.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant; none is suggested twice.
+        identity: tells which configs are the same variant; none is suggested twice.
 
     Raises:
         ValueError: the space is empty or an initial config is not legal.
@@ -34,9 +34,9 @@ class RandomSearch:
         *,
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
-        self._novelty = Novelty(Encoding(parameters), canonical, initial)
+        self._novelty = Novelty(Encoding(parameters), identity, initial)
         self._rng = np.random.default_rng(seed)
 
     def ask(self, trial: str) -> Config | None:

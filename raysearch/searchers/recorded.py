@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.searchers.base import Canonical, Config, Outcome, Searcher
+from raysearch.searchers.base import Config, Identity, Outcome, Searcher
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.novelty import Novelty
 
@@ -35,7 +35,7 @@ class Recorded:
     Args:
         searcher: any that may propose what it proposed before.
         parameters: its space.
-        canonical: tells which configs are the same variant; None: those that are equal.
+        identity: tells which configs are the same variant; None: those that are equal.
         known: pairs of a config and what it is known to report, from earlier runs of the same task.
         seed: of the random configs.
 
@@ -48,13 +48,13 @@ class Recorded:
         searcher: Searcher,
         parameters: Sequence[Parameter],
         *,
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
         known: Sequence[tuple[Config, Answer]] = (),
         seed: int = 0,
     ) -> None:
         self._searcher = searcher
         self._encoding = Encoding(parameters)
-        self._novelty = Novelty(self._encoding, canonical, ())
+        self._novelty = Novelty(self._encoding, identity, ())
         self._rng = np.random.default_rng(seed)
         self._answers: dict[str, Answer] = {}
         self._trial_key: dict[str, str] = {}  # of the trials in flight

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ray.tune import search as tune_search
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
-from ray.tune.search.variant_generator import parse_spec_vars
 
-from raysearch.basics.failures import UserError
 from raysearch.schedulers.tune import numbers
+from raysearch.search_spaces import domains
 from raysearch.searchers.base import Config, Outcome, Searcher
 from raysearch.searchers.encoding import Parameter
 
@@ -21,59 +18,21 @@ from raysearch.searchers.encoding import Parameter
 def parameters_of(space: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The searched parameters of a Tune ``param_space``, in its order; constants are left out.
 
-    Takes choice, uniform, quniform, loguniform, qloguniform, randint, lograndint (these two exclude their
-    upper bound), qrandint and qlograndint (these include it), in dicts of any depth.
+    Takes choice, uniform, quniform, loguniform, qloguniform, randint, lograndint, qrandint and qlograndint in
+    dicts of any depth, and gives each the values that Tune itself would draw.
 
     Raises:
         ValueError: the space holds grid_search, sample_from, randn or another domain that cannot be searched,
-            a domain inside a list, or one with low >= high.
+            a domain inside a list or a choice, or one with low >= high.
     """
-    _, domains, grids = parse_spec_vars(dict(space))
-    if grids:
-        raise UserError(
-            f"{_join(grids[0][0])} is a grid_search: a searcher chooses the values, use tune.choice"
-        )
-    return tuple(_parameter(path, domain) for path, domain in domains)
+    return tuple(_parameter(path, values) for path, values in domains.read(space).items())
 
 
-def _parameter(path: tuple[Any, ...], domain: Domain) -> Parameter:
-    name = _join(path)
-    if not all(isinstance(key, str) for key in path):
-        raise UserError(
-            f"{name} is a domain inside a list or under a key that is no string: use a dict of strings"
-        )
-    if isinstance(domain, Categorical):
-        return Parameter(path, "categorical", choices=tuple(domain.categories))
-    sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
-    if not isinstance(domain, Integer | Float) or isinstance(sampler, Normal):
-        raise UserError(
-            f"{name} is a {type(domain).__name__} domain that cannot be searched: use tune.choice, "
-            f"tune.uniform, tune.randint or their log and quantised forms"
-        )
-    if not domain.lower < domain.upper:
-        raise UserError(f"{name} has low {domain.lower} >= high {domain.upper}: low must be smaller")
-    return _number(path, domain, sampler)
-
-
-def _number(path: tuple[str, ...], domain: Any, sampler: Any) -> Parameter:
-    low, high, step = domain.lower, domain.upper, None
-    if isinstance(sampler, Quantized):
-        step, sampler = sampler.q, sampler.get_sampler()  # type: ignore[no-untyped-call]
-        # Tune's grid is the multiples of q inside the bounds; the tolerance lets 0.8 be a multiple of 0.05.
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if first > last:
-            raise UserError(
-                f"{_join(path)} has no multiple of {step} between {low} and {high}: change q or the bounds"
-            )
-        low, high = first * step, last * step
-    elif isinstance(domain, Integer):
-        high = domain.upper - 1
-    kind: Literal["integer", "float"] = "integer" if isinstance(domain, Integer) else "float"
-    return Parameter(path, kind, low, high, isinstance(sampler, LogUniform), step)
-
-
-def _join(path: tuple[Any, ...]) -> str:
-    return "/".join(map(str, path))
+def _parameter(path: domains.Path, values: domains.Values) -> Parameter:
+    if isinstance(values, domains.Choices):
+        return Parameter(path, "categorical", choices=values.values)
+    kind: Literal["integer", "float"] = "integer" if values.integer else "float"
+    return Parameter(path, kind, values.low, values.high, values.log, values.step)
 
 
 class TuneSearcher(tune_search.Searcher):

@@ -212,6 +212,8 @@ def _plan(study: Study, points: Sequence[Mapping[str, float]], multiple: int | N
         workers=study.workers,
     )
     configs = [plan.space.completed({"pruning": {"ratios": p}}, plan.parent) for p in points]
-    first_of_key = {plan.space.key(c): c for c in reversed(configs)}
-    plan.evaluate_first = [c for c in configs if first_of_key[plan.space.key(c)] is c]
+    first_of_key: dict[str, Any] = {}
+    for config in configs:
+        first_of_key.setdefault(plan.space.variant(config).key, config)
+    plan.evaluate_first = list(first_of_key.values())
     return plan

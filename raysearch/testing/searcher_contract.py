@@ -57,20 +57,20 @@ def check_searcher(
 
 
 def check_searcher_options(make: Callable[..., Searcher]) -> None:
-    """Check what a study asks of a searcher besides: initial configs and the canonical form.
+    """Check what a study asks of a searcher besides: initial configs and the identity of variants.
 
     Initial configs come first, in order, each once; what they lack is filled in; no two configs of the same
     key are suggested, whatever their inactive parameters say.
 
     Args:
-        make: from parameters, goals and the keywords ``initial`` and ``canonical`` to a fresh searcher.
+        make: from parameters, goals and the keywords ``initial`` and ``identity`` to a fresh searcher.
 
     Raises:
         AssertionError: it does not keep the contract.
     """
     full = {"architecture": {"depth": 2, "block": "plain"}, "pruning": {"ratio": 0.1}, "lr": 1e-3}
     part = {"architecture": {"depth": 3, "block": "basic"}}
-    searcher = make(PARAMETERS, GOALS, initial=[full, full, part], canonical=None)
+    searcher = make(PARAMETERS, GOALS, initial=[full, full, part], identity=None)
     configs = _drive(searcher, 0, 12)
     close = json.dumps(configs[0], sort_keys=True) == json.dumps(full, sort_keys=True)
     demand(close, f"the initial configs come first: {configs[0]} instead of {full}")
@@ -80,14 +80,14 @@ def check_searcher_options(make: Callable[..., Searcher]) -> None:
     )
     _demand_legal(configs, PARAMETERS)
 
-    def canonical(config: Config) -> tuple[str, frozenset[str]]:
+    def identity(config: Config) -> tuple[str, frozenset[str]]:
         """The number b matters where a is "y" only: four variants."""
         names = frozenset({"a", "b"} if config["a"] == "y" else {"a"})
         return repr([config[name] for name in sorted(names)]), names
 
-    found = _asked(make(_SMALL, GOALS, initial=[], canonical=canonical), 30)
-    keys = [canonical(config)[0] for config in found]
-    demand(len(set(keys)) == len(keys), f"no two configs of the same canonical form: {found}")
+    found = _asked(make(_SMALL, GOALS, initial=[], identity=identity), 30)
+    keys = [identity(config)[0] for config in found]
+    demand(len(set(keys)) == len(keys), f"no two configs of the same key: {found}")
 
 
 def _drive(searcher: Searcher, start: int, stop: int) -> list[Config]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume, non_dominated
-from raysearch.searchers.base import Canonical, Config
+from raysearch.searchers.base import Config, Identity
 from raysearch.searchers.encoding import Parameter
 from raysearch.simulation import Problem, Simulation
 
@@ -29,14 +29,14 @@ class Toy:
         goals: objectives and constraints on the reports.
         problem: what trials report.
         reference: of the hypervolume, as costs (all minimised), one an objective.
-        canonical: which configs are the same, where some are.
+        identity: which configs are the same, where some are.
     """
 
     parameters: tuple[Parameter, ...]
     goals: Goals
     problem: Problem
     reference: tuple[float, ...]
-    canonical: Canonical | None = None
+    identity: Identity | None = None
 
 
 def costs_of(toy: Toy, run: Simulation) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ def _conditional(config: Config, step: int) -> dict[str, float]:
     return {"error": error, "latency_ms/cpu": latency}
 
 
-def _conditional_canonical(config: Config) -> tuple[str, frozenset[str]]:
+def _conditional_identity(config: Config) -> tuple[str, frozenset[str]]:
     names = {"block", "width", "lr"} | ({"branch/kernel"} if config["block"] == "branched" else set())
     flat = {**config, "branch/kernel": config["branch"]["kernel"]}
     return repr([(name, flat[name]) for name in sorted(names)]), frozenset(names)
@@ -101,7 +101,7 @@ CONDITIONAL = Toy(
     Goals.parse(["minimize error", "minimize latency_ms/cpu"], ["latency_ms/cpu <= 0.8"]),
     Problem(_conditional, last_step=1),
     reference=(1.0, 1.0),
-    canonical=_conditional_canonical,
+    identity=_conditional_identity,
 )
 """Mixed and conditional, with a constraint: the branch's kernel matters in one kind of block only."""
 

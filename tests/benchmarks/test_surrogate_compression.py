@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.surrogate_compression import ALL, BOTH, Compression, compared, dunn, methods, plain_ctaea
-from raysearch.search_spaces.one_shot import canonical_one_shot, decode_one_shot
+from raysearch.search_spaces.one_shot import decode_one_shot, one_shot_identity
 
 
 class Made(Compression):
@@ -12,7 +12,7 @@ class Made(Compression):
         plan = decode_one_shot(config)
         zeros = 0.7 * plan.convolutional.amount + 0.3 * plan.linear.amount
         return self.known.setdefault(
-            canonical_one_shot(config)[0], {"nonzero_rate": 1 - zeros, "accuracy": 1 - 0.2 * zeros}
+            one_shot_identity(config)[0], {"nonzero_rate": 1 - zeros, "accuracy": 1 - 0.2 * zeros}
         )
 
 

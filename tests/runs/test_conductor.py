@@ -14,6 +14,7 @@ from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.successive_halving import SuccessiveHalving
+from raysearch.search_spaces.plans import TrialPlan, Variant
 from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.fixed import FixedList
 from raysearch.searchers.nsga2 import NSGA2
@@ -27,8 +28,8 @@ SPACE = (
 )
 
 
-def canonical(config):
-    return config, json.dumps(config, sort_keys=True)
+def variant(config):
+    return Variant(config, json.dumps(config, sort_keys=True), frozenset(), TrialPlan())
 
 
 def make_session(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Session, list]:
@@ -42,7 +43,7 @@ def make_session(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Ses
         NSGA2(SPACE, GOALS, seed=3, population=6),
         scheduler or SuccessiveHalving(GOALS, max_step=EPOCHS),
         role="trial",
-        canonical=canonical,
+        variant=variant,
         limit=limit,
         workers=workers,
         last_step=EPOCHS + 1,
@@ -290,7 +291,7 @@ def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
         NSGA2(SPACE, GOALS, seed=99, population=6),
         FullTraining(),
         role="trial",
-        canonical=canonical,
+        variant=variant,
         limit=30,
         workers=1,
         last_step=EPOCHS + 1,

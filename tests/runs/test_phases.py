@@ -10,11 +10,12 @@ import ray
 from raysearch.runs import phases as running
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs.phases import Run
+from raysearch.search_spaces import bind
 from raysearch.study import resume
 
 
 def make_run(folder, target: str) -> Run:
-    study = SimpleNamespace(targets=(target,), parent={}, canonical=lambda config: (config, "key"))
+    study = SimpleNamespace(targets=(target,), parent={}, space=bind({}))
     table = SimpleNamespace(event=lambda event: None)
     run = Run(study, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
     run.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)

@@ -53,7 +53,7 @@ def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> 
     space = make_setup(tmp_path).space
 
     def decode(config: dict[str, Any]) -> dict[str, float]:
-        plan = space.decode(config)
+        plan = space.variant(config).plan
         return {"parts": float(len(plan.architecture.parts()))}  # type: ignore[union-attr]
 
     algorithm: Any = OptunaSearch() if searcher == "optuna" else BasicVariantGenerator(random_state=0)
@@ -65,7 +65,7 @@ def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> 
             run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
         ).fit()
     assert not results.errors
-    assert len({space.key(r.config) for r in results}) > 1
+    assert len({space.variant(r.config).key for r in results}) > 1
 
 
 class LateSecond(FullTraining):
@@ -97,7 +97,7 @@ def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, cluster: None
         FixedList(configs),
         LateSecond(),
         role="trial",
-        canonical=lambda config: (setup.space.canonical(config), setup.space.key(config)),
+        variant=setup.space.variant,
         limit=3,
         workers=1,
         last_step=setup.epochs + 1,

@@ -3,6 +3,7 @@ from ray import tune
 
 from raysearch.search_spaces import bit_widths, channel_pruning, resnet, teachers
 from raysearch.search_spaces.design import fixed_design
+from raysearch.search_spaces.domains import read
 
 DOMAINS = {
     "architecture": resnet(2),
@@ -15,7 +16,7 @@ DOMAINS = {
 
 def test_values_are_the_nearest_that_the_space_has():
     parent = {"architecture": {"stem": {"width": 100}}, "training": {"lr": 1.0}}
-    configs = list(fixed_design(DOMAINS, parent))
+    configs = list(fixed_design(read(DOMAINS), parent))
     assert [c["pruning"]["ratios"]["stem"] for c in configs] == pytest.approx([0.0, 0.15, 0.3, 0.45])
     for config in configs:
         assert config["architecture"]["stem"]["width"] == 64

@@ -5,9 +5,9 @@ import pytest
 from raysearch.search_spaces.one_shot import (
     LayerPruning,
     OneShotPlan,
-    canonical_one_shot,
     decode_one_shot,
     one_shot,
+    one_shot_identity,
 )
 from raysearch.searchers.encoding import Encoding
 from raysearch.searchers.tune import parameters_of
@@ -49,7 +49,7 @@ def test_what_has_no_effect_is_dropped():
     }
     plan = decode_one_shot(config)
     assert plan == OneShotPlan(LayerPruning(), LayerPruning("weights", 0.7, "l1_unstructured"), "dynamic")
-    key, active = canonical_one_shot(config)
+    key, active = one_shot_identity(config)
     assert active == {
         "linear/pruned",
         "convolutional/pruned",
@@ -58,19 +58,19 @@ def test_what_has_no_effect_is_dropped():
         "quantization",
     }
     same = {**config, "linear": {"pruned": "nothing", "amount": 0.9, "criterion": "random"}}
-    assert canonical_one_shot(same)[0] == key
+    assert one_shot_identity(same)[0] == key
     other = {**config, "convolutional": {**config["convolutional"], "amount": 0.7000001}}
-    assert canonical_one_shot(other)[0] != key
+    assert one_shot_identity(other)[0] != key
 
 
 def test_active_names_are_those_of_the_encoding():
     names = set(Encoding(parameters_of(one_shot())).names)
-    assert all(canonical_one_shot(drawn(seed))[1] <= names for seed in range(20))
+    assert all(one_shot_identity(drawn(seed))[1] <= names for seed in range(20))
     everything = {
         kind: {"pruned": "weights", "amount": 0.5, "criterion": "random"}
         for kind in ("linear", "convolutional")
     }
-    assert canonical_one_shot({**everything, "quantization": "none"})[1] == names
+    assert one_shot_identity({**everything, "quantization": "none"})[1] == names
 
 
 @pytest.mark.parametrize(

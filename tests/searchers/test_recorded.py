@@ -97,11 +97,11 @@ def test_a_searcher_that_only_repeats_itself_still_leaves_no_worker_idle():
     assert len({str(c) for c in run.configs.values()}) == len(run.configs) == 8
 
 
-def test_variants_of_the_same_canonical_form_are_one():
+def test_configs_of_the_same_key_are_one():
     searcher = Recorded(
         Stubborn([config(1, "x"), config(1, "y"), config(2)]),
         SPACE,
-        canonical=lambda c: (str(c["a"]), {"a"}),
+        identity=lambda c: (str(c["a"]), {"a"}),
     )
     assert [searcher.ask("t0"), searcher.ask("t1")] == [config(1, "x"), config(2)]
 

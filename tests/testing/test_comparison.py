@@ -13,12 +13,12 @@ from raysearch.testing import CONDITIONAL, CURVES, ZDT1, better, compare
 
 
 def nsga2(toy, seed):
-    searcher = NSGA2(toy.parameters, toy.goals, seed=seed, population=10, canonical=toy.canonical)
+    searcher = NSGA2(toy.parameters, toy.goals, seed=seed, population=10, identity=toy.identity)
     return searcher, FullTraining()
 
 
 def random_search(toy, seed):
-    return RandomSearch(toy.parameters, toy.goals, seed=seed, canonical=toy.canonical), FullTraining()
+    return RandomSearch(toy.parameters, toy.goals, seed=seed, identity=toy.identity), FullTraining()
 
 
 def halved(toy, seed):

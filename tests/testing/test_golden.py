@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "golden"
 
 
 def searcher(kind, toy):
-    return kind(toy.parameters, toy.goals, seed=1, canonical=toy.canonical)
+    return kind(toy.parameters, toy.goals, seed=1, identity=toy.identity)
 
 
 CASES = {

@@ -96,23 +96,23 @@ class RepeatsNumbers(RandomSearch):
 
 
 @pytest.mark.parametrize("kind", [RandomSearch, NSGA2])
-def test_ours_take_initial_configs_and_the_canonical_form(kind):
+def test_ours_take_initial_configs_and_the_identity(kind):
     check_searcher_options(kind)
 
 
 class IgnoresInitial(RandomSearch):
-    def __init__(self, parameters, goals, *, initial, canonical):
-        super().__init__(parameters, goals, canonical=canonical)
+    def __init__(self, parameters, goals, *, initial, identity):
+        super().__init__(parameters, goals, identity=identity)
 
 
-class IgnoresCanonical(RandomSearch):
-    def __init__(self, parameters, goals, *, initial, canonical):
+class IgnoresIdentity(RandomSearch):
+    def __init__(self, parameters, goals, *, initial, identity):
         super().__init__(parameters, goals, initial=initial)
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [(IgnoresInitial, "initial configs come first"), (IgnoresCanonical, "same canonical form")],
+    [(IgnoresInitial, "initial configs come first"), (IgnoresIdentity, "same key")],
 )
 def test_ignored_options_are_caught(kind, message):
     with pytest.raises(AssertionError, match=message):

@@ -13,7 +13,7 @@ from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 from raysearch import search_spaces as spaces
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import start_service
-from raysearch.search_spaces.space import bind
+from raysearch.search_spaces.binding import bind
 from raysearch.trainables import trial
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.trial import CompressionTrial

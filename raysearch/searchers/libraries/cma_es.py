@@ -16,7 +16,7 @@ from raysearch.basics import extras
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.libraries.replayed import Replayed
 from raysearch.searchers.novelty import Novelty
@@ -42,7 +42,7 @@ class CMAES(Replayed):
         goals: one objective or more, and constraints.
         seed: of its generator; the same seed and the same calls give the same suggestions.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant; none is suggested twice.
+        identity: tells which configs are the same variant; none is suggested twice.
 
     Raises:
         ImportError: the package cma is not installed.
@@ -56,13 +56,13 @@ class CMAES(Replayed):
         *,
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
         extras.load("cma", "cma")
         for parameter in parameters:
             if parameter.kind == "categorical":
                 raise UserError(f"cma_es cannot search {parameter}, which is categorical: use nsga2")
-        super().__init__(partial(_Adapting, tuple(parameters), goals, seed, tuple(initial), canonical))
+        super().__init__(partial(_Adapting, tuple(parameters), goals, seed, tuple(initial), identity))
 
 
 class _Adapting:
@@ -74,10 +74,10 @@ class _Adapting:
         goals: Goals,
         seed: int,
         initial: Sequence[Config],
-        canonical: Canonical | None,
+        identity: Identity | None,
     ) -> None:
         self._encoding = Encoding(parameters)
-        self._novelty = Novelty(self._encoding, canonical, initial)
+        self._novelty = Novelty(self._encoding, identity, initial)
         self._trials = Trials(goals)
         self._rng = np.random.default_rng(seed)
         self._objectives = len(goals.objectives)

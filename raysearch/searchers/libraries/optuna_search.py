@@ -16,7 +16,7 @@ from raysearch.basics import extras
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.libraries.replayed import Replayed
 from raysearch.searchers.recorded import Recorded
@@ -37,7 +37,7 @@ class OptunaSampler(Recorded):
         sampler: "tpe", "nsga2", "nsga3" or "gp".
         seed: of the sampler.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant; none is suggested twice.
+        identity: tells which configs are the same variant; none is suggested twice.
 
     Raises:
         ImportError: Optuna is not installed.
@@ -52,13 +52,13 @@ class OptunaSampler(Recorded):
         sampler: str = "tpe",
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
         extras.load("optuna", "optuna")
         if sampler not in SAMPLERS:
             raise UserError(f"sampler {sampler!r} is unknown; {did_you_mean(sampler, SAMPLERS)}")
         asked = Replayed(partial(_OptunaSearch, tuple(parameters), goals, SAMPLERS[sampler], seed, initial))
-        super().__init__(asked, parameters, canonical=canonical, seed=seed)
+        super().__init__(asked, parameters, identity=identity, seed=seed)
 
 
 class _OptunaSearch:

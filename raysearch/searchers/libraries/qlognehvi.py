@@ -20,7 +20,7 @@ from raysearch.basics import extras
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.trials import FINISHED, Trials
@@ -47,7 +47,7 @@ class QLogNEHVI:
         seed: of the sequence, the draws and the candidates.
         design: suggestions before the first model, >= 2; 2 (n + 1) for n parameters if left out.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant; none is suggested twice.
+        identity: tells which configs are the same variant; none is suggested twice.
 
     Raises:
         ImportError: BoTorch is not installed.
@@ -62,7 +62,7 @@ class QLogNEHVI:
         seed: int = 0,
         design: int | None = None,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
         extras.load("botorch", "botorch")
         if design is not None and design < 2:
@@ -70,7 +70,7 @@ class QLogNEHVI:
         self._encoding = Encoding(parameters)
         self._goals, self._seed = goals, seed
         self._design = design or 2 * (len(self._encoding) + 1)
-        self._novelty = Novelty(self._encoding, canonical, initial)
+        self._novelty = Novelty(self._encoding, identity, initial)
         self._variation = Variation(self._encoding)
         self._trials = Trials(goals)
         self._asked = 0

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.model_based.candidates import Candidates
 from raysearch.searchers.model_based.evidence import Evidence, Evidences, Mask, Observed, front_of
@@ -55,7 +55,7 @@ class ModelBased:
         goals: objectives and constraints.
         seed: of its generator; the same seed and the same calls give the same suggestions.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant and which of their parameters matter; none is
+        identity: tells which configs are the same variant and which of their parameters matter; none is
             suggested twice, and the models see only parameters that matter.
         startup: how many trials come before the first that is modelled; >= 2.
 
@@ -70,15 +70,15 @@ class ModelBased:
         *,
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
         startup: int = 10,
     ) -> None:
         if startup < 2:
             raise UserError(f"startup is {startup}: a model needs at least 2 trials, such as 10")
         encoding = Encoding(parameters)
         self._goals, self._encoding, self._startup = goals, encoding, startup
-        self._novelty = Novelty(encoding, canonical, initial)
-        self._conditional = canonical is not None
+        self._novelty = Novelty(encoding, identity, initial)
+        self._conditional = identity is not None
         self._representation = Representation(encoding)
         self._candidates = Candidates(encoding, self._representation)
         self._kernel = Kernel(self._representation)

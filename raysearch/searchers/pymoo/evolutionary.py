@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.libraries.replayed import Replayed
 from raysearch.searchers.novelty import Novelty
@@ -46,7 +46,7 @@ class Evolutionary(Replayed):
         population: how many breed, >= 4; with reference directions at most so many, spread evenly.
         seed: of its generator; the same seed and the same calls give the same suggestions.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant and which of their parameters matter; none is
+        identity: tells which configs are the same variant and which of their parameters matter; none is
             suggested twice, and only parameters that matter are mutated.
 
     Raises:
@@ -64,12 +64,12 @@ class Evolutionary(Replayed):
         population: int = 20,
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
     ) -> None:
         pymoo_algorithms.check(algorithm, goals, population)
         super().__init__(
             partial(
-                _SteadyState, tuple(parameters), goals, algorithm, population, seed, tuple(initial), canonical
+                _SteadyState, tuple(parameters), goals, algorithm, population, seed, tuple(initial), identity
             )
         )
 
@@ -85,11 +85,11 @@ class _SteadyState:
         population: int,
         seed: int,
         initial: Sequence[Config],
-        canonical: Canonical | None,
+        identity: Identity | None,
     ) -> None:
         self._encoding = Encoding(parameters)
         self._variation = Variation(self._encoding)
-        self._novelty = Novelty(self._encoding, canonical, initial)
+        self._novelty = Novelty(self._encoding, identity, initial)
         self._trials = Trials(goals)
         self._rng = np.random.default_rng(seed)
         self._algorithm = pymoo_algorithms.make(

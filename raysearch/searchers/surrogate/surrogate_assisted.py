@@ -22,7 +22,7 @@ import numpy as np
 
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Canonical, Config, Outcome
+from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.surrogate.problem import Inputs, learn, optimise
@@ -50,7 +50,7 @@ class SurrogateAssisted:
             known.
         seed: of its generator; the same seed and the same calls give the same suggestions.
         initial: configs to suggest first, in order.
-        canonical: tells which configs are the same variant and which of their parameters matter.
+        identity: tells which configs are the same variant and which of their parameters matter.
         initial_designs: suggestions before the surrogates are used; >= 10.
         infills: points drawn from one optimum; >= 1.
         objectives_by: how an objective's regressor is chosen: "mse", "mape", "spearman" or "random".
@@ -71,7 +71,7 @@ class SurrogateAssisted:
         *,
         seed: int = 0,
         initial: Sequence[Config] = (),
-        canonical: Canonical | None = None,
+        identity: Identity | None = None,
         initial_designs: int = 50,
         infills: int = 2,
         objectives_by: Criterion = "random",
@@ -89,8 +89,8 @@ class SurrogateAssisted:
         self._encoding = Encoding(parameters)
         self._goals = goals
         self._metrics = tuple(dict.fromkeys((*goals.metrics, *(c.metric for c in goals.constraints))))
-        self._novelty = Novelty(self._encoding, canonical, initial)
-        self._inputs = Inputs(self._encoding, self._novelty.active if canonical else None)
+        self._novelty = Novelty(self._encoding, identity, initial)
+        self._inputs = Inputs(self._encoding, self._novelty.active if identity else None)
         self._rng = np.random.default_rng(seed)
         self._initial_designs, self._infills = initial_designs, infills
         self._population, self._generations = population, generations

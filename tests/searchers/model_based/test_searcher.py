@@ -26,17 +26,17 @@ def test_it_keeps_the_contract():
     check_searcher(lambda parameters, goals: ModelBased(parameters, goals, seed=3, startup=6))
 
 
-def test_it_takes_initial_configs_and_a_canonical_form():
+def test_it_takes_initial_configs_and_an_identity():
     check_searcher_options(lambda p, goals, **options: ModelBased(p, goals, seed=3, startup=3, **options))
 
 
 @pytest.mark.parametrize("toy", [ZDT1, CONDITIONAL], ids=["continuous", "conditional"])
 def test_it_beats_random_search(toy):
     def ours(toy, seed):
-        return ModelBased(toy.parameters, toy.goals, seed=seed, canonical=toy.canonical), FullTraining()
+        return ModelBased(toy.parameters, toy.goals, seed=seed, identity=toy.identity), FullTraining()
 
     def control(toy, seed):
-        return RandomSearch(toy.parameters, toy.goals, seed=seed, canonical=toy.canonical), FullTraining()
+        return RandomSearch(toy.parameters, toy.goals, seed=seed, identity=toy.identity), FullTraining()
 
     assert compare(ours, control, toy, budget=32, seeds=5, workers=3).p < 0.01
 

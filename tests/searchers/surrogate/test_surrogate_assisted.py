@@ -128,11 +128,11 @@ def test_inactive_parameters_do_not_reach_the_surrogates(monkeypatch):
 
     monkeypatch.setattr(surrogate_assisted, "learn", spied)
 
-    def canonical(config):
+    def identity(config):
         active = {"a", "b", "c"} | ({"d"} if config["a"] > 0.5 else set())
         return json.dumps({name: config[name] for name in sorted(active)}), frozenset(active)
 
-    merit(SurrogateAssisted(SPACE, GOALS, canonical=canonical, **QUICK), 12)
+    merit(SurrogateAssisted(SPACE, GOALS, identity=identity, **QUICK), 12)
     inactive = seen[0][:, 0] <= 0.5
     assert inactive.any()
     assert (seen[0][inactive, 3] == 0).all()

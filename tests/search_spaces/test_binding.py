@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from ray import tune
+
+from raysearch import search_spaces as spaces
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"arch": {}}, "the space has no key 'arch'; did you mean 'architecture'"),
+        ({"training": {"lrr": 1e-3}}, "training has no key 'lrr'; did you mean 'lr'"),
+        ({"training": {"lr": tune.uniform(1e-2, 1e-4)}}, "training/lr goes from 0.01 to 0.0001"),
+        ({"training": {"lr": tune.randn()}}, "training/lr has no bounds"),
+        ({"training": {"lr": tune.uniform(-1, 1)}}, "training/lr is 0.0: it must be positive"),
+        ({"training": {"lr": tune.grid_search([1, 2])}}, "training/lr is a grid or a function"),
+        ({"training": {"lr": tune.sample_from(lambda: 1)}}, "training/lr is a grid or a function"),
+        ({"training": {"lr": tune.choice([])}}, "training/lr is a choice among nothing"),
+        ({"training": {"lr": "fast"}}, "training/lr is 'fast', not a number"),
+        ({"training": 3}, "training is 3, not a mapping"),
+        ({"pruning": spaces.channel_pruning()}, "pruning needs an architecture space or a model"),
+        ({"pruning": {"ratios": {"stem": tune.uniform(0, 1.5)}}}, "pruning ratios over a model"),
+        ({"teacher": spaces.teachers("larger")}, "needs an architecture to enlarge"),
+        (
+            {"architecture": spaces.resnet(), "pruning": {"ratios": {"head": tune.uniform(0, 0.5)}}},
+            "pruning/ratios has no key 'head'",
+        ),
+        (
+            {"architecture": spaces.resnet(), "pruning": {"ratios": {"stem": tune.uniform(0, 1.5)}}},
+            "pruning/ratios/stem is 1.5",
+        ),
+        ({"architecture": spaces.resnet(), "bits": {"stage1": {"weight": 8}}}, "did you mean 'weights'"),
+        ({"architecture": {"family": "vgg", "stem": {"width": 8}}}, "the only family is 'resnet'"),
+    ],
+)
+def test_bad_spaces_say_why(space, message):
+    with pytest.raises(ValueError, match=message):
+        spaces.bind(space)
+
+
+def test_parts_that_a_model_lacks(model, example):
+    with pytest.raises(ValueError, match="bits has no key 'secnd'; did you mean 'second'"):
+        spaces.bind({"bits": {"secnd": {"weights": 8}}}, model=model, example_input=example)
+    with pytest.raises(ValueError, match="pruning/ratios has no key 'head'"):
+        spaces.bind({"pruning": {"ratios": {"head": 0.5}}}, model=model, example_input=example)
+    with pytest.raises(ValueError, match="give example_input="):
+        spaces.bind({"pruning": spaces.channel_pruning()}, model=model)
