@@ -28,6 +28,7 @@ from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
 from raysearch.study_file.schema import check_search
 from raysearch.trainables.task import Task, accuracy
+from raysearch.trainables.task_form import check_label_smoothing
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Study:
         check_keys(own, ("architecture", "training"), "parent")
         self.parent = {**task.parent, **own}
         self.space = self._bind(as_mapping(space, "space"))
+        check_label_smoothing(task, [self.space.domains.get("training", {}), self.parent.get("training", {})])
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         if warm_start:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ray import tune
 from torch import nn
+from torch.nn import functional
 from trial_setup import small_task
 
 from raysearch import Study, backends, load_variant
@@ -118,6 +119,15 @@ def test_a_users_own_model_is_compressed_and_rebuilt(tmp_path: Path, monkeypatch
         rebuilt = load_variant(folder, model=model)(x).argmax(1).numpy()
         shipped = backends.get("onnxruntime-cpu").load(folder / "model.onnx")(x.numpy()).argmax(1)
         assert (rebuilt == shipped).mean() >= 0.9
+
+
+@pytest.mark.parametrize("where", ["space", "parent"])
+def test_smoothed_labels_need_a_loss_that_takes_them(where: str) -> None:
+    training = {**(SPACE["training"] if where == "space" else {}), "label_smoothing": 0.1}
+    arguments: Any = {"space": SPACE, "objectives": OBJECTIVES, where: {"training": training}}
+    Study(small_task(loss=functional.cross_entropy), **arguments)
+    with pytest.raises(ValueError, match="label_smoothing is set, but the task's loss mse_loss has no"):
+        Study(small_task(loss=functional.mse_loss), **arguments)
 
 
 def test_what_is_given_comes_first() -> None:

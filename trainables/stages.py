@@ -52,6 +52,8 @@ from raysearch.trainables.setup import (
 from raysearch.trainables.training import cosine, train_epoch
 from raysearch.trainables.variant import save_variant
 
+_FROZEN = "all layers are frozen, so that nothing was trained"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -195,7 +197,9 @@ class TrialRun:
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
         task = self.task
-        return Report(epoch, evaluate(self.module, task.validation, task.metrics, task.collate))
+        values = evaluate(self.module, task.validation, task.metrics, task.collate)
+        trained = any(p.requires_grad for p in self.module.parameters())
+        return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
     def _start_quantized(self) -> None:
         self.module = self._as_deployed(self.module).to(self.device)

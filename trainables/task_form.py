@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -61,14 +61,23 @@ def check_excluded(task: Task, model: nn.Module) -> None:
             raise UserError(f"exclude has {name!r}, no layer of the model; {did_you_mean(str(name), known)}")
 
 
-def takes(function: Callable[..., Any], argument: str) -> bool:
-    """Whether a function has an argument of this name, or takes any."""
-    called = function.forward if isinstance(function, nn.Module) else function
-    try:
-        parameters = inspect.signature(called).parameters
-    except (TypeError, ValueError):  # some built-in functions have none to look at
-        return False
-    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+def check_label_smoothing(task: Task, settings: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse smoothed labels for a loss that cannot smooth them.
+
+    Args:
+        task: its loss is looked at.
+        settings: of training; constants or Tune's domains.
+
+    Raises:
+        ValueError: any sets ``label_smoothing``, and the loss has no such argument.
+    """
+    if _takes(task.loss, "label_smoothing") or not any(s.get("label_smoothing", 0) != 0 for s in settings):
+        return
+    name = getattr(task.loss, "__name__", type(task.loss).__name__)
+    raise UserError(
+        f"training/label_smoothing is set, but the task's loss {name} has no argument label_smoothing: leave "
+        "it out, or give a loss that takes it"
+    )
 
 
 def _check_metrics(metrics: Any) -> None:
@@ -125,3 +134,12 @@ def _axes(axes: Any, name: str) -> Mapping[Any, Any]:
 
 def _named(inputs: Any) -> dict[str, Any]:
     return dict(zip(names(inputs, "input"), tensors(inputs), strict=True))
+
+
+def _takes(function: Callable[..., Any], argument: str) -> bool:
+    called = function.forward if isinstance(function, nn.Module) else function
+    try:
+        parameters = inspect.signature(called).parameters
+    except (TypeError, ValueError):  # some built-in functions have none to look at
+        return False
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -47,7 +47,7 @@ def save_variant(
         "version": VERSION,
         "task": task.name,
         "input_shape": shape,
-        "classes": _classes(module, shape),
+        "classes": None if plan.architecture is None else _classes(module, shape),
         "architecture": None if plan.architecture is None else encode_architecture(plan.architecture),
         "pruning": [[root, channels] for root, channels in history or []],
         "bits": encode_bits(plan.bits),

@@ -134,11 +134,12 @@ def channel_blocks(graph: tp.DependencyGraph, root: str) -> int:
 
 
 def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -> None:
-    """Remove channels of a root layer, with all that depends on them.
+    """Remove channels of a root layer, with all that depends on them; what is frozen stays so.
 
     Raises:
         ValueError: a layer would be left without channels, or torch-pruning fails.
     """
+    frozen = [name for name, p in graph.model.named_parameters() if not p.requires_grad]
     try:
         group = channel_group(graph, root, channels)
         possible = graph.check_pruning_group(group)
@@ -149,6 +150,8 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         raise UserError(f"torch-pruning cannot prune the layer '{root}' ({kind}): {error}") from error
     if not possible:
         raise UserError(f"removing {len(channels)} channels of the layer '{root}' leaves a layer with none")
+    for name in frozen:  # the parameters are new ones
+        graph.model.get_parameter(name).requires_grad_(False)
 
 
 def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> ValueError | None:

@@ -8,13 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from ray import tune
 from torch import nn
+from torch.nn import functional
+from torch.utils.data import TensorDataset
 from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small_task
 
 from raysearch import load_variant
+from raysearch import search_spaces as spaces
+from raysearch.search_spaces.space import bind
 from raysearch.trainables import stages
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import Report, TrialRun
+from raysearch.trainables.task import Task
 from raysearch.trainables.training import TrainingDiverged
 
 
@@ -156,6 +162,89 @@ def test_a_loss_that_is_not_finite_ends_the_trial(tmp_path: Path) -> None:
     run.next_report()
     with pytest.raises(TrainingDiverged, match="the loss became nan at a learning rate"):
         run.next_report()
+
+
+class Level(nn.Module):
+    """One number an image, of shape (n,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 8, 3), nn.Linear(8 * 36, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.conv(x)).flatten(1)).flatten()  # type: ignore[no-any-return]
+
+
+def rmse(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (outputs - targets).square().mean().sqrt()
+
+
+def largest(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    return float(outputs.max())
+
+
+def regression(folder: Path, **changes: Any) -> TrialSetup:
+    """How bright digits are, by a fixed model, on two targets."""
+    digits = small_task()
+    splits = {
+        name: TensorDataset(x, x.mean((1, 2, 3)))
+        for name in ("train", "validation", "test")
+        for x in [getattr(digits, name).tensors[0]]
+    }
+    torch.manual_seed(0)
+    given = {"model": Level(), "metrics": {"rmse": rmse, "largest": largest}, "loss": functional.mse_loss}
+    task = Task(**{**given, **splits, **changes})
+    bits = {name: {"weights": tune.choice([8, 32]), "activations": 8} for name in ("conv", "head")}
+    space = bind(
+        {"bits": bits, "teacher": spaces.teachers("parent", None)},
+        model=task.build(),
+        example_input=task.example_input(2),
+    )
+    parent: dict[str, Any] = {"training": {"lr": 1e-2}}
+    targets = ("onnxruntime-cpu", "torch-cpu")
+    maximize = {"rmse": False}
+    return TrialSetup(task, space, targets, 2, folder, references={"parent": parent}, maximize=maximize)
+
+
+TAUGHT = {
+    "bits": {name: {"weights": 8, "activations": 8} for name in ("conv", "head")},
+    "teacher": {"name": "parent", "temperature": 2.0, "weight": 0.5},
+}
+
+
+def test_a_regressor_is_reported_by_its_own_metrics(tmp_path: Path) -> None:
+    setup = regression(tmp_path)
+    run_trial(setup, "parent", setup.references["parent"])
+    _, first, _, last = run_trial(setup, "taught", TAUGHT)
+    assert set(first.values) == {"rmse", "largest"}
+    assert {"rmse", "largest", "rmse/torch-cpu", "largest/torch-cpu"} <= set(last.values)
+    assert "accuracy" not in last.values
+    for name, worst in (("rmse", max), ("largest", min)):
+        each = [last.values[f"{name}/{target}"] for target in setup.targets]
+        assert last.values[name] == worst(each)
+    module = load_variant(setup.variant_folder("taught"), model=setup.task.model)
+    x, y = setup.task.validation.tensors  # type: ignore[attr-defined]
+    with torch.no_grad():
+        assert float(rmse(module(x), y)) == pytest.approx(last.values["rmse/onnxruntime-cpu"], rel=0.05)
+        assert first.values["rmse"] < rmse(setup.task.build()(x), y)
+
+
+def test_a_frozen_network_is_reported_as_it_is(tmp_path: Path) -> None:
+    setup = regression(tmp_path)
+    setup.task.model.requires_grad_(False)  # type: ignore[union-attr]
+    _, first, second, _ = run_trial(setup, "parent", setup.references["parent"])
+    assert first.notes == ["all layers are frozen, so that nothing was trained"]
+    assert first.values == second.values
+
+
+def test_nan_on_any_target_is_the_worst(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path)
+    for pair in ((math.nan, 0.5), (0.5, math.nan)):
+        values = {target: {"accuracy": v} for target, v in zip("ab", pair, strict=True)}
+        found = setup.over_targets(values, "test_")
+        assert math.isnan(found["test_accuracy"])
+        assert set(found) == {"test_accuracy", "test_accuracy/a", "test_accuracy/b"}
+    assert setup.over_targets({}) == {}
 
 
 class Endless(nn.Module):

@@ -47,3 +47,49 @@ def test_training_lowers_the_loss_and_repeats():
 def test_a_loss_that_is_not_finite_is_said():
     with pytest.raises(TrainingDiverged, match="nan at a learning rate of"):
         fit(lambda module, x, y: module(x).sum() * float("nan"))
+
+
+def test_where_nothing_is_trained_no_step_is_taken():
+    module = nn.Linear(2, 3).requires_grad_(False)
+    before = module.weight.clone()
+    loss = train_epoch(
+        module,
+        TensorDataset(torch.randn(6, 2), torch.zeros(6, dtype=torch.int64)),
+        plain_loss(functional.cross_entropy),
+        torch.optim.AdamW([{"params": module.parameters()}], lr=0.1, weight_decay=0.5),
+        batch_size=4,
+        lr=lambda share: 0.1,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert loss > 0
+    assert torch.equal(module.weight, before)
+
+
+def test_inputs_of_any_form_are_trained_on():
+    class Embedded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(5, 1)
+
+        def forward(self, ids, mask):
+            return {"score": (self.table(ids)[..., 0] * mask).sum(1)}
+
+    torch.manual_seed(0)
+    module = Embedded()
+    ids, mask = torch.randint(0, 5, (40, 3)), torch.ones(40, 3)
+    examples = [({"ids": i, "mask": m}, i.sum().float()) for i, m in zip(ids, mask, strict=True)]
+    losses = [
+        train_epoch(
+            module,
+            examples,
+            plain_loss(lambda outputs, targets: functional.mse_loss(outputs["score"], targets)),
+            torch.optim.SGD(module.parameters(), lr=0.05),
+            batch_size=8,
+            lr=lambda share: 0.05,
+            generator=torch.Generator().manual_seed(epoch),
+            augment=lambda inputs: {"ids": inputs["ids"], "mask": inputs["mask"]},
+        )
+        for epoch in range(40)
+    ]
+    assert losses[-1] < 0.01 * losses[0]
+    assert torch.allclose(module.table.weight[:, 0], torch.arange(5.0), atol=0.2)

@@ -107,3 +107,14 @@ def test_grouped_convolutions_lose_as_much_in_every_group():
     assert [m.weight.shape[0] for m in model] == [8, 20, 5]
     assert model[1].groups == 4
     assert model(X).shape == (4, 5, 6, 6)
+
+
+def test_frozen_layers_stay_frozen(model):
+    frozen = [name for name, _ in model.named_parameters() if name.startswith(("stem", "stage1"))]
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    fresh = copy.deepcopy(model)
+    history = prune(model, X, PRUNING)
+    assert any(root.startswith(("stem", "stage1")) for root, _ in history)
+    for pruned in (model, prune_like(fresh, X, history)):
+        assert [name for name, p in pruned.named_parameters() if not p.requires_grad] == frozen
