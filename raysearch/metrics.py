@@ -124,8 +124,8 @@ def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
         per_target=False,
         source="the task",
         higher_is_better=True if unit == SHARE else None,
-        description=f"the task's metric of the exported file on the {split} split, "
-        "the worst over the targets; with a target, in that target's runtime",
+        description=f"the task's metric of the exported file on the {split} split, the worst over the "
+        "targets (the lowest where no goal names it); with a target, in that target's runtime",
     )
 
 

@@ -148,9 +148,9 @@ class Study:
 
     @property
     def maximize(self) -> dict[str, bool]:
-        """Whether higher is better, of each metric that objectives and constraints name, targets aside."""
-        limits = {c.metric.split("/")[0]: not c.upper for c in self._goals.constraints}
-        return limits | {o.metric.split("/")[0]: o.maximize for o in self._goals.objectives}
+        """Whether higher is better, of each of the task's metrics of which something says it."""
+        said = {name: self._goals.higher_is_better(name) for name in self.metrics}
+        return {name: higher for name, higher in said.items() if higher is not None}
 
     @property
     def references(self) -> dict[str, Config]:

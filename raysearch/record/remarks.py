@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord
-from raysearch.record.scores import Scores, goals_of, is_complete, search_values
+from raysearch.record.scores import Scores, goals_of, is_complete, reference_figures, search_values
 
 
 def remarks(record: RunRecord) -> list[str]:
@@ -55,6 +56,17 @@ def _about_space(record: RunRecord) -> Iterator[str]:
 
 
 def _about_hypervolume(record: RunRecord) -> Iterator[str]:
-    scores = Scores(record)
-    if scores.front and scores.hypervolume == 0:
-        yield "The hypervolume is 0: no variant is better than the reference point in every objective."
+    scores, limits = Scores(record), reference_figures(record)
+    if not scores.front or scores.hypervolume != 0:
+        return
+    behind = [
+        f"{o} ({limits[o.metric]:.4g})"
+        for o in goals_of(record).objectives
+        if not any(_better(search_values(t)[o.metric], limits[o.metric], o) for t in scores.front)
+    ]
+    none = f", and none at all in {', '.join(behind)}" if behind else ""
+    yield f"The hypervolume is 0: no variant is better than the reference point in every objective{none}."
+
+
+def _better(value: float, limit: float, objective: Objective) -> bool:
+    return value > limit if objective.maximize else value < limit

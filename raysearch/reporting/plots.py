@@ -250,7 +250,7 @@ def _near(values: Sequence[float], least: float, higher_is_better: bool | None) 
 
 
 def log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis that spells its ticks out, 0.05, 0.1, 0.2 (plotly: 5, 0.1, 2); plain unless all > 0."""
+    """A logarithmic axis with ticks 0.05, 0.1, 0.2 (plotly's: 5, 0.1, 2); a plain one unless all are > 0."""
     if not values:
         return {"type": "log"}
     if min(values) <= 0:

@@ -55,8 +55,12 @@ def test_a_front_beyond_the_reference_is_said() -> None:
     trials = [{"rmse": 7.0, "size_mb": 1.0}, {"rmse": 8.0, "size_mb": 0.5}]  # more than twice the parent's
     record = record_of_figures(GOALS, {"rmse": 3.0, "size_mb": 2.0}, trials, metrics=METRICS)
     assert remarks(record) == [
-        "The hypervolume is 0: no variant is better than the reference point in every objective."
+        "The hypervolume is 0: no variant is better than the reference point in every objective, and none at "
+        "all in minimize rmse (6)."
     ]
+    trials = [{"rmse": 7.0, "size_mb": 1.0}, {"rmse": 2.0, "size_mb": 9.0}]
+    record = record_of_figures(GOALS, {"rmse": 3.0, "size_mb": 2.0}, trials, metrics=METRICS)
+    assert remarks(record)[0].endswith("than the reference point in every objective.")
 
 
 def test_each_constraint_says_how_often_it_is_missed() -> None:
