@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from raysearch import backends
 from raysearch.backends import graph
+from raysearch.basics.disk import replacing, storing
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
 from raysearch.trainables.data.batches import batches
@@ -248,7 +249,8 @@ class TrialRun:
             self._save_reference()
         final, folder = self.setup.variant_folder(self.name), self._part("variant")
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        with storing(folder.parent):
+            folder.mkdir(parents=True)
         files = self._export(module, folder)
         values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
         by_target = {}
@@ -263,10 +265,11 @@ class TrialRun:
             by_target[target] = score(predicted, self.task.metrics)
         values |= self.setup.over_targets(by_target)
         values["nonzero_rate"] = nonzero_rate(module)
-        save_variant(folder, module, self.plan, task=self.task, history=self.history)
-        shutil.rmtree(final, ignore_errors=True)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, final)
+        with storing(final.parent):
+            save_variant(folder, module, self.plan, task=self.task, history=self.history)
+            shutil.rmtree(final, ignore_errors=True)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder, final)
         return Report(step, values)
 
     # -- files and figures ---------------------------------------------------------------------------------
@@ -278,8 +281,9 @@ class TrialRun:
             "pt2": export_torch,
         }
         files = {form: folder / FILES[form] for form in self.setup.forms}
-        for form, path in files.items():
-            writers[form](module, self.task.example_input(2), path)
+        with storing(folder):
+            for form, path in files.items():
+                writers[form](module, self.task.example_input(2), path)
         return files
 
     def _file(self, files: Mapping[str, Path], target: str) -> Path:
@@ -317,22 +321,19 @@ class TrialRun:
     def _save_reference(self) -> None:
         """Leave the trained float weights for the trials that start from them or are taught by them."""
         path, part = self.setup.reference_weights(self.name), self._part("weights")
-        for folder in (path.parent, part.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}, part)
-        os.replace(part, path)
+        with replacing(path, part):
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}, part)
 
     def _save(self) -> None:
-        folder, part = self.setup.trial_folder(self.name), self._part("checkpoint")
-        folder.mkdir(parents=True, exist_ok=True)
         state = {
             "reports": json.dumps([asdict(r) for r in self.reports]),
             "quantized": self.quantized,
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, part)
-        os.replace(part, folder / "checkpoint.pt")
+        part = self._part("checkpoint")
+        with replacing(self.setup.trial_folder(self.name) / "checkpoint.pt", part):
+            torch.save(state, part)
 
     def _load(self) -> None:
         path = self.setup.trial_folder(self.name) / "checkpoint.pt"

@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from ray import tune
 
-from raysearch.basics.failures import failure
+from raysearch.basics.disk import StorageError, is_full
+from raysearch.basics.failures import failure, first_line, traceback_of
+from raysearch.networks.running import TimeLimitExceeded
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
@@ -29,8 +31,10 @@ from raysearch.trainables.stages import TrialRun
 class CompressionTrial(tune.Trainable):
     """Reports one step of a TrialRun at a time; a stage that fails ends the trial with its reason.
 
-    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``; where a stage
-    failed, ``failure`` alone. Its state is on disk in the run's folder, not in Tune's checkpoints.
+    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``. Where a stage
+    failed they hold ``failure``, ``traceback`` and ``stuck``: whether its work may go on in this process.
+    Where its state could not be saved they hold ``unsaved`` alone: the trial is not at its end. Its state is
+    on disk in the run's folder, not in Tune's checkpoints.
     """
 
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
@@ -51,7 +55,7 @@ class CompressionTrial(tune.Trainable):
             run = self._run = self._run or self._start()
             report = run.next_report()
         except Exception as error:
-            return {"failure": failure(error), "done": True}
+            return {**_failed(error), "done": True}
         return {
             **report.values,
             "step": report.step,
@@ -77,3 +81,13 @@ class CompressionTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the trial finds its own state when it starts."""
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """What is reported of a stage that raised."""
+    if isinstance(error, StorageError):
+        return {"unsaved": str(error)}
+    if is_full(error):
+        return {"unsaved": f"a disk is full: {first_line(error)}"}
+    stuck = isinstance(error, TimeLimitExceeded)
+    return {"failure": failure(error), "traceback": traceback_of(error), "stuck": stuck}

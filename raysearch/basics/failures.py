@@ -37,6 +37,12 @@ def failure(error: BaseException) -> str:
     return (text if text == name else f"{name}: {text}") + place
 
 
+def traceback_of(error: BaseException) -> str:
+    """An error's whole traceback as text; Ray's error of a task holds the one of its worker."""
+    remote = getattr(error, "traceback_str", None)
+    return str(remote) if remote else "".join(traceback.format_exception(error))
+
+
 def _is_library(file: Path) -> bool:
     """Whether code is raysearch's own, an installed package's, or Python's."""
     libraries = (_HERE, *(Path(sysconfig.get_path(p)) for p in ("stdlib", "purelib")))

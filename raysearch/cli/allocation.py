@@ -120,7 +120,7 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
         typer.echo("no point is complete yet")
     failed = result.counts()["failed"]
     if failed:
-        typer.echo(f"{failed} points failed and are left out; {folder / 'report.html'} says why")
+        typer.echo(f"{failed} points failed and are left out; {folder / 'report.html'} says why, and where")
     if result.complete:
         typer.echo(f"Divide a budget over them: raysearch allocate, with measurements: {folder / TABLE}")
     else:

@@ -165,6 +165,7 @@ def _show(result: StudyResult, as_json: bool) -> None:
     if "sweep" in result.study:
         allocation.show_sweep(result, as_json)
         return
+    from raysearch.record.tracebacks import FOLDER
     from raysearch.reporting.html import FILE_NAME
 
     page = result.folder / FILE_NAME
@@ -177,6 +178,9 @@ def _show(result: StudyResult, as_json: bool) -> None:
                 "complete": result.complete,
                 "seconds": result.seconds,
                 "trials": result.counts(),
+                "failed": [
+                    {"trial": t.name, "reason": t.reason, "traceback": t.traceback} for t in result.failed
+                ],
                 "front": result.front.to_dict("records"),
                 "remarks": result.remarks,
             }
@@ -187,6 +191,8 @@ def _show(result: StudyResult, as_json: bool) -> None:
     typer.echo(f"\n{len(result.front)} on the front, of trials: {counts}")
     for remark in result.remarks:
         typer.echo(f"Note: {remark}")
+    if any(t.traceback for t in result.failed):
+        typer.echo(f"Tracebacks of the failed: {result.folder / FOLDER}")
     typer.echo(f"Report: {page}")
     if not result.complete:
         typer.echo(f"Go on with: raysearch resume {result.folder}")

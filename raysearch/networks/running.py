@@ -25,8 +25,8 @@ class _TimeUp(BaseException):
     """Raised inside a worker thread; no ``except Exception`` of a library swallows it."""
 
 
-class TimeLimitExceeded(ValueError):
-    """Work was stopped at its limit."""
+class TimeLimitExceeded(UserError):
+    """Work on a user's network was stopped at its limit; one long call inside C may go on in this process."""
 
 
 class _LastOperator(TorchFunctionMode):

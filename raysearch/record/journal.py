@@ -7,20 +7,22 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
 
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
                  (0.1.0 had none: accuracy), software {package: version}, machine
-    session      action (start, resume; finish, interrupt, timeout, error), num_trials, max_minutes
+    session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials, max_minutes
     suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
                  says "pause" lets the trial wait
     promotion    trial: one that waits goes on
-    end          trial, outcome ("finished", "stopped" or "failed"), reason
+    end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
     left_out     trial "parent", accuracy, without {part: accuracy}: of a sweep's parts; or a reason why not
-    final        trial, values, measurements, notes: measured again and evaluated on the test split, alone
+    final        trial, values, measurements, notes: measured again and evaluated on the test split, alone; or
+                 notes of why not, and traceback
 
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -30,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raysearch.basics.disk import StorageError, storing
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import DEFAULT, Metric, find
 
@@ -43,16 +46,20 @@ Outcome = Literal["finished", "stopped", "failed"]
 class Journal:
     """Appends events to ``folder/journal.jsonl``; each line is on disk when ``write`` returns.
 
-    A last line cut short by a kill is dropped when the journal is opened again: it never took effect.
+    A last line cut short by a kill is dropped when the journal is opened again: it never took effect. A
+    journal that is closed with nothing in it leaves nothing behind.
 
     Raises:
-        ValueError: another process is writing it.
+        UserError: another process is writing it, or the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE_NAME
-        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back when the process ends
         except OSError:
@@ -61,15 +68,33 @@ class Journal:
         _drop_partial_line(self.path)
 
     def write(self, event: str, **fields: Any) -> Event:
-        """Append one event and return it as written."""
+        """Append one event and return it as written.
+
+        Raises:
+            StorageError: the disk is full; nothing of the event is left in the file.
+        """
         line: Event = {"event": event, "time": round(time.time(), 3), **fields}
-        self._file.write(json.dumps(line, allow_nan=True) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            with storing(self.path.parent):
+                self._append((json.dumps(line, allow_nan=True) + "\n").encode())
+        except StorageError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(whole)
+            raise
         return line
+
+    def _append(self, data: bytes) -> None:
+        while data:
+            data = data[self._file.write(data) :]  # a disk may take a part of a line before it is full
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; a later write raises ValueError."""
+        if not self._file.closed and os.fstat(self._file.fileno()).st_size == 0:
+            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something else
+                self.path.parent.rmdir()
         self._file.close()
 
 
@@ -140,6 +165,7 @@ class TrialRecord:
         notes: remarks of the trial ("bits 2 run no faster than 8 in onnxruntime-cpu").
         outcome: None while it runs or waits.
         reason: why it stopped or failed.
+        traceback: the file in the run's folder that keeps the traceback of its failure; empty without one.
         left_out: the event of that name without its head; empty where there is none.
         final: values measured after the search (latency again, the test split); empty if it was not.
         started, ended: seconds since the epoch.
@@ -157,6 +183,7 @@ class TrialRecord:
     paused: bool = False
     outcome: Outcome | None = None
     reason: str = ""
+    traceback: str = ""
     left_out: Event = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     ended: float | None = None
@@ -238,6 +265,7 @@ class RunRecord:
         elif event["event"] == "final":
             trial.final.update(event["values"])
             trial.measurements += event.get("measurements", [])
+        trial.traceback = event.get("traceback", trial.traceback)
         trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]
 
     @property

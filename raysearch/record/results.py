@@ -85,7 +85,10 @@ class StudyResult:
 
     @property
     def ending(self) -> str:
-        """How the last session ended: "finish", "timeout", "interrupt"; "running" where nothing says so."""
+        """How the last session ended: "finish", "timeout", "interrupt", "storage" (a disk was full), "error".
+
+        It is "running" where nothing says so.
+        """
         action = str(self.record.sessions[-1]["action"]) if self.record.sessions else "running"
         return "running" if action in ("start", "resume") else action
 
@@ -98,6 +101,11 @@ class StudyResult:
     def front_records(self) -> list[TrialRecord]:
         """The front, best in the first objective first; the parent is among them unless it is dominated."""
         return list(self._front)
+
+    @property
+    def failed(self) -> list[TrialRecord]:
+        """The trials and references that failed, in the order of suggestion."""
+        return [t for t in self.record.trials.values() if t.outcome == "failed"]
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -26,6 +26,7 @@ _ENDINGS = {
     "finish": "The search ran to its end.",
     "timeout": "The search was ended by its time limit.",
     "interrupt": "The search was interrupted; raysearch resume goes on with it.",
+    "storage": "A disk was full; raysearch resume goes on with the search once there is room.",
     "error": "An error ended the search; raysearch resume goes on with it.",
     "running": "The search is running, or was killed; raysearch resume goes on with it.",
 }
@@ -274,13 +275,19 @@ def _stopped(result: StudyResult) -> str:
 
 
 def _failed(result: StudyResult) -> str:
-    failed = [t for t in result.record.trials.values() if t.outcome == "failed"]
+    failed = result.failed
     if not failed:
         return "<p>None.</p>"
     rows = [
-        ("", [escape(t.name), str(max(t.step, 0)), escape(t.reason or "no reason given")]) for t in failed
+        ("", [escape(t.name), str(max(t.step, 0)), escape(t.reason or "no reason given"), _traceback(t)])
+        for t in failed
     ]
-    return table(["trial", "last step", "reason"], rows)
+    return table(["trial", "last step", "reason", "traceback"], rows)
+
+
+def _traceback(trial: TrialRecord) -> str:
+    file = escape(trial.traceback)
+    return f'<a href="{file}">{file}</a>' if file else UNKNOWN
 
 
 # -- where the figures come from -------------------------------------------------------------------

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from raysearch.basics.disk import StorageError
 from raysearch.record.journal import Event, Journal, Outcome, RunRecord, TrialRecord
+from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Promoting, Scheduler
 from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
@@ -33,6 +35,9 @@ class Session:
         last_step: the step that completes a trial.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was written.
+
+    Attributes:
+        error: what could not be stored, None while all could; no trial is begun after it.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Session:
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
         self.pending: list[str] = []
+        self.error: StorageError | None = None
         self._paused: set[str] = set()
         self._owed: list[str] = []  # promoted by the scheduler in a replay, and not by the journal
         self._name: dict[str, str] = {}
@@ -101,7 +107,7 @@ class Session:
         An unfinished trial comes first, then a promoted one, then a new one. Where there is none of these and
         nothing is in flight, no report can have a paused trial promoted any more: they end as stopped.
         """
-        if len(self._name) >= self.workers:
+        if len(self._name) >= self.workers or self.error is not None:
             return None
         name = self.pending.pop(0) if self.pending else self._promote()
         if name is not None:
@@ -151,11 +157,17 @@ class Session:
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Nothing: the searcher was told when the report was decided on."""
 
-    def fail(self, trial: str, reason: str) -> None:
-        """Record that a trial failed, and why."""
+    def fail(self, trial: str, reason: str, traceback: str = "") -> None:
+        """Record that a trial failed, and why; its traceback, where there is one, is kept in a file."""
         name = self._name.pop(trial, None)
         if name is not None and self.record.trials[name].outcome is None:
-            self._end(name, "failed", reason)
+            file = keep_traceback(self.journal.path.parent, name, traceback)
+            self._end(name, "failed", reason, **({"traceback": file} if file else {}))
+
+    def suspend(self, trial: str, reason: str) -> None:
+        """A trial could not save its state: it is not at its end, and the session ends with this reason."""
+        self._name.pop(trial, None)
+        self.error = self.error or StorageError(reason)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
@@ -231,8 +243,8 @@ class Session:
             return False
         return True
 
-    def _end(self, name: str, outcome: Outcome, reason: str = "") -> None:
-        self._write("end", trial=name, outcome=outcome, reason=reason)
+    def _end(self, name: str, outcome: Outcome, reason: str = "", **fields: Any) -> None:
+        self._write("end", trial=name, outcome=outcome, reason=reason, **fields)
         self._paused.discard(name)
         self._end_algorithms(name, outcome)
 
@@ -241,6 +253,10 @@ class Session:
         self.searcher.end(name, outcome)
 
     def _write(self, event: str, **fields: Any) -> None:
-        line = self.journal.write(event, **fields)
+        try:
+            line = self.journal.write(event, **fields)
+        except StorageError as error:
+            self.error = error
+            raise
         self.record.apply(line)
         self.listener(line)

@@ -19,24 +19,26 @@ from typing import Any
 import ray
 
 from raysearch import backends
-from raysearch.runs import tuning
-from raysearch.record import journal as journals
 from raysearch.backends.service import RemoteService, start_service
-from raysearch.reporting.cards import write_cards
-from raysearch.basics.failures import UserError, failure, first_line
-from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.basics.disk import StorageError, is_full, storing
+from raysearch.basics.failures import RunError, UserError, failure, first_line, traceback_of
 from raysearch.methods import name_of
-from raysearch.runs.preflight import check_deployable
-from raysearch.runs.provenance import provenance
+from raysearch.record import journal as journals
+from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.results import StudyResult
+from raysearch.record.scores import Scores
+from raysearch.record.tracebacks import keep_traceback
+from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
-from raysearch.record.results import StudyResult
+from raysearch.runs import tuning
+from raysearch.runs.conductor import Session
+from raysearch.runs.preflight import check_deployable
+from raysearch.runs.provenance import provenance
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
-from raysearch.record.scores import Scores
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
-from raysearch.runs.conductor import Session
 from raysearch.study import Study
 from raysearch.sweeps.table import write_sweep
 from raysearch.tasks import ResNetBuilder
@@ -99,27 +101,43 @@ def run_study(
 ) -> StudyResult:
     """Run a study in a folder, or go on with the run that is there; see ``Study.run``."""
     described = study.describe()
-    record, events = _open(folder, described)
-    if _is_done(record, num_trials):
-        return _conclude(folder)
-    deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
-    with tuning.cluster():
-        _check(study, anew=not events)
-        table = LiveTable(record, num_trials=num_trials, quiet=not progress)
-        with table, contextlib.closing(Journal(folder)) as journal:
-            run = Run(study, folder, num_trials, journal, record, table, deadline, events)
-            if not record.header:
-                run.write(
-                    "run", version=journals.VERSION, study=described, metrics=study.metrics, **provenance()
-                )
-            budget = {"num_trials": num_trials, "max_minutes": max_minutes}
-            run.write("session", action="resume" if events else "start", **budget)
-            ending = "error"
-            try:
-                ending = _phases(run)
-            finally:
-                run.write("session", action=ending, **budget)
-                result = _conclude(folder)
+    with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
+        record, events = _read(folder, described)
+        if _is_done(record, num_trials):
+            return _conclude(folder)
+        deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
+        with tuning.cluster():
+            _check(study, anew=not events)
+            with LiveTable(record, num_trials=num_trials, quiet=not progress) as table:
+                run = Run(study, folder, num_trials, journal, record, table, deadline, events)
+                return _work(run, described, max_minutes)
+
+
+def _work(run: Run, described: Mapping[str, Any], max_minutes: float | None) -> StudyResult:
+    """Do the phases between the two lines of a session, and write what a person looks at, however they end.
+
+    Raises:
+        RunError: a disk is full, or a reference failed.
+    """
+    budget = {"num_trials": run.num_trials, "max_minutes": max_minutes}
+    ending = "error"
+    try:
+        if not run.record.header:
+            run.write("run", version=journals.VERSION, study=described, metrics=run.study.metrics, **provenance())
+        run.write("session", action="resume" if run.events else "start", **budget)
+        try:
+            ending = _phases(run)
+        except Exception as error:
+            ending = "storage" if is_full(error) else ending
+            raise
+        finally:
+            run.write("session", action=ending, **budget)
+            result = _conclude(run.folder)
+    except Exception as error:
+        if not is_full(error):
+            raise
+        what = str(error) if isinstance(error, StorageError) else first_line(error)
+        raise RunError(f"{what}; when that is mended, go on with: raysearch resume {run.folder}") from error
     return result
 
 
@@ -138,16 +156,14 @@ def _check(study: Study, *, anew: bool) -> None:
     try:
         ray.get(task.remote(study))
     except ray.exceptions.RayTaskError as error:
-        raise UserError(first_line(error.cause)) from error
+        raise error.cause from error
     except ray.exceptions.RayError as error:
         raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
 
 
-def _open(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
-    """The record of a run that is already in the folder, or an empty one."""
+def _read(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
+    """The record of the run in a folder, empty where none was begun."""
     record = RunRecord()
-    if not (folder / journals.FILE_NAME).exists():
-        return record, []
     events = list(journals.read(folder))
     for event in events:
         record.apply(event)
@@ -196,7 +212,7 @@ def _references(run: Run, service: RemoteService) -> bool:
         Whether all are complete.
 
     Raises:
-        RuntimeError: a reference failed; without it nothing can be compared.
+        RunError: a reference failed; without it nothing can be compared.
     """
     for name, config in run.study.references.items():
         _train_reference(run, name, config)
@@ -204,8 +220,9 @@ def _references(run: Run, service: RemoteService) -> bool:
         if trial is None or trial.outcome is None:
             return False
         if trial.outcome == "failed":
-            raise RuntimeError(
-                f"the {name} network failed, so nothing can be compared with it: {trial.reason}"
+            kept = f" (traceback in {run.folder / trial.traceback})" if trial.traceback else ""
+            raise RunError(
+                f"the {name} network failed, so nothing can be compared with it: {trial.reason}{kept}"
             )
         if name == "parent":
             _compare_with_parent(run, service)
@@ -261,7 +278,7 @@ def _static_int8(run: Run) -> None:
         reports = _remotely(run, "static_int8_reports")
     except ray.exceptions.RayError as error:  # with a cause where it is the task's own
         reason = failure(getattr(error, "cause", error))
-        run.write("end", trial="parent-int8", outcome="failed", reason=reason)
+        run.write("end", trial="parent-int8", outcome="failed", reason=reason, **_kept(run, error, "parent-int8"))
         return
     for report in reports:
         run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)
@@ -277,7 +294,7 @@ def _left_out(run: Run) -> None:
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         reason = first_line(cause) if isinstance(cause, ValueError) else failure(cause)
-        found = {"reason": f"no importances by leaving parts out: {reason}"}
+        found = {"reason": f"no importances by leaving parts out: {reason}", **_kept(run, error, "parent")}
     run.write("left_out", trial="parent", **found)
 
 
@@ -315,7 +332,8 @@ def _finalists(run: Run) -> None:
                 report = _remotely(run, "final_figures", name)
             except ray.exceptions.RayError as error:
                 cause = failure(getattr(error, "cause", None) or error)
-                run.write("final", trial=name, values={}, notes=[f"not measured again: {cause}"])
+                notes = [f"not measured again: {cause}"]
+                run.write("final", trial=name, values={}, notes=notes, **_kept(run, error, name))
                 continue
             run.write("final", trial=name, values=report["values"], measurements=report["measurements"])
 
@@ -325,17 +343,28 @@ def _remotely(run: Run, function: str, *arguments: Any) -> Any:
     from raysearch.trainables import finalists
 
     task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])
-    return ray.get(task.remote(run.stored_setup, *arguments))
+    try:
+        return ray.get(task.remote(run.stored_setup, *arguments))
+    except ray.exceptions.RayTaskError as error:
+        if is_full(error.cause):
+            raise StorageError(f"a disk is full: {first_line(error.cause)}") from error
+        raise
+
+
+def _kept(run: Run, error: BaseException, name: str) -> dict[str, str]:
+    """The field of an event that names the file with the traceback of a failed task."""
+    return {"traceback": keep_traceback(run.folder, name, traceback_of(error))}
 
 
 def _conclude(folder: Path) -> StudyResult:
     """Write what a person looks at."""
     result = StudyResult(folder)
-    result.write_tables()
-    write_cards(result.record, folder)
-    write_report(folder)
-    if "sweep" in result.study:
-        write_sweep(folder)
+    with storing(folder):
+        result.write_tables()
+        write_cards(result.record, folder)
+        write_report(folder)
+        if "sweep" in result.study:
+            write_sweep(folder)
     if result.complete:
         shutil.rmtree(folder / "trials", ignore_errors=True)
     return result

@@ -1,7 +1,6 @@
 """A Session's trials on Ray Tune: the cluster, the Tuner, and what Tune 2.60 needs to be told."""
 
 from __future__ import annotations
-from raysearch.basics.failures import UserError
 
 import contextlib
 import logging
@@ -18,10 +17,11 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
+from raysearch.basics.failures import UserError
+from raysearch.runs.conductor import Session
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
 from raysearch.searchers.tune import TuneSearcher
-from raysearch.runs.conductor import Session
 from raysearch.trainables.setup import TrialSetup
 
 # What keeps the driver's cost a trial flat, and the terminal to the live table.
@@ -34,6 +34,7 @@ _SETTINGS = {
 }
 # How often a trial whose worker died is started again, from its last report, before it counts as failed.
 _RESTARTS = 2
+_ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a worker
 
 
 @contextlib.contextmanager
@@ -64,10 +65,10 @@ def workers(resources: Mapping[str, float]) -> int:
     """How many trials of these resources ("cpu", "gpu") the cluster can hold at once.
 
     Raises:
-        ValueError: not even one; it would wait for ever.
+        UserError: not even one; it would wait for ever.
     """
     available = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fits = {k: int(available.get(k.upper(), 0) // v) for k, v in resources.items() if v}
+    fits = {k: int(available.get(k.upper(), 0) / v + _ROUNDING) for k, v in resources.items() if v}
     for resource, count in fits.items():
         if not count:
             has = available.get(resource.upper(), 0)
@@ -81,12 +82,16 @@ def workers(resources: Mapping[str, float]) -> int:
 def conduct(
     session: Session, setup: TrialSetup, resources: Mapping[str, float], seconds: float = float("inf")
 ) -> None:
-    """Let a session's trials run until they have ended, the seconds are over or Ctrl-C was pressed."""
+    """Let a session's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
+
+    Raises:
+        StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
+    """
     if session.complete or seconds <= 0:
         return
     scheduler = _SessionScheduler(session, step="step")
     with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
-        tune.Tuner(
+        tuner = tune.Tuner(
             _trainable(setup, resources),
             tune_config=tune.TuneConfig(
                 search_alg=TuneSearcher(session),
@@ -97,11 +102,19 @@ def conduct(
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
+                stop=_Stopper(session),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except tune.TuneError:  # it holds the text of the session's error alone
+            if session.error is None:
+                raise
+    if session.error is not None:
+        raise session.error
     if scheduler.error is not None:
         raise scheduler.error
 
@@ -128,6 +141,19 @@ def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
     )
 
 
+class _Stopper(tune.Stopper):
+    """Ends the trials of a session that can store nothing any more."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._session.error is not None
+
+
 class _SessionScheduler(TuneScheduler):
     """Hands a trial's measurements, notes and failure to the session beside its values."""
 
@@ -138,21 +164,29 @@ class _SessionScheduler(TuneScheduler):
         return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        if "failure" in result:
-            self.scheduler.fail(trial.trial_id, result["failure"])
+        if "unsaved" in result:
+            self.scheduler.suspend(trial.trial_id, result["unsaved"])
+        elif "failure" in result:
+            if result["stuck"]:
+                _end_process(tune_controller, trial)
+            self.scheduler.fail(trial.trial_id, result["failure"], result["traceback"])
         else:
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         if not trial.should_recover():  # type: ignore[no-untyped-call]
-            self.scheduler.fail(
-                trial.trial_id, f"its worker died {_RESTARTS + 1} times: {_last_words(trial)}"
-            )
+            text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+            reason = f"its worker died {_RESTARTS + 1} times: {_last_words(text)}"
+            self.scheduler.fail(trial.trial_id, reason, text)
 
 
-def _last_words(trial: Trial) -> str:
-    """Why a trial's worker died, as far as Ray can tell; Tune keeps its error in a file."""
-    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+def _end_process(tune_controller: Any, trial: Trial) -> None:
+    """Keep Tune from giving a trial's process to the next one; it has no public way to say so."""
+    tune_controller._started_actors.discard(tune_controller._trial_to_actor.get(trial))
+
+
+def _last_words(text: str) -> str:
+    """Why a trial's worker died, as far as Ray can tell, from what Tune wrote of it."""
     if "low on memory" in text or "OutOfMemory" in text:
         return "the machine ran low on memory"
     if "ActorDiedError" in text or "worker process has died" in text:

@@ -151,6 +151,20 @@ def test_report_writes_its_files_and_prints_the_front(folder: Path) -> None:
         assert name in done.output
 
 
+def test_where_the_tracebacks_of_the_failed_are_is_said(tmp_path: Path) -> None:
+    events = make_events()
+    failed = next(e for e in events if e.get("outcome") == "failed")
+    failed["traceback"] = f"failures/{failed['trial']}.txt"
+    folder = write_run(tmp_path / "run", events)
+    assert f"Tracebacks of the failed: {folder / 'failures'}" in invoke("report", folder).output
+    (first, *_) = json.loads(invoke("report", folder, "--json").stdout)["failed"]
+    assert first == {
+        "trial": failed["trial"],
+        "reason": failed["reason"],
+        "traceback": failed["traceback"],
+    }
+
+
 def test_an_empty_front_is_a_sentence(tmp_path: Path) -> None:
     done = invoke("report", write_run(tmp_path / "run", make_events(0)[:2]))
     assert done.exit_code == 0, done.output

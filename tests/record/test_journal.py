@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysearch.basics.disk import StorageError
+from raysearch.basics.failures import UserError
 from raysearch.record.journal import FILE_NAME, VERSION, Journal, RunRecord, read
 
 CONFIG = {"lr": 0.1}
@@ -59,6 +62,41 @@ def test_a_line_cut_short_never_took_effect(tmp_path_factory, text, number, cut)
     journal.write("session", action="resume")
     journal.close()
     assert [e["action"] for e in events(folder)] == ["start", "resume"]
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_nothing(journal, tmp_path):
+    journal.write("session", action="start")
+    whole = (tmp_path / FILE_NAME).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 40, hard))
+    try:
+        with pytest.raises(StorageError, match=f"^{tmp_path} cannot be written: File too large"):
+            journal.write("session", action="x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / FILE_NAME).read_bytes() == whole
+    journal.write("session", action="finish")
+    assert [e["action"] for e in events(tmp_path)] == ["start", "finish"]
+
+
+def test_a_journal_in_which_nothing_was_written_leaves_nothing(tmp_path):
+    Journal(tmp_path / "run").close()
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine.txt").write_text("")
+    Journal(tmp_path).close()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"the run folder .*inside cannot be written: Not a directory"):
+        Journal(tmp_path / "file" / "inside")
+
+
+def test_the_file_of_a_traceback_is_part_of_a_trial(journal, tmp_path):
+    suggest(journal, "0000")
+    journal.write("end", trial="0000", outcome="failed", reason="why", traceback="failures/0000.txt")
+    assert RunRecord.load(tmp_path).trials["0000"].traceback == "failures/0000.txt"
 
 
 def test_what_is_no_json_is_refused_and_leaves_no_line(journal, tmp_path):

@@ -136,3 +136,12 @@ def test_the_reference_of_the_hypervolume_is_given_in_figures(tmp_path: Path) ->
     folder = write_run(tmp_path / "run", make_events(quality=RMSE))
     parent = StudyResult(folder).parent["rmse"]
     assert f"It counts what is better than rmse {2 * parent:.4g}, latency, ms ({TARGET}) " in text_in(folder)
+
+
+def test_a_failed_trial_s_traceback_is_linked(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    run.trial("0000", "trial", 8, 0.9, end="failed", at=1)
+    run.events[-1]["traceback"] = "failures/0000.txt"
+    page = write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8")
+    assert '<a href="failures/0000.txt">failures/0000.txt</a>' in page

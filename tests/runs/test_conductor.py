@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from raysearch.basics.disk import StorageError
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.objectives import Goals
@@ -316,3 +318,43 @@ def test_a_space_that_is_used_up_completes_the_search(tmp_path: Path) -> None:
     session.fail("one", "broke")
     assert session.ask("two") is None
     assert session.complete
+
+
+def test_a_failed_trial_s_traceback_is_kept_beside_the_journal(tmp_path):
+    session, _ = make_session(tmp_path, workers=2)
+    for trial in ("a", "b"):
+        session.ask(trial)
+    session.fail("a", "ValueError: no", "Traceback ...")
+    session.fail("b", "its worker died")
+    ends = [line for line in lines(tmp_path) if line["event"] == "end"]
+    assert [end.get("traceback") for end in ends] == ["failures/0000.txt", None]
+    assert (tmp_path / "failures" / "0000.txt").read_text() == "Traceback ...\n"
+
+
+def test_a_trial_that_could_not_be_saved_is_not_at_its_end_and_comes_first_again(tmp_path):
+    session, _ = make_session(tmp_path, workers=2)
+    config = session.ask("a")
+    session.suspend("a", "/run cannot be written: No space left on device")
+    assert session.ask("b") is None
+    assert "No space left" in str(session.error)
+    assert not session.complete
+    session.journal.close()
+    again, events = make_session(tmp_path)
+    again.replay(events)
+    assert again.ask("a") == config
+    assert [line["event"] for line in lines(tmp_path)] == ["suggestion"]
+
+
+def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
+    session, _ = make_session(tmp_path)
+    session.ask("a")
+
+    def refuse(data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session.journal, "_append", refuse)
+    with pytest.raises(StorageError):
+        session.decide("a", 0, {"size_mb": 1.0})
+    assert session.error is not None
+    assert session.ask("b") is None
+    assert session.record.trials["0000"].step == -1

@@ -7,15 +7,17 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from raysearch.runs import phases as running
+from raysearch.basics.disk import StorageError
+from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal, RunRecord
+from raysearch.runs import phases as running
 from raysearch.runs.phases import Run
 from raysearch.search_spaces import bind
 from raysearch.study import resume
 
 
 def make_run(folder, target: str) -> Run:
-    study = SimpleNamespace(targets=(target,), parent={}, space=bind({}))
+    study = SimpleNamespace(targets=(target,), parent={}, space=bind({}), metrics={})
     table = SimpleNamespace(event=lambda event: None)
     run = Run(study, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
     run.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)
@@ -68,3 +70,47 @@ def test_a_run_killed_before_its_first_session_is_begun_anew_not_resumed(tmp_pat
     Journal(tmp_path).write("run", version=1, study={})
     with pytest.raises(ValueError, match="nothing was started"):
         resume(tmp_path)
+
+
+def test_a_full_disk_ends_a_run_in_one_sentence_that_says_how_to_go_on(tmp_path, monkeypatch):
+    def fill(run):
+        raise StorageError(f"{tmp_path}/trials/0003 cannot be written: No space left on device")
+
+    monkeypatch.setattr(running, "_phases", fill)
+    monkeypatch.setattr(running, "_conclude", lambda folder: None)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    sentence = f"No space left on device; when that is mended, go on with: raysearch resume {tmp_path}"
+    with pytest.raises(RunError, match=f"{sentence}$"):
+        running._work(run, {}, None)
+    assert [s["action"] for s in RunRecord.load(tmp_path).sessions] == ["start", "storage"]
+
+
+def test_a_bug_is_no_full_disk(tmp_path, monkeypatch):
+    def fail(run):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(running, "_phases", fail)
+    monkeypatch.setattr(running, "_conclude", lambda folder: None)
+    with pytest.raises(ValueError, match="^a bug$"):
+        running._work(make_run(tmp_path, "onnxruntime-cpu"), {}, None)
+    assert RunRecord.load(tmp_path).sessions[-1]["action"] == "error"
+
+
+def test_a_rival_that_fails_leaves_its_traceback(tmp_path, monkeypatch):
+    def fail(run, function):
+        raise ray.exceptions.RayTaskError("f", "the worker's traceback", ValueError("no"))
+
+    monkeypatch.setattr(running, "_remotely", fail)
+    run = make_run(tmp_path, "onnxruntime-cpu")
+    running._static_int8(run)
+    trial = RunRecord.load(tmp_path).trials["parent-int8"]
+    assert (tmp_path / trial.traceback).read_text() == "the worker's traceback\n"
+
+
+def test_the_journal_is_locked_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "_read", lambda folder, described: pytest.fail("it was read"))
+    journal = Journal(tmp_path)
+    study = SimpleNamespace(describe=dict)
+    with pytest.raises(UserError, match="another process"):
+        running.run_study(study, 1, tmp_path, max_minutes=None, progress=False)
+    journal.close()

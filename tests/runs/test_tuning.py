@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,20 +17,26 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from trial_setup import PARENT, make_setup
 
-from raysearch.runs import tuning
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import start_service
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.basics.disk import StorageError
+from raysearch.networks.running import TimeLimitExceeded
+from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
-from raysearch.searchers.fixed import FixedList
+from raysearch.runs import tuning
 from raysearch.runs.conductor import Session
+from raysearch.searchers.fixed import FixedList
+from raysearch.trainables.setup import TrialSetup
 
 
 def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 1.0})
     assert tuning.workers({"cpu": 1, "gpu": 0}) == 8
     assert tuning.workers({"cpu": 1, "gpu": 0.25}) == 4
+    assert tuning.workers({"cpu": 1, "gpu": 0.2}) == 5  # 1 // 0.2 is 4
+    assert tuning.workers({"cpu": 1, "gpu": 0.3}) == 3
+    assert tuning.workers({"cpu": 0.1, "gpu": 0}) == 80
     with pytest.raises(ValueError, match=r"resources.gpu is 2 a trial, and the cluster has 1"):
         tuning.workers({"cpu": 1, "gpu": 2})
 
@@ -41,10 +49,8 @@ def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest
         ("", "no reason is known"),
     ],
 )
-def test_a_dead_workers_last_words(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "error.txt").write_text(text)
-    trial: Any = SimpleNamespace(error_file=str(tmp_path / "error.txt"))
-    assert tuning._last_words(trial).startswith(words)
+def test_a_dead_workers_last_words(text: str, words: str) -> None:
+    assert tuning._last_words(text).startswith(words)
 
 
 @pytest.mark.cluster
@@ -86,27 +92,79 @@ class LateSecond(FullTraining):
         return "0000"
 
 
-@pytest.mark.cluster
-def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, cluster: None) -> None:
-    setup = replace(make_setup(tmp_path / "run"), service=f"measurement-{uuid.uuid4().hex}")
-    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
-    service = start_service(setup.service, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
+def make_session(folder: Path, setup: Any, configs: list[Any], scheduler: Any) -> Session:
+    """A session over these configs, gone on with where the folder holds one."""
+    record = RunRecord()
+    events = list(read(folder)) if (folder / FILE_NAME).exists() else []
+    for event in events:
+        record.apply(event)
     session = Session(
-        Journal(tmp_path / "run"),
-        RunRecord(),
+        Journal(folder),
+        record,
         FixedList(configs),
-        LateSecond(),
+        scheduler,
         role="trial",
         variant=setup.space.variant,
-        limit=3,
+        limit=len(configs),
         workers=1,
         last_step=setup.epochs + 1,
         origin=lambda key: "fixed",
     )
-    try:
+    session.replay(events)
+    return session
+
+
+@pytest.fixture
+def setup(tmp_path: Path, cluster: None) -> Iterator[TrialSetup]:
+    setup = replace(make_setup(tmp_path / "run"), service=f"measurement-{uuid.uuid4().hex}")
+    service = start_service(setup.service, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
+    yield setup
+    service.stop()
+
+
+@pytest.mark.cluster
+def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "trials").write_text("")  # in the way of the trials' folders
+    session = make_session(run, setup, [PARENT], FullTraining())
+    with pytest.raises(StorageError, match=f"{run}/trials/0000 cannot be written: Not a directory"):
         tuning.conduct(session, setup, {"cpu": 1})
-    finally:
-        service.stop()
+    session.journal.close()
+    trials = RunRecord.load(run).trials
+    assert [(t.name, t.outcome, t.step) for t in trials.values()] == [("0000", None, -1)]
+    (run / "trials").unlink()
+    session = make_session(run, setup, [PARENT], FullTraining())
+    tuning.conduct(session, setup, {"cpu": 1})
+    assert session.complete
+    assert RunRecord.load(run).trials["0000"].outcome == "finished"
+
+
+def hanging(plan: Any) -> Any:
+    raise TimeLimitExceeded(f"hung in process {os.getpid()}")
+
+
+@pytest.mark.cluster
+def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    setup = replace(setup, task=replace(setup.task, model=hanging))
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
+    tuning.conduct(make_session(tmp_path / "run", setup, configs, FullTraining()), setup, {"cpu": 1})
+    trials = list(RunRecord.load(tmp_path / "run").trials.values())
+    assert {t.outcome for t in trials} == {"failed"}
+    assert all(t.reason.startswith("TimeLimitExceeded: hung in process ") for t in trials)
+    assert trials[0].reason != trials[1].reason
+    assert all("in hanging" in (tmp_path / "run" / t.traceback).read_text() for t in trials)
+
+
+@pytest.mark.cluster
+def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, setup: TrialSetup) -> None:
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
+    session = make_session(tmp_path / "run", setup, configs, LateSecond())
+    tuning.conduct(session, setup, {"cpu": 1})
     assert session.complete
     trials = RunRecord.load(tmp_path / "run").trials
     assert {name: trial.outcome for name, trial in trials.items()} == {

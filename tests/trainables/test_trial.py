@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 
 from raysearch import search_spaces as spaces
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import start_service
+from raysearch.networks.running import TimeLimitExceeded
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import trial
 from raysearch.trainables.setup import TrialSetup
@@ -49,6 +53,44 @@ def test_a_stage_that_fails_ends_the_trial_with_its_reason(
     result = make(make_setup(tmp_path, small_task(model=broken)), monkeypatch).step()
     assert result["done"]
     assert result["failure"].startswith("RuntimeError: no such layer (test_trial.py, line ")
+    assert "no such layer\nand more" in result["traceback"]
+    assert "in broken" in result["traceback"]
+    assert not result["stuck"]
+
+
+def test_work_that_was_stopped_at_its_limit_may_go_on_in_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*arguments: Any) -> None:
+        raise TimeLimitExceeded("exporting took longer than 180 s")
+
+    monkeypatch.setattr("raysearch.trainables.stages.run_limited", hang)
+    result = make(make_setup(tmp_path), monkeypatch).step()
+    assert result["stuck"]
+    assert result["failure"].startswith("TimeLimitExceeded: exporting took longer than 180 s")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES])
+def test_a_state_that_cannot_be_saved_is_no_failure_and_the_trial_goes_on_from_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    setup = make_setup(tmp_path, epochs=2)
+    trainable = make(setup, monkeypatch)
+    kept = [trainable.step(), trainable.step()]
+    with monkeypatch.context() as full:
+
+        def refuse(*arguments: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        full.setattr(torch, "save", refuse)
+        result = trainable.step()
+    folder = setup.trial_folder("0000")
+    assert result == {"unsaved": f"{folder} cannot be written: {os.strerror(number)}", "done": True}
+    assert [p.name for p in folder.iterdir()] == ["checkpoint.pt"]
+    again = make(setup, monkeypatch)
+    results = [again.step() for _ in range(4)]
+    assert [r["step"] for r in results] == [0, 1, 2, 3]
+    assert [r.get("accuracy") for r in results[:2]] == [r.get("accuracy") for r in kept]
 
 
 @pytest.mark.cluster

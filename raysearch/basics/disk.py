@@ -1,0 +1,63 @@
+"""Writing what must not be lost: a full disk is told in one sentence, and is not a trial's failure."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from raysearch.basics.failures import RunError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Libraries in C++ and Rust raise errors of their own: they hold the system's words, or torch's.
+_WORDS = (*map(os.strerror, _FULL), "iostream error")
+
+
+class StorageError(RunError):
+    """A folder cannot be written: the disk is full, a quota or a limit is reached, or it may not be."""
+
+
+@contextlib.contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """What is written into a folder while it lasts is there afterwards, or the folder is named.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise StorageError(f"{folder} cannot be written: no room is left there") from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that there is no room on a disk."""
+    if error is None:
+        return False
+    known = isinstance(error, StorageError) or getattr(error, "errno", None) in _FULL
+    return known or any(w in str(error) for w in _WORDS) or is_full(error.__cause__ or error.__context__)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, part: Path) -> Iterator[None]:
+    """A file is written as ``part`` while it lasts, and then takes its place; of a failed one nothing stays.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storing(path.parent):
+        for folder in (path.parent, part.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+
+from raysearch.basics.disk import StorageError, is_full, replacing, storing
+
+WEIGHTS = {"weight": torch.zeros(100_000)}
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Every write beyond so many bytes of a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def save_onnx(weights: dict[str, torch.Tensor], path: Path) -> None:
+    tensor = helper.make_tensor("w", TensorProto.FLOAT, [100_000], weights["weight"].tolist())
+    onnx.save(helper.make_model(helper.make_graph([], "g", [], [], [tensor])), path)
+
+
+@pytest.mark.parametrize("save", [torch.save, save_file, save_onnx])
+def test_whoever_writes_a_full_disk_is_told_and_the_last_good_file_stays(save, tmp_path):
+    path, part = tmp_path / "state" / "file", tmp_path / "trial" / "file.part"
+    with replacing(path, part):
+        part.write_text("good")
+    with (
+        pytest.raises(StorageError, match=f"^{path.parent} cannot be written: "),
+        small_disk(50_000),
+        replacing(path, part),
+    ):
+        save(WEIGHTS, part)
+    assert path.read_text() == "good"
+    assert not part.exists()
+    with replacing(path, part):
+        save(WEIGHTS, part)
+    assert path.stat().st_size > 400_000
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StorageError, match="cannot be written: Not a directory"),
+        replacing(tmp_path / "file" / "inside" / "x", tmp_path / "part"),
+    ):
+        pass
+
+
+def test_other_failures_are_left_as_they_are(tmp_path):
+    with pytest.raises(ZeroDivisionError), storing(tmp_path):
+        _ = 1 // 0
+
+
+def test_a_full_disk_is_known_behind_other_errors():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    wrapped = RuntimeError("the exporter failed")
+    wrapped.__cause__ = full
+    assert is_full(wrapped)
+    assert is_full(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert not is_full(OSError(errno.ENOENT, "No such file or directory"))
+    assert not is_full(ValueError("a bug"))
