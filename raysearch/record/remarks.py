@@ -19,8 +19,11 @@ def why_no_front(record: RunRecord) -> str:
     """Why no searched trial is on the front, in a sentence or two."""
     goals = goals_of(record)
     complete = [t for t in record.searched() if is_complete(t, goals)]
+    outcomes = [t.outcome for t in record.searched()]
     if not complete:
-        return "No trial is complete yet."
+        stopped, failed = outcomes.count("stopped"), outcomes.count("failed")
+        ended = f": {stopped} stopped early, {failed} failed" if stopped or failed else " yet"
+        return f"No trial is complete{ended}."
     finite = [t for t in complete if all(math.isfinite(c) for c in goals.costs(search_values(t)))]
     if not finite:
         return "No complete trial has a finite figure in every objective."
@@ -32,18 +35,17 @@ def why_no_front(record: RunRecord) -> str:
 
 def _about_objectives(record: RunRecord) -> Iterator[str]:
     goals = goals_of(record)
-    complete = [search_values(t) for t in record.searched() if is_complete(t, goals)]
     for metric in goals.metrics:
-        values = [v for found in complete if math.isfinite(v := float(found.get(metric, math.nan)))]
-        unknown = len(complete) - len(values)
+        told = [t for t in record.searched() if metric in search_values(t)]
+        known = {t.name: v for t in told if math.isfinite(v := float(search_values(t)[metric]))}
+        unknown = len(told) - len(known)
         if unknown:
-            yield (
-                f"{metric} had no finite value in {unknown} of {len(complete)} complete trials: such a trial "
-                "is not on the front."
-            )
-        if len(values) > 1 and min(values) == max(values):
-            every = f"all {len(values)} complete trials"
-            yield f"{metric} is {values[0]:.6g} in {every}: as an objective it tells none apart."
+            of = f"{unknown} of the {len(told)} trials that reported it"
+            yield f"{metric} had no finite value in {of}: such a trial is not on the front."
+        complete = [known[t.name] for t in told if is_complete(t, goals) and t.name in known]
+        if len(complete) > 1 and min(complete) == max(complete):
+            every = f"all {len(complete)} complete trials"
+            yield f"{metric} is {complete[0]:.6g} in {every}: as an objective it tells none apart."
 
 
 def _about_space(record: RunRecord) -> Iterator[str]:
@@ -56,12 +58,16 @@ def _about_space(record: RunRecord) -> Iterator[str]:
 
 
 def _about_hypervolume(record: RunRecord) -> Iterator[str]:
-    scores, limits = Scores(record), reference_figures(record)
+    goals, scores, limits = goals_of(record), Scores(record), reference_figures(record)
+    parent = record.parent
+    if parent is not None and is_complete(parent, goals) and not limits:
+        unknown = [m for m in goals.metrics if not math.isfinite(search_values(parent).get(m, math.nan))]
+        yield f"The hypervolume is not known: the parent has no finite {', '.join(unknown)}."
     if not scores.front or scores.hypervolume != 0:
         return
     behind = [
         f"{o} ({limits[o.metric]:.4g})"
-        for o in goals_of(record).objectives
+        for o in goals.objectives
         if not any(_better(search_values(t)[o.metric], limits[o.metric], o) for t in scores.front)
     ]
     none = f", and none at all in {', '.join(behind)}" if behind else ""

@@ -23,7 +23,8 @@ def test_nothing_is_said_of_a_run_as_it_should_be() -> None:
 def test_a_metric_that_is_always_nan_is_named() -> None:
     record = record_of_figures(GOALS, figures(math.nan)[0], figures(math.nan, math.nan), metrics=METRICS)
     assert remarks(record) == [
-        "rmse had no finite value in 2 of 2 complete trials: such a trial is not on the front."
+        "rmse had no finite value in 2 of the 2 trials that reported it: such a trial is not on the front.",
+        "The hypervolume is not known: the parent has no finite rmse.",
     ]
     assert why_no_front(record) == "No complete trial has a finite figure in every objective."
 
@@ -31,7 +32,7 @@ def test_a_metric_that_is_always_nan_is_named() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_metric_that_is_not_finite_at_times_is_counted(value: float) -> None:
     record = record_of_figures(GOALS, figures(3.0)[0], figures(2.0, value, 1.0), metrics=METRICS)
-    assert remarks(record)[0].startswith("rmse had no finite value in 1 of 3 complete trials")
+    assert remarks(record)[0].startswith("rmse had no finite value in 1 of the 3 trials that reported it")
 
 
 def test_a_constant_objective_is_said() -> None:
@@ -75,5 +76,13 @@ def test_each_constraint_says_how_often_it_is_missed() -> None:
         "No complete trial keeps the constraints yet: rmse <= 1 is missed by 1 of 2, size_mb <= 0.5 is "
         "missed by 2 of 2."
     )
+
+
+def test_without_a_complete_trial_it_says_how_they_ended() -> None:
     begun = record_of_figures(GOALS, figures(3.0)[0], [], metrics=METRICS)
     assert why_no_front(begun) == "No trial is complete yet."
+    stopped = record_of_figures(GOALS, figures(math.nan)[0], figures(math.nan, math.nan), metrics=METRICS)
+    for trial in stopped.searched():
+        trial.outcome = "stopped"
+    assert why_no_front(stopped) == "No trial is complete: 2 stopped early, 0 failed."
+    assert remarks(stopped)[0].startswith("rmse had no finite value in 2 of the 2 trials")
