@@ -6,29 +6,31 @@ result = study.run(num_trials=64)
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch import backends
 from raysearch.basics.failures import UserError
-from raysearch.methods import Choice
-from raysearch.metrics import SHARE, reported
+from raysearch.methods import Choice, name_of
+from raysearch.metrics import reported
 from raysearch.objectives import Goals
+from raysearch.runs.conditions import Conditions, check_conditions
+from raysearch.runs.session import Work
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
-from raysearch.search_spaces.binding import bind
-from raysearch.search_spaces.keys import as_mapping, check_keys
-from raysearch.search_spaces.resnet import decode_architecture, enlarge
+from raysearch.search_spaces.keys import as_mapping
+from raysearch.search_spaces.resnet import enlarge
 from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.tune import parameters_of
-from raysearch.study_file.schema import check_search
-from raysearch.trainables.task import Task, accuracy
-from raysearch.trainables.task_form import check_label_smoothing
+from raysearch.study_file.build import build_task
+from raysearch.study_file.schema import StudyFile, check_search
+from raysearch.study_file.space_text import dump_space, parse_space
+from raysearch.trainables.task import Task
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
 if TYPE_CHECKING:
@@ -82,9 +84,7 @@ class Study:
         resources: Mapping[str, float] | None = None,
         workers: int | None = None,
     ) -> None:
-        if not isinstance(task, Task):
-            raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
-        for name, texts in {"objectives": objectives, "constraints": constraints, "targets": targets}.items():
+        for name, texts in {"objectives": objectives, "constraints": constraints}.items():
             if isinstance(texts, str):
                 raise UserError(f"{name} is {texts!r}: give a list")
         search = check_search(
@@ -100,20 +100,22 @@ class Study:
         )
         if grace is not None and grace > epochs:
             raise UserError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
-        self.task, self.epochs, self.seed = task, epochs, seed
-        self.sweep: Mapping[str, Any] | None = None  # what it prunes, if ``raysearch.sweeps.sweep`` made it
-        self.targets = tuple(targets)
-        check_targets(self.targets)
+        self.conditions = check_conditions(
+            task,
+            parent,
+            targets,
+            epochs=epochs,
+            seed=seed,
+            resources=search.resources.model_dump(),
+            workers=workers,
+        )
+        self.task, self.parent, self.targets = task, self.conditions.parent, self.conditions.targets
+        self.epochs, self.seed = epochs, seed
+        self.resources, self.workers = self.conditions.resources, workers
         self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        self._goals.check_reported(reported(self.targets, self.metrics))
-        self.resources: dict[str, float] = search.resources.model_dump()
-        self.workers = workers
-        self.grace = grace or min(3, max(1, epochs // 3))
-        own = as_mapping(parent or {}, "parent")
-        check_keys(own, ("architecture", "training"), "parent")
-        self.parent = {**task.parent, **own}
-        self.space = self._bind(as_mapping(space, "space"))
-        check_label_smoothing(task, [self.space.domains.get("training", {}), self.parent.get("training", {})])
+        self._goals.check_reported(reported(self.targets, self.conditions.metrics))
+        self.grace = grace or usual_grace(epochs)
+        self.space = self.conditions.bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         if warm_start:
@@ -121,36 +123,9 @@ class Study:
         self.make_searcher(self._goals)
         self.make_scheduler(self._goals)
 
-    def _bind(self, space: Mapping[str, Any]) -> Space:
-        """Bind the space to its architecture where that is searched, else to the layers of the one model."""
-        multiple = max(backends.get(target).channel_multiple for target in self.targets)
-        if "architecture" in space:
-            if not self.task.searches_architecture:
-                raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
-            return bind(space, parent=self.parent, channel_multiple=multiple)
-        architecture = self.parent.get("architecture")
-        return bind(
-            space,
-            parent=self.parent,
-            model=self.task.build(decode_architecture(architecture) if architecture else None),
-            example_input=self.task.example_input(2),
-            channel_multiple=multiple,
-        )
-
     def goals(self, parent: Mapping[int, Mapping[str, float]]) -> Goals:
         """Objectives and constraints, read against the parent's values at each step."""
         return Goals(self._goals.objectives, self._goals.constraints, self.epochs + 1, parent)
-
-    @property
-    def metrics(self) -> dict[str, str]:
-        """The task's metrics, the first one first, with their units; only accuracy's is known."""
-        return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}
-
-    @property
-    def maximize(self) -> dict[str, bool]:
-        """Whether higher is better, of each of the task's metrics of which something says it."""
-        said = {name: self._goals.higher_is_better(name) for name in self.metrics}
-        return {name: higher for name, higher in said.items() if higher is not None}
 
     @property
     def references(self) -> dict[str, Config]:
@@ -200,11 +175,37 @@ class Study:
         """A fresh scheduler; whatever it is, a trial that breaks a static constraint stops at step 0."""
         return make_scheduler(self.scheduler, goals, max_step=self.epochs, grace=self.grace)
 
-    def describe(self) -> dict[str, Any]:
-        """The resolved study as plain data: what the journal's first line and study.yaml hold."""
-        from raysearch.study_file.build import describe
+    @property
+    def work(self) -> Work:
+        """The study as what a run is to do."""
+        return Work(
+            self.describe(),
+            self.conditions,
+            self.space,
+            self.references,
+            self._goals,
+            searcher=self.make_searcher,
+            scheduler=self.make_scheduler,
+            origin=lambda key: self.origins.get(key, name_of(self.searcher)),
+        )
 
-        return describe(self)
+    def describe(self) -> dict[str, Any]:
+        """The resolved study as plain data in the form of a study file: what study.yaml holds.
+
+        ``num_trials`` and ``max_minutes`` are not part of it: a run may go on for longer. A task that was
+        made in Python rather than by a study file is described by its name alone.
+        """
+        return describe(
+            self.conditions,
+            self.space,
+            self._goals,
+            {
+                "searcher": self.searcher,
+                "scheduler": self.scheduler,
+                "evaluate_first": self.evaluate_first,  # those of a warm start too: its folders may go
+                "grace": self.grace,
+            },
+        )
 
     def run(
         self,
@@ -227,56 +228,61 @@ class Study:
         Raises:
             ValueError: bad arguments, or a folder that holds another study's run.
         """
-        from raysearch.runs.phases import run_study
+        from raysearch.runs.phases import carry_out
 
         check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        return run_study(self, num_trials, path.resolve(), max_minutes=max_minutes, progress=progress)
+        return carry_out(self.work, num_trials, path.resolve(), max_minutes=max_minutes, progress=progress)
 
 
-def check_targets(targets: Sequence[str]) -> None:
-    """Refuse an empty list, an unknown target, or one whose runtime is not installed.
+def usual_grace(epochs: int) -> int:
+    """The epochs before trials of so many are first compared: three, fewer in short studies."""
+    return min(3, max(1, epochs // 3))
+
+
+def describe(
+    conditions: Conditions,
+    space: Space,
+    goals: Goals,
+    method: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A run's work as plain data in the form of a study file, as the journal reads it back.
+
+    Args:
+        conditions: what holds for every trial.
+        space: bound.
+        goals: objectives and constraints.
+        method: ``searcher``, ``scheduler``, ``evaluate_first`` and ``grace``.
+    """
+    search = {"epochs": conditions.epochs, **method, "seed": conditions.seed}
+    document = {
+        "task": conditions.task.source or {"name": conditions.task.name},
+        "space": dump_space(space.domains),
+        "parent": conditions.parent,
+        "objectives": [str(o) for o in goals.objectives],
+        "constraints": [str(c) for c in goals.constraints],
+        "targets": list(conditions.targets),
+        "search": {**search, "resources": conditions.resources, "workers": conditions.workers},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(document))
+    return plain
+
+
+def study_of(file: StudyFile) -> Study:
+    """Make the Study that a study file describes.
 
     Raises:
-        ValueError: with the known targets, or with what to install.
+        ValueError: the task, the space, the parent or a target is wrong; one sentence says which and how.
     """
-    if not targets:
-        raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
-    for target in targets:
-        reason = backends.get(target).unavailable()
-        if reason:
-            raise UserError(f"target {target} is not available: {reason}")
-    for target in targets:
-        if list(targets).count(target) > 1:
-            raise UserError(f"targets name {target} twice: name each once")
-
-
-def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
-    """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
-
-    Raises:
-        MissingFile: the folder holds no journal.
-        ValueError: the run's task was made in Python, so that only that program can go on with it.
-    """
-    from raysearch.record.journal import RunRecord
-    from raysearch.study_file.build import build
-    from raysearch.study_file.schema import TASKS, parse
-
-    record = RunRecord.load(Path(folder))
-    if not record.sessions:
-        raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
-    described = record.header["study"]
-    if "import" not in described["task"] and described["task"]["name"] not in TASKS:
-        raise UserError(
-            f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
-            f"by Study(...).run(folder={str(folder)!r})"
-        )
-    session = record.sessions[-1]
-    study = build(parse(described))
-    study.sweep = described.get("sweep")
-    return study.run(
-        session["num_trials"],
-        folder=folder,
-        max_minutes=session["max_minutes"],
-        progress=progress,
+    search = file.search.model_dump()
+    for argument_of_run in ("num_trials", "max_minutes"):
+        search.pop(argument_of_run)
+    return Study(
+        build_task(file.task),
+        space=parse_space({k: v for k, v in file.space.model_dump().items() if v is not None}),
+        objectives=file.objectives,
+        constraints=file.constraints,
+        targets=file.targets,
+        parent=file.parent.model_dump(exclude_none=True) if file.parent else None,
+        **{key: value for key, value in search.items() if value is not None},
     )

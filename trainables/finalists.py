@@ -1,17 +1,13 @@
-"""What is done with no trial running: the parent's static int8 form, its parts, the front's last figures."""
+"""What is done with no trial running: the parent's static int8 form, the front's last figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
-
-from safetensors.torch import load_file
 
 from raysearch import backends
 from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
-from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.evaluation import evaluate, from_arrays
 from raysearch.trainables.measuring import measure_through
@@ -48,25 +44,6 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     }
     last = Report(setup.epochs + 1, setup.over_targets(found))
     return [asdict(Report(0, static, measured)), asdict(last)]
-
-
-def left_out(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
-    """The trained parent's first metric on the validation split, whole and without each of several parts.
-
-    Returns:
-        ``accuracy`` (that metric, whatever its name), and ``without`` by part.
-
-    Raises:
-        ValueError: a part cannot be left out.
-    """
-    model = setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
-    model.load_state_dict(load_file(setup.reference_weights("parent")))
-    task, name = setup.task, setup.task.first_metric
-    metric = {name: task.metrics[name]}
-    return {
-        "accuracy": evaluate(model, task.validation, metric, task.collate)[name],
-        "without": metric_without(model, parts, task.validation, metric[name], task.collate),
-    }
 
 
 def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:

@@ -40,13 +40,12 @@ def sweep(
     """Prune parts of a network, one at a time and all together, and measure; an unfinished sweep goes on."""
     with one_sentence(as_json):
         from raysearch.study_file.build import load
-        from raysearch.sweeps.sweep import plan_of
+        from raysearch.sweeps.sweep import plan_of, run_sweep
 
         study_file = load(file, overrides or ())
-        plan = plan_of(study_file)
-        result = plan.run(
-            len(plan.evaluate_first),
-            folder=out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",
+        result = run_sweep(
+            plan_of(study_file),
+            out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",
             max_minutes=study_file.search.max_minutes,
             progress=not (quiet or as_json),
         )
@@ -87,7 +86,8 @@ def allocate(
 
 def show_sweep(result: StudyResult, as_json: bool) -> None:
     """Print the points of a sweep, where its curves are, and how to go on."""
-    from raysearch.sweeps.table import ALL, PAGE, TABLE, table_of, together_of
+    from raysearch.reporting.sweep_page import FILE_NAME
+    from raysearch.sweeps.table import ALL, TABLE, table_of, together_of
 
     folder, table, together = result.folder, table_of(result.record), together_of(result.record)
     if as_json:
@@ -95,7 +95,7 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
             {
                 "folder": str(folder),
                 "table": str(folder / TABLE),
-                "report": str(folder / PAGE),
+                "report": str(folder / FILE_NAME),
                 "ending": result.ending,
                 "complete": result.complete,
                 "trials": result.counts(),
@@ -115,7 +115,7 @@ def show_sweep(result: StudyResult, as_json: bool) -> None:
     rows = [[_text(row[c], c) for c in shown] for row in points]
     if rows:
         print_table(list(shown.values()), rows)
-        typer.echo(f"\nCurves and measurements: {folder / PAGE}")
+        typer.echo(f"\nCurves and measurements: {folder / FILE_NAME}")
     else:
         typer.echo("no point is complete yet")
     failed = result.counts()["failed"]

@@ -29,6 +29,7 @@ from raysearch.cli.output import (
 if TYPE_CHECKING:
     from raysearch.metrics import Metric
     from raysearch.record.results import StudyResult
+    from raysearch.sweeps.plan import Sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,10 +53,11 @@ def run(
 ) -> None:
     """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
     with one_sentence(as_json):
-        from raysearch.study_file.build import build, load
+        from raysearch.study import study_of
+        from raysearch.study_file.build import load
 
         study_file = load(file, overrides or ())
-        study = build(study_file)
+        study = study_of(study_file)
         search = study_file.search
         folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         result = study.run(
@@ -74,9 +76,9 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
         from raysearch.record.journal import check_run_folder
 
         check_run_folder(folder)
-        from raysearch import study
+        from raysearch import resume as resuming
 
-        result = study.resume(folder, progress=not (quiet or as_json))
+        result = resuming.resume(folder, progress=not (quiet or as_json))
         _conclude(result, as_json)
 
 
@@ -101,17 +103,21 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
     """Validate a study file, for a sweep where it has no space; nothing is trained."""
     with one_sentence(as_json):
         from raysearch.runs.preflight import check_deployable
-        from raysearch.study_file.build import build, load
+        from raysearch.study import Study, study_of
+        from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of
 
         study_file = load(file, overrides or ())
-        study = build(study_file) if any(study_file.space.model_dump().values()) else plan_of(study_file)
-        check_deployable(study)
-    splits = {name: len(getattr(study.task, name)) for name in ("train", "validation", "test")}
-    searched = sorted(_leaves(study.describe()["space"]))
+        is_search = any(study_file.space.model_dump().values())
+        plan: Study | Sweep = study_of(study_file) if is_search else plan_of(study_file)
+        work = plan.work
+        check_deployable(work.conditions, work.space)
+    task = work.conditions.task
+    splits = {name: len(getattr(task, name)) for name in ("train", "validation", "test")}
+    searched = sorted(_leaves(work.described["space"]))
     document = {
         "study": str(file),
-        "task": study.task.name,
+        "task": task.name,
         "examples": splits,
         "searched": searched,
         "objectives": study_file.objectives,
@@ -123,12 +129,12 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         print_json(document)
         return
     sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
-    typer.echo(f"{file} is valid: {study.task.name} ({sizes}) on {', '.join(study_file.targets)}")
-    if study.sweep is not None:
-        parts = ", ".join(study.sweep["parts"])
-        typer.echo(f"a sweep has {len(study.evaluate_first)} points, over {parts}; a search needs a space")
-        return
-    typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
+    typer.echo(f"{file} is valid: {task.name} ({sizes}) on {', '.join(study_file.targets)}")
+    if isinstance(plan, Study):
+        typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
+    else:
+        parts, points = ", ".join(plan.parts), len(plan.points.configs)
+        typer.echo(f"a sweep has {points} points, over {parts}; a search needs a space")
 
 
 @app.command()

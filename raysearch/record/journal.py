@@ -13,10 +13,10 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
                  says "pause" lets the trial wait
     promotion    trial: one that waits goes on
     end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
-    left_out     trial "parent", accuracy, without {part: accuracy}: of a sweep's parts; or a reason why not
     final        trial, values, measurements, notes: measured again and evaluated on the test split, alone; or
                  notes of why not, and traceback
 
+Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
 """
 
@@ -38,6 +38,7 @@ from raysearch.metrics import DEFAULT, Metric, find
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
+_OF_A_TRIAL = ("report", "promotion", "end", "final")
 
 Event = dict[str, Any]
 Outcome = Literal["finished", "stopped", "failed"]
@@ -166,7 +167,6 @@ class TrialRecord:
         outcome: None while it runs or waits.
         reason: why it stopped or failed.
         traceback: the file in the run's folder that keeps the traceback of its failure; empty without one.
-        left_out: the event of that name without its head; empty where there is none.
         final: values measured after the search (latency again, the test split); empty if it was not.
         started, ended: seconds since the epoch.
     """
@@ -184,7 +184,6 @@ class TrialRecord:
     outcome: Outcome | None = None
     reason: str = ""
     traceback: str = ""
-    left_out: Event = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
     ended: float | None = None
 
@@ -204,11 +203,20 @@ class TrialRecord:
 
 @dataclass
 class RunRecord:
-    """The state of a run, built event by event from its journal."""
+    """The state of a run, built event by event from its journal.
+
+    Attributes:
+        header: the event ``run``; empty before it.
+        trials: by name, references among them, in the order of suggestion.
+        sessions: the events that begin and end each session.
+        others: events of kinds that are not the journal's own.
+        last_time: of the last event, seconds since the epoch.
+    """
 
     header: Event = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     sessions: list[Event] = field(default_factory=list)
+    others: list[Event] = field(default_factory=list)
     last_time: float = 0.0
 
     @classmethod
@@ -240,6 +248,8 @@ class RunRecord:
                 origin=event["origin"],
                 started=event["time"],
             )
+        elif kind not in _OF_A_TRIAL:
+            self.others.append(dict(event))
         elif event["trial"] not in self.trials:
             raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
         else:
@@ -260,8 +270,6 @@ class RunRecord:
                 event.get("reason", ""),
                 event["time"],
             )
-        elif event["event"] == "left_out":
-            trial.left_out = {k: event[k] for k in ("accuracy", "without", "reason") if k in event}
         elif event["event"] == "final":
             trial.final.update(event["values"])
             trial.measurements += event.get("measurements", [])

@@ -15,10 +15,9 @@ from raysearch.record.remarks import why_no_front
 from raysearch.record.results import StudyResult
 from raysearch.record.scores import reference_figures, violation_of
 from raysearch.record.verdicts import compare
-from raysearch.reporting import plots
+from raysearch.reporting import plots, sweep_page
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
 from raysearch.reporting.page import document, drawn, section, table, tile, tiles
-from raysearch.sweeps.table import PAGE
 
 FILE_NAME = "report.html"
 
@@ -80,7 +79,9 @@ def _summary(result: StudyResult) -> str:
     if counts["unfinished"]:
         parts.append(f"{counts['unfinished']} unfinished")
     goals = [*map(str, result.goals.objectives), *map(str, result.goals.constraints)]
-    curves = f' <a href="{PAGE}">The curves of this sweep.</a>' if "sweep" in result.study else ""
+    curves = (
+        f' <a href="{sweep_page.FILE_NAME}">The curves of this sweep.</a>' if "sweep" in result.study else ""
+    )
     return (
         f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} trials in {duration(result.seconds)}: "
         f'{", ".join(parts)}.{curves}</p><p class="goals">{escape(" · ".join(goals))}</p>'

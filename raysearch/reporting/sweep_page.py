@@ -17,6 +17,7 @@ from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import metric_value, number
 from raysearch.reporting.page import document, drawn, section, table
 
+FILE_NAME = "sweep.html"
 _ROUNDING = 1e-9  # relative to the figure
 _BAND = (
     "<p>Each branch is pruned by itself, and all are together; each network is retrained and measured. Dots "

@@ -1,10 +1,10 @@
-"""One stretch of work on a run: a searcher and a scheduler whose every step goes through the journal.
+"""A searcher and a scheduler whose every step goes through the journal.
 
-A Session looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
-decision, promotion and end is written before it takes effect, so a later Session that replays the journal
-stands where this one stood.
+A Conductor looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
+decision, promotion and end is written before it takes effect, so the Conductor of a later session, which
+replays the journal, stands where this one stood.
 
-What the scheduler pauses, the session keeps: for Tune the trial is over, its worker free. When promoted,
+What the scheduler pauses, the conductor keeps: for Tune the trial is over, its worker free. When promoted,
 it is given out again under its name, as an unfinished trial is after a kill, and goes on from its checkpoint.
 """
 
@@ -21,7 +21,7 @@ from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
 
 
-class Session:
+class Conductor:
     """Conducts the trials of one role.
 
     Args:

@@ -1,7 +1,7 @@
-"""A study at work: the references, the search and the finalists, one after another, on Ray.
+"""A run at work: the references, the search and the finalists, one after another, on Ray.
 
-Each phase is one ``ray.tune.Tuner`` over a Session, or a Ray task. Everything is journalled, so a phase that
-was cut short is gone on with by the next call, and one that is complete is passed over.
+Each phase is one ``ray.tune.Tuner`` over a Conductor, or a Ray task. Everything is journalled, so a phase
+that was cut short is gone on with by the next session, and one that is complete is passed over.
 """
 
 from __future__ import annotations
@@ -10,138 +10,79 @@ import contextlib
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from raysearch import backends
-from raysearch.backends.service import RemoteService, start_service
+from raysearch.backends.service import start_service
 from raysearch.basics.disk import StorageError, is_full, storing
-from raysearch.basics.failures import RunError, UserError, failure, first_line, traceback_of
-from raysearch.methods import name_of
+from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.record import journal as journals
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.results import StudyResult
-from raysearch.record.scores import Scores
-from raysearch.record.tracebacks import keep_traceback
+from raysearch.record.scores import Scores, goals_of
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
-from raysearch.runs.conductor import Session
+from raysearch.runs.conductor import Conductor
 from raysearch.runs.preflight import check_deployable
 from raysearch.runs.provenance import provenance
-from raysearch.schedulers.base import Decision
-from raysearch.schedulers.full_training import FullTraining
-from raysearch.searchers.base import Config
-from raysearch.searchers.fixed import FixedList
-from raysearch.study import Study
-from raysearch.sweeps.table import write_sweep
+from raysearch.runs.references import make_references
+from raysearch.runs.session import Session, Work
 from raysearch.tasks import ResNetBuilder
-from raysearch.trainables.setup import FILES, TrialSetup
+from raysearch.trainables.finalists import final_figures
 
 
-@dataclass
-class Run:
-    """What the phases of one call share."""
-
-    study: Study
-    folder: Path
-    num_trials: int
-    journal: Journal
-    record: RunRecord
-    table: LiveTable
-    deadline: float
-    events: list[Event] = field(default_factory=list)
-
-    @cached_property
-    def setup(self) -> TrialSetup:
-        """What the trials are given."""
-        study = self.study
-        return TrialSetup(
-            study.task,
-            study.space,
-            study.targets,
-            study.epochs,
-            self.folder,
-            references=study.references,
-            seed=study.seed,
-            maximize=study.maximize,
-            service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
-        )
-
-    @cached_property
-    def stored_setup(self) -> Any:
-        """The set-up in Ray's object store, so that the data are sent once."""
-        return ray.put(self.setup)
-
-    def write(self, event: str, **fields: Any) -> None:
-        """Journal one event and take it in."""
-        line = self.journal.write(event, **fields)
-        self.record.apply(line)
-        self.note(line)
-
-    def note(self, event: Event) -> None:
-        """Show an event that was written, and drop the checkpoint of a trial that has ended."""
-        if event["event"] == "end":
-            shutil.rmtree(self.setup.trial_folder(event["trial"]), ignore_errors=True)
-        self.table.event(event)
-
-    def seconds_left(self) -> float:
-        """Until the deadline; infinite without one."""
-        return self.deadline - time.time()
-
-
-def run_study(
-    study: Study, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
+def carry_out(
+    work: Work, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
 ) -> StudyResult:
-    """Run a study in a folder, or go on with the run that is there; see ``Study.run``."""
-    described = study.describe()
+    """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
     with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
-        record, events = _read(folder, described)
+        record, events = _read(folder, work.described)
         if _is_done(record, num_trials):
-            return _conclude(folder)
+            return conclude(work, folder)
         deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
         with tuning.cluster():
-            _check(study, anew=not events)
+            _check(work, anew=not events)
             with LiveTable(record, num_trials=num_trials, quiet=not progress) as table:
-                run = Run(study, folder, num_trials, journal, record, table, deadline, events)
-                return _work(run, described, max_minutes)
+                session = Session(work, folder, num_trials, journal, record, table, deadline, events)
+                return _work_through(session, max_minutes)
 
 
-def _work(run: Run, described: Mapping[str, Any], max_minutes: float | None) -> StudyResult:
+def _work_through(session: Session, max_minutes: float | None) -> StudyResult:
     """Do the phases between the two lines of a session, and write what a person looks at, however they end.
 
     Raises:
         RunError: a disk is full, or a reference failed.
     """
-    budget = {"num_trials": run.num_trials, "max_minutes": max_minutes}
+    work, budget = session.work, {"num_trials": session.num_trials, "max_minutes": max_minutes}
     ending = "error"
     try:
-        if not run.record.header:
-            run.write("run", version=journals.VERSION, study=described, metrics=run.study.metrics, **provenance())
-        run.write("session", action="resume" if run.events else "start", **budget)
+        if not session.record.header:
+            head = {"study": work.described, "metrics": work.conditions.metrics}
+            session.write("run", version=journals.VERSION, **head, **provenance())
+        session.write("session", action="resume" if session.events else "start", **budget)
         try:
-            ending = _phases(run)
+            ending = _phases(session)
         except Exception as error:
             ending = "storage" if is_full(error) else ending
             raise
         finally:
-            run.write("session", action=ending, **budget)
-            result = _conclude(run.folder)
+            session.write("session", action=ending, **budget)
+            result = conclude(work, session.folder)
     except Exception as error:
         if not is_full(error):
             raise
         what = str(error) if isinstance(error, StorageError) else first_line(error)
-        raise RunError(f"{what}; when that is mended, go on with: raysearch resume {run.folder}") from error
+        raise RunError(
+            f"{what}; when that is mended, go on with: raysearch resume {session.folder}"
+        ) from error
     return result
 
 
-def _check(study: Study, *, anew: bool) -> None:
+def _check(work: Work, *, anew: bool) -> None:
     """Refuse what no trial could do: more resources than there are, a model that cannot be deployed.
 
     A model of raysearch's own always can. Others are tried in a worker, whose memory is given back.
@@ -149,12 +90,13 @@ def _check(study: Study, *, anew: bool) -> None:
     Raises:
         ValueError: in one sentence.
     """
-    tuning.workers(study.resources)
-    if not anew or isinstance(study.task.model, ResNetBuilder):
+    conditions = work.conditions
+    tuning.workers(conditions.resources)
+    if not anew or isinstance(conditions.task.model, ResNetBuilder):
         return
-    task = ray.remote(check_deployable).options(num_cpus=study.resources["cpu"], max_retries=0)
+    task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
     try:
-        ray.get(task.remote(study))
+        ray.get(task.remote(conditions, work.space))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
@@ -176,24 +118,24 @@ def _read(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[E
 
 
 def _is_done(record: RunRecord, num_trials: int) -> bool:
-    """Whether an earlier call has already done all that is asked for."""
+    """Whether an earlier session has already done all that is asked for."""
     finished = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
     return finished and len(record.searched()) >= num_trials
 
 
-def _phases(run: Run) -> str:
+def _phases(session: Session) -> str:
     """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt"."""
-    service = start_service(run.setup.service)
+    service = start_service(session.setup.service)
     try:
-        service.known(m for trial in run.record.trials.values() for m in trial.measurements)
-        if not _references(run, service):
-            return _cut_short(run)
-        _left_out(run)
-        goals = run.study.goals(run.record.trials["parent"].reports)
-        complete = _search(run, goals)
-        if not complete and run.seconds_left() > 0:
+        service.known(m for trial in session.record.trials.values() for m in trial.measurements)
+        if not make_references(session, service):
+            return "interrupt" if session.seconds_left() > 0 else "timeout"
+        if session.work.after_references is not None:
+            session.work.after_references(session)
+        complete = _search(session)
+        if not complete and session.seconds_left() > 0:
             return "interrupt"
-        _finalists(run)
+        _measure_finalists(session)
         return "finish" if complete else "timeout"
     except KeyboardInterrupt:
         return "interrupt"
@@ -201,170 +143,57 @@ def _phases(run: Run) -> str:
         service.stop()
 
 
-def _cut_short(run: Run) -> str:
-    return "interrupt" if run.seconds_left() > 0 else "timeout"
-
-
-def _references(run: Run, service: RemoteService) -> bool:
-    """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
-
-    Returns:
-        Whether all are complete.
-
-    Raises:
-        RunError: a reference failed; without it nothing can be compared.
-    """
-    for name, config in run.study.references.items():
-        _train_reference(run, name, config)
-        trial = run.record.trials.get(name)
-        if trial is None or trial.outcome is None:
-            return False
-        if trial.outcome == "failed":
-            kept = f" (traceback in {run.folder / trial.traceback})" if trial.traceback else ""
-            raise RunError(
-                f"the {name} network failed, so nothing can be compared with it: {trial.reason}{kept}"
-            )
-        if name == "parent":
-            _compare_with_parent(run, service)
-    _static_int8(run)
-    return True
-
-
-def _train_reference(run: Run, name: str, config: Config) -> None:
-    session = Session(
-        run.journal,
-        run.record,
-        FixedList([config]),
-        FullTraining(),
-        role="reference",
-        names=[name],
-        variant=run.study.space.variant,
-        limit=1,
-        workers=1,
-        last_step=run.study.epochs + 1,
-        origin=lambda key: "reference",
-        listener=run.note,
-    )
-    session.replay(run.events)
-    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
-
-
-def _compare_with_parent(run: Run, service: RemoteService) -> None:
-    """Make the parent the service's reference: one that was started for a resumed run has none yet."""
-    example = run.study.task.example_input().numpy()
-    for target in run.study.targets:
-        file = run.setup.variant_folder("parent") / FILES[backends.get(target).form]
-        service.set_reference(target, file.read_bytes(), example)
-
-
-def _static_int8(run: Run) -> None:
-    """The cheapest rival, on the targets whose runtime has such a quantisation, if there are any."""
-    if not any(backends.get(target).form == "uint8" for target in run.study.targets):
-        return
-    known = run.record.trials.get("parent-int8")
-    if known is not None and known.outcome is not None:
-        return
-    if known is None:
-        parent = run.study.space.variant(run.study.parent)
-        run.write(
-            "suggestion",
-            trial="parent-int8",
-            role="reference",
-            config=parent.config,
-            key=f"{parent.key}-int8",
-            origin="reference",
-        )
-    try:
-        reports = _remotely(run, "static_int8_reports")
-    except ray.exceptions.RayError as error:  # with a cause where it is the task's own
-        reason = failure(getattr(error, "cause", error))
-        run.write("end", trial="parent-int8", outcome="failed", reason=reason, **_kept(run, error, "parent-int8"))
-        return
-    for report in reports:
-        run.write("report", trial="parent-int8", decision=Decision.CONTINUE.value, **report)
-    run.write("end", trial="parent-int8", outcome="finished")
-
-
-def _left_out(run: Run) -> None:
-    """What the parts of a sweep are worth: the parent evaluated without each of them, once."""
-    if run.study.sweep is None or run.record.trials["parent"].left_out:
-        return
-    try:
-        found = _remotely(run, "left_out", run.study.sweep["parts"])
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        reason = first_line(cause) if isinstance(cause, ValueError) else failure(cause)
-        found = {"reason": f"no importances by leaving parts out: {reason}", **_kept(run, error, "parent")}
-    run.write("left_out", trial="parent", **found)
-
-
-def _search(run: Run, goals: Any) -> bool:
+def _search(session: Session) -> bool:
     """The search itself. Returns whether every trial has ended."""
-    study = run.study
-    session = Session(
-        run.journal,
-        run.record,
-        study.make_searcher(goals),
-        study.make_scheduler(goals),
+    work, goals = session.work, goals_of(session.record)
+    conditions = work.conditions
+    conductor = Conductor(
+        session.journal,
+        session.record,
+        work.searcher(goals),
+        work.scheduler(goals),
         role="trial",
-        variant=study.space.variant,
-        limit=run.num_trials,
-        workers=study.workers or tuning.workers(study.resources),
-        last_step=study.epochs + 1,
-        origin=lambda key: study.origins.get(key, name_of(study.searcher)),
-        listener=run.note,
+        variant=work.space.variant,
+        limit=session.num_trials,
+        workers=conditions.workers or tuning.workers(conditions.resources),
+        last_step=conditions.last_step,
+        origin=work.origin,
+        listener=session.note,
     )
-    session.replay(run.events)
-    tuning.conduct(session, run.setup, run.study.resources, run.seconds_left())
-    return session.complete
+    conductor.replay(session.events)
+    tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())
+    return conductor.complete
 
 
-def _finalists(run: Run) -> None:
+def _measure_finalists(session: Session) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
     names = [
-        *(t.name for t in Scores(run.record).front),
-        *(t.name for t in run.record.trials.values() if t.role == "reference"),
+        *(t.name for t in Scores(session.record).front),
+        *(t.name for t in session.record.trials.values() if t.role == "reference"),
     ]
     for name in dict.fromkeys(names):
-        trial = run.record.trials[name]
+        trial = session.record.trials[name]
         if trial.outcome == "finished" and not trial.final:
             try:
-                report = _remotely(run, "final_figures", name)
+                report = session.remotely(final_figures, name)
             except ray.exceptions.RayError as error:
                 cause = failure(getattr(error, "cause", None) or error)
                 notes = [f"not measured again: {cause}"]
-                run.write("final", trial=name, values={}, notes=notes, **_kept(run, error, name))
+                session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
                 continue
-            run.write("final", trial=name, values=report["values"], measurements=report["measurements"])
+            figures = {"values": report["values"], "measurements": report["measurements"]}
+            session.write("final", trial=name, **figures)
 
 
-def _remotely(run: Run, function: str, *arguments: Any) -> Any:
-    """Run a function of ``trainables.finalists`` in a Ray task, on a core that was asked for."""
-    from raysearch.trainables import finalists
-
-    task = ray.remote(getattr(finalists, function)).options(num_cpus=run.study.resources["cpu"])
-    try:
-        return ray.get(task.remote(run.stored_setup, *arguments))
-    except ray.exceptions.RayTaskError as error:
-        if is_full(error.cause):
-            raise StorageError(f"a disk is full: {first_line(error.cause)}") from error
-        raise
-
-
-def _kept(run: Run, error: BaseException, name: str) -> dict[str, str]:
-    """The field of an event that names the file with the traceback of a failed task."""
-    return {"traceback": keep_traceback(run.folder, name, traceback_of(error))}
-
-
-def _conclude(folder: Path) -> StudyResult:
+def conclude(work: Work, folder: Path) -> StudyResult:
     """Write what a person looks at."""
     result = StudyResult(folder)
     with storing(folder):
         result.write_tables()
         write_cards(result.record, folder)
         write_report(folder)
-        if "sweep" in result.study:
-            write_sweep(folder)
+        if work.write_pages is not None:
+            work.write_pages(folder)
     if result.complete:
         shutil.rmtree(folder / "trials", ignore_errors=True)
     return result

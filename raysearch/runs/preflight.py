@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysearch import backends
 from raysearch.basics.failures import UserError, first_line
+from raysearch.runs.conditions import Conditions
+from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
 
-if TYPE_CHECKING:
-    from raysearch.study import Study
 
-
-def check_deployable(study: Study) -> None:
+def check_deployable(conditions: Conditions, space: Space) -> None:
     """Take the parent and the last network of the fixed design through step 0, untrained and unmeasured.
 
     The last of the design is the one that is pruned most and quantised, so that both meet every layer.
@@ -27,12 +26,17 @@ def check_deployable(study: Study) -> None:
         ValueError: one cannot be made, pruned, traced, exported or run on a target; layer and operator are
             named as far as they are known.
     """
-    configs = [study.parent, *study.space.design(study.parent)[-1:]]
+    parent = conditions.parent
     with tempfile.TemporaryDirectory() as folder:
         setup = TrialSetup(
-            study.task, study.space, study.targets, study.epochs, Path(folder), seed=study.seed
+            conditions.task,
+            space,
+            conditions.targets,
+            conditions.epochs,
+            Path(folder),
+            seed=conditions.seed,
         )
-        for number, config in enumerate(configs):
+        for number, config in enumerate([parent, *space.design(parent)[-1:]]):
             try:
                 TrialRun(setup, f"check-{number}", config, _run_once).next_report()
             except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file

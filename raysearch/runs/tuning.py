@@ -1,4 +1,4 @@
-"""A Session's trials on Ray Tune: the cluster, the Tuner, and what Tune 2.60 needs to be told."""
+"""A Conductor's trials on Ray Tune: the cluster, the Tuner, and what Tune 2.60 needs to be told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from raysearch.basics.failures import UserError
-from raysearch.runs.conductor import Session
+from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
 from raysearch.searchers.tune import TuneSearcher
@@ -80,21 +80,21 @@ def workers(resources: Mapping[str, float]) -> int:
 
 
 def conduct(
-    session: Session, setup: TrialSetup, resources: Mapping[str, float], seconds: float = float("inf")
+    conductor: Conductor, setup: TrialSetup, resources: Mapping[str, float], seconds: float = float("inf")
 ) -> None:
-    """Let a session's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
+    """Let a conductor's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
     """
-    if session.complete or seconds <= 0:
+    if conductor.complete or seconds <= 0:
         return
-    scheduler = _SessionScheduler(session, step="step")
+    scheduler = _ConductorScheduler(conductor, step="step")
     with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
         tuner = tune.Tuner(
             _trainable(setup, resources),
             tune_config=tune.TuneConfig(
-                search_alg=TuneSearcher(session),
+                search_alg=TuneSearcher(conductor),
                 scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
@@ -102,7 +102,7 @@ def conduct(
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
-                stop=_Stopper(session),
+                stop=_Stopper(conductor),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -110,11 +110,11 @@ def conduct(
         )
         try:
             tuner.fit()
-        except tune.TuneError:  # it holds the text of the session's error alone
-            if session.error is None:
+        except tune.TuneError:  # it holds the text of the conductor's error alone
+            if conductor.error is None:
                 raise
-    if session.error is not None:
-        raise session.error
+    if conductor.error is not None:
+        raise conductor.error
     if scheduler.error is not None:
         raise scheduler.error
 
@@ -142,22 +142,22 @@ def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the trials of a session that can store nothing any more."""
+    """Ends the trials of a conductor that can store nothing any more."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._session.error is not None
+        return self._conductor.error is not None
 
 
-class _SessionScheduler(TuneScheduler):
-    """Hands a trial's measurements, notes and failure to the session beside its values."""
+class _ConductorScheduler(TuneScheduler):
+    """Hands a trial's measurements, notes and failure to the conductor beside its values."""
 
-    scheduler: Session
+    scheduler: Conductor
 
     def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
         values = numbers({metric: result[metric] for metric in result["metrics"]})

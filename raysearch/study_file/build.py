@@ -1,13 +1,12 @@
-"""From a study file to a Study and back.
+"""Reading a study file, and making its task.
 
-``load`` reads and checks a file without torch or Ray; ``build`` makes the Study, and ``describe`` writes one
-back.
+``load`` reads and checks a file without torch or Ray; ``raysearch.study.study_of`` makes its Study, and
+``raysearch.sweeps.sweep.plan_of`` its sweep.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from raysearch.study_file.schema import StudyFile, parse
 from raysearch.study_file.yaml_text import import_object, override_key, parse_yaml
 
 if TYPE_CHECKING:
-    from raysearch.study import Study
     from raysearch.trainables.task import Task
 
 
@@ -60,63 +58,6 @@ def build_task(source: Mapping[str, Any]) -> Task:
     task = _call_task(name, function, arguments)
     task.source = dict(source)
     return task
-
-
-def build(file: StudyFile) -> Study:
-    """Make the Study that a file describes.
-
-    Raises:
-        ValueError: the task, the space, the parent or a target is wrong; one sentence says which and how.
-    """
-    from raysearch.study import Study
-    from raysearch.study_file import space_text as domains
-
-    search = file.search.model_dump()
-    for argument_of_run in ("num_trials", "max_minutes"):
-        search.pop(argument_of_run)
-    return Study(
-        build_task(file.task),
-        space=domains.parse_space({k: v for k, v in file.space.model_dump().items() if v is not None}),
-        objectives=file.objectives,
-        constraints=file.constraints,
-        targets=file.targets,
-        parent=file.parent.model_dump(exclude_none=True) if file.parent else None,
-        **{key: value for key, value in search.items() if value is not None},
-    )
-
-
-def describe(study: Study) -> dict[str, Any]:
-    """A study as plain data in the form of a study file, its space bound: the journal's first line holds it.
-
-    ``num_trials`` and ``max_minutes`` are not part of it: a run may go on for longer. A task that was
-    made in Python rather than by a study file is described by its name alone. A key ``sweep`` says that the
-    run is a sweep.
-    """
-    from raysearch.study_file import space_text as domains
-
-    source = study.task.source or {"name": study.task.name}
-    document = {
-        "task": source,
-        "space": domains.dump_space(study.space.domains),
-        "parent": study.parent,
-        "objectives": [str(o) for o in study.goals({}).objectives],
-        "constraints": [str(c) for c in study.goals({}).constraints],
-        "targets": list(study.targets),
-        "search": {
-            "epochs": study.epochs,
-            "searcher": study.searcher,
-            "scheduler": study.scheduler,
-            "evaluate_first": study.evaluate_first,  # those of a warm start too: its folders may go
-            "grace": study.grace,
-            "seed": study.seed,
-            "resources": dict(study.resources),
-            "workers": study.workers,
-        },
-    }
-    if study.sweep is not None:
-        document["sweep"] = study.sweep
-    plain: dict[str, Any] = json.loads(json.dumps(document))  # as the journal reads it back
-    return plain
 
 
 def _resolve_folder(study: StudyFile, base: Path) -> None:

@@ -4,13 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, failure, first_line
+from raysearch.record.journal import RunRecord
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.evaluation import Metric, evaluate
+from raysearch.trainables.setup import TrialSetup
+
+if TYPE_CHECKING:
+    from raysearch.runs.session import Session
+
+_EVENT = "left_out"
+
+
+def measure_left_out(session: Session, parts: Sequence[str]) -> None:
+    """Journal what the parts are worth, or why that is not known: the parent evaluated without each, once.
+
+    The event ``left_out`` has ``accuracy`` and ``without`` {part: accuracy}, or a ``reason`` why not.
+    """
+    if left_out_of(session.record):
+        return
+    try:
+        found = session.remotely(parent_without, parts)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        reason = first_line(cause) if isinstance(cause, ValueError) else failure(cause)
+        found = {"reason": f"no importances by leaving parts out: {reason}", **session.kept(error, "parent")}
+    session.write(_EVENT, trial="parent", **found)
+
+
+def left_out_of(record: RunRecord) -> dict[str, Any]:
+    """What the journal says of parts left out: ``accuracy`` and ``without``, a ``reason``, or nothing yet."""
+    found = next((e for e in record.others if e["event"] == _EVENT), {})
+    return {key: found[key] for key in ("accuracy", "without", "reason") if key in found}
+
+
+def parent_without(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
+    """The trained parent's first metric on the validation split, whole and without each of several parts.
+
+    Returns:
+        ``accuracy`` (that metric, whatever its name), and ``without`` by part.
+
+    Raises:
+        ValueError: a part cannot be left out.
+    """
+    model = setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
+    model.load_state_dict(load_file(setup.reference_weights("parent")))
+    task, name = setup.task, setup.task.first_metric
+    metric = {name: task.metrics[name]}
+    return {
+        "accuracy": evaluate(model, task.validation, metric, task.collate)[name],
+        "without": metric_without(model, parts, task.validation, metric[name], task.collate),
+    }
 
 
 def metric_without(

@@ -12,10 +12,10 @@ from raysearch.search_spaces.keys import belongs, part_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from raysearch.study import Study
+    from raysearch.runs.conditions import Conditions
 
 
-def prunable_parts(study: Study, parts: Sequence[str] | None) -> list[str]:
+def prunable_parts(conditions: Conditions, parts: Sequence[str] | None) -> list[str]:
     """The parts to prune, each holding a group of layers whose channels can go; None: every such group.
 
     Raises:
@@ -24,9 +24,9 @@ def prunable_parts(study: Study, parts: Sequence[str] | None) -> list[str]:
     from raysearch.networks.groups import prunable_groups
     from raysearch.search_spaces.resnet import decode_architecture
 
-    architecture = study.parent.get("architecture")
-    model = study.task.build(decode_architecture(architecture) if architecture else None)
-    example_input = study.task.example_input(2)
+    architecture = conditions.parent.get("architecture")
+    model = conditions.task.build(decode_architecture(architecture) if architecture else None)
+    example_input = conditions.task.example_input(2)
     groups = list(prunable_groups(model, example_input))
     if parts is None:
         return groups

@@ -17,8 +17,10 @@ import pandas as pd
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import FEWEST_RATIOS, fit
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.reporting import sweep_page
+from raysearch.sweeps.left_out import left_out_of
 
-TABLE, TOGETHER, CURVES, PAGE = "sweep.csv", "sweep_together.csv", "sweep.json", "sweep.html"
+TABLE, TOGETHER, CURVES = "sweep.csv", "sweep_together.csv", "sweep.json"
 METRICS = ("accuracy", "size_mb", "latency_ms")
 ALL = "all together"
 _GRID = 21  # ratios at which a curve is written down
@@ -83,14 +85,12 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     Returns:
         See ``table_of``.
     """
-    from raysearch.reporting.sweep_page import render
-
     record = RunRecord.load(folder)
     table, together = table_of(record), together_of(record)
     curves, notes = fitted(table)
     joint, more = fitted(together.assign(branch=ALL), METRICS[:1], kind="spline")
     study = record.header["study"]
-    left_out = record.parent.left_out if record.parent else {}
+    left_out = left_out_of(record)
     notes = [*_unfinished(table, _names(record)), *notes, *more, *_about_left_out(left_out)]
     document = {
         "task": study["task"],
@@ -105,8 +105,8 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     if not together.empty:
         together.to_csv(folder / TOGETHER, index=False)
     (folder / CURVES).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    page = render(study, table, together, {**curves, **joint}, notes, left_out)
-    (folder / PAGE).write_text(page, encoding="utf-8")
+    page = sweep_page.render(study, table, together, {**curves, **joint}, notes, left_out)
+    (folder / sweep_page.FILE_NAME).write_text(page, encoding="utf-8")
     return table
 
 
@@ -204,7 +204,7 @@ def _row(trial: TrialRecord, ratio: float, latency: str) -> dict[str, Any]:
 
 def _lost(record: RunRecord) -> dict[str, float]:
     """What the parent's accuracy loses without each part; empty where that was not measured."""
-    found = record.parent.left_out if record.parent else {}
+    found = left_out_of(record)
     return {part: found["accuracy"] - without for part, without in found.get("without", {}).items()}
 
 

@@ -13,13 +13,14 @@ from budget_files import FINISH, invoke, lines, write
 from fake_run import write_run
 from sweep_events import events
 
-import raysearch.study
+import raysearch.resume
 import raysearch.sweeps.sweep
 from raysearch.record.results import StudyResult
-from raysearch.runs.phases import _conclude
+from raysearch.runs.phases import conclude
 from raysearch.study_file.schema import StudyFile
 from raysearch.sweeps.table import write_sweep
 
+SWEEP: Any = SimpleNamespace(write_pages=write_sweep)
 INSTANCE_A = Path(__file__).parents[2] / "examples" / "instance_a.yaml"
 
 
@@ -103,16 +104,17 @@ def fake_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """A sweep whose journal is there already; what it was asked for."""
     calls: list[Any] = []
 
-    def run(num_trials: int, *, folder: Path, **keywords: Any) -> StudyResult:
-        calls.append((num_trials, keywords["progress"]))
+    def run(plan: Any, folder: Path, **keywords: Any) -> StudyResult:
+        calls.append((plan, keywords["progress"]))
         write_sweep(write_run(folder, [*events(), FINISH]))
         return StudyResult(folder)
 
     def plan(file: StudyFile) -> Any:
         calls.append((file.sweep.parts, file.sweep.ratios, file.sweep.multiple))
-        return SimpleNamespace(run=run, evaluate_first=[{}] * 7)
+        return "the plan"
 
     monkeypatch.setattr(raysearch.sweeps.sweep, "plan_of", plan)
+    monkeypatch.setattr(raysearch.sweeps.sweep, "run_sweep", run)
     return calls
 
 
@@ -120,7 +122,7 @@ def test_sweep_hands_its_section_on_and_writes_the_table(fake_sweep: list[Any], 
     path, out = write(tmp_path, STUDY), tmp_path / "out"
     done = invoke("sweep", path, "--set", "sweep.multiple=4", "--out", out, "--quiet")
     assert done.exit_code == 0, done.output
-    assert fake_sweep == [(["left", "right"], [0, 0.25, 0.5, 0.75], 4), (7, False)]
+    assert fake_sweep == [(["left", "right"], [0, 0.25, 0.5, 0.75], 4), ("the plan", False)]
     assert all((out / name).exists() for name in ("sweep.csv", "sweep.json", "sweep.html"))
     assert "network, MB" in done.output
     document = json.loads(invoke("sweep", path, "--out", out, "--json").stdout)
@@ -151,7 +153,7 @@ def test_other_commands_know_a_sweep_s_folder(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_run(tmp_path, [*events(), FINISH])
-    monkeypatch.setattr(raysearch.study, "resume", lambda folder, **_: _conclude(folder))
+    monkeypatch.setattr(raysearch.resume, "resume", lambda folder, **_: conclude(SWEEP, folder))
     done = invoke(command, folder)
     assert done.exit_code == 0, done.output
     assert "network, MB" in done.output

@@ -12,9 +12,9 @@ import pytest
 from fake_run import make_events, write_run
 from typer.testing import CliRunner
 
+import raysearch.study
 from raysearch.cli.main import app
 from raysearch.record.results import StudyResult
-from raysearch.study_file import build as config
 
 STUDY = """
 task: digits
@@ -49,7 +49,7 @@ def fake_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dict[str, 
         return StudyResult(folder)
 
     task = SimpleNamespace(searches_architecture=True)
-    monkeypatch.setattr(config, "build", lambda file: SimpleNamespace(run=run, task=task))
+    monkeypatch.setattr(raysearch.study, "study_of", lambda file: SimpleNamespace(run=run, task=task))
     return calls
 
 
@@ -134,7 +134,7 @@ def test_a_bug_ends_with_exit_code_1_and_its_traceback(study: Path, monkeypatch:
     def build(file: Any) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(config, "build", build)
+    monkeypatch.setattr(raysearch.study, "study_of", build)
     done = invoke("run", study)
     assert done.exit_code == 1
     assert isinstance(done.exception, ValueError)

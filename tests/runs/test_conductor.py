@@ -1,4 +1,4 @@
-"""A session writes everything down first, and a session that replays the journal stands where it stood."""
+"""A conductor writes all down first, and one that replays the journal stands where it stood."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from raysearch.basics.disk import StorageError
+from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
-from raysearch.objectives import Goals
+from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.successive_halving import SuccessiveHalving
@@ -20,7 +21,6 @@ from raysearch.search_spaces.plans import TrialPlan, Variant
 from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.fixed import FixedList
 from raysearch.searchers.nsga2 import NSGA2
-from raysearch.runs.conductor import Session
 
 EPOCHS = 9
 GOALS = Goals.parse(["minimize error", "minimize size_mb"], last_step=EPOCHS + 1)
@@ -34,12 +34,12 @@ def variant(config):
     return Variant(config, json.dumps(config, sort_keys=True), frozenset(), TrialPlan())
 
 
-def make_session(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Session, list]:
+def make_conductor(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Conductor, list]:
     record = RunRecord()
     events = list(journal.read(folder)) if (folder / journal.FILE_NAME).exists() else []
     for event in events:
         record.apply(event)
-    session = Session(
+    conductor = Conductor(
         Journal(folder),
         record,
         NSGA2(SPACE, GOALS, seed=3, population=6),
@@ -51,27 +51,27 @@ def make_session(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[Ses
         last_step=EPOCHS + 1,
         origin=lambda key: "nsga2",
     )
-    return session, events
+    return conductor, events
 
 
-def work(session: Session, max_reports: float = float("inf")) -> int:
+def work(conductor: Conductor, max_reports: float = float("inf")) -> int:
     """One worker that runs trials as Tune would, and is killed after ``max_reports`` reports."""
     reports = 0
     tune_id = 0
     while True:
         tune_id += 1
-        config = session.ask(f"tune{tune_id}")
+        config = conductor.ask(f"tune{tune_id}")
         if config is None:
-            session.journal.close()
+            conductor.journal.close()
             return reports
         x, y = config["a"]["x"], config["a"]["y"]
         for step in range(EPOCHS + 2):  # repeats what was reported before the kill, as a trial does
             if reports >= max_reports:
-                session.journal.close()
+                conductor.journal.close()
                 return reports
             reports += 1
             values = {"size_mb": y + x} if step == 0 else {"error": (1 - x) / step + 1 / y}
-            decision = session.decide(f"tune{tune_id}", step, values)
+            decision = conductor.decide(f"tune{tune_id}", step, values)
             if decision is Decision.STOP:
                 break
 
@@ -94,13 +94,13 @@ def kinds(folder: Path) -> Counter[str]:
 
 @pytest.mark.parametrize("scheduler", [stopping, pausing])
 def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, scheduler):
-    whole, _ = make_session(tmp_path / "whole", scheduler=scheduler())
+    whole, _ = make_conductor(tmp_path / "whole", scheduler=scheduler())
     work(whole)
     for kill_after in (1, 7, 13, 2, 40):
-        cut, events = make_session(tmp_path / "cut", scheduler=scheduler())
+        cut, events = make_conductor(tmp_path / "cut", scheduler=scheduler())
         cut.replay(events)
         work(cut, kill_after)
-    cut, events = make_session(tmp_path / "cut", scheduler=scheduler())
+    cut, events = make_conductor(tmp_path / "cut", scheduler=scheduler())
     cut.replay(events)
     work(cut)
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
@@ -110,14 +110,14 @@ def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, sche
 
 @pytest.mark.parametrize(("scheduler", "limit"), [(stopping, 6), (pausing, 12)])
 def test_a_kill_after_any_line_changes_nothing(tmp_path, scheduler, limit):
-    whole, _ = make_session(tmp_path / "whole", limit, scheduler=scheduler())
+    whole, _ = make_conductor(tmp_path / "whole", limit, scheduler=scheduler())
     work(whole)
     written = (tmp_path / "whole" / journal.FILE_NAME).read_text().splitlines(keepends=True)
     for kept in range(1, len(written)):
         folder = tmp_path / f"cut{kept}"
         folder.mkdir()
         (folder / journal.FILE_NAME).write_text("".join(written[:kept]))
-        cut, events = make_session(folder, limit, scheduler=scheduler())
+        cut, events = make_conductor(folder, limit, scheduler=scheduler())
         cut.replay(events)
         work(cut)
         assert lines(folder) == lines(tmp_path / "whole")
@@ -125,21 +125,21 @@ def test_a_kill_after_any_line_changes_nothing(tmp_path, scheduler, limit):
 
 
 def test_what_is_paused_is_promoted_or_ends_as_stopped(tmp_path):
-    session, _ = make_session(tmp_path, scheduler=pausing())
-    work(session)
+    conductor, _ = make_conductor(tmp_path, scheduler=pausing())
+    work(conductor)
     count = kinds(tmp_path)
     assert count["promotion"] > 0
     assert count["stopped"] == count["pause"] - count["promotion"] > 0
     assert count["finished"] + count["stopped"] == count["suggestion"] == 30
-    assert session.complete
-    stopped = [t for t in session.record.trials.values() if t.outcome == "stopped"]
+    assert conductor.complete
+    stopped = [t for t in conductor.record.trials.values() if t.outcome == "stopped"]
     assert {t.reason for t in stopped} == {f"paused at step {t.step} to the end" for t in stopped}
-    assert not any(t.paused for t in session.record.trials.values())
+    assert not any(t.paused for t in conductor.record.trials.values())
 
 
 def test_every_step_of_a_promoted_trial_is_reported_once(tmp_path):
-    session, _ = make_session(tmp_path, scheduler=pausing())
-    work(session)
+    conductor, _ = make_conductor(tmp_path, scheduler=pausing())
+    work(conductor)
     steps: dict[str, list[int]] = {}
     for line in lines(tmp_path):
         if line["event"] == "report":
@@ -160,33 +160,33 @@ class Scripted(FullTraining):
         return self.promotions.pop(0) if self.promotions else None
 
 
-def report_one(session: Session, trial: str) -> Decision:
-    return session.decide(trial, 1, {"error": 1.0, "size_mb": 1.0})
+def report_one(conductor: Conductor, trial: str) -> Decision:
+    return conductor.decide(trial, 1, {"error": 1.0, "size_mb": 1.0})
 
 
 def test_a_pause_frees_the_worker_and_a_promotion_comes_before_a_new_trial(tmp_path):
-    session, _ = make_session(tmp_path, scheduler=(scheduler := Scripted()))
-    first = session.ask("a")
-    assert session.ask("b") is None
-    assert report_one(session, "a") is Decision.STOP, "for Tune it is over"
+    conductor, _ = make_conductor(tmp_path, scheduler=(scheduler := Scripted()))
+    first = conductor.ask("a")
+    assert conductor.ask("b") is None
+    assert report_one(conductor, "a") is Decision.STOP, "for Tune it is over"
     assert lines(tmp_path)[-1]["decision"] == "pause"
-    assert session.record.trials["0000"].paused
-    assert session.ask("b")["trial"] == "0001"
-    report_one(session, "b")
+    assert conductor.record.trials["0000"].paused
+    assert conductor.ask("b")["trial"] == "0001"
+    report_one(conductor, "b")
     scheduler.promotions = ["0000"]
-    assert session.ask("c") == first
+    assert conductor.ask("c") == first
     assert lines(tmp_path)[-1] == {"event": "promotion", "trial": "0000"}
-    assert not session.record.trials["0000"].paused
+    assert not conductor.record.trials["0000"].paused
 
 
 def test_after_a_kill_what_was_paused_stays_paused(tmp_path):
-    session, _ = make_session(tmp_path, scheduler=Scripted())
+    conductor, _ = make_conductor(tmp_path, scheduler=Scripted())
     for name in ("a", "b"):
-        session.ask(name)
-        report_one(session, name)
-    session.ask("c")
-    session.journal.close()
-    again, events = make_session(tmp_path, scheduler=Scripted())
+        conductor.ask(name)
+        report_one(conductor, name)
+    conductor.ask("c")
+    conductor.journal.close()
+    again, events = make_conductor(tmp_path, scheduler=Scripted())
     again.replay(events)
     assert again.pending == ["0002"]
     assert [t.name for t in again.record.trials.values() if t.paused] == ["0000", "0001"]
@@ -194,14 +194,14 @@ def test_after_a_kill_what_was_paused_stays_paused(tmp_path):
 
 
 def test_a_recorded_promotion_wins_and_the_schedulers_own_comes_next(tmp_path):
-    session, _ = make_session(tmp_path, scheduler=(scheduler := Scripted()))
+    conductor, _ = make_conductor(tmp_path, scheduler=(scheduler := Scripted()))
     for name in ("a", "b"):
-        session.ask(name)
-        report_one(session, name)
+        conductor.ask(name)
+        report_one(conductor, name)
     scheduler.promotions = ["0000"]
-    session.ask("c")
-    session.journal.close()
-    again, events = make_session(tmp_path, scheduler=Scripted("0001"), workers=3)
+    conductor.ask("c")
+    conductor.journal.close()
+    again, events = make_conductor(tmp_path, scheduler=Scripted("0001"), workers=3)
     again.replay(events)
     assert [again.ask(name)["trial"] for name in ("d", "e", "f")] == ["0000", "0001", "0002"]
 
@@ -216,78 +216,78 @@ def test_a_searcher_that_waits_for_the_paused_is_told_of_their_end(tmp_path):
         def end(self, trial, outcome):
             self.ended += 1
 
-    session, _ = make_session(tmp_path, limit=2, scheduler=Scripted())
-    session.searcher = Patient([{"a": {"x": 0.5, "y": 1}}, {"a": {"x": 0.6, "y": 1}}])
-    session.ask("a")
-    report_one(session, "a")
-    assert session.ask("b")["trial"] == "0001"
-    assert session.record.trials["0000"].outcome == "stopped"
+    conductor, _ = make_conductor(tmp_path, limit=2, scheduler=Scripted())
+    conductor.searcher = Patient([{"a": {"x": 0.5, "y": 1}}, {"a": {"x": 0.6, "y": 1}}])
+    conductor.ask("a")
+    report_one(conductor, "a")
+    assert conductor.ask("b")["trial"] == "0001"
+    assert conductor.record.trials["0000"].outcome == "stopped"
 
 
 def test_a_line_cut_short_by_the_kill_is_as_if_never_written(tmp_path):
-    whole, _ = make_session(tmp_path / "whole")
+    whole, _ = make_conductor(tmp_path / "whole")
     work(whole)
     text = (tmp_path / "whole" / journal.FILE_NAME).read_bytes()
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / journal.FILE_NAME).write_bytes(text[: len(text) // 2])
-    cut, events = make_session(tmp_path / "cut")
+    cut, events = make_conductor(tmp_path / "cut")
     cut.replay(events)
     work(cut)
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
 
 
 def test_no_finished_trial_is_suggested_again(tmp_path):
-    first, _ = make_session(tmp_path, limit=5)
+    first, _ = make_conductor(tmp_path, limit=5)
     work(first)
-    again, events = make_session(tmp_path, limit=5)
+    again, events = make_conductor(tmp_path, limit=5)
     again.replay(events)
     assert again.complete
     assert again.ask("tune1") is None
 
 
 def test_a_raised_limit_goes_on(tmp_path):
-    first, _ = make_session(tmp_path, limit=5)
+    first, _ = make_conductor(tmp_path, limit=5)
     work(first)
-    more, events = make_session(tmp_path, limit=8)
+    more, events = make_conductor(tmp_path, limit=8)
     more.replay(events)
     work(more)
     assert len(more.record.trials) == 8
 
 
 def test_workers_bound_what_is_in_flight(tmp_path):
-    session, _ = make_session(tmp_path, workers=2)
-    assert session.ask("a")
-    assert session.ask("b")
-    assert session.ask("c") is None
-    session.end("a", "failed")
-    assert session.ask("c")
-    assert session.record.trials["0000"].outcome == "failed"
-    assert session.record.trials["0000"].reason
+    conductor, _ = make_conductor(tmp_path, workers=2)
+    assert conductor.ask("a")
+    assert conductor.ask("b")
+    assert conductor.ask("c") is None
+    conductor.end("a", "failed")
+    assert conductor.ask("c")
+    assert conductor.record.trials["0000"].outcome == "failed"
+    assert conductor.record.trials["0000"].reason
 
 
 def test_a_repeated_report_is_written_once(tmp_path):
-    session, _ = make_session(tmp_path)
-    session.ask("a")
-    session.decide("a", 0, {"size_mb": 1.0})
+    conductor, _ = make_conductor(tmp_path)
+    conductor.ask("a")
+    conductor.decide("a", 0, {"size_mb": 1.0})
     before = lines(tmp_path)
-    assert session.decide("a", 0, {"size_mb": 2.0}) is Decision.CONTINUE
+    assert conductor.decide("a", 0, {"size_mb": 2.0}) is Decision.CONTINUE
     assert lines(tmp_path) == before
 
 
 def test_the_suggestion_stands_in_the_journal_before_it_is_given_out(tmp_path):
-    session, _ = make_session(tmp_path)
-    config = session.ask("a")
+    conductor, _ = make_conductor(tmp_path)
+    config = conductor.ask("a")
     written = lines(tmp_path)[-1]
     assert written["event"] == "suggestion"
     assert {"trial": written["trial"], **written["config"]} == config
 
 
 def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
-    first, _ = make_session(tmp_path)
+    first, _ = make_conductor(tmp_path)
     config = first.ask("a")
     first.journal.close()
     record = RunRecord.load(tmp_path)
-    other = Session(
+    other = Conductor(
         Journal(tmp_path),
         record,
         NSGA2(SPACE, GOALS, seed=99, population=6),
@@ -305,56 +305,56 @@ def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
 
 @pytest.mark.parametrize("outcome", ["finished", "stopped"])
 def test_only_failures_are_taken_from_tune(tmp_path, outcome):
-    session, _ = make_session(tmp_path)
-    session.ask("a")
-    session.end("a", outcome)
-    assert session.record.trials["0000"].outcome is None
+    conductor, _ = make_conductor(tmp_path)
+    conductor.ask("a")
+    conductor.end("a", outcome)
+    assert conductor.record.trials["0000"].outcome is None
 
 
 def test_a_space_that_is_used_up_completes_the_search(tmp_path: Path) -> None:
-    session, _ = make_session(tmp_path, limit=5)
-    session.searcher = FixedList([{"a": {"x": 0.5, "y": 1}}])
-    assert session.ask("one") is not None
-    session.fail("one", "broke")
-    assert session.ask("two") is None
-    assert session.complete
+    conductor, _ = make_conductor(tmp_path, limit=5)
+    conductor.searcher = FixedList([{"a": {"x": 0.5, "y": 1}}])
+    assert conductor.ask("one") is not None
+    conductor.fail("one", "broke")
+    assert conductor.ask("two") is None
+    assert conductor.complete
 
 
 def test_a_failed_trial_s_traceback_is_kept_beside_the_journal(tmp_path):
-    session, _ = make_session(tmp_path, workers=2)
+    conductor, _ = make_conductor(tmp_path, workers=2)
     for trial in ("a", "b"):
-        session.ask(trial)
-    session.fail("a", "ValueError: no", "Traceback ...")
-    session.fail("b", "its worker died")
+        conductor.ask(trial)
+    conductor.fail("a", "ValueError: no", "Traceback ...")
+    conductor.fail("b", "its worker died")
     ends = [line for line in lines(tmp_path) if line["event"] == "end"]
     assert [end.get("traceback") for end in ends] == ["failures/0000.txt", None]
     assert (tmp_path / "failures" / "0000.txt").read_text() == "Traceback ...\n"
 
 
 def test_a_trial_that_could_not_be_saved_is_not_at_its_end_and_comes_first_again(tmp_path):
-    session, _ = make_session(tmp_path, workers=2)
-    config = session.ask("a")
-    session.suspend("a", "/run cannot be written: No space left on device")
-    assert session.ask("b") is None
-    assert "No space left" in str(session.error)
-    assert not session.complete
-    session.journal.close()
-    again, events = make_session(tmp_path)
+    conductor, _ = make_conductor(tmp_path, workers=2)
+    config = conductor.ask("a")
+    conductor.suspend("a", "/run cannot be written: No space left on device")
+    assert conductor.ask("b") is None
+    assert "No space left" in str(conductor.error)
+    assert not conductor.complete
+    conductor.journal.close()
+    again, events = make_conductor(tmp_path)
     again.replay(events)
     assert again.ask("a") == config
     assert [line["event"] for line in lines(tmp_path)] == ["suggestion"]
 
 
 def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
-    session, _ = make_session(tmp_path)
-    session.ask("a")
+    conductor, _ = make_conductor(tmp_path)
+    conductor.ask("a")
 
     def refuse(data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(session.journal, "_append", refuse)
+    monkeypatch.setattr(conductor.journal, "_append", refuse)
     with pytest.raises(StorageError):
-        session.decide("a", 0, {"size_mb": 1.0})
-    assert session.error is not None
-    assert session.ask("b") is None
-    assert session.record.trials["0000"].step == -1
+        conductor.decide("a", 0, {"size_mb": 1.0})
+    assert conductor.error is not None
+    assert conductor.ask("b") is None
+    assert conductor.record.trials["0000"].step == -1

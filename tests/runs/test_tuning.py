@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +21,10 @@ from raysearch.backends.service import start_service
 from raysearch.basics.disk import StorageError
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
+from raysearch.runs import tuning
+from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
-from raysearch.runs import tuning
-from raysearch.runs.conductor import Session
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.setup import TrialSetup
 
@@ -92,13 +91,13 @@ class LateSecond(FullTraining):
         return "0000"
 
 
-def make_session(folder: Path, setup: Any, configs: list[Any], scheduler: Any) -> Session:
-    """A session over these configs, gone on with where the folder holds one."""
+def make_conductor(folder: Path, setup: Any, configs: list[Any], scheduler: Any) -> Conductor:
+    """A conductor over these configs, gone on with where the folder holds one."""
     record = RunRecord()
     events = list(read(folder)) if (folder / FILE_NAME).exists() else []
     for event in events:
         record.apply(event)
-    session = Session(
+    conductor = Conductor(
         Journal(folder),
         record,
         FixedList(configs),
@@ -110,8 +109,8 @@ def make_session(folder: Path, setup: Any, configs: list[Any], scheduler: Any) -
         last_step=setup.epochs + 1,
         origin=lambda key: "fixed",
     )
-    session.replay(events)
-    return session
+    conductor.replay(events)
+    return conductor
 
 
 @pytest.fixture
@@ -129,16 +128,16 @@ def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
     run = tmp_path / "run"
     run.mkdir()
     (run / "trials").write_text("")  # in the way of the trials' folders
-    session = make_session(run, setup, [PARENT], FullTraining())
+    conductor = make_conductor(run, setup, [PARENT], FullTraining())
     with pytest.raises(StorageError, match=f"{run}/trials/0000 cannot be written: Not a directory"):
-        tuning.conduct(session, setup, {"cpu": 1})
-    session.journal.close()
+        tuning.conduct(conductor, setup, {"cpu": 1})
+    conductor.journal.close()
     trials = RunRecord.load(run).trials
     assert [(t.name, t.outcome, t.step) for t in trials.values()] == [("0000", None, -1)]
     (run / "trials").unlink()
-    session = make_session(run, setup, [PARENT], FullTraining())
-    tuning.conduct(session, setup, {"cpu": 1})
-    assert session.complete
+    conductor = make_conductor(run, setup, [PARENT], FullTraining())
+    tuning.conduct(conductor, setup, {"cpu": 1})
+    assert conductor.complete
     assert RunRecord.load(run).trials["0000"].outcome == "finished"
 
 
@@ -152,7 +151,7 @@ def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
 ) -> None:
     setup = replace(setup, task=replace(setup.task, model=hanging))
     configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
-    tuning.conduct(make_session(tmp_path / "run", setup, configs, FullTraining()), setup, {"cpu": 1})
+    tuning.conduct(make_conductor(tmp_path / "run", setup, configs, FullTraining()), setup, {"cpu": 1})
     trials = list(RunRecord.load(tmp_path / "run").trials.values())
     assert {t.outcome for t in trials} == {"failed"}
     assert all(t.reason.startswith("TimeLimitExceeded: hung in process ") for t in trials)
@@ -163,9 +162,9 @@ def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
 @pytest.mark.cluster
 def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, setup: TrialSetup) -> None:
     configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
-    session = make_session(tmp_path / "run", setup, configs, LateSecond())
-    tuning.conduct(session, setup, {"cpu": 1})
-    assert session.complete
+    conductor = make_conductor(tmp_path / "run", setup, configs, LateSecond())
+    tuning.conduct(conductor, setup, {"cpu": 1})
+    assert conductor.complete
     trials = RunRecord.load(tmp_path / "run").trials
     assert {name: trial.outcome for name, trial in trials.items()} == {
         "0000": "finished",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from raysearch.study import study_of
 from raysearch.study_file import build as config
 from raysearch.study_file.yaml_text import import_object, parse_yaml
 
@@ -103,7 +104,7 @@ def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> N
 def test_a_metric_that_the_task_does_not_report(path: Path, override: str, message: str) -> None:
     file = config.load(path, [override])
     with pytest.raises(ValueError, match=message):
-        config.build(file)
+        study_of(file)
 
 
 def test_each_mistake_has_its_line(path: Path) -> None:
@@ -166,15 +167,15 @@ def test_a_task_that_cannot_be_made(path: Path, task: dict[str, Any], message: s
 
 
 def test_a_study_describes_itself_in_the_form_of_its_file(path: Path) -> None:
-    study = config.build(config.load(path))
-    described = config.describe(study)
+    study = study_of(config.load(path))
+    described = study.describe()
     assert described["task"] == {"name": "digits"}
     assert described["search"]["epochs"] == 3
     assert described["space"]["training"]["lr"] == {"loguniform": [1e-4, 1e-2]}
-    assert config.describe(config.build(config.parse(described))) == described
+    assert study_of(config.parse(described)).describe() == described
 
 
 def test_an_unknown_target_is_refused_before_any_work(path: Path) -> None:
     study = config.load(path, ["targets=[onnxruntime-gpu]", "objectives=[maximize accuracy]"])
     with pytest.raises(ValueError, match="onnxruntime-cpu"):
-        config.build(study)
+        study_of(study)

@@ -3,11 +3,17 @@ from __future__ import annotations
 from collections import namedtuple
 
 import pytest
+import ray
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
+from trial_setup import PARENT, make_setup
 
-from raysearch.sweeps.left_out import metric_without
+from raysearch.record.journal import Journal, RunRecord
+from raysearch.runs.session import Session
+from raysearch.sweeps.left_out import left_out_of, measure_left_out, metric_without, parent_without
+from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.task import accuracy
 
 Pair = namedtuple("Pair", "logits rest")
@@ -75,3 +81,63 @@ def test_a_metric_that_is_lost_without_a_part_is_said(examples):
 def test_a_part_that_is_never_called_is_refused(examples):
     with pytest.raises(ValueError, match="the part 'read' cannot be left out: the network never calls it"):
         metric_without(Net(), ["read"], examples, accuracy)
+
+
+def test_the_parent_is_evaluated_whole_and_without_its_parts(tmp_path):
+    setup = make_setup(tmp_path)
+    task = setup.task
+    model = task.build(setup.space.variant(PARENT).plan.architecture)
+    path = setup.reference_weights("parent")
+    path.parent.mkdir()
+    save_file(model.state_dict(), path)
+    found = parent_without(setup, ["stage1", "head"])
+    assert found["accuracy"] == evaluate(model, task.validation, task.metrics)["accuracy"]
+    labels = task.validation.tensors[1]
+    assert found["without"]["head"] == task.metrics["accuracy"](torch.zeros(len(labels), 10), labels)
+    assert set(found["without"]) == {"stage1", "head"}
+
+
+class FakeSession:
+    """A journal with a parent, whose remote calls are answered at once."""
+
+    def __init__(self, folder, answer):
+        self.journal, self.record, self.answer = Journal(folder), RunRecord(), answer
+        self.asked, self.folder = [], folder
+        head = {"role": "reference", "config": {}, "key": "k", "origin": "reference"}
+        self.write("suggestion", trial="parent", **head)
+
+    def write(self, event, **fields):
+        self.record.apply(self.journal.write(event, **fields))
+
+    kept = Session.kept
+
+    def remotely(self, function, *arguments):
+        self.asked.append((function, *arguments))
+        return self.answer()
+
+
+def test_what_parts_are_worth_is_journalled_once(tmp_path):
+    found = {"accuracy": 0.9, "without": {"a": 0.5}}
+    session = FakeSession(tmp_path, lambda: found)
+    for _ in range(2):
+        measure_left_out(session, ["a"])
+    assert session.asked == [(parent_without, ["a"])]
+    assert left_out_of(RunRecord.load(tmp_path)) == left_out_of(session.record) == found
+
+
+def test_why_no_part_could_be_left_out_is_journalled_once_too(tmp_path):
+    def refuse():
+        raise ray.exceptions.RayTaskError("left_out", "trace", ValueError("the part 'a' cannot be left out"))
+
+    session = FakeSession(tmp_path, refuse)
+    for _ in range(2):
+        measure_left_out(session, ["a"])
+    assert len(session.asked) == 1
+    reason = "no importances by leaving parts out: the part 'a' cannot be left out"
+    record = RunRecord.load(tmp_path)
+    assert left_out_of(record) == {"reason": reason}
+    assert (tmp_path / record.others[0]["traceback"]).read_text() == "trace\n"
+
+
+def test_of_a_journal_without_parts_left_out_there_is_nothing():
+    assert left_out_of(RunRecord()) == {}

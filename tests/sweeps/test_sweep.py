@@ -21,11 +21,14 @@ from raysearch import Study
 from raysearch import search_spaces as spaces
 from raysearch.backends.protocol import Protocol
 from raysearch.record.journal import RunRecord
+from raysearch.resume import resume
 from raysearch.runs import phases as running
-from raysearch.study import resume
+from raysearch.runs.session import Work
 from raysearch.study_file.build import build_task, load
 from raysearch.study_file.schema import parse
-from raysearch.sweeps.sweep import measure, plan_of, sweep, sweep_study
+from raysearch.sweeps import sweep as sweeping
+from raysearch.sweeps.plan import plan_sweep
+from raysearch.sweeps.sweep import measure, plan_of, sweep
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,8 @@ def study() -> Study:
 
 
 def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
-    plan = sweep_study(study, ["left", "right"], [0.25, 0.26, 0.5, 0.75], multiple=4)
-    ratios = [config["pruning"]["ratios"] for config in plan.evaluate_first]
+    plan = plan_sweep(study.conditions, ["left", "right"], [0.25, 0.26, 0.5, 0.75], multiple=4)
+    ratios = [config["pruning"]["ratios"] for config in plan.points.configs]
     assert ratios == [  # 0.25 and 0.26 keep the same 12 of 16 channels
         {"left": 0.0, "right": 0.0},
         {"left": 0.25, "right": 0.0},
@@ -50,7 +53,7 @@ def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
         {"left": 0.5, "right": 0.5},
         {"left": 0.75, "right": 0.75},
     ]
-    described = plan.describe()
+    described = plan.work.described
     assert described["search"]["scheduler"] == "full_training"
     assert described["sweep"] == {
         "parts": ["left", "right"],
@@ -62,9 +65,9 @@ def test_points_are_one_part_at_a_time_and_once_each(study: Study) -> None:
 
 
 def test_left_out_every_part_that_can_be_pruned_is_swept(study: Study) -> None:
-    plan = sweep_study(study, multiple=4)
-    assert {part for c in plan.evaluate_first for part in c["pruning"]["ratios"]} == {"left", "right"}
-    assert len(plan.evaluate_first) == 1 + 2 * 3 + 3  # of 16 channels in fours
+    plan = plan_sweep(study.conditions, multiple=4)
+    assert {part for c in plan.points.configs for part in c["pruning"]["ratios"]} == {"left", "right"}
+    assert len(plan.points.configs) == 1 + 2 * 3 + 3  # of 16 channels in fours
 
 
 def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
@@ -74,15 +77,15 @@ def test_a_study_file_names_no_space_and_no_objectives_for_a_sweep() -> None:
         "sweep": {"parts": ["left"], "ratios": list(RATIOS), "multiple": 4},
     }
     plan = plan_of(parse(given))
-    assert [plan.epochs, plan.seed, plan.workers] == [2, 3, 1]
-    assert [c["pruning"]["ratios"]["left"] for c in plan.evaluate_first] == [0.0, 0.25, 0.5, 0.75]
+    assert [plan.conditions.epochs, plan.conditions.seed, plan.conditions.workers] == [2, 3, 1]
+    assert [c["pruning"]["ratios"]["left"] for c in plan.points.configs] == [0.0, 0.25, 0.5, 0.75]
     spaced = {  # mistakes in a search
         **given,
         "space": {"training": {"lr": {"loguniform": [0.1, 1e-3]}}},
         "objectives": ["minimize size_mb"],
     }
-    assert plan_of(parse(spaced)).describe() == plan.describe()
-    assert sweep_study(plan).describe() == plan.describe()  # parts, ratios and multiple are the file's own
+    assert plan_of(parse(spaced)).work.described == plan.work.described
+    assert plan_of(parse(plan.work.described)).work.described == plan.work.described  # and resumes
 
 
 def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
@@ -96,9 +99,9 @@ def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
     known |= {n.id for n in names if isinstance(n.ctx, ast.Store)} | set(dir(builtins))
     assert not {n.id for n in names} - known
     plan = plan_of(root / "examples" / "sweep_digits.yaml")
-    assert plan.sweep is not None
-    assert plan.sweep["parts"] == ["stage1", "stage2", "stage3"]
-    assert plan.describe() == plan_of(load(root / "examples" / "sweep_digits.yaml")).describe()
+    assert plan.parts == ["stage1", "stage2", "stage3"]
+    again = plan_of(load(root / "examples" / "sweep_digits.yaml"))
+    assert plan.work.described == again.work.described
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
 )
 def test_what_cannot_be_swept_is_refused(study: Study, parts: Any, ratios: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sweep_study(study, parts, ratios)
+        plan_sweep(study.conditions, parts, ratios)
 
 
 def test_a_part_of_too_few_channels_for_a_curve_is_warned_of(study: Study) -> None:
@@ -130,8 +133,9 @@ def test_a_part_of_too_few_channels_for_a_curve_is_warned_of(study: Study) -> No
     model.left, model.head = nn.Linear(64, 8), nn.Linear(24, 10)
     uneven = Study(task_of(model), {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
     with pytest.warns(UserWarning, match="a curve needs 4: left has 2$"):
-        plan = sweep_study(uneven, ratios=RATIOS, multiple=4)
-    assert plan.sweep == {"parts": ["left", "right"], "ratios": list(RATIOS), "multiple": 4}
+        plan = plan_sweep(uneven.conditions, ratios=RATIOS, multiple=4)
+    own = {"parts": ["left", "right"], "ratios": list(RATIOS), "multiple": 4}
+    assert plan.work.described["sweep"] == own
 
 
 @pytest.mark.parametrize(("part", "leader"), [("norm", "first"), ("second", "first")])
@@ -139,7 +143,7 @@ def test_a_part_that_follows_another_is_told_which(part: str, leader: str) -> No
     task = task_of(Residual())
     study = Study(task, {"pruning": spaces.channel_pruning()}, ["maximize accuracy"])
     with pytest.raises(ValueError, match=f"names '{part}', .* they go with those of '{leader}'"):
-        sweep_study(study, [part], multiple=1)
+        plan_sweep(study.conditions, [part], multiple=1)
 
 
 def test_a_division_is_one_trial_with_all_parts_pruned(
@@ -147,14 +151,15 @@ def test_a_division_is_one_trial_with_all_parts_pruned(
 ) -> None:
     asked: list[Any] = []
 
-    def run(plan: Study, num_trials: int, *, folder: Path, progress: bool) -> Any:
-        asked.append((num_trials, plan.evaluate_first[0]["pruning"]["ratios"]))
+    def carry_out(work: Work, num_trials: int, folder: Path, **_: Any) -> Any:
+        (config,) = work.described["search"]["evaluate_first"]
+        asked.append((num_trials, config["pruning"]["ratios"], "sweep" in work.described))
         return SimpleNamespace(record=RunRecord.load(write_run(folder, found)))
 
-    monkeypatch.setattr(Study, "run", run)
+    monkeypatch.setattr(sweeping, "carry_out", carry_out)
     found = [e for e in events() if e.get("trial") in (None, "parent", "0001")]
     figures = measure(study, {"left": 0.25, "right": 0.5}, multiple=4, folder=tmp_path / "done")
-    assert asked == [(1, {"left": 0.25, "right": 0.5})]
+    assert asked == [(1, {"left": 0.25, "right": 0.5}, False)]
     assert figures == pytest.approx({"accuracy": 0.88125, "size_mb": 8.5, "latency_ms": 4.5})
     found = [e for e in found if e.get("trial") != "0001"]
     with pytest.raises(RuntimeError, match="it was interrupted: call again with this folder"):

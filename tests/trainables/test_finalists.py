@@ -15,7 +15,7 @@ from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.trainables import finalists
 from raysearch.trainables.evaluation import evaluate, from_arrays
-from raysearch.trainables.finalists import final_figures, left_out, static_int8_reports
+from raysearch.trainables.finalists import final_figures, static_int8_reports
 from raysearch.trainables.setup import Measure, TrialSetup
 from raysearch.trainables.stages import TrialRun
 
@@ -111,13 +111,3 @@ def test_a_variant_without_a_targets_file_is_measured_where_it_has_one(
     values = final_figures(setup, "parent-int8")["values"]
     assert calls == ["remeasure"]
     assert set(values) == {f"latency_ms/{TARGET}", f"test_accuracy/{TARGET}", "test_accuracy"}
-
-
-def test_the_parent_is_evaluated_whole_and_without_its_parts(setup: TrialSetup) -> None:
-    found, task = left_out(setup, ["stage1", "head"]), setup.task
-    deployed = from_arrays(get(TARGET).load(setup.variant_folder("parent") / "model.onnx"))
-    expected = evaluate(deployed, task.validation, task.metrics)["accuracy"]
-    assert found["accuracy"] == pytest.approx(expected, abs=0.02)
-    labels = task.validation.tensors[1]
-    assert found["without"]["head"] == task.metrics["accuracy"](torch.zeros(len(labels), 10), labels)
-    assert set(found["without"]) == {"stage1", "head"}

@@ -1,0 +1,35 @@
+"""Going on with the run in a folder, whether it is a search or a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raysearch.basics.failures import UserError
+from raysearch.record.journal import RunRecord
+from raysearch.record.results import StudyResult
+from raysearch.runs.phases import carry_out
+from raysearch.study import study_of
+from raysearch.study_file.schema import TASKS, parse
+from raysearch.sweeps.sweep import plan_of
+
+
+def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
+    """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
+
+    Raises:
+        MissingFile: the folder holds no journal.
+        ValueError: the run's task was made in Python, so that only that program can go on with it.
+    """
+    record = RunRecord.load(Path(folder))
+    if not record.sessions:
+        raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
+    described = record.header["study"]
+    if "import" not in described["task"] and described["task"]["name"] not in TASKS:
+        raise UserError(
+            f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
+            f"by Study(...).run(folder={str(folder)!r})"
+        )
+    file = parse(described)
+    work = plan_of(file).work if "sweep" in described else study_of(file).work
+    budget = {key: record.sessions[-1][key] for key in ("num_trials", "max_minutes")}
+    return carry_out(work, folder=Path(folder).resolve(), progress=progress, **budget)

@@ -1,0 +1,124 @@
+"""Under what networks are trained and measured, checked: what a study and a sweep have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raysearch import backends
+from raysearch.basics.failures import UserError
+from raysearch.metrics import SHARE
+from raysearch.search_spaces.binding import bind
+from raysearch.search_spaces.keys import as_mapping, check_keys
+from raysearch.search_spaces.resnet import decode_architecture
+from raysearch.search_spaces.space import Space
+from raysearch.searchers.base import Config
+from raysearch.trainables.task import Task, accuracy
+from raysearch.trainables.task_form import check_label_smoothing
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for every trial of a run; make one with ``check_conditions``.
+
+    Attributes:
+        task: the model, its data and its metric.
+        parent: the unchanged network's config, "architecture" and "training".
+        targets: names of backends, at least one.
+        epochs: each trial's, >= 1.
+        seed: of every random choice.
+        resources: {"cpu": ..., "gpu": ...} a trial.
+        workers: trials at a time; None: as many as the resources allow.
+    """
+
+    task: Task
+    parent: Config
+    targets: tuple[str, ...]
+    epochs: int
+    seed: int
+    resources: dict[str, float]
+    workers: int | None
+
+    @property
+    def last_step(self) -> int:
+        """The step that completes a trial."""
+        return self.epochs + 1
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The task's metrics, the first one first, with their units; only accuracy's is known."""
+        return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}
+
+    def bind(self, space: Mapping[str, Any]) -> Space:
+        """Bind a space to its architecture where that is searched, else to the layers of the one model.
+
+        Raises:
+            ValueError: the space does not fit the model, or smooths labels for a loss that cannot.
+        """
+        bound = self._bind(space)
+        settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
+        check_label_smoothing(self.task, settings)
+        return bound
+
+    def _bind(self, space: Mapping[str, Any]) -> Space:
+        multiple = max(backends.get(target).channel_multiple for target in self.targets)
+        if "architecture" in space:
+            if not self.task.searches_architecture:
+                raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
+            return bind(space, parent=self.parent, channel_multiple=multiple)
+        architecture = self.parent.get("architecture")
+        return bind(
+            space,
+            parent=self.parent,
+            model=self.task.build(decode_architecture(architecture) if architecture else None),
+            example_input=self.task.example_input(2),
+            channel_multiple=multiple,
+        )
+
+
+def check_conditions(
+    task: Task,
+    parent: Config | None,
+    targets: Sequence[str],
+    *,
+    epochs: int,
+    seed: int,
+    resources: Mapping[str, float],
+    workers: int | None,
+) -> Conditions:
+    """The conditions, of numbers that the study file's schema has checked.
+
+    Args:
+        task: what was given as one.
+        parent: what differs from the task's own parent.
+        targets: where the models will run.
+        epochs: see ``Conditions``, as for all that follow.
+        seed: of every random choice.
+        resources: of a trial.
+        workers: trials at a time.
+
+    Raises:
+        ValueError: the task is none, a target is unknown or missing, or the parent has other keys.
+    """
+    if not isinstance(task, Task):
+        raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
+    _check_targets(targets)
+    own = as_mapping(parent or {}, "parent")
+    check_keys(own, ("architecture", "training"), "parent")
+    return Conditions(task, {**task.parent, **own}, tuple(targets), epochs, seed, dict(resources), workers)
+
+
+def _check_targets(targets: Sequence[str]) -> None:
+    """Refuse an empty list, an unknown target, or one whose runtime is not installed."""
+    if isinstance(targets, str):
+        raise UserError(f"targets is {targets!r}: give a list")
+    if not targets:
+        raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
+    for target in targets:
+        reason = backends.get(target).unavailable()
+        if reason:
+            raise UserError(f"target {target} is not available: {reason}")
+    for target in targets:
+        if list(targets).count(target) > 1:
+            raise UserError(f"targets name {target} twice: name each once")

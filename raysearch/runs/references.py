@@ -1,0 +1,95 @@
+"""What a search is compared with, made before it: the parent, a larger teacher, the static int8 form."""
+
+from __future__ import annotations
+
+import ray
+
+from raysearch import backends
+from raysearch.backends.service import RemoteService
+from raysearch.basics.failures import RunError, failure
+from raysearch.runs import tuning
+from raysearch.runs.conductor import Conductor
+from raysearch.runs.session import Session
+from raysearch.schedulers.base import Decision
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.searchers.base import Config
+from raysearch.searchers.fixed import FixedList
+from raysearch.trainables.finalists import static_int8_reports
+from raysearch.trainables.setup import FILES
+
+
+def make_references(session: Session, service: RemoteService) -> bool:
+    """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
+
+    Returns:
+        Whether all are complete.
+
+    Raises:
+        RunError: a reference failed; without it nothing can be compared.
+    """
+    for name, config in session.work.references.items():
+        _train(session, name, config)
+        trial = session.record.trials.get(name)
+        if trial is None or trial.outcome is None:
+            return False
+        if trial.outcome == "failed":
+            kept = f" (traceback in {session.folder / trial.traceback})" if trial.traceback else ""
+            raise RunError(
+                f"the {name} network failed, so nothing can be compared with it: {trial.reason}{kept}"
+            )
+        if name == "parent":
+            _compare_with_parent(session, service)
+    make_static_int8(session)
+    return True
+
+
+def _train(session: Session, name: str, config: Config) -> None:
+    conditions = session.work.conditions
+    conductor = Conductor(
+        session.journal,
+        session.record,
+        FixedList([config]),
+        FullTraining(),
+        role="reference",
+        names=[name],
+        variant=session.work.space.variant,
+        limit=1,
+        workers=1,
+        last_step=conditions.last_step,
+        origin=lambda key: "reference",
+        listener=session.note,
+    )
+    conductor.replay(session.events)
+    tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())
+
+
+def _compare_with_parent(session: Session, service: RemoteService) -> None:
+    """Make the parent the service's reference: one that was started for a resumed run has none yet."""
+    conditions = session.work.conditions
+    example = conditions.task.example_input().numpy()
+    for target in conditions.targets:
+        file = session.setup.variant_folder("parent") / FILES[backends.get(target).form]
+        service.set_reference(target, file.read_bytes(), example)
+
+
+def make_static_int8(session: Session) -> None:
+    """The cheapest rival, on the targets whose runtime has such a quantisation, if there are any."""
+    work, name = session.work, "parent-int8"
+    if not any(backends.get(target).form == "uint8" for target in work.conditions.targets):
+        return
+    known = session.record.trials.get(name)
+    if known is not None and known.outcome is not None:
+        return
+    if known is None:
+        parent = work.space.variant(work.references["parent"])
+        head = {"role": "reference", "config": parent.config, "key": f"{parent.key}-int8"}
+        session.write("suggestion", trial=name, **head, origin="reference")
+    try:
+        reports = session.remotely(static_int8_reports)
+    except ray.exceptions.RayError as error:  # with a cause where it is the task's own
+        reason = failure(getattr(error, "cause", error))
+        session.write("end", trial=name, outcome="failed", reason=reason, **session.kept(error, name))
+        return
+    for report in reports:
+        session.write("report", trial=name, decision=Decision.CONTINUE.value, **report)
+    session.write("end", trial=name, outcome="finished")

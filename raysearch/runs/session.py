@@ -1,0 +1,144 @@
+"""The work of a run, and a session of it: from one call to its end, whatever ends it.
+
+A run is a folder; a session is what one process does in it, between two ``session`` events of its journal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from raysearch.basics.disk import StorageError, is_full
+from raysearch.basics.failures import first_line, traceback_of
+from raysearch.objectives import Goals
+from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.tracebacks import keep_traceback
+from raysearch.reporting.progress import LiveTable
+from raysearch.runs.conditions import Conditions
+from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.space import Space
+from raysearch.searchers.base import Config, Searcher
+from raysearch.trainables.setup import TrialSetup
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is to do, whoever asks for it: a search or a sweep.
+
+    Attributes:
+        described: all of it as plain data in a study file's form: the journal's first line.
+        conditions: what holds for every trial.
+        space: decodes the configs.
+        references: the configs trained first, by name; the parent is among them.
+        goals: objectives and constraints, not yet read against the parent's figures.
+        searcher, scheduler: make fresh ones for goals that are.
+        origin: who proposes a config, by the key of its canonical form.
+        after_references: measures more of the parent, once it is trained.
+        write_pages: writes into the run's folder what is shown of it besides its report.
+    """
+
+    described: Mapping[str, Any]
+    conditions: Conditions
+    space: Space
+    references: Mapping[str, Config]
+    goals: Goals
+    searcher: Callable[[Goals], Searcher]
+    scheduler: Callable[[Goals], Scheduler]
+    origin: Callable[[str], str]
+    after_references: Callable[[Session], None] | None = None
+    write_pages: Callable[[Path], object] | None = None
+
+    @property
+    def maximize(self) -> dict[str, bool]:
+        """Whether higher is better, of each of the task's metrics of which something says it."""
+        said = {name: self.goals.higher_is_better(name) for name in self.conditions.metrics}
+        return {name: higher for name, higher in said.items() if higher is not None}
+
+
+@dataclass
+class Session:
+    """What the phases of one session share.
+
+    Attributes:
+        work: what is to be done.
+        folder: of the run.
+        num_trials: to be suggested in all.
+        journal: open for writing.
+        record: what the journal says, kept up to date.
+        table: the live table.
+        deadline: of the search, seconds since the epoch.
+        events: those of earlier sessions.
+    """
+
+    work: Work
+    folder: Path
+    num_trials: int
+    journal: Journal
+    record: RunRecord
+    table: LiveTable
+    deadline: float
+    events: list[Event] = field(default_factory=list)
+
+    @cached_property
+    def setup(self) -> TrialSetup:
+        """What the trials are given."""
+        conditions = self.work.conditions
+        return TrialSetup(
+            conditions.task,
+            self.work.space,
+            conditions.targets,
+            conditions.epochs,
+            self.folder,
+            references=self.work.references,
+            seed=conditions.seed,
+            maximize=self.work.maximize,
+            service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
+        )
+
+    @cached_property
+    def _stored_setup(self) -> Any:
+        """The set-up in Ray's object store, so that the data are sent once."""
+        return ray.put(self.setup)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Journal one event and take it in."""
+        line = self.journal.write(event, **fields)
+        self.record.apply(line)
+        self.note(line)
+
+    def note(self, event: Event) -> None:
+        """Show an event that was written, and drop the checkpoint of a trial that has ended."""
+        if event["event"] == "end":
+            shutil.rmtree(self.setup.trial_folder(event["trial"]), ignore_errors=True)
+        self.table.event(event)
+
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return self.deadline - time.time()
+
+    def remotely(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function of the set-up in a Ray task, on a core that was asked for.
+
+        Raises:
+            ray.exceptions.RayError: it failed, or its worker died.
+            StorageError: a disk is full.
+        """
+        task = ray.remote(function).options(num_cpus=self.work.conditions.resources["cpu"])
+        try:
+            return ray.get(task.remote(self._stored_setup, *arguments))
+        except ray.exceptions.RayTaskError as error:
+            if is_full(error.cause):
+                raise StorageError(f"a disk is full: {first_line(error.cause)}") from error
+            raise
+
+    def kept(self, error: BaseException, name: str) -> dict[str, str]:
+        """The field of an event that names the file with the traceback of a trial's failed task."""
+        return {"traceback": keep_traceback(self.folder, name, traceback_of(error))}

@@ -1,0 +1,77 @@
+"""The references of a run without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
+from raysearch.record.journal import Journal, RunRecord
+from raysearch.runs.references import make_static_int8
+from raysearch.runs.session import Session
+from raysearch.search_spaces import bind
+
+
+def make_session(folder: Path, target: str) -> Session:
+    """A session whose parent is trained; its remote calls need a cluster."""
+    conditions = SimpleNamespace(targets=(target,))
+    work: Any = SimpleNamespace(conditions=conditions, references={"parent": {}}, space=bind({}))
+    table: Any = SimpleNamespace(event=lambda event: None)
+    session = Session(work, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
+    session.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)  # type: ignore[assignment]
+    return session
+
+
+def test_a_runtime_without_a_static_quantisation_has_no_such_rival(tmp_path: Path) -> None:
+    session = make_session(tmp_path, "torch-cpu")
+    make_static_int8(session)
+    assert not session.record.trials
+
+
+@pytest.mark.parametrize(
+    "error", [ray.exceptions.WorkerCrashedError(), ray.exceptions.OutOfMemoryError("out of memory")]
+)
+def test_a_rival_whose_worker_dies_fails_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def die(session: Session, function: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Session, "remotely", die)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    make_static_int8(session)
+    assert session.record.trials["parent-int8"].outcome == "failed"
+    assert session.record.trials["parent-int8"].reason
+
+
+def test_the_rival_is_journalled_with_its_reports_and_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = [
+        {"step": 0, "values": {"size_mb": 1.0}, "measurements": [], "notes": []},
+        {"step": 3, "values": {"accuracy": 0.9}, "measurements": [], "notes": []},
+    ]
+    calls: list[Any] = []
+    monkeypatch.setattr(Session, "remotely", lambda self, function: calls.append(function) or reports)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    for _ in range(2):
+        make_static_int8(session)
+    assert len(calls) == 1
+    trial = RunRecord.load(tmp_path).trials["parent-int8"]
+    assert (trial.outcome, trial.role) == ("finished", "reference")
+    assert trial.key == f"{bind({}).variant({}).key}-int8"
+    assert trial.values == {"size_mb": 1.0, "accuracy": 0.9}
+
+
+def test_a_rival_that_fails_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(session: Session, function: Any) -> Any:
+        raise ray.exceptions.RayTaskError("f", "the worker's traceback", ValueError("no"))
+
+    monkeypatch.setattr(Session, "remotely", fail)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    make_static_int8(session)
+    trial = session.record.trials["parent-int8"]
+    assert (tmp_path / trial.traceback).read_text() == "the worker's traceback\n"
