@@ -28,6 +28,9 @@ from raysearch.record.verdicts import verdict_columns
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+#: A config's keys: what a column of one begins with.
+SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
+
 
 class StudyResult:
     """The results of a run folder, finished or not.
@@ -167,7 +170,7 @@ class StudyResult:
         metrics = {*OWN, *self.record.metrics}
 
         def group(column: str) -> int:
-            if column.split("/")[0] in _SECTIONS and "/" in column:
+            if column.split("/")[0] in SECTIONS and "/" in column:
                 return 3
             if base(column) in metrics and not column.startswith(TEST):
                 return 1
@@ -290,6 +293,3 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-_SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,13 +15,10 @@ from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import SHARE, TEST, reported
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.results import SECTIONS, StudyResult
 from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import metric_value, number
 
-if TYPE_CHECKING:
-    from raysearch.record.results import StudyResult
-
-SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 #: More axes than this cannot be read.
 MOST_SETTINGS = 10
 BLUE, FADED, GREY, RED, ORANGE, INK = "#1f5fa8", "#9dbbdc", "#d3d3d3", "#b3261e", "#d9822b", "#22262a"

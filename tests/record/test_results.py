@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from fake_run import RMSE, STUDY, TARGET, FakeRun, make_events, write_run
 
-from raysearch.record.results import StudyResult
+from raysearch.record.results import SECTIONS, StudyResult
 from raysearch.reporting import plots
+from raysearch.search_spaces import keys
 from raysearch.study_file import build as config
 
 
@@ -165,6 +166,10 @@ def test_columns_have_the_names_of_the_tasks_metrics(tmp_path: Path) -> None:
     front = pd.read_csv(folder / "front.csv")
     assert list(front["rmse"]) == pytest.approx([t.values["rmse"] for t in result.front_records])
     assert "accuracy" not in (folder / "study.yaml").read_text().replace("maximize accuracy", "")
+
+
+def test_a_config_has_the_keys_of_a_space() -> None:
+    assert SECTIONS == keys.SECTIONS
 
 
 def test_remarks_are_shown_in_a_notebook(tmp_path: Path) -> None:
