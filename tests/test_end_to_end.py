@@ -153,6 +153,60 @@ def test_a_finished_run_is_only_reported_again(finished):
     assert len(document["front"]) == len(pd.read_csv(folder / "front.csv"))
 
 
+OWN_MODULE = """
+from own_layers import Digits, network
+from raysearch import Task
+
+def make(examples):
+    return Task(network(), Digits(0, examples), Digits(400, examples), Digits(800, examples), name="own")
+"""
+OWN_LAYERS = """
+from torch import nn
+from torch.utils.data import Dataset
+from raysearch import tasks
+
+class Digits(Dataset):
+    def __init__(self, first, examples):
+        self.first, self.examples, self.data = first, examples, tasks.digits().train
+    def __len__(self):
+        return self.examples
+    def __getitem__(self, i):
+        return self.data[self.first + i]
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+"""
+OWN_STUDY = """
+task: {import: "own_task:make", examples: 200}
+space: {training: {lr: {loguniform: [1e-3, 1e-2]}}}
+objectives: [maximize accuracy, minimize size_mb]
+search: {num_trials: 2, epochs: 1, workers: 1}
+"""
+
+
+@pytest.mark.cluster
+def test_a_task_beside_its_study_file_runs_and_goes_on_from_anywhere(tmp_path, monkeypatch):
+    home, folder = tmp_path / "home", tmp_path / "run"
+    home.mkdir()
+    for name, text in {"own_task.py": OWN_MODULE, "own_layers.py": OWN_LAYERS, "s.yaml": OWN_STUDY}.items():
+        (home / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    process = start("run", "home/s.yaml", "--out", str(folder))
+    journal_file = folder / "journal.jsonl"
+    while process.poll() is None and not (journal_file.exists() and b"report" in journal_file.read_bytes()):
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    monkeypatch.chdir("/")
+    document = json.loads(finish(start("resume", str(folder), "--json")))
+    assert document["complete"]
+    assert document["trials"]["finished"] == 2
+    home.rename(tmp_path / "gone")
+    process = start("resume", str(folder))
+    assert f"task.module_folder: {home}" in process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+
+
 @pytest.mark.parametrize("command", ["run", "resume", "report", "check"])
 def test_what_is_missing_is_said_in_one_sentence(command, tmp_path):
     process = start(command, str(tmp_path / "nothing"))

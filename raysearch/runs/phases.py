@@ -26,6 +26,7 @@ from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
+from raysearch.runs.carried import Carried
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.preflight import check_deployable
 from raysearch.runs.provenance import provenance
@@ -95,8 +96,9 @@ def _check(work: Work, *, anew: bool) -> None:
     if not anew or isinstance(conditions.task.model, ResNetBuilder):
         return
     task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
+    carried: Any = Carried(conditions)
     try:
-        ray.get(task.remote(conditions, work.space))
+        ray.get(task.remote(carried, work.space))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
@@ -109,12 +111,18 @@ def _read(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[E
     events = list(journals.read(folder))
     for event in events:
         record.apply(event)
-    if record.header and record.header["study"] != described:
-        changed = [k for k in described if record.header["study"].get(k) != described[k]]
+    known, asked = (_placeless(study) for study in (record.header.get("study", described), described))
+    if known != asked:
+        changed = [k for k in asked if known.get(k) != asked[k]]
         raise UserError(
             f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
         )
     return record, events
+
+
+def _placeless(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A described study without the place of its module: where that has moved, it is the same study."""
+    return {**described, "task": {k: v for k, v in described["task"].items() if k != "module_folder"}}
 
 
 def _is_done(record: RunRecord, num_trials: int) -> bool:

@@ -22,6 +22,7 @@ from raysearch.objectives import Goals
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.reporting.progress import LiveTable
+from raysearch.runs.carried import Carried
 from raysearch.runs.conditions import Conditions
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.space import Space
@@ -106,7 +107,7 @@ class Session:
     @cached_property
     def _stored_setup(self) -> Any:
         """The set-up in Ray's object store, so that the data are sent once."""
-        return ray.put(self.setup)
+        return ray.put(Carried(self.setup))
 
     def write(self, event: str, **fields: Any) -> None:
         """Journal one event and take it in."""

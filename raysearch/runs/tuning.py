@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from raysearch.basics.failures import UserError
+from raysearch.runs.carried import Carried
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
@@ -29,6 +30,8 @@ _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # A user's data may be found by a path relative to where the study was started.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -136,7 +139,7 @@ def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
     from raysearch.trainables.trial import CompressionTrial
 
     return tune.with_resources(
-        tune.with_parameters(CompressionTrial, setup=setup),
+        tune.with_parameters(CompressionTrial, setup=Carried(setup)),
         tune.PlacementGroupFactory([{k.upper(): v for k, v in resources.items() if v}]),
     )
 

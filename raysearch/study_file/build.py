@@ -25,7 +25,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> StudyFile:
     """Read a study file and apply overrides.
 
     Args:
-        path: the YAML file. A relative ``task.folder`` is taken from the file's own folder.
+        path: the YAML file. A relative ``task.folder`` is taken from the file's own folder, where the module
+            of a ``task.import`` is looked for first.
         overrides: "search.num_trials=64": a key's path and its new value in YAML.
 
     Raises:
@@ -36,7 +37,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> StudyFile:
     for override in overrides:
         override_key(document, override)
     study = parse(document)
-    _resolve_folder(study, path.parent)
+    _resolve_paths(study, path.parent)
     return study
 
 
@@ -44,12 +45,12 @@ def build_task(source: Mapping[str, Any]) -> Task:
     """Make the task of a study file's ``task``.
 
     Raises:
-        ValueError: its arguments, import path or folder are wrong.
+        UserError: its arguments, import path or folder are wrong.
     """
     arguments = dict(source)
     if "import" in arguments:
-        name = str(arguments.pop("import"))
-        function = import_object(name)
+        name, folder = str(arguments.pop("import")), arguments.pop("module_folder", None)
+        function = import_object(name, Path(folder) if folder else None)
     else:
         from raysearch import tasks
 
@@ -60,15 +61,22 @@ def build_task(source: Mapping[str, Any]) -> Task:
     return task
 
 
-def _resolve_folder(study: StudyFile, base: Path) -> None:
-    """Make task.folder absolute, so that the run can be resumed from anywhere."""
+def _resolve_paths(study: StudyFile, base: Path) -> None:
+    """Make the file's paths absolute, so that the run can be resumed from anywhere."""
     task = study.task
-    if "folder" not in task:
-        return
-    folder = (base / Path(str(task["folder"])).expanduser()).resolve()
-    if not folder.is_dir() and not task.get("download"):
-        raise UserError(f"task.folder: {folder} does not exist")
-    task["folder"] = str(folder)
+    if "folder" in task:
+        folder = (base / Path(str(task["folder"])).expanduser()).resolve()
+        if not folder.is_dir() and not task.get("download"):
+            raise UserError(f"task.folder: {folder} does not exist")
+        task["folder"] = str(folder)
+    if "import" in task:
+        task["module_folder"] = str((base / Path(str(task.get("module_folder", "."))).expanduser()).resolve())
+    study.search.warm_start = [str(_beside(base, Path(f).expanduser())) for f in study.search.warm_start]
+
+
+def _beside(base: Path, given: Path) -> Path:
+    """A path beside the file, or from the working directory where there is none."""
+    return (base / given if (base / given).exists() else given).resolve()
 
 
 def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str, Any]) -> Task:

@@ -47,10 +47,13 @@ _TASK = """## task
 One of
 
 - the name of a ready task, `task: digits`, or with its arguments, `task: {name: mnist, folder: data/mnist}`;
-- an import path, `task: {import: "package.module:function", any_argument: 1}`: a function that returns a
-  `raysearch.Task`, with your model and data.
+- an import path, `task: {import: "module:function", any_argument: 1}`: a function that returns a
+  `raysearch.Task`, with your model and data. The module is looked for in the study file's own folder, then in
+  the working directory and `sys.path`; workers find it too, and what it imports. A run remembers the folder
+  (as `module_folder`), so that `raysearch resume` finds it from anywhere.
 
-A relative `folder` is taken from the study file's own folder. The ready tasks: %s.
+A relative `folder` is taken from the study file's own folder, and those of `search.warm_start` from there or
+else from the working directory. The ready tasks: %s.
 """
 
 _SPACE = """## Space functions

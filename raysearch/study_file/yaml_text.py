@@ -6,6 +6,8 @@ import importlib
 import os
 import re
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -85,24 +87,44 @@ def override_key(document: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: {error}") from None
 
 
-def import_object(where: str) -> Any:
-    """The object at "module:name", the working directory among the places looked in.
+def import_object(where: str, folder: Path | None = None) -> Any:
+    """The object at "module:name".
+
+    Args:
+        where: the import path.
+        folder: looked in first; then come the working directory and ``sys.path``.
 
     Raises:
-        ValueError: the path has another form, or the module or the name does not exist.
+        UserError: the path has another form, the folder is gone, the module or the name does not exist, or
+            another module of this name is imported already.
     """
     module_name, colon, name = where.partition(":")
     if not colon or not module_name or not name:
         raise UserError(f'task.import is {where!r}: give "module:function"')
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(f"task.import {where!r}: {error}; looked in {os.getcwd()} and sys.path") from None
-    except Exception as error:  # whatever a user's module raises
-        raise UserError(f"task.import {where!r}: importing {module_name} failed: {failure(error)}") from error
+    if folder is not None and not folder.is_dir():
+        raise UserError(
+            f"task.module_folder: {folder}, the place of {module_name}, does not exist: put it back, or go "
+            f"on from where the study file is now, by raysearch run FILE --out DIR"
+        )
+    module = _import_module(where, module_name, [str(folder or os.getcwd()), os.getcwd()])
     if not hasattr(module, name):
         public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise UserError(f"task.import {where!r}: {module_name} has no {name!r}; {did_you_mean(name, public)}")
     return getattr(module, name)
+
+
+def _import_module(where: str, name: str, places: list[str]) -> ModuleType:
+    """A module looked for in these places first; they stay in ``sys.path``, for what it imports later."""
+    sys.path[:0] = [place for place in dict.fromkeys(places) if place not in sys.path]
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        looked = " and ".join(dict.fromkeys(places))
+        raise UserError(f"task.import {where!r}: {error}; looked in {looked} and sys.path") from None
+    except Exception as error:  # whatever a user's module raises
+        raise UserError(f"task.import {where!r}: importing {name} failed: {failure(error)}") from error
+    meant = Path(places[0], *name.split(".")).with_suffix(".py").resolve()
+    found = Path(getattr(module, "__file__", None) or ".").resolve()
+    if meant.is_file() and found != meant:
+        raise UserError(f"task.import {where!r} is {meant}, but {found} is imported already: rename one")
+    return module

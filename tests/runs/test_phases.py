@@ -53,3 +53,17 @@ def test_the_journal_is_locked_before_it_is_read(session: Session, monkeypatch: 
     monkeypatch.setattr(running, "_read", lambda folder, described: pytest.fail("it was read"))
     with pytest.raises(UserError, match="another process"):
         running.carry_out(session.work, 1, session.folder, max_minutes=None, progress=False)
+
+
+def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
+    def described(place, name="own:make"):
+        return {"task": {"import": name, "module_folder": place}, "targets": ["torch-cpu"]}
+
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, study=described("/old"))
+    journal.close()
+    record, events = running._read(tmp_path, described("/new"))
+    assert record.header["study"] == described("/old")
+    assert len(events) == 1
+    with pytest.raises(UserError, match=r"another study \(task differ\)"):
+        running._read(tmp_path, described("/old", "other:make"))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raysearch.basics.failures import UserError
 from raysearch.study import study_of
 from raysearch.study_file import build as config
-from raysearch.study_file.yaml_text import import_object, parse_yaml
+from raysearch.study_file.yaml_text import parse_yaml
 
 STUDY = """
 task: digits
@@ -139,17 +141,36 @@ def test_a_folder_is_taken_from_the_file(path: Path) -> None:
     assert study.task["folder"] == str((path.parent / "data").resolve())
 
 
-def test_import_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_problem_of_digits.py").write_text("def make(n): return n")
+def test_the_module_of_a_task_is_found_beside_the_file_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "task_beside.py").write_text("from raysearch import tasks\ndef make(): return tasks.digits()")
+    study = home / "study.yaml"
+    study.write_text(STUDY.replace("task: digits", "task: {import: 'task_beside:make'}"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
-    assert import_object("my_problem_of_digits:make")(3) == 3
-    with pytest.raises(ValueError, match="did you mean 'make'"):
-        import_object("my_problem_of_digits:mak")
-    with pytest.raises(ValueError, match="No module named 'my_problem'"):
-        import_object("my_problem:make")
-    with pytest.raises(ValueError, match='give "module:function"'):
-        import_object("my_problem_of_digits")
+    file = config.load(Path("home") / "study.yaml")
+    assert file.task["module_folder"] == str(home)
+    described = study_of(file).describe()
+    monkeypatch.chdir("/")
+    again = study_of(config.parse(described))  # as resume does
+    assert again.describe() == described
+    home.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=f"task.module_folder: {home}, the place of task_beside, does not"):
+        study_of(config.parse(described))
+
+
+def test_earlier_runs_are_found_beside_the_file_or_from_the_working_directory(
+    path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (path.parent / "beside").mkdir()
+    (elsewhere / "here").mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = config.load(path, ["search.warm_start=[beside, here]"]).search.warm_start
+    assert found == [str(path.parent / "beside"), str(elsewhere / "here")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""Sending a user's objects to workers, whose ``sys.path`` is not the driver's.
+
+A task holds classes and functions of the user's own modules, which pickle by name. Ray knows the folder of
+the driver's script and its working directory, as they were when it was started: not the folder of a study
+file, nor what a program added to ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+
+class Carried:
+    """An object that, once pickled, is unpickled as itself where the driver's own modules are found.
+
+    Args:
+        content: the object.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arguments are unpickled in their order: the path is there before the content asks for a module.
+        return _unpacked, (_SearchPath(), self._content)
+
+
+class _SearchPath:
+    """The driver's own places of modules; where it is unpickled they come first."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _look_in, (own_places(),)
+
+
+def own_places() -> list[str]:
+    """The entries of ``sys.path`` as absolute paths, without Python's own and those of installed packages."""
+    installed = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "purelib", "platlib")]
+    places = dict.fromkeys(Path(p).resolve() for p in sys.path)
+    return [str(p) for p in places if p.is_dir() and not any(p.is_relative_to(i) for i in installed)]
+
+
+def _look_in(places: list[str]) -> None:
+    sys.path[:0] = [p for p in places if p not in sys.path]
+
+
+def _unpacked(_: None, content: Any) -> Any:
+    return content
