@@ -12,14 +12,14 @@ from raysearch.version import __version__
 
 if TYPE_CHECKING:
     from raysearch import backends, search_spaces, tasks
-    from raysearch.record.results import StudyResult
+    from raysearch.results import StudyResult
     from raysearch.study import Study
     from raysearch.trainables.task import Task
     from raysearch.trainables.variant import load_variant
 
 _HOMES = {
     "Study": "raysearch.study",
-    "StudyResult": "raysearch.record.results",
+    "StudyResult": "raysearch.results",
     "Task": "raysearch.trainables.task",
     "load_variant": "raysearch.trainables.variant",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import RunRecord
-from raysearch.record.results import StudyResult
+from raysearch.results import StudyResult
 from raysearch.runs.phases import carry_out
 from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, parse
@@ -32,4 +32,5 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
     budget = {key: record.sessions[-1][key] for key in ("num_trials", "max_minutes")}
-    return carry_out(work, folder=Path(folder).resolve(), progress=progress, **budget)
+    carry_out(work, folder=Path(folder).resolve(), progress=progress, **budget)
+    return StudyResult(folder)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.methods import Choice, name_of
 from raysearch.metrics import reported
 from raysearch.objectives import Goals
+from raysearch.results import StudyResult
 from raysearch.runs.conditions import Conditions, check_conditions
 from raysearch.runs.session import Work
 from raysearch.schedulers import make_scheduler
@@ -32,9 +33,6 @@ from raysearch.study_file.schema import StudyFile, check_search
 from raysearch.study_file.space_text import dump_space, parse_space
 from raysearch.trainables.task import Task
 from raysearch.warm_start import warm_start as best_of_earlier_runs
-
-if TYPE_CHECKING:
-    from raysearch.record.results import StudyResult
 
 _WARM = 8  # configs taken from earlier runs: enough to cover a front, few beside a usual budget
 
@@ -232,7 +230,9 @@ class Study:
 
         check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        return carry_out(self.work, num_trials, path.resolve(), max_minutes=max_minutes, progress=progress)
+        path = path.resolve()
+        carry_out(self.work, num_trials, path, max_minutes=max_minutes, progress=progress)
+        return StudyResult(path)
 
 
 def usual_grace(epochs: int) -> int:

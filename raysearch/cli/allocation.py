@@ -25,7 +25,7 @@ from raysearch.cli.output import (
 if TYPE_CHECKING:
     from raysearch.allocation import Allocation, Problem
     from raysearch.allocation.curves import Floats
-    from raysearch.record.results import StudyResult
+    from raysearch.record.results import RunResult
 
 
 def sweep(
@@ -84,7 +84,7 @@ def allocate(
             typer.echo(f"Report: {page}")
 
 
-def show_sweep(result: StudyResult, as_json: bool) -> None:
+def show_sweep(result: RunResult, as_json: bool) -> None:
     """Print the points of a sweep, where its curves are, and how to go on."""
     from raysearch.reporting.sweep_page import FILE_NAME
     from raysearch.sweeps.table import ALL, TABLE, table_of, together_of

@@ -28,7 +28,7 @@ from raysearch.cli.output import (
 
 if TYPE_CHECKING:
     from raysearch.metrics import Metric
-    from raysearch.record.results import StudyResult
+    from raysearch.record.results import RunResult
     from raysearch.sweeps.plan import Sweep
 
 app = typer.Typer(
@@ -86,11 +86,11 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 def report(folder: RunFolder, as_json: Json = False) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
-        from raysearch.record.results import StudyResult
+        from raysearch.record.results import RunResult
         from raysearch.reporting.html import write_report
         from raysearch.sweeps.table import write_sweep
 
-        result = StudyResult(folder)
+        result = RunResult(folder)
         result.write_tables()
         write_report(folder)
         if "sweep" in result.study:
@@ -160,13 +160,13 @@ def targets(as_json: Json = False) -> None:
             typer.echo(f"{row['target']}: not available: {row['reason']}")
 
 
-def _conclude(result: StudyResult, as_json: bool) -> None:
+def _conclude(result: RunResult, as_json: bool) -> None:
     _show(result, as_json)
     if result.ending == "interrupt":
         raise typer.Exit(INTERRUPTED)
 
 
-def _show(result: StudyResult, as_json: bool) -> None:
+def _show(result: RunResult, as_json: bool) -> None:
     """Print the front, or a sweep's points, where the report is, and how to go on with an unfinished run."""
     if "sweep" in result.study:
         allocation.show_sweep(result, as_json)
@@ -204,7 +204,7 @@ def _show(result: StudyResult, as_json: bool) -> None:
         typer.echo(f"Go on with: raysearch resume {result.folder}")
 
 
-def _print_front(result: StudyResult) -> None:
+def _print_front(result: RunResult) -> None:
     from raysearch.record.remarks import why_no_front
     from raysearch.record.results import summary_columns
 

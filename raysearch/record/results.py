@@ -1,10 +1,4 @@
-"""What a run found, read from its journal and nothing else.
-
-result = StudyResult("runs/digits")
-result.front                      # a DataFrame, best first
-result.plot_front()
-result.export("deploy/")
-"""
+"""What a run found, read from its journal and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +6,7 @@ import html
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -25,14 +19,11 @@ from raysearch.record.remarks import remarks
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
 from raysearch.record.verdicts import verdict_columns
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 #: A config's keys: what a column of one begins with.
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 
 
-class StudyResult:
+class RunResult:
     """The results of a run folder, finished or not.
 
     Args:
@@ -200,21 +191,6 @@ class StudyResult:
         """
         return pd.DataFrame(self._history, columns=["trials", "seconds", "hypervolume"])
 
-    def plot_front(self, x: str | None = None, y: str | None = None) -> go.Figure:
-        """The front over two objectives as a plotly figure.
-
-        Args:
-            x: the metric of the horizontal axis; the second objective if left out.
-            y: the metric of the vertical axis; the first objective if left out.
-
-        Raises:
-            ValueError: a metric that no trial reports.
-        """
-        from raysearch.reporting import plots
-
-        metrics = self.goals.metrics
-        return plots.front(self, x or (metrics[1] if len(metrics) > 1 else "size_mb"), y or metrics[0])
-
     def export(self, folder: str | Path) -> Path:
         """Copy the front's variant folders and front.csv, ready to deploy.
 
@@ -252,8 +228,9 @@ class StudyResult:
 
     def __repr__(self) -> str:
         counts = self.counts()
-        done = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-        return f"StudyResult({str(self.folder)!r}: a front of {len(self._front)} from {done or 'no trial'})"
+        done = ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "no trial"
+        name = type(self).__name__
+        return f"{name}({str(self.folder)!r}: a front of {len(self._front)} from {done})"
 
     def _repr_html_(self) -> str:
         columns = [c for c in summary_columns(self) if c in self.front]
@@ -262,7 +239,7 @@ class StudyResult:
         return f"<p>{html.escape(repr(self))}</p>{said}{table}"
 
 
-def summary_columns(result: StudyResult) -> list[str]:
+def summary_columns(result: RunResult) -> list[str]:
     """The columns of the front that a person reads first."""
     targets = result.study["targets"]
     speed = [f"{column}/{target}" for target in targets for column in ("times_faster", "verdict")]

@@ -12,7 +12,7 @@ from typing import Any
 from raysearch.metrics import OWN, SHARE, TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
-from raysearch.record.results import StudyResult
+from raysearch.record.results import RunResult
 from raysearch.record.scores import reference_figures, violation_of
 from raysearch.record.verdicts import compare
 from raysearch.reporting import plots, sweep_page
@@ -41,11 +41,11 @@ def write_report(folder: Path) -> Path:
         MissingFile: the folder holds no journal.
     """
     path = Path(folder) / FILE_NAME
-    path.write_text(render(StudyResult(folder)), encoding="utf-8")
+    path.write_text(render(RunResult(folder)), encoding="utf-8")
     return path
 
 
-def render(result: StudyResult) -> str:
+def render(result: RunResult) -> str:
     """The report as one HTML document."""
     task = result.study["task"]
     name = str(task.get("name") or task.get("import"))
@@ -69,7 +69,7 @@ def render(result: StudyResult) -> str:
 # -- the head --------------------------------------------------------------------------------------
 
 
-def _summary(result: StudyResult) -> str:
+def _summary(result: RunResult) -> str:
     counts = result.counts()
     parts = [
         f"{counts['finished']} complete",
@@ -88,7 +88,7 @@ def _summary(result: StudyResult) -> str:
     )
 
 
-def _tiles(result: StudyResult) -> str:
+def _tiles(result: RunResult) -> str:
     """The front in a few figures: its size, and the best in each objective beside the parent."""
     variants = [t for t in result.front_records if t.role == "trial"]
     shown = [tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
@@ -104,7 +104,7 @@ def _tiles(result: StudyResult) -> str:
     return tiles(shown)
 
 
-def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> list[str]:
+def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[str]:
     """How much faster and smaller than the parent one can be for a point of the task's first metric.
 
     A point is one per cent: of all for an accuracy, else of the parent's figure. Nothing where no goal says
@@ -132,7 +132,7 @@ def _within_a_point(result: StudyResult, variants: Sequence[TrialRecord]) -> lis
     return shown
 
 
-def _front_text(result: StudyResult) -> str:
+def _front_text(result: RunResult) -> str:
     said = "".join(f"<p>{escape(remark)}</p>" for remark in result.remarks)
     if not any(t.role == "trial" for t in result.front_records):
         return f"<p>{escape(why_no_front(result.record))}</p>{said}"
@@ -145,7 +145,7 @@ def _front_text(result: StudyResult) -> str:
 # -- the variants ----------------------------------------------------------------------------------
 
 
-def _variants_text(result: StudyResult) -> str:
+def _variants_text(result: RunResult) -> str:
     tested = any(key.startswith(TEST) for t in result.front_records for key in t.values)
     text = (
         "Latency was measured again after the search with no trial running; the test split was used once for "
@@ -156,7 +156,7 @@ def _variants_text(result: StudyResult) -> str:
     return f"<p>{text} Faster means by more than the noise of both measurements, and at least 2 %.</p>"
 
 
-def _variants(result: StudyResult) -> str:
+def _variants(result: RunResult) -> str:
     targets = result.study["targets"]
     head = ["variant", *(escape(result.record.metric(key).title) for key in _qualities(result))]
     for target in targets:
@@ -170,12 +170,12 @@ def _variants(result: StudyResult) -> str:
     return table(head, rows)
 
 
-def _qualities(result: StudyResult) -> list[str]:
+def _qualities(result: RunResult) -> list[str]:
     """The keys of the task's metrics, each on the validation and on the test split."""
     return [key for name in result.record.metrics for key in (name, f"{TEST}{name}")]
 
 
-def _cells(result: StudyResult, trial: TrialRecord, targets: Iterable[str], on_front: bool) -> list[str]:
+def _cells(result: RunResult, trial: TrialRecord, targets: Iterable[str], on_front: bool) -> list[str]:
     values, parent = trial.values, result.record.parent
     name = escape(trial.name)
     if trial.role == "reference" and on_front:
@@ -219,7 +219,7 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
     return [*cells, escape(str(teacher)) if teacher != "none" else UNKNOWN]
 
 
-def _notes(result: StudyResult) -> str:
+def _notes(result: RunResult) -> str:
     """Remarks of the front's variants: among them, bits that a runtime runs no faster."""
     by_note: dict[str, list[str]] = {}
     for trial in result.front_records:
@@ -239,7 +239,7 @@ _SETTINGS = (
 )
 
 
-def _hypervolume(result: StudyResult) -> str:
+def _hypervolume(result: RunResult) -> str:
     """What the volume is, and up to where it counts."""
     text = (
         "The volume of trade-offs that the front covers, costs in units of the parent. Pauses between "
@@ -253,7 +253,7 @@ def _hypervolume(result: StudyResult) -> str:
     return f"<p>{text} It counts what is better than {escape(said)}.</p>" if said else f"<p>{text}</p>"
 
 
-def _stopped(result: StudyResult) -> str:
+def _stopped(result: RunResult) -> str:
     searched = [t for t in result.record.searched() if t.outcome]
     if not searched:
         return "<p>No trial has ended yet.</p>"
@@ -275,7 +275,7 @@ def _stopped(result: StudyResult) -> str:
     return text + table(["stopped", "trials", "of them infeasible there"], rows)
 
 
-def _failed(result: StudyResult) -> str:
+def _failed(result: RunResult) -> str:
     failed = result.failed
     if not failed:
         return "<p>None.</p>"
@@ -294,7 +294,7 @@ def _traceback(trial: TrialRecord) -> str:
 # -- where the figures come from -------------------------------------------------------------------
 
 
-def _provenance(result: StudyResult) -> str:
+def _provenance(result: RunResult) -> str:
     """One row per target: runtime, version, device, threads, noise."""
     rows = []
     for target in result.study["targets"]:
@@ -334,7 +334,7 @@ def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:
     return escape(", ".join(sorted({text(m) for m in measurements})))
 
 
-def _definitions(result: StudyResult) -> str:
+def _definitions(result: RunResult) -> str:
     known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
     items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({m.source})</dd>" for m in known)
     text = (

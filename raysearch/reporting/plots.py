@@ -15,7 +15,7 @@ from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import SHARE, TEST, reported
 from raysearch.record.journal import RunRecord, TrialRecord
-from raysearch.record.results import SECTIONS, StudyResult
+from raysearch.record.results import SECTIONS, RunResult
 from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import metric_value, number
 
@@ -34,7 +34,7 @@ LAYOUT: dict[str, Any] = {
 }
 
 
-def front(result: StudyResult, x: str, y: str) -> go.Figure:
+def front(result: RunResult, x: str, y: str) -> go.Figure:
     """All complete trials over two metrics.
 
     The front is blue, its non-dominated line through the pair of metrics drawn; dominated trials are faded,
@@ -71,7 +71,7 @@ def front(result: StudyResult, x: str, y: str) -> go.Figure:
     return figure
 
 
-def front_pairs(result: StudyResult) -> list[go.Figure]:
+def front_pairs(result: RunResult) -> list[go.Figure]:
     """The front over every pair of objectives; with a single objective, over it and the size.
 
     Where that objective is the size, it is drawn beside the task's first metric.
@@ -83,7 +83,7 @@ def front_pairs(result: StudyResult) -> list[go.Figure]:
     return [front(result, x, y) for y, x in combinations(metrics, 2)]
 
 
-def hypervolume(result: StudyResult) -> go.Figure:
+def hypervolume(result: RunResult) -> go.Figure:
     """The hypervolume over the trials that ended, and, on its own axis above, over the time worked."""
     history = result.hypervolume()
     figure = go.Figure(layout={**LAYOUT, "height": 340, "margin": {"l": 70, "r": 20, "t": 20, "b": 60}})
@@ -105,7 +105,7 @@ def hypervolume(result: StudyResult) -> go.Figure:
     return figure
 
 
-def parallel_coordinates(result: StudyResult) -> go.Figure:
+def parallel_coordinates(result: RunResult) -> go.Figure:
     """Every complete, feasible trial as a line over its settings and the objectives.
 
     Of many settings, those that go most with the objectives (rank correlation) are shown.
@@ -158,7 +158,7 @@ def _dimension(name: str, column: pd.Series[Any], codes: pd.Series[float]) -> di
     return axis
 
 
-def _groups(result: StudyResult) -> dict[str, list[TrialRecord]]:
+def _groups(result: RunResult) -> dict[str, list[TrialRecord]]:
     """The complete searched trials: on the front, dominated, infeasible."""
     names = {t.name for t in result.front_records}
     groups: dict[str, list[TrialRecord]] = {"front": [], "dominated": [], "infeasible": []}
@@ -193,7 +193,7 @@ def _hover(record: RunRecord, trial: TrialRecord, keys: Iterable[str]) -> str:
     return "<br>".join(lines)
 
 
-def _staircase(result: StudyResult, x: str, y: str) -> go.Scatter:
+def _staircase(result: RunResult, x: str, y: str) -> go.Scatter:
     """The line through what is non-dominated in this pair of metrics alone, among the front.
 
     It has no points where nothing says which way a metric is better.
@@ -219,7 +219,7 @@ def _staircase(result: StudyResult, x: str, y: str) -> go.Scatter:
     )
 
 
-def _axis(result: StudyResult, key: str) -> dict[str, Any]:
+def _axis(result: RunResult, key: str) -> dict[str, Any]:
     """Task's metrics over the front's range, others on a logarithmic scale: compression is of factors."""
     metric, trials = result.record.metric(key), result.record.trials.values()
     if metric.source != "the task":

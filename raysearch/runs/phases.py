@@ -20,7 +20,7 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.record import journal as journals
 from raysearch.record.journal import Event, Journal, RunRecord
-from raysearch.record.results import StudyResult
+from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
@@ -38,7 +38,7 @@ from raysearch.trainables.finalists import final_figures
 
 def carry_out(
     work: Work, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
-) -> StudyResult:
+) -> RunResult:
     """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
     with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
         record, events = _read(folder, work.described)
@@ -52,7 +52,7 @@ def carry_out(
                 return _work_through(session, max_minutes)
 
 
-def _work_through(session: Session, max_minutes: float | None) -> StudyResult:
+def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     """Do the phases between the two lines of a session, and write what a person looks at, however they end.
 
     Raises:
@@ -193,9 +193,9 @@ def _measure_finalists(session: Session) -> None:
             session.write("final", trial=name, **figures)
 
 
-def conclude(work: Work, folder: Path) -> StudyResult:
+def conclude(work: Work, folder: Path) -> RunResult:
     """Write what a person looks at."""
-    result = StudyResult(folder)
+    result = RunResult(folder)
     with storing(folder):
         result.write_tables()
         write_cards(result.record, folder)

@@ -27,7 +27,7 @@ from raysearch.sweeps.table import METRICS, table_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from raysearch.record.results import StudyResult
+    from raysearch.record.results import RunResult
     from raysearch.study import Study
     from raysearch.study_file.schema import StudyFile
 
@@ -99,7 +99,7 @@ def sweep(
 
 def run_sweep(
     plan: Sweep, folder: Path, *, max_minutes: float | None = None, progress: bool = True
-) -> StudyResult:
+) -> RunResult:
     """Measure all points of a sweep in a run's folder; an unfinished sweep that is there goes on.
 
     Args:

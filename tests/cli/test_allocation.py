@@ -15,7 +15,7 @@ from sweep_events import events
 
 import raysearch.resume
 import raysearch.sweeps.sweep
-from raysearch.record.results import StudyResult
+from raysearch.results import StudyResult
 from raysearch.runs.phases import conclude
 from raysearch.study_file.schema import StudyFile
 from raysearch.sweeps.table import write_sweep

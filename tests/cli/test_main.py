@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import raysearch.study
 from raysearch.cli.main import app
-from raysearch.record.results import StudyResult
+from raysearch.results import StudyResult
 
 STUDY = """
 task: digits

@@ -17,8 +17,8 @@ from fake_run import (
     write_run,
 )
 
-from raysearch.record.results import StudyResult
 from raysearch.reporting.html import write_report
+from raysearch.results import StudyResult
 
 
 def text_of(page: str) -> str:

@@ -17,8 +17,8 @@ from fake_run import (
     write_run,
 )
 
-from raysearch.record.results import StudyResult
 from raysearch.reporting import plots
+from raysearch.results import StudyResult
 
 
 @pytest.fixture
