@@ -106,14 +106,15 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         from raysearch.study import Study, study_of
         from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of
+        from raysearch.trainables.data.batches import count
 
         study_file = load(file, overrides or ())
         is_search = any(study_file.space.model_dump().values())
         plan: Study | Sweep = study_of(study_file) if is_search else plan_of(study_file)
         work = plan.work
         check_deployable(work.conditions, work.space)
-    task = work.conditions.task
-    splits = {name: len(getattr(task, name)) for name in ("train", "validation", "test")}
+        task = work.conditions.task
+        splits = {name: count(getattr(task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(work.described["space"]))
     document = {
         "study": str(file),

@@ -12,10 +12,11 @@ from types import FrameType
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.nests import Nest, call, device_of, tensors, to_device
 
 T = TypeVar("T")
 _GRACE_S = 5.0
@@ -39,7 +40,7 @@ class _LastOperator(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_runs(model: nn.Module, example_input: Tensor) -> None:
+def check_runs(model: nn.Module, inputs: Nest) -> None:
     """Run the model once, in evaluation mode and without gradients; a failure names layer and operator.
 
     Raises:
@@ -51,20 +52,19 @@ def check_runs(model: nn.Module, example_input: Tensor) -> None:
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
         hooks.append(module.register_forward_hook(_leave(inside)))
     modes = {m: m.training for m in model.modules()}
-    first = next(model.parameters(), None)
-    x = example_input if first is None else example_input.to(first.device)
+    inputs = to_device(inputs, device_of(model))
     operator = _LastOperator()
     try:
         with torch.no_grad(), operator:
-            model.eval()(x)
+            call(model.eval(), inputs)
     except Exception as error:
         layer = inside[-1] if inside else ""
         kind = type(model.get_submodule(layer)).__name__
         where = f"the layer '{layer}' ({kind})" if layer else f"the model ({kind})"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        shape = tuple(example_input.shape)
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors(inputs))
         raise UserError(
-            f"{where} fails in the operator '{operator.name}' on an input of shape {shape}: {reason}"
+            f"{where} fails in the operator '{operator.name}' on an input of shape {shapes}: {reason}"
         ) from error
     finally:
         for hook in hooks:

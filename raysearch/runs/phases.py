@@ -28,7 +28,7 @@ from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
 from raysearch.runs.carried import Carried
 from raysearch.runs.conductor import Conductor
-from raysearch.runs.preflight import check_deployable
+from raysearch.runs.preflight import check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import make_references
 from raysearch.runs.session import Session, Work
@@ -93,6 +93,7 @@ def _check(work: Work, *, anew: bool) -> None:
     """
     conditions = work.conditions
     tuning.workers(conditions.resources)
+    check_sendable(conditions.task)
     if not anew or isinstance(conditions.task.model, ResNetBuilder):
         return
     task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
 from raysearch import backends
@@ -15,18 +17,22 @@ from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.task import Task
+from raysearch.trainables.task_check import check_task
 
 
 def check_deployable(conditions: Conditions, space: Space) -> None:
-    """Take the parent and the last network of the fixed design through step 0, untrained and unmeasured.
+    """Try the task, and take the parent and the last network of the fixed design through step 0.
 
-    The last of the design is the one that is pruned most and quantised, so that both meet every layer.
+    Networks are untrained and unmeasured. The last of the design is pruned most and quantised, so that both
+    meet every layer.
 
     Raises:
-        ValueError: one cannot be made, pruned, traced, exported or run on a target; layer and operator are
-            named as far as they are known.
+        ValueError: the task cannot work, or a network cannot be made, pruned, traced, exported or run on a
+            target; layer and operator are named as far as they are known.
     """
     parent = conditions.parent
+    check_task(conditions.task, space.variant(parent).plan.architecture)
     with tempfile.TemporaryDirectory() as folder:
         setup = TrialSetup(
             conditions.task,
@@ -42,6 +48,26 @@ def check_deployable(conditions: Conditions, space: Space) -> None:
             except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file
                 what = "the parent" if number == 0 else "a pruned and quantised network"
                 raise UserError(f"{what} does not run: {first_line(error)}") from error
+
+
+def check_sendable(task: Task) -> None:
+    """Refuse a task that cannot be sent to workers.
+
+    Raises:
+        ValueError: naming the field that cannot be pickled.
+    """
+    try:
+        ray.put(task)
+    except Exception:
+        for field in fields(task):
+            try:
+                ray.cloudpickle.dumps(getattr(task, field.name))  # type: ignore[no-untyped-call]
+            except Exception as error:
+                raise UserError(
+                    f"the task's {field.name} cannot be pickled, as it must be to reach the workers: "
+                    f"{first_line(error)}"
+                ) from error
+        raise
 
 
 def _run_once(

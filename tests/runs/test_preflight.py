@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from raysearch.cli.main import app
 
 MODULE = """
+import threading
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 from raysearch import tasks
 from raysearch.trainables.task import Task
 
@@ -27,10 +29,20 @@ class Branching(nn.Module):
             x = x * 2
         return self.head(x)
 
-def make(model="branching"):
+class Locked(TensorDataset):
+    def __init__(self, *tensors):
+        super().__init__(*tensors)
+        self.lock = threading.Lock()
+
+def make(model="branching", labels=0, locked=False):
     digits = tasks.digits()
+    if labels:
+        digits.test = TensorDataset(digits.test.tensors[0], digits.test.tensors[1] + labels)
+    if locked:
+        digits.validation = Locked(*digits.validation.tensors)
     shape = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 10))
-    models = {"branching": Branching(), "shape": shape}
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    models = {"branching": Branching(), "shape": shape, "plain": plain}
     return Task(models[model], digits.train, digits.validation, digits.test, name="mine")
 """
 STUDY = """
@@ -56,10 +68,30 @@ def test_a_model_that_cannot_be_traced_is_refused_before_any_trial(command: str,
     assert done.returncode == 2, done.stderr
     assert "torch.fx" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (study.parent / "runs").exists()
+    assert not list(study.parent.glob("runs/*"))
 
 
 def test_a_model_that_does_not_take_the_examples_is_refused(study: Path) -> None:
     done = CliRunner().invoke(app, ["check", str(study), "--set", "task.model=shape"])
     assert done.exit_code == 2, done.output
     assert "raysearch: " in done.output
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_task_that_cannot_work_is_refused_before_any_trial(command: str, study: Path) -> None:
+    words = [sys.executable, "-m", "raysearch.cli", command, str(study)]
+    words += ["--set", "task.model=plain", "--set", "task.labels=1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "test: labels go from 1 to 10, and the model has 10 outputs" in done.stderr
+    assert not list(study.parent.glob("runs/*"))
+
+
+def test_what_cannot_be_sent_to_workers_is_named(study: Path) -> None:
+    words = [sys.executable, "-m", "raysearch.cli", "run", str(study)]
+    words += ["--set", "task.model=plain", "--set", "task.locked=true"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "the task's validation cannot be pickled" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(study.parent.glob("runs/*"))

@@ -66,6 +66,12 @@ def batches(
     yield from map(_pair, loader)
 
 
+def is_held(examples: Examples, collate: Collate | None = None) -> bool:
+    """Whether the examples are rows of tensors that are in memory as a whole."""
+    data, collate, sampler = _unpacked(examples, collate)
+    return collate is None and sampler is None and _held(data) is not None
+
+
 def count(examples: Examples) -> int:
     """How many examples one pass sees.
 

@@ -1,0 +1,164 @@
+"""Whether a task works: a few examples through its model, its loss and its metrics, before any work.
+
+What a user's own functions raise becomes one sentence that names the function and what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from raysearch.basics.failures import UserError, failure
+from raysearch.networks.nests import Nest, batch_size, call, tensors
+from raysearch.networks.running import check_runs
+from raysearch.search_spaces.resnet import ResNetPlan
+from raysearch.trainables.data.batches import Batch, batches
+from raysearch.trainables.data.checks import check_finite, check_labels
+from raysearch.trainables.evaluation import outputs_of, predictions, score
+from raysearch.trainables.task import Task, accuracy, cross_entropy
+from raysearch.trainables.task_form import SPLITS, check_excluded
+
+T = TypeVar("T")
+
+_SIZE, _BATCHES = 8, 2
+
+
+def check_task(task: Task, plan: ResNetPlan | None = None) -> None:
+    """Try what a trial does with a task's fields, on two small batches of each split.
+
+    Args:
+        task: is left as it is.
+        plan: of the parent's architecture, where the model is made from one.
+
+    Raises:
+        ValueError: one of them cannot work; the sentence says which, on what, and what would be right.
+    """
+    model = task.build(plan)
+    check_excluded(task, model)
+    for split in SPLITS:
+        for inputs, targets in _few(task, split):
+            check_runs(model, inputs)
+            outputs = outputs_of(model, inputs)
+            if not tensors(outputs):
+                raise UserError(f"the model gives {form(outputs)}, which holds no tensor: let it give one")
+            _check_default(task, split, outputs, targets)
+        examples = getattr(task, split)
+        if _wants_classes(task) and not targets.is_floating_point():
+            check_labels(examples, task.collate, split, classes=outputs.shape[1])
+        check_finite(model, examples, task.collate, split)
+    _check_step(task, model)
+    _check_metrics(task, model)
+
+
+def _few(task: Task, split: str) -> list[Batch]:
+    examples = getattr(task, split)
+    return list(
+        _tried(
+            lambda: list(islice(batches(examples, _SIZE, collate=task.collate), _BATCHES)),
+            f"reading the examples of {split}",
+        )
+    )
+
+
+def _wants_classes(task: Task) -> str:
+    """Which default needs logits and class indices; empty where the task has its own loss and metrics."""
+    return "loss" if task.loss is cross_entropy else "metric" if accuracy in task.metrics.values() else ""
+
+
+def _check_default(task: Task, split: str, outputs: Nest, targets: Nest) -> None:
+    """Refuse what the default loss and the default metric are not of."""
+    default = _wants_classes(task)
+    if not default:
+        return
+    if not (isinstance(outputs, Tensor) and outputs.dim() > 1 and outputs.is_floating_point()):
+        raise UserError(
+            f"the model gives {form(outputs)}, and the default {default} is of logits (n, classes): give the "
+            "task its own loss= and metrics="
+        )
+    shape = (outputs.shape[0], *outputs.shape[2:])
+    if isinstance(targets, Tensor):
+        if targets.dtype is torch.int64 and targets.shape == shape:
+            return
+        if targets.is_floating_point() and targets.shape == outputs.shape and default == "loss":
+            if accuracy not in task.metrics.values():
+                return  # a probability of each class
+            default = "metric"
+    raise UserError(
+        f"{split}: the targets are {form(targets)}, and the default {default} is of class indices, int64 "
+        f"{shape} for outputs {form(outputs)}: give such targets, or the task its own loss= and metrics="
+    )
+
+
+def _check_step(task: Task, model: nn.Module) -> None:
+    """One step of training without the step: the augmentation, the loss and its gradient."""
+    inputs, targets = _few(task, "train")[0]
+    model.train(batch_size(inputs) > 1)  # batch norm cannot be trained on one example
+    if task.augment is not None:
+        augmented = _tried(lambda: task.augment(inputs), f"augment, on {form(inputs)},")  # type: ignore[misc]
+        if form(augmented) != form(inputs):
+            raise UserError(f"augment makes {form(augmented)} of {form(inputs)}: it must keep form and type")
+    outputs = _tried(lambda: call(model, inputs), f"the model in training mode, on {form(inputs)},")
+    given = f"outputs {form(outputs)} and targets {form(targets)}"
+    loss = _tried(lambda: task.loss(outputs, targets), f"loss, on {given},")
+    _check_scalar(loss, "loss")
+    if loss.requires_grad:
+        _tried(loss.backward, f"the gradient of loss, on {given},")
+    elif any(p.requires_grad for p in model.parameters()):
+        raise UserError(
+            "loss gives a tensor that does not depend on the model's weights: compute it from the outputs by "
+            "torch's operators"
+        )
+    if task.distillation is not None:
+        term = _tried(
+            lambda: task.distillation(outputs, outputs, 1.0),  # type: ignore[misc]
+            f"distillation, on outputs {form(outputs)} twice,",
+        )
+        _check_scalar(term, "distillation")
+
+
+def _check_scalar(value: Any, name: str) -> None:
+    if not (isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point()):
+        raise UserError(f"{name} gives {form(value)}: it must give a tensor of one number, the batch's mean")
+
+
+def _check_metrics(task: Task, model: nn.Module) -> None:
+    """Each metric on a few examples, or on all where it fails on few: some need every class, say."""
+    batch = [(outputs_of(model, inputs), targets) for inputs, targets in _few(task, "validation")]
+    for name, metric in task.metrics.items():
+        try:
+            score(batch, {name: metric})
+        except UserError:
+            raise
+        except Exception:
+            outputs, targets = batch[0]
+            _tried(
+                lambda metric=metric: score(  # type: ignore[misc]
+                    predictions(model, task.validation, task.collate), {"": metric}
+                ),
+                f"metrics[{name!r}], on outputs {form(outputs)} and targets {form(targets)},",
+            )
+
+
+def form(nest: Nest) -> str:
+    """A nest's types and shapes in words: "float32 (8, 10)", "{'logits': float32 (8, 10)}"."""
+    if isinstance(nest, Tensor):
+        return f"{str(nest.dtype).removeprefix('torch.')} {tuple(nest.shape)}"
+    if hasattr(nest, "items"):
+        return "{" + ", ".join(f"{key!r}: {form(value)}" for key, value in nest.items()) + "}"
+    if isinstance(nest, (tuple, list)):
+        return "(" + ", ".join(map(form, nest)) + ")"
+    return type(nest).__name__
+
+
+def _tried(work: Callable[[], T], what: str) -> T:
+    """Do a piece of a user's own work; its failure is a sentence."""
+    try:
+        return work()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} fails: {failure(error)}") from error
