@@ -3,11 +3,11 @@
 from raysearch.trainables.quantization.calibrate import calibrate
 from raysearch.trainables.quantization.fold import fold_batch_norm
 from raysearch.trainables.quantization.insert import insert_quantizers
-from raysearch.trainables.quantization.quantizer import QuantizedLayer, Quantizer
+from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer
 from raysearch.trainables.quantization.size import nonzero_rate, size_mb
 
 __all__ = [
-    "QuantizedLayer",
+    "BiasQuantizer",
     "Quantizer",
     "calibrate",
     "fold_batch_norm",

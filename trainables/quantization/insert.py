@@ -1,241 +1,144 @@
-"""Where quantisers go: insertion of fake quantisation into a graph, each layer with its own bits.
-
-A layer reads its input with the activation bits of its plan. Operators between layers that a runtime can
-compute in integers (sums, global pooling, concatenation) are quantised where all the layers that feed them
-are; they take the quantiser that a layer has already asked for on that tensor, so that a tensor has one where
-one is enough. A part in float thus has no quantiser at all, and one in integers has them on every tensor
-between its operators, without which a runtime does not fuse.
-"""
+"""Inserting fake quantisers into a captured graph: on weights, on biases and on the tensors between layers."""
 
 from __future__ import annotations
 
 import copy
-import operator
 from collections import Counter
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
-import torch
-from torch import fx, nn
-from torch.nn import functional
+from torch import Tensor, fx, nn
 
 from raysearch.basics.failures import UserError
+from raysearch.networks import operators
+from raysearch.networks.operators import Layer, layer_of
+from raysearch.networks.unlifting import finished, hold_module
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS, QuantizedLayer, Quantizer
+from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS, BiasQuantizer, Quantizer
+from raysearch.trainables.quantization.reading import Reading
 
-FORMS = ("uint8",)
-
-_LAYERS = (nn.Conv2d, nn.Linear)
-_POOLS = (nn.AdaptiveAvgPool2d,)
-_POOL_CALLS = {functional.adaptive_avg_pool2d, torch.mean, "mean"}
-_MERGES = {operator.add, operator.iadd, torch.add, torch.cat, "add", "add_"} | _POOL_CALLS
-# Views hold values of their input only: one step serves before and behind them.
-_VIEWS = (nn.MaxPool2d, nn.Flatten)
-_VIEW_CALLS = {torch.flatten, functional.max_pool2d, torch.max_pool2d} | {
-    *("flatten", "view", "reshape", "contiguous"),
-}
-_DROPOUTS = (nn.Dropout, nn.Dropout2d)
-_NONNEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid)
-_NONNEGATIVE_CALLS = {torch.relu, torch.relu_, functional.relu, functional.relu6, torch.sigmoid} | {
-    *("relu", "relu_", "sigmoid"),
-}
+_EIGHT = INTEGER_BITS[-1]
 
 
-def insert_quantizers(
-    graph_module: fx.GraphModule, bits: BitWidthPlan, form: str = "uint8"
-) -> fx.GraphModule:
+def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.GraphModule:
     """A copy with fake quantisation, to be calibrated next.
 
-    The same graph and bits give the same names and order of parameters every time.
+    The same graph and bits give the same names and order of parameters every time. Activations are unsigned where
+    they cannot be negative, and signed ones are shifted by 128 in a file, as CPUs fuse them.
 
     Args:
-        graph_module: with batch norm folded (``fold_batch_norm``).
-        bits: of each layer's weights and input. A layer that the graph calls more than once keeps a float
-            bias.
-        form: "uint8": unsigned after ReLU, and signed values shifted by 128 in the file, as CPUs fuse them.
+        graph_module: captured, with batch norm folded (``fold_batch_norm``).
+        bits: of each layer's weights and input.
 
     Raises:
-        ValueError: an unknown form.
+        UserError: the network has a module under a quantiser's name.
     """
-    if form not in FORMS:
-        raise UserError(f"form is {form!r}: a graph is quantised in one of {', '.join(FORMS)}")
     quantized = copy.deepcopy(graph_module)
-    graph = _Graph(quantized, bits)
-    placed = graph.place()
-    _wrap_layers(graph, placed)
-    quantized.graph.lint()
-    quantized.recompile()
-    return quantized.eval()
+    reading = Reading(quantized.graph, bits)
+    layers = [(node, layer, *reading.layer_bits(node)) for node in quantized.graph.nodes if (layer := layer_of(node))]
+    _round_activations(quantized, reading)
+    for node, layer, weight_bits, _ in layers:
+        if weight_bits < FLOAT:
+            _round_weights(quantized, node, layer, weight_bits)
+    for node, layer, weight_bits, _ in layers:
+        if weight_bits <= _EIGHT:
+            _round_bias(quantized, node, layer)
+    return finished(quantized).eval()
 
 
-@dataclass
-class _Graph:
-    """A graph read as layers, merges, views and other operators."""
-
-    module: fx.GraphModule
-    plan: BitWidthPlan
-    modules: dict[str, nn.Module] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.modules = dict(self.module.named_modules())
-
-    # -- what a node is ------------------------------------------------------------------------------------
-
-    def is_a(self, node: fx.Node, kinds: tuple[type, ...], calls: Set[Any]) -> bool:
-        if node.op == "call_module":
-            return isinstance(self.modules[str(node.target)], kinds)
-        return node.op in ("call_function", "call_method") and node.target in calls
-
-    def is_layer(self, node: fx.Node) -> bool:
-        return self.is_a(node, _LAYERS, set())
-
-    def is_merge(self, node: fx.Node) -> bool:
-        if not self.is_a(node, _POOLS, _MERGES):
-            return False
-        if self.is_size(node):
-            return False
-        unary = self.is_a(node, _POOLS, _POOL_CALLS | {torch.cat})
-        return unary or all(isinstance(a, fx.Node) for a in node.args[:2])
-
-    def is_size(self, node: fx.Node) -> bool:
-        """Whether it computes with shapes, not with tensors."""
-        if node.op == "call_method" and node.target in ("size", "dim", "numel"):
-            return True
-        if node.op != "call_function" or not node.all_input_nodes:
-            return False
-        if node.target is getattr:
-            return str(node.args[1]) == "shape"
-        return all(self.is_size(n) for n in node.all_input_nodes)
-
-    def is_view(self, node: fx.Node) -> bool:
-        return self.is_a(node, _VIEWS, _VIEW_CALLS)
-
-    def nonnegative(self, node: fx.Node) -> bool:
-        if self.is_a(node, _NONNEGATIVE, _NONNEGATIVE_CALLS):
-            return True
-        if self.is_view(node) or self.is_merge(node) or self.is_a(node, _DROPOUTS, {functional.dropout}):
-            return all(self.nonnegative(n) for n in node.all_input_nodes)
-        return False
-
-    def root(self, node: fx.Node) -> fx.Node:
-        """The tensor that a chain of views starts from."""
-        while self.is_view(node):
-            node = node.all_input_nodes[0]
-        return node
-
-    # -- the bits that each reader of a tensor asks for ----------------------------------------------------
-
-    def layer_bits(self, node: fx.Node) -> tuple[int, int]:
-        return self.plan.layer(str(node.target))
-
-    def feeders(self, node: fx.Node) -> set[fx.Node]:
-        """The layers that feed a merge: those with no other merge between, or the nearest ones behind it."""
-        direct = {layer for n in node.all_input_nodes for layer in self._direct(n)}
-        if direct:
-            return direct
-        return {layer for n in node.all_input_nodes for layer in self.feeders(n)}
-
-    def _direct(self, node: fx.Node) -> set[fx.Node]:
-        if self.is_layer(node):
-            return {node}
-        if self.is_merge(node):
-            return set()
-        return {layer for n in node.all_input_nodes for layer in self._direct(n)}
-
-    def merge_bits(self, node: fx.Node) -> int:
-        """What a merge computes in: its feeders' finest activations where all are integers, else float."""
-        bits = [self.layer_bits(layer) for layer in self.feeders(node)]
-        if not bits or any(max(b) > INTEGER_BITS[-1] for b in bits):
-            return FLOAT
-        return max(activation for _, activation in bits)
-
-    def asked(self, reader: fx.Node, tensor: fx.Node) -> set[int]:
-        """The bits in which a node reads a tensor; a view passes on what is asked of it."""
-        if self.is_view(reader):
-            return {b for user in reader.users for b in self.asked(user, reader)} or {FLOAT}
-        if self.is_layer(reader):
-            return {self.layer_bits(reader)[1]}
-        if self.is_merge(reader):
-            bits = self.merge_bits(reader)
-            layers = [b for b in self.by_layers(self.root(tensor)) if b <= INTEGER_BITS[-1]]
-            return {max(layers, default=bits) if bits < FLOAT else FLOAT}
-        return {FLOAT}
-
-    def by_layers(self, tensor: fx.Node) -> Iterator[int]:
-        """The bits in which layers read a tensor, also through views."""
-        for user in tensor.users:
-            if self.is_view(user):
-                yield from self.by_layers(user)
-            elif self.is_layer(user):
-                yield self.layer_bits(user)[1]
-
-    # -- insertion -----------------------------------------------------------------------------------------
-
-    def place(self) -> dict[fx.Node, Quantizer]:
-        """Insert the quantisers of all tensors; returns the quantiser behind each inserted node."""
-        # All is decided on the graph as it was given, and inserted afterwards.
-        tensors = [n for n in self.module.graph.nodes if not self.is_size(n)]
-        readers = {t: [(user, self.asked(user, t)) for user in t.users] for t in tensors}
-        names = {t: self.root(t).name for t in tensors}
-        signed = {t: not self.nonnegative(self.root(t)) for t in tensors}
-        placed: dict[fx.Node, Quantizer] = {}
-        for tensor, asked in readers.items():
-            levels = sorted({b for _, bits in asked for b in bits if b < FLOAT}, reverse=True)
-            quantizers = {b: self._quantizer(names[tensor], b, signed[tensor]) for b in levels}
-            nodes = self._attach(tensor, quantizers, placed)
-            for user, bits in asked:
-                # A view that somebody reads in float stays in float; else it takes the finest asked of it.
-                if max(bits) in nodes:
-                    user.replace_input_with(tensor, nodes[max(bits)])
-        return placed
-
-    def _attach(
-        self, tensor: fx.Node, quantizers: dict[int, str], placed: dict[fx.Node, Quantizer]
-    ) -> dict[int, fx.Node]:
-        """Insert a tensor's quantisers, by bits, the finest first.
-
-        Coarser integers read finer ones: what gives the tensor is fused with a single reader only.
-        """
-        nodes: dict[int, fx.Node] = {}
-        source = last = tensor
-        for bits, name in quantizers.items():
-            with self.module.graph.inserting_after(last):
-                last = nodes[bits] = self.module.graph.call_module(name, (source,))
-            placed[last] = cast(Quantizer, self.modules[name])
-            if bits <= INTEGER_BITS[-1]:
-                source = last
-        return nodes
-
-    def _quantizer(self, root: str, bits: int, signed: bool) -> str:
-        """The name of the quantiser of a tensor and the views of it, made when first asked for."""
-        name = f"quantize_{root}_{bits}"
-        if name not in self.modules:
-            self.modules[name] = Quantizer(bits, signed=signed)
-            self.module.add_submodule(name, self.modules[name])
-        elif not isinstance(self.modules[name], Quantizer):
-            raise UserError(
-                f"the model has a layer named {name!r}, which its quantiser needs: rename the layer"
-            )
-        return name
+def quantizer_of(graph_module: fx.GraphModule, node: object) -> Quantizer | None:
+    """The quantiser that a node calls; None for any other node."""
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    module = graph_module.get_submodule(str(node.target))
+    return module if isinstance(module, Quantizer) else None
 
 
-def _wrap_layers(graph: _Graph, placed: dict[fx.Node, Quantizer]) -> None:
-    """Quantise the weights of each layer whose plan asks for it."""
-    calls = Counter(n.target for n in graph.module.graph.nodes if n.op == "call_module")
-    for node in list(graph.module.graph.nodes):
-        name = str(node.target)
-        layer = graph.modules.get(name)
-        if node.op != "call_module" or not isinstance(layer, (*_LAYERS, QuantizedLayer)):
+def _round_activations(graph_module: fx.GraphModule, reading: Reading) -> None:
+    """Quantise every tensor in the bits that its readers ask for."""
+    # All is decided on the graph as it was given, and inserted afterwards.
+    tensors = [n for n in reading.graph.nodes if operators.is_float(n) and n.op != "get_attr"]
+    readers = {t: [(user, reading.asked(user, t)) for user in t.users] for t in tensors}
+    roots = {t: reading.root(t) for t in tensors}
+    signed = {t: not reading.nonnegative(roots[t]) for t in tensors}
+    ends = reading.rounded_at_the_end()
+    for tensor, asked in readers.items():
+        levels = {b for _, bits in asked for b in bits if b < FLOAT}
+        always = ends.get(tensor)
+        if always is not None and not levels & set(INTEGER_BITS):
+            levels.add(always)
+        if not levels:
             continue
-        weight_bits, _ = graph.layer_bits(node)
-        if weight_bits >= FLOAT:
-            continue
-        if isinstance(layer, _LAYERS):
-            graph.modules[name] = QuantizedLayer(layer, weight_bits)
-            graph.module.set_submodule(name, graph.modules[name])
-        source = placed.get(node.args[0])
-        if source is not None and source.integer and weight_bits <= INTEGER_BITS[-1] and calls[name] == 1:
-            with graph.module.graph.inserting_before(node):
-                scale = graph.module.graph.get_attr(f"{node.args[0].target}.scale")
-            node.args = (node.args[0], scale)
+        nodes = _attach(graph_module, tensor, roots[tensor], sorted(levels, reverse=True), signed[tensor])
+        for user, bits in asked:
+            # A view that somebody reads in float stays in float; else it takes the finest asked of it.
+            given = nodes.get(max(bits)) or (nodes[max(levels & set(INTEGER_BITS))] if always else None)
+            if given is not None:
+                user.replace_input_with(tensor, given)
+
+
+def _attach(
+    graph_module: fx.GraphModule, tensor: fx.Node, root: fx.Node, levels: list[int], signed: bool
+) -> dict[int, fx.Node]:
+    """Insert a tensor's quantisers, by bits, the finest first.
+
+    Coarser integers read finer ones: what gives the tensor is fused with a single reader only. A tensor and the
+    views of it share their quantisers.
+    """
+    nodes: dict[int, fx.Node] = {}
+    source = last = tensor
+    for bits in levels:
+        name = f"quantize_{root.name}_{bits}"
+        if not hasattr(graph_module, name):
+            graph_module.add_module(name, Quantizer(bits, signed=signed, bound=operators.upper_bound(root)))
+        elif not isinstance(getattr(graph_module, name), Quantizer):
+            raise UserError(f"the model has a module named {name!r}, which its quantiser needs: rename it")
+        with graph_module.graph.inserting_after(last):
+            last = nodes[bits] = graph_module.graph.call_module(name, (source,))
+        last.meta = dict(tensor.meta, dropout=False)
+        if bits <= _EIGHT:
+            source = last
+    return nodes
+
+
+def _round_weights(graph_module: fx.GraphModule, node: fx.Node, layer: Layer, bits: int) -> None:
+    """Quantise the weights that an operator reads; one that several read is quantised once."""
+    weight = cast(fx.Node, node.args[layer.weight])
+    name = f"{weight.target}_quantizer"
+    known = next((u for u in weight.users if u.op == "call_module" and u.target == name), None)
+    if known is None:
+        tensor = graph_module.get_parameter(str(weight.target))
+        quantizer = Quantizer(bits, channels=_slices(tensor, layer), axis=layer.axis or 0)
+        if quantizer.integer:
+            quantizer.fit(tensor)
+        hold_module(graph_module, name, quantizer)
+        with graph_module.graph.inserting_after(weight):
+            known = graph_module.graph.call_module(name, (weight,))
+        known.meta = dict(weight.meta)
+    node.update_arg(layer.weight, known)
+
+
+def _slices(weight: Tensor, layer: Layer) -> int:
+    return 1 if layer.axis is None else weight.shape[layer.axis]
+
+
+def _round_bias(graph_module: fx.GraphModule, node: fx.Node, layer: Layer) -> None:
+    """Round the bias of a layer whose input and weights are integers."""
+    source = quantizer_of(graph_module, node.args[layer.input])
+    bias = node.args[layer.bias] if layer.bias is not None and len(node.args) > layer.bias else None
+    if source is None or not source.integer or not isinstance(bias, fx.Node) or bias.op != "get_attr":
+        return
+    name = f"{bias.target}_quantizer"
+    calls = Counter(str(n.target) for n in graph_module.graph.nodes if n.op == "call_module")
+    while calls[name]:  # a layer that is called again, with another input
+        name = f"{name}_again"
+    hold_module(graph_module, name, BiasQuantizer(source.largest_step))
+    scales = [f"{cast(fx.Node, node.args[place]).target}.scale" for place in (layer.input, layer.weight)]
+    with graph_module.graph.inserting_before(node):
+        rounded = graph_module.graph.call_module(name, (bias, *map(graph_module.graph.get_attr, scales)))
+    rounded.meta = dict(bias.meta)
+    node.update_arg(cast(int, layer.bias), rounded)
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module has any quantiser."""
+    return any(isinstance(m, Quantizer) for m in module.modules())

@@ -1,4 +1,4 @@
-"""Fake quantisation with a learnt step, and the layers whose weights it quantises.
+"""Fake quantisation with a learnt step.
 
 Integers follow Esser et al., "Learned Step Size Quantization" (ICLR 2020): symmetric, the zero point is 0,
 and the step is trained with the weights. Forward gives exactly what Quantize and Dequantize of ONNX give.
@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from raysearch.basics.failures import UserError
 
@@ -28,8 +27,6 @@ _SAMPLE = 2**17
 _QUANTILE = 0.9999
 _CLIPS = tuple(0.3 + 0.05 * i for i in range(15))
 
-WeightedLayer = nn.Conv2d | nn.Linear
-
 
 class Quantizer(nn.Module):
     """Rounds a tensor to the values that so many bits can hold, and lets gradients through.
@@ -37,8 +34,11 @@ class Quantizer(nn.Module):
     Args:
         bits: 2 to 8 give integers times a learnt step, 16 gives float16, 32 changes nothing.
         signed: whether negative values occur; without them the integers start at 0.
-        channels: for weights, the size of axis 0, along which each slice has its own step; their range is
-            symmetric (-127..127 with eight bits). None for activations, with one step.
+        channels: for weights, how many slices have a step each; 1 is one step for all. Their range is symmetric
+            (-127..127 with eight bits). None for activations, with one step.
+        axis: along which the slices of weights lie.
+        bound: an upper limit of the values, as after ReLU6: the steps are kept so small that no integer lies
+            above it, so that a file needs no operator for the limit.
 
     Raises:
         ValueError: other bits.
@@ -46,13 +46,22 @@ class Quantizer(nn.Module):
 
     scale: nn.Parameter
 
-    def __init__(self, bits: int, *, signed: bool = True, channels: int | None = None) -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        signed: bool = True,
+        channels: int | None = None,
+        axis: int = 0,
+        bound: float | None = None,
+    ) -> None:
         super().__init__()
         if bits not in (*INTEGER_BITS, FLOAT16, FLOAT):
             raise UserError(f"bits is {bits!r}: a quantiser has 2 to 8, 16 (float16) or 32 (float) bits")
-        self.bits, self.signed, self.channels = bits, signed, channels
+        self.bits, self.signed, self.channels, self.axis = bits, signed, channels, axis
         self.high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         self.low = 0 if not signed else -self.high - (channels is None)
+        self.largest_step = math.inf if bound is None else bound / self.high
         if self.integer:
             self.scale = nn.Parameter(torch.ones(() if channels is None else channels))
 
@@ -63,12 +72,12 @@ class Quantizer(nn.Module):
 
     def step(self) -> Tensor:
         """The positive step, () or (channels,)."""
-        return step_of(self.scale)
+        return step_of(self.scale).clamp_max(self.largest_step)
 
     def forward(self, x: Tensor) -> Tensor:
         """The rounded tensor, of the same shape."""
         if self.integer:
-            return cast(Tensor, _Round.apply(x, _along_first(self.step(), x), self.low, self.high))
+            return cast(Tensor, _Round.apply(x, self._along(self.step(), x), self.low, self.high))
         if self.bits == FLOAT16:
             return x + (x.half().to(x.dtype) - x).detach() if x.requires_grad else x.half().to(x.dtype)
         return x
@@ -76,7 +85,7 @@ class Quantizer(nn.Module):
     def codes(self, x: Tensor) -> Tensor:
         """The integers that x is rounded to, as int32."""
         with torch.no_grad():
-            return (x / _along_first(self.step(), x)).round().clamp(self.low, self.high).to(torch.int32)
+            return (x / self._along(self.step(), x)).round().clamp(self.low, self.high).to(torch.int32)
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> Tensor:
@@ -84,13 +93,13 @@ class Quantizer(nn.Module):
 
         Eight bits keep (nearly) the whole range; fewer take the step of least squared error.
         """
-        values = x.detach().flatten(1) if self.channels else _sample(x.detach()).view(1, -1)
+        values = self._rows(x.detach()) if self.channels else _sample(x.detach()).view(1, -1)
         reach = values.abs().amax(1) if self.channels else _quantile(values)
         if self.bits < INTEGER_BITS[-1]:
             reach = self._least_error(values, reach)
         if self.channels:
             reach = reach.clamp_min(_SMALLEST_CHANNEL * float(reach.max()))
-        step = (reach / self.high).clamp_min(MIN_STEP)
+        step = (reach / self.high).clamp(MIN_STEP, self.largest_step)
         self.scale.copy_(step.view_as(self.scale))
         return self.scale.detach().clone()
 
@@ -106,50 +115,44 @@ class Quantizer(nn.Module):
         best = torch.stack(errors).argmin(0, keepdim=True)
         return reaches.gather(0, best).squeeze(0)
 
+    def _rows(self, x: Tensor) -> Tensor:
+        """The slices that have a step each, (channels, values)."""
+        return x.reshape(1, -1) if self.channels == 1 else x.movedim(self.axis, 0).flatten(1)
+
+    def _along(self, step: Tensor, x: Tensor) -> Tensor:
+        """The steps, shaped to divide x."""
+        if step.numel() == 1:
+            return step.reshape(())
+        return step.view([-1 if axis == self.axis % x.dim() else 1 for axis in range(x.dim())])
+
     def extra_repr(self) -> str:
         """What print shows."""
         return f"bits={self.bits}, signed={self.signed}, channels={self.channels}"
 
 
-class QuantizedLayer(nn.Module):
-    """A convolution or linear layer with quantised weights.
+class BiasQuantizer(nn.Module):
+    """Rounds a bias to multiples of its layer's product of steps, as integer kernels add it.
 
     Args:
-        layer: the float layer; it keeps its weights.
-        bits: of the weights.
+        largest_input_step: the limit of the input's quantiser on its step.
     """
 
-    def __init__(self, layer: WeightedLayer, bits: int) -> None:
+    def __init__(self, largest_input_step: float = math.inf) -> None:
         super().__init__()
-        self.layer = layer
-        self.quantizer = Quantizer(bits, channels=layer.weight.shape[0])
-        if self.quantizer.integer:
-            self.quantizer.fit(layer.weight)
+        self.largest_input_step = largest_input_step
 
-    def forward(self, x: Tensor, input_scale: Tensor | None = None) -> Tensor:
-        """The layer's output.
+    def step(self, input_scale: Tensor, weight_scale: Tensor) -> Tensor:
+        """What the bias is rounded to multiples of, (channels,)."""
+        return step_of(input_scale).clamp_max(self.largest_input_step) * step_of(weight_scale)
 
-        Args:
-            x: the input.
-            input_scale: the scale of the integers that x holds, where it does and the weights are integers
-                too. The bias is then rounded as well: an integer kernel adds it to the int32 sum of products.
-        """
-        bias = self.layer.bias
-        if input_scale is not None and bias is not None:
-            bias = round_bias(bias, step_of(input_scale) * self.quantizer.step())
-        return run_layer(self.layer, x, self.quantizer(self.layer.weight), bias)
+    def forward(self, bias: Tensor, input_scale: Tensor, weight_scale: Tensor) -> Tensor:
+        """The rounded bias, (channels,); gradients pass to the bias unchanged."""
+        return round_bias(bias, self.step(input_scale, weight_scale))
 
 
 def step_of(scale: Tensor) -> Tensor:
     """The positive step of a scale, which training may have taken through zero."""
     return scale.abs().clamp_min(MIN_STEP)
-
-
-def run_layer(layer: WeightedLayer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What the layer gives with other weights."""
-    if isinstance(layer, nn.Conv2d):
-        return cast(Tensor, layer._conv_forward(x, weight, bias))
-    return functional.linear(x, weight, bias)
 
 
 def bias_codes(bias: Tensor, step: Tensor) -> Tensor:
@@ -185,11 +188,6 @@ class _Round(torch.autograd.Function):
         # The paper's factor: a step's gradient is as large, relative to it, as a weight's.
         factor = 1.0 / math.sqrt(max(1, x.numel() // step.numel()) * high)
         return gradient * inside, slope * factor, None, None
-
-
-def _along_first(step: Tensor, x: Tensor) -> Tensor:
-    """A step per channel, shaped to divide x along its first axis."""
-    return step.view(-1, *(1,) * (x.dim() - 1)) if step.dim() else step
 
 
 def _sample(x: Tensor) -> Tensor:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Iterator
 
-from raysearch.trainables.quantization.quantizer import FLOAT, QuantizedLayer, Quantizer
+from torch import Tensor, nn
+
+from raysearch.trainables.quantization.quantizer import Quantizer
 
 _BITS_PER_MEGABYTE = 8e6
 
 
 def size_mb(module: nn.Module) -> float:
-    """The weights' size in megabytes: each with the bits of its layer, biases and all else with 32.
+    """The weights' size in megabytes: each with the bits of its quantiser, all others with those of their type.
 
-    Scales of quantisers are left out: a few for each layer, and folded into others by some runtimes.
+    Steps of quantisers are left out: a few for each layer, and folded into others by some runtimes.
+
+    Args:
+        module: folded, with quantisers or without.
     """
-    return sum(_bits(m) for m in module.modules()) / _BITS_PER_MEGABYTE
-
-
-def _bits(module: nn.Module) -> int:
-    """Of the parameters that the module itself holds, less what a quantised layer saves on its weights."""
-    if isinstance(module, Quantizer):
-        return 0
-    own = sum(p.numel() for p in module.parameters(recurse=False)) * FLOAT
-    if isinstance(module, QuantizedLayer):
-        own -= module.layer.weight.numel() * (FLOAT - module.quantizer.bits)
-    return own
+    total = 0
+    for _, weight, quantizer in _weights(module):
+        total += weight.numel() * (quantizer.bits if quantizer else 8 * weight.element_size())
+    return total / _BITS_PER_MEGABYTE
 
 
 def nonzero_rate(module: nn.Module) -> float:
     """The share of the weights (matrices and kernels, after rounding) that are not zero, 0..1."""
-    quantizers = {id(m.layer.weight): m.quantizer for m in module.modules() if isinstance(m, QuantizedLayer)}
-    weights = [p for p in module.parameters() if p.dim() > 1]
-    rounded = [quantizers[id(w)](w) if id(w) in quantizers else w for w in weights]
-    total = sum(w.numel() for w in rounded)
-    return sum(int(w.count_nonzero()) for w in rounded) / total if total else 1.0
+    weights = [q(w) if q else w for _, w, q in _weights(module) if w.dim() > 1]
+    total = sum(w.numel() for w in weights)
+    return sum(int(w.count_nonzero()) for w in weights) / total if total else 1.0
+
+
+def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor, Quantizer | None]]:
+    """Every parameter but the quantisers' own, with the quantiser that stands beside it, if any does."""
+    quantizers = {n: m for n, m in module.named_modules() if isinstance(m, Quantizer)}
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[0] not in quantizers:
+            yield name, parameter, quantizers.get(f"{name}_quantizer")

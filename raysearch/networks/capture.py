@@ -1,0 +1,172 @@
+"""One reading of a network: torch.export gives its graph, with all shapes, layers' names and a dynamic batch.
+
+Folding, quantisation, static figures and the file that is shipped all work on this graph. It computes what the
+network computes in evaluation mode. Its dropouts are modules, so that they come back where it is trained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.quiet import quiet
+from raysearch.networks import nests
+from raysearch.networks.copying import copy_of
+from raysearch.networks.functional import make_functional
+from raysearch.networks.nests import Nest
+from raysearch.networks.unlifting import unlifted
+
+Varying = Mapping[str, Mapping[int, str]]
+"""Axes beside the batch that vary from batch to batch: {input: {axis: what the axis is}}."""
+
+_META = "signature"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a captured network takes and gives.
+
+    Attributes:
+        inputs: a name for each input tensor.
+        outputs: a name for each output tensor.
+        in_spec: torch's pytree of (positional arguments, keyword arguments).
+        out_spec: torch's pytree of the outputs.
+        arguments: the names of the forward's arguments.
+        ranges: of the symbols that stand for sizes that vary.
+        batch: the symbol that stands for the size of a batch.
+        fakes: torch's mode whose tensors without memory stand for the graph's values.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    in_spec: Any
+    out_spec: Any
+    arguments: tuple[str, ...]
+    ranges: Mapping[Any, Any]
+    batch: Any
+    fakes: Any
+
+    def __deepcopy__(self, _: Any) -> Signature:
+        """Itself: nothing in it changes, and torch's mode cannot be copied."""
+        return self
+
+
+def capture(model: nn.Module, inputs: Nest, varying: Varying | None = None) -> fx.GraphModule:
+    """Read a network.
+
+    Args:
+        model: left as it is, on its device.
+        inputs: a batch that it takes: a tensor, a tuple (its positional arguments) or a mapping (its keywords).
+        varying: axes beside the batch that vary.
+
+    Returns:
+        A graph module on the CPU, in evaluation mode, with parameters of its own under the model's names. It is
+        called as the model is. A node that gives a tensor has one of its shape and type as ``meta["val"]``.
+
+    Raises:
+        UserError: torch.export cannot follow the model; the layer and the reason are named.
+    """
+    network = copy_of(model).cpu().eval()
+    batch = nests.to_device(nests.map_tensors(Tensor.detach, inputs), "cpu")
+    if nests.batch_size(batch) < 2:  # the size one would be taken for a constant
+        batch = nests.concatenate([batch, batch])
+    program = _exported(network, batch, varying or {})
+    graph_module = unlifted(program, type(network).__name__)
+    graph_module.meta[_META] = _signature(program, graph_module, batch)
+    return graph_module
+
+
+def signature(graph_module: fx.GraphModule) -> Signature:
+    """What a captured network takes and gives; copies of it, and changed graphs, keep this."""
+    found: Signature = graph_module.meta[_META]
+    return found
+
+
+def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedProgram:
+    args, kwargs = nests.arguments(inputs)
+    inside: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(_remember(inside, name))
+        for name, module in network.named_modules()
+        if name
+    ]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it is one operator for a whole layer, which says nothing
+    try:
+        with quiet():
+            shapes = _dynamic_shapes(inputs, varying)
+            program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
+            if not make_functional(program.graph) or _has_regions(program):
+                program = program.run_decompositions({})
+            return program
+    except Exception as error:  # torch's own errors share no base class, and the model's own code runs here
+        where = f"layer {inside[-1]}" if inside else f"the model ({type(network).__name__})"
+        raise UserError(f"{where} cannot be captured by torch.export: {_reason(error)}") from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for hook in hooks:
+            hook.remove()
+
+
+def _remember(inside: list[str], name: str) -> Any:
+    """A hook that notes the layer that runs."""
+
+    def hook(module: nn.Module, _: Any) -> None:
+        inside.append(f"{name!r} ({type(module).__name__})")
+
+    return hook
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in a line; torch's own headline does not say that an axis turned out to be fixed."""
+    if re.search(r"specialized it to be a constant|inferred to be a constant", str(error)):
+        return "it fixes the size of an axis that varies: the batch's, or one that the task names as varying"
+    return first_line(error)
+
+
+def _dynamic_shapes(inputs: Nest, varying: Varying) -> Any:
+    """For each argument: its first axis is the batch, and the axes that the task names vary too."""
+    words = iter(nests.names(inputs, "input"))
+    size = nests.batch_size(inputs)
+    dims: dict[str, Any] = {"batch": Dim("batch")}
+
+    def axes(leaf: Any) -> dict[int, Any] | None:
+        if not isinstance(leaf, Tensor):
+            return None
+        named = varying.get(next(words), {})
+        found = {axis: dims.setdefault(word, Dim(word)) for axis, word in named.items()}
+        return {0: dims["batch"], **found} if leaf.dim() and len(leaf) == size else found
+
+    args, kwargs = nests.arguments(inputs)
+    return pytree.tree_map(axes, kwargs or args)
+
+
+def _has_regions(program: ExportedProgram) -> bool:
+    """Whether parts of the network run under no_grad or autocast, which makes them graphs of their own."""
+    return any(str(node.target).startswith("wrap_with_") for node in program.graph.nodes)
+
+
+def _signature(program: ExportedProgram, graph_module: fx.GraphModule, inputs: Nest) -> Signature:
+    call = program.module_call_graph[0].signature
+    given = [node.meta.get("val") for node in graph_module.graph.find_nodes(op="placeholder")]
+    (results,) = graph_module.graph.output_node().args
+    values = [node.meta.get("val") if isinstance(node, fx.Node) else node for node in results]
+    return Signature(
+        inputs=tuple(nests.names(inputs, "input")),
+        outputs=tuple(nests.names(pytree.tree_unflatten(values, call.out_spec), "output")),
+        in_spec=call.in_spec,
+        out_spec=call.out_spec,
+        arguments=tuple(call.forward_arg_names),
+        ranges=dict(program.range_constraints),
+        batch=next(v.shape[0].node.expr for v in given if isinstance(v, Tensor) and v.dim()),
+        fakes=next(v.fake_mode for v in given if isinstance(v, FakeTensor)),
+    )

@@ -1,0 +1,111 @@
+"""From a graph module to an exported program, whose parameters are inputs: what exporters and torch's files take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram, ModuleCallEntry, ModuleCallSignature
+from torch.export.graph_signature import (
+    ConstantArgument,
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    TensorArgument,
+)
+
+from raysearch.networks.capture import signature
+
+
+def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
+    """The program of a captured network, as torch.export would give it for the network as it is now.
+
+    Args:
+        graph_module: captured, possibly changed since; of operators alone, without modules.
+    """
+    graph = fx.Graph()
+    moved: dict[fx.Node, fx.Node] = {}
+    held = {str(n.target): n for n in graph_module.graph.nodes if n.op == "get_attr"}
+    tensors = {name: _attribute(graph_module, name) for name in held}
+    fakes = signature(graph_module).fakes
+    placeholders = {name: _placeholder(graph, name, node, tensors[name], fakes) for name, node in held.items()}
+    for node in graph_module.graph.nodes:
+        if node.op == "get_attr":
+            moved[node] = placeholders[str(node.target)]
+        elif node.op == "output":
+            moved[node] = graph.output(_results(graph, node, moved))
+        else:
+            moved[node] = graph.node_copy(node, moved.__getitem__)
+    graph.eliminate_dead_code()
+    inputs = [_held(placeholders[name], name, tensor) for name, tensor in tensors.items()]
+    inputs += [_given(moved[n]) for n in graph_module.graph.find_nodes(op="placeholder")]
+    outputs = [_result(value) for value in cast(Any, graph.output_node().args[0])]
+    return _program(graph_module, graph, ExportGraphSignature(inputs, outputs), tensors)
+
+
+def _program(
+    graph_module: fx.GraphModule, graph: fx.Graph, graph_signature: ExportGraphSignature, tensors: dict[str, Tensor]
+) -> ExportedProgram:
+    known = signature(graph_module)
+    call = ModuleCallSignature([], [], known.in_spec, known.out_spec, list(known.arguments))
+    return ExportedProgram(
+        root=nn.Module(),
+        graph=graph,
+        graph_signature=graph_signature,
+        state_dict=tensors,
+        range_constraints=dict(known.ranges),
+        module_call_graph=[ModuleCallEntry("", call)],
+        verifiers=[torch._export.verifier.TrainingIRVerifier],
+    )
+
+
+def _attribute(module: nn.Module, name: str) -> Tensor:
+    owner, _, attribute = name.rpartition(".")
+    return cast(Tensor, getattr(module.get_submodule(owner), attribute))
+
+
+def _placeholder(graph: fx.Graph, name: str, node: fx.Node, tensor: Tensor, fakes: Any) -> fx.Node:
+    kind = "p" if isinstance(tensor, nn.Parameter) else "b"
+    placeholder = graph.placeholder(f"{kind}_{name.replace('.', '_')}")
+    placeholder.meta = {**node.meta, "val": fakes.from_tensor(tensor, static_shapes=True)}
+    return placeholder
+
+
+def _results(graph: fx.Graph, node: fx.Node, moved: dict[fx.Node, fx.Node]) -> tuple[Any, ...]:
+    """The outputs, each a node of its own that an operator gives: a file cannot name one tensor twice."""
+
+    def own() -> Iterator[Any]:
+        seen: set[fx.Node] = set()
+        for value in cast(Any, node.args[0]):
+            result = moved[value] if isinstance(value, fx.Node) else value
+            if isinstance(result, fx.Node) and (result in seen or result.op == "placeholder"):
+                copied = graph.call_function(torch.ops.aten.clone.default, (result,))
+                copied.meta = dict(result.meta)
+                result = copied
+            if isinstance(result, fx.Node):
+                seen.add(result)
+            yield result
+
+    return tuple(own())
+
+
+def _held(node: fx.Node, name: str, tensor: Tensor) -> InputSpec:
+    parameter = isinstance(tensor, nn.Parameter)
+    kind = InputKind.PARAMETER if parameter else InputKind.BUFFER
+    return InputSpec(kind, TensorArgument(node.name), name, persistent=None if parameter else True)
+
+
+def _given(node: fx.Node) -> InputSpec:
+    value = node.meta.get("val")
+    tensor = isinstance(value, Tensor)
+    argument = TensorArgument(node.name) if tensor else ConstantArgument(node.name, value)
+    return InputSpec(InputKind.USER_INPUT, argument, None)
+
+
+def _result(value: Any) -> OutputSpec:
+    argument = TensorArgument(value.name) if isinstance(value, fx.Node) else ConstantArgument("", value)
+    return OutputSpec(OutputKind.USER_OUTPUT, argument, None)
