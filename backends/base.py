@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Feed = Mapping[str, Array]
+"""A model's inputs by name, in the order of its arguments; axis 0 of each is the batch."""
 Form = Literal["uint8", "pt2"]
 
 
@@ -22,12 +23,12 @@ class MeasurementError(RuntimeError):
 class CompiledModel(Protocol):
     """A model that a runtime has loaded."""
 
-    def __call__(self, batch: Array) -> NDArray[np.float32]:
-        """The logits (n, classes) of a batch (n, ...) of inputs, as the target's runtime computes them."""
+    def __call__(self, feed: Feed) -> tuple[Array, ...]:
+        """The outputs of a batch of inputs, in their order, as the target's runtime computes them."""
         ...
 
-    def runner(self, batch: Array) -> Callable[[], object]:
-        """One inference a call, with the input bound beforehand: what a latency measurement repeats."""
+    def runner(self, feed: Feed) -> Callable[[], object]:
+        """One inference a call, with the inputs bound beforehand: what a latency measurement repeats."""
         ...
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from raysearch.backends.base import Array, Form, MeasurementError, cpu_name
+from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_name
 from raysearch.basics.failures import first_line
 
 
@@ -49,7 +48,7 @@ class OnnxRuntimeCpu:
         return cpu_name()
 
     def load(self, path: Path, *, optimize: bool = True) -> OnnxModel:
-        """A session on an ONNX file with one input and one output.
+        """A session on an ONNX file.
 
         Args:
             path: the ``.onnx`` file.
@@ -81,18 +80,17 @@ class OnnxModel:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._input = session.get_inputs()[0].name
-        self._output = session.get_outputs()[0].name
 
-    def __call__(self, batch: Array) -> NDArray[np.float32]:
-        """The logits of a batch."""
-        logits: NDArray[np.float32] = self._session.run([self._output], {self._input: batch})[0]
-        return logits
+    def __call__(self, feed: Feed) -> tuple[Array, ...]:
+        """The outputs of a batch."""
+        return tuple(self._session.run(None, dict(feed)))
 
-    def runner(self, batch: Array) -> Callable[[], object]:
-        """One inference a call; input and output are bound once, so that copies are not timed."""
+    def runner(self, feed: Feed) -> Callable[[], object]:
+        """One inference a call; inputs and outputs are bound once, so that copies are not timed."""
         binding = self._session.io_binding()
-        binding.bind_cpu_input(self._input, np.ascontiguousarray(batch))
-        binding.bind_output(self._output)
+        for name, array in feed.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for output in self._session.get_outputs():
+            binding.bind_output(output.name)
         session = self._session
         return lambda: session.run_with_iobinding(binding)

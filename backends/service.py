@@ -23,10 +23,10 @@ from uuid import uuid4
 import numpy as np
 
 from raysearch import backends
-from raysearch.backends.base import Array, Backend, Measurement, MeasurementError
-from raysearch.backends.graph import structure_key
+from raysearch.backends.base import Array, Backend, Feed, Measurement, MeasurementError
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
+from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
@@ -71,7 +71,7 @@ class MeasurementService:
         self._known: dict[str, Measurement] = {}
         self._recover()
 
-    def set_reference(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def set_reference(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """Set the model that all others on this target are compared with, and measure its quiet latency.
 
         Where this reference is already known (a resumed run), its known latency stays the unit.
@@ -79,7 +79,7 @@ class MeasurementService:
         Args:
             target: the target's name.
             model: the bytes of a model file of the target's form.
-            example: a batch (n, ...) of inputs, usually n = 1.
+            example: a batch of inputs by name, usually of one.
 
         Returns:
             The reference's own measurement as a dictionary; its ratio is 1.
@@ -106,7 +106,7 @@ class MeasurementService:
         self._keep_reference(target, model, example)
         return replace(measurement, cached=cached).to_dict()
 
-    def measure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def measure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """The latency of a model, from the cache where a model of the same structure was measured before.
 
         The first model measured on a target that has no reference becomes its reference: its ratio is 1, and
@@ -115,7 +115,7 @@ class MeasurementService:
         Args:
             target: the target's name.
             model: the bytes of a model file of the target's form.
-            example: a batch of inputs, of the shape that the reference was given.
+            example: a batch of inputs by name, of the shapes that the reference was given.
 
         Returns:
             A ``Measurement`` as a dictionary.
@@ -129,7 +129,7 @@ class MeasurementService:
             return self.set_reference(target, model, example)
         return self._measure(target, model, example, use_cache=True)
 
-    def remeasure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def remeasure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """As ``measure``, but anew, replacing the cached figure: for finalists, with nothing else running.
 
         Raises:
@@ -150,7 +150,7 @@ class MeasurementService:
         """Remove the service's folder; its last call."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _measure(self, target: str, model: bytes, example: Array, *, use_cache: bool) -> dict[str, Any]:
+    def _measure(self, target: str, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
         backend = _available(target)
         reference = self._reference(target)
         with self._file(backend, model) as path:
@@ -176,9 +176,10 @@ class MeasurementService:
         with exclusive_device(), undisturbed():
             return measure(candidate, reference, self._protocol)
 
-    def _key(self, backend: Backend, structure: str, reference: str, example: Array) -> str:
+    def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
-        how = [list(example.shape), str(example.dtype), self._protocol.to_dict()]
+        inputs = [(name, list(array.shape), str(array.dtype)) for name, array in example.items()]
+        how = [inputs, self._protocol.to_dict()]
         return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
 
     def _learn(self, measurement: Measurement) -> Measurement:
@@ -209,11 +210,11 @@ class MeasurementService:
             path.unlink()
             self._at_work.unlink()
 
-    def _keep_reference(self, target: str, model: bytes, example: Array) -> None:
+    def _keep_reference(self, target: str, model: bytes, example: Feed) -> None:
         folder = self._folder / "references" / target
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model").write_bytes(model)
-        np.save(folder / "example.npy", example)
+        np.savez(folder / "example.npz", allow_pickle=False, **example)
 
     def _recover(self) -> None:
         """Go on where a service that died in this folder stood.
@@ -229,8 +230,8 @@ class MeasurementService:
             self._read_log()
         for folder in sorted(self._folder.glob("references/*")):
             try:
-                example = np.load(folder / "example.npy")
-                self.set_reference(folder.name, (folder / "model").read_bytes(), example)
+                with np.load(folder / "example.npz") as example:
+                    self.set_reference(folder.name, (folder / "model").read_bytes(), dict(example))
             except Exception as error:  # whatever it is, only the calls that need this reference fail of it
                 self._lost[folder.name] = first_line(error)
 
@@ -252,14 +253,14 @@ def _available(target: str) -> Backend:
     return backend
 
 
-def _runner(backend: Backend, path: Path, example: Array) -> Run:
+def _runner(backend: Backend, path: Path, example: Feed) -> Run:
     run = backend.load(path).runner(example)
     run()  # what cannot run fails here, not in the middle of a measurement
     return run
 
 
 def _measurement(
-    backend: Backend, key: str, structure: str, reference: _Reference, figures: Figures, example: Array
+    backend: Backend, key: str, structure: str, reference: _Reference, figures: Figures, example: Feed
 ) -> Measurement:
     slowdown = float(np.median(figures.reference_ms)) / reference.quiet_ms
     return Measurement(
@@ -282,7 +283,7 @@ def _measurement(
         version=backend.version(),
         device=backend.device(),
         threads=backend.threads,
-        batch=len(example),
+        batch=len(next(iter(example.values()))),
     )
 
 
@@ -299,15 +300,15 @@ class RemoteService:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def set_reference(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def set_reference(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.set_reference``."""
         return self._measurement("set_reference", target, model, example)
 
-    def measure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def measure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.measure``."""
         return self._measurement("measure", target, model, example)
 
-    def remeasure(self, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def remeasure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.remeasure``."""
         return self._measurement("remeasure", target, model, example)
 
@@ -322,7 +323,7 @@ class RemoteService:
         self._call("close")
         ray.kill(self._actor)
 
-    def _measurement(self, method: str, target: str, model: bytes, example: Array) -> dict[str, Any]:
+    def _measurement(self, method: str, target: str, model: bytes, example: Feed) -> dict[str, Any]:
         measurement: dict[str, Any] = self._call(method, target, model, example)
         return measurement
 

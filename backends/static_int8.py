@@ -7,19 +7,18 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import onnx
-
-from raysearch.backends.base import Array, MeasurementError
+from raysearch.backends.base import Feed, MeasurementError
 from raysearch.basics.failures import first_line
 
 
-def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> None:
+def static_int8(float_onnx: Path, calibration: Iterable[Feed], out: Path) -> None:
     """Write the static int8 form of a float model: uint8 activations, int8 weights per channel, Q/DQ.
 
     Args:
-        float_onnx: an ONNX file with one input.
-        calibration: batches (n, ...) of that input; the ranges of the activations are the smallest and the
+        float_onnx: an ONNX file.
+        calibration: batches of its inputs by name; the ranges of the activations are the smallest and the
             largest seen.
         out: the file to write.
 
@@ -42,7 +41,7 @@ def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> No
             quantization.quantize_static(
                 prepared,
                 out,
-                _Batches(onnx.load(str(prepared)).graph.input[0].name, batches),
+                _Batches(batches),
                 quant_format=quantization.QuantFormat.QDQ,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -57,12 +56,13 @@ def static_int8(float_onnx: Path, calibration: Iterable[Array], out: Path) -> No
 class _Batches:
     """ONNX Runtime's calibration reader over a list of batches."""
 
-    def __init__(self, name: str, batches: list[Array]) -> None:
-        self._feeds = iter([{name: batch} for batch in batches])
+    def __init__(self, batches: list[Feed]) -> None:
+        self._feeds = iter(batches)
 
-    def get_next(self) -> dict[str, Array] | None:
+    def get_next(self) -> dict[str, Any] | None:
         """The next feed, None after the last."""
-        return next(self._feeds, None)
+        feed = next(self._feeds, None)
+        return None if feed is None else dict(feed)
 
 
 @contextmanager

@@ -8,10 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from raysearch.backends.base import Array, Form, MeasurementError, cpu_name
+from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_name
 from raysearch.basics.failures import first_line
 
 
@@ -56,7 +53,7 @@ class TorchCpu:
         try:
             program = torch.export.load(str(path))
             # Without the guards on the input's shape, which an eager module does not pay for either.
-            return TorchModel(program.module(check_guards=False))
+            return TorchModel(program.module(check_guards=False), program.call_spec.in_spec)
         except Exception as error:  # zip, pickle and schema errors, each of another class
             raise MeasurementError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
 
@@ -64,26 +61,37 @@ class TorchCpu:
 class TorchModel:
     """An exported program, run eagerly."""
 
-    def __init__(self, module: Any) -> None:
-        self._module = module
+    def __init__(self, module: Any, in_spec: Any) -> None:
+        self._module, self._in_spec = module, in_spec
 
-    def __call__(self, batch: Array) -> NDArray[np.float32]:
-        """The logits of a batch."""
+    def _arguments(self, feed: Feed) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that the network was captured with, made of this feed's tensors in their order."""
         import torch
+        from torch.utils import _pytree as pytree
 
+        tensors = [torch.as_tensor(array) for array in feed.values()]
+        return pytree.tree_unflatten(tensors, self._in_spec)  # type: ignore[no-any-return]
+
+    def __call__(self, feed: Feed) -> tuple[Array, ...]:
+        """The outputs of a batch."""
+        import torch
+        from torch.utils import _pytree as pytree
+
+        args, kwargs = self._arguments(feed)
         with torch.inference_mode():
-            logits: NDArray[np.float32] = self._module(torch.as_tensor(batch)).numpy()
-        return logits
+            outputs = pytree.tree_leaves(self._module(*args, **kwargs))
+        return tuple(output.numpy() for output in outputs if isinstance(output, torch.Tensor))
 
-    def runner(self, batch: Array) -> Callable[[], object]:
+    def runner(self, feed: Feed) -> Callable[[], object]:
         """One inference a call. Sets torch to one thread, for the whole process."""
         import torch
 
         torch.set_num_threads(TorchCpu.threads)
-        tensor, module = torch.as_tensor(batch), self._module
+        module = self._module
+        args, kwargs = self._arguments(feed)
 
         def run() -> object:
             with torch.inference_mode():
-                return module(tensor)
+                return module(*args, **kwargs)
 
         return run

@@ -48,12 +48,14 @@ from raysearch.allocation import Problem, allocate, branches_of, fit, importance
 from raysearch.allocation.curves import BAND
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
+from raysearch.networks.capture import capture
 from raysearch.sweeps.branches import Branches
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.data.eth80 import Views, eth80, fold
 from raysearch.trainables.distillation import plain_loss
 from raysearch.trainables.evaluation import evaluate, from_arrays, outputs_of
 from raysearch.trainables.export import export_onnx
+from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy, cross_entropy
@@ -262,8 +264,8 @@ def deployed(given: Prepared, network: nn.Module, service: MeasurementService) -
     example = given.branches.example_input[:1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_onnx(fold_batch_norm(copy.deepcopy(network)), example, path)
-        measured = service.measure(TARGET, path.read_bytes(), example.numpy())
+        export_onnx(fold_batch_norm(capture(network, example)), path)
+        measured = service.measure(TARGET, path.read_bytes(), feed_of(example))
         predict = from_arrays(backends.get(TARGET).load(path))
         accurate = evaluate(predict, given.test, {"percent": percent})["percent"]
     return {"accuracy": accurate, "ms": measured["latency_ms"]}

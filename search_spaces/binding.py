@@ -88,7 +88,7 @@ def _model_parts(bound: Mapping[str, Any], over: Any) -> tuple[dict[str, int], t
 
     model, example_input = over
     groups = prunable_groups(model, example_input) if "pruning" in bound else {}
-    return groups, quantizable_layers(model)
+    return groups, quantizable_layers(model, example_input) if "bits" in bound else ()
 
 
 def _check(space: Space) -> None:

@@ -91,9 +91,9 @@ def _parts(over: Any) -> tuple[str, ...]:
         return possible_parts(over)
     from raysearch.networks.groups import quantizable_layers
 
-    parts = quantizable_layers(over[0])
+    parts = quantizable_layers(*over)
     if not parts:
-        raise UserError("bit_widths: the model has no convolution or linear layer to quantise")
+        raise UserError("bit_widths: the model has no layer with weights to quantise")
     return parts
 
 

@@ -105,11 +105,6 @@ def outputs_of(model: nn.Module | Function, inputs: Nest) -> Nest:
     return to_device(outputs, "cpu")
 
 
-def from_arrays(compiled: Callable[[Any], Any]) -> Function:
-    """A compiled model, which maps an array of float32 to an array, as a function of a tensor."""
-    return lambda x: torch.from_numpy(compiled(np.ascontiguousarray(x.numpy(), dtype=np.float32)))
-
-
 def is_running(metric: Any) -> bool:
     """Whether a metric is fed batch by batch."""
     return all(hasattr(metric, method) for method in ("update", "compute", "reset"))

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 from raysearch import backends
-from raysearch.backends import graph
 from raysearch.backends.static_int8 import static_int8
+from raysearch.backends.structure import weights_mb
+from raysearch.networks import figures
+from raysearch.networks.capture import capture
 from raysearch.trainables.data.batches import batches
-from raysearch.trainables.evaluation import evaluate, from_arrays
+from raysearch.trainables.evaluation import evaluate, outputs_of
+from raysearch.trainables.feeds import feed_of, function_of
 from raysearch.trainables.measuring import measure_through
+from raysearch.trainables.quantization import fold_batch_norm
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
 from raysearch.trainables.stages import Report
 
@@ -28,22 +34,30 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     path = folder / FILES["uint8"]
     generator = torch.Generator().manual_seed(setup.seed)
     x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
-    static_int8(setup.variant_folder("parent") / FILES["uint8"], [x.numpy()], path)
+    static_int8(setup.variant_folder("parent") / FILES["uint8"], [feed_of(x)], path)
     targets = [t for t in setup.targets if backends.get(t).form == "uint8"]
-    example = task.example_input().numpy()
+    example = feed_of(task.example_input())
     measure = measure_through(setup.service)
     measured = [measure(t, path, example) for t in targets]
-    predict = {t: from_arrays(backends.get(t).load(path)) for t in targets}
+    parent = _parent(setup)
+    outputs_like = outputs_of(parent, task.example_input())
+    predict = {t: function_of(backends.get(t).load(path), outputs_like) for t in targets}
     found = {t: evaluate(p, task.validation, task.metrics, task.collate) for t, p in predict.items()}
+    captured = fold_batch_norm(capture(parent, task.example_input(2), task.varying))
     static = {f"latency_ms/{t}": m["latency_ms"] for t, m in zip(targets, measured, strict=True)}
     static |= {
-        "size_mb": graph.weights_mb(path),
+        "size_mb": weights_mb(path),
         "file_mb": path.stat().st_size / 1e6,
-        "macs": float(graph.macs(path)),
-        "params": float(graph.params(path)),
+        "macs": float(figures.macs(captured)),
+        "params": float(figures.params(captured)),
     }
     last = Report(setup.epochs + 1, setup.over_targets(found))
     return [asdict(Report(0, static, measured)), asdict(last)]
+
+
+def _parent(setup: TrialSetup) -> nn.Module:
+    """The parent's network with its initial weights."""
+    return setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
 
 
 def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
@@ -55,7 +69,8 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
     """
     values: dict[str, float] = {}
     measurements, found, task = [], {}, setup.task
-    example = task.example_input().numpy()
+    example = feed_of(task.example_input())
+    outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
         path = setup.variant_folder(name) / FILES[backends.get(target).form]
         if not path.exists():
@@ -63,7 +78,7 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
         measured = measure_through(setup.service)(target, path, example, again=True)
         measurements.append(measured)
         values[f"latency_ms/{target}"] = measured["latency_ms"]
-        predict = from_arrays(backends.get(target).load(path))
+        predict = function_of(backends.get(target).load(path), outputs_like)
         found[target] = evaluate(predict, task.test, task.metrics, task.collate)
     values |= setup.over_targets(found, "test_")
     return asdict(Report(setup.epochs + 1, values, measurements))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from raysearch.backends.base import Feed
 from raysearch.backends.service import connect
 from raysearch.trainables.setup import Measure
 
@@ -18,7 +16,7 @@ def measure_through(service: str) -> Measure:
     def measure(
         target: str,
         path: Path,
-        example: NDArray[np.float32],
+        example: Feed,
         *,
         reference: bool = False,
         again: bool = False,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raysearch import backends
+from raysearch.backends.base import Feed
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
 
@@ -29,7 +29,7 @@ class Measure(Protocol):
         self,
         target: str,
         path: Path,
-        example: NDArray[np.float32],
+        example: Feed,
         *,
         reference: bool = False,
         again: bool = False,
@@ -39,7 +39,7 @@ class Measure(Protocol):
         Args:
             target: a backend's name.
             path: a file of the form that the backend wants.
-            example: one input, shape (1, ...).
+            example: one input, by the names of its tensors.
             reference: makes this model the one that others are compared with.
             again: measures past the cache.
         """

@@ -7,25 +7,23 @@ same trial repeats the reports that were saved and goes on from there.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import fx, nn
 
 from raysearch import backends
-from raysearch.backends import graph
 from raysearch.basics.disk import replacing, storing
+from raysearch.networks import figures
+from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
 from raysearch.trainables.data.batches import batches
@@ -33,11 +31,13 @@ from raysearch.trainables.distillation import BatchLoss, distillation_loss, plai
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import check_agreement
+from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import (
     calibrate,
     fold_batch_norm,
+    held_bits,
     insert_quantizers,
     nonzero_rate,
     size_mb,
@@ -158,9 +158,9 @@ class TrialRun:
         ]
         return torch.optim.AdamW(groups, lr=training.lr)
 
-    def _as_deployed(self, model: nn.Module) -> nn.Module:
-        """A copy as it will be exported: batch norm folded, quantisers inserted and calibrated."""
-        folded = fold_batch_norm(copy.deepcopy(model).cpu())
+    def _as_deployed(self, model: nn.Module) -> fx.GraphModule:
+        """The network as it will be exported: captured, folded, with quantisers that are calibrated."""
+        folded = fold_batch_norm(capture(model, self.task.example_input(2), self.task.varying))
         if not self.plan.bits.quantized:
             return folded
         quantized = insert_quantizers(folded, self.plan.bits)
@@ -177,7 +177,7 @@ class TrialRun:
         """Step 0: what does not depend on the weights' values, before any of them is trained."""
         with tempfile.TemporaryDirectory() as folder:
 
-            def trace() -> tuple[nn.Module, dict[str, Path]]:
+            def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
                 module = self._as_deployed(self.module)
                 return module, self._export(module, Path(folder))
 
@@ -186,7 +186,10 @@ class TrialRun:
             measurements = []
             for target in self.setup.targets:
                 measured = self.measure(
-                    target, self._file(files, target), self._example(), reference=self.name == "parent"
+                    target,
+                    self._file(files, target),
+                    feed_of(self.task.example_input()),
+                    reference=self.name == "parent",
                 )
                 values[f"latency_ms/{target}"] = measured["latency_ms"]
                 measurements.append(measured)
@@ -244,7 +247,8 @@ class TrialRun:
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        module = self.module.cpu().eval() if self.quantized else fold_batch_norm(self.module.cpu())
+        deployed = self.module if self.quantized else self._as_deployed(self.module)
+        module = cast(fx.GraphModule, deployed.cpu().eval())
         if self.name in self.setup.references:
             self._save_reference()
         final, folder = self.setup.variant_folder(self.name), self._part("variant")
@@ -253,16 +257,17 @@ class TrialRun:
             folder.mkdir(parents=True)
         files = self._export(module, folder)
         values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
-        by_target = {}
+        by_target, notes = {}, []
         for target in self.setup.targets:
-            predicted = check_agreement(
+            agreement = check_agreement(
                 module,
                 self._file(files, target),
                 backends.get(target),
                 self.task.validation,
                 self.task.collate,
             )
-            by_target[target] = score(predicted, self.task.metrics)
+            by_target[target] = score(agreement.predicted, self.task.metrics)
+            notes += [remark] if (remark := agreement.remark(target)) else []
         values |= self.setup.over_targets(by_target)
         values["nonzero_rate"] = nonzero_rate(module)
         with storing(final.parent):
@@ -270,37 +275,34 @@ class TrialRun:
             shutil.rmtree(final, ignore_errors=True)
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder, final)
-        return Report(step, values)
+        return Report(step, values, notes=notes)
 
     # -- files and figures ---------------------------------------------------------------------------------
 
-    def _export(self, module: nn.Module, folder: Path) -> dict[str, Path]:
+    def _export(self, module: fx.GraphModule, folder: Path) -> dict[str, Path]:
         """One file for each form that a target wants."""
-        writers: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {
-            "uint8": export_onnx,
-            "pt2": export_torch,
-        }
+        writers = {"uint8": export_onnx, "pt2": export_torch}
         files = {form: folder / FILES[form] for form in self.setup.forms}
         with storing(folder):
             for form, path in files.items():
-                writers[form](module, self.task.example_input(2), path)
+                writers[form](module, path)
         return files
 
     def _file(self, files: Mapping[str, Path], target: str) -> Path:
         return files[backends.get(target).form]
 
-    def _example(self) -> NDArray[np.float32]:
-        return np.asarray(self.task.example_input(), dtype=np.float32)
-
-    def _static_figures(self, module: nn.Module, files: Mapping[str, Path]) -> dict[str, float]:
-        onnx_file = files["uint8"]
-        memory = graph.peak_memory_mb(onnx_file)
+    def _static_figures(self, module: fx.GraphModule, files: Mapping[str, Path]) -> dict[str, float]:
+        bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
+        memory = {
+            target: figures.peak_memory_mb(module, bits[backends.get(target).form])
+            for target in self.setup.targets
+        }
         return {
             "size_mb": size_mb(module),
             "file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6,
-            "macs": float(graph.macs(onnx_file)),
-            "params": float(graph.params(onnx_file)),
-            **{f"peak_memory_mb/{target}": memory for target in self.setup.targets},
+            "macs": float(figures.macs(module)),
+            "params": float(figures.params(module)),
+            **{f"peak_memory_mb/{target}": value for target, value in memory.items()},
         }
 
     def _notes(self) -> list[str]:
@@ -321,8 +323,10 @@ class TrialRun:
     def _save_reference(self) -> None:
         """Leave the trained float weights for the trials that start from them or are taught by them."""
         path, part = self.setup.reference_weights(self.name), self._part("weights")
+        # Each tensor a copy of its own: of those that share memory, safetensors saves none.
+        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.module.state_dict().items()}
         with replacing(path, part):
-            save_file({k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}, part)
+            save_file(state, part)
 
     def _save(self) -> None:
         state = {

@@ -5,25 +5,28 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.capture import capture
+from raysearch.networks.nests import Nest
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
+from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import History, prune_like
 from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
 from raysearch.trainables.task import Task
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
-VERSION = 1
+VERSION = 2
 
 Model = nn.Module | Callable[[ResNetPlan | None], nn.Module]
 
@@ -35,19 +38,19 @@ def save_variant(
 
     Args:
         folder: made where it is missing.
-        module: as deployed: folded, and with the plan's quantisers where it has any.
+        module: as deployed: captured, folded, and with the plan's quantisers where it has any.
         plan: what it was made from.
-        task: gives the shape of the input and the number of logits.
+        task: gives the form of the inputs and the number of logits.
         history: of the channels that were pruned.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shape = list(task.example_input().shape[1:])
     spec = {
         "version": VERSION,
         "task": task.name,
-        "input_shape": shape,
-        "classes": None if plan.architecture is None else _classes(module, shape),
+        "inputs": described(task.example_input()),
+        "varying": {name: list(axes.items()) for name, axes in task.varying.items()},
+        "classes": None if plan.architecture is None else _classes(module, task.example_input()),
         "architecture": None if plan.architecture is None else encode_architecture(plan.architecture),
         "pruning": [[root, channels] for root, channels in history or []],
         "bits": encode_bits(plan.bits),
@@ -80,11 +83,14 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if spec.get("version") != VERSION:
         raise UserError(
-            f"{folder / SPEC} has version {spec.get('version')!r}; this raysearch reads version {VERSION}"
+            f"{folder / SPEC} has version {spec.get('version')!r}, this raysearch rebuilds {VERSION}: run the"
+            " model file beside it, or rebuild it with the raysearch that wrote it"
         )
     network = _build(spec, model, folder)
     history = [(root, list(channels)) for root, channels in spec["pruning"]]
-    module = fold_batch_norm(prune_like(network, torch.zeros(1, *spec["input_shape"]), history))
+    inputs = example_of(spec["inputs"])
+    varying = {name: dict(axes) for name, axes in spec["varying"].items()}
+    module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
     bits = _bits(spec["bits"])
     if bits.quantized:
         module = insert_quantizers(module, bits)
@@ -100,7 +106,7 @@ def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module
         return model(plan)
     if plan is None:
         raise UserError(f"{folder} holds a variant of a model of your own: give it as model=...")
-    return build_resnet(plan, spec["input_shape"][0], spec["classes"])
+    return build_resnet(plan, spec["inputs"]["shape"][0], spec["classes"])
 
 
 def _bits(spec: dict[str, dict[str, int]]) -> BitWidthPlan:
@@ -123,8 +129,24 @@ def _load(module: nn.Module, folder: Path) -> None:
     module.load_state_dict(weights)
 
 
-def _classes(module: nn.Module, shape: list[int]) -> int:
+def described(inputs: Nest) -> Any:
+    """The form of a batch of inputs as JSON: shapes without the batch, types, and how they are nested."""
+    if isinstance(inputs, Tensor):
+        return {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype).removeprefix("torch.")}
+    if isinstance(inputs, Mapping):
+        return {"mapping": {name: described(value) for name, value in inputs.items()}}
+    return {"tuple": [described(value) for value in inputs]}
+
+
+def example_of(form: Any) -> Nest:
+    """A batch of two inputs of a described form, all zeros."""
+    if "mapping" in form:
+        return {name: example_of(value) for name, value in form["mapping"].items()}
+    if "tuple" in form:
+        return tuple(example_of(value) for value in form["tuple"])
+    return torch.zeros(2, *form["shape"], dtype=getattr(torch, form["dtype"]))
+
+
+def _classes(module: nn.Module, inputs: Nest) -> int:
     """The number of logits."""
-    parameter = next(module.parameters())
-    with torch.no_grad():
-        return int(module(torch.zeros(1, *shape, device=parameter.device)).shape[1])
+    return int(outputs_of(module, inputs).shape[1])

@@ -1,7 +1,7 @@
 """One reading of a network: torch.export gives its graph, with all shapes, layers' names and a dynamic batch.
 
-Folding, quantisation, static figures and the file that is shipped all work on this graph. It computes what the
-network computes in evaluation mode. Its dropouts are modules, so that they come back where it is trained.
+Folding, quantisation, static figures and the file that is shipped all work on this graph. It computes what
+the network computes in evaluation mode. Its dropouts are modules, so that they come back where it is trained.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,6 +24,7 @@ from raysearch.networks.copying import copy_of
 from raysearch.networks.functional import make_functional
 from raysearch.networks.nests import Nest
 from raysearch.networks.unlifting import unlifted
+from raysearch.networks.weights import compute_weights
 
 Varying = Mapping[str, Mapping[int, str]]
 """Axes beside the batch that vary from batch to batch: {input: {axis: what the axis is}}."""
@@ -65,12 +66,14 @@ def capture(model: nn.Module, inputs: Nest, varying: Varying | None = None) -> f
 
     Args:
         model: left as it is, on its device.
-        inputs: a batch that it takes: a tensor, a tuple (its positional arguments) or a mapping (its keywords).
+        inputs: a batch that it takes: a tensor, a tuple (its positional arguments) or a mapping (its
+            keywords).
         varying: axes beside the batch that vary.
 
     Returns:
-        A graph module on the CPU, in evaluation mode, with parameters of its own under the model's names. It is
-        called as the model is. A node that gives a tensor has one of its shape and type as ``meta["val"]``.
+        A graph module on the CPU, in evaluation mode, with parameters of its own under the model's names (a
+        weight that is computed from others is a parameter too). It is called as the model is. A node that
+        gives a tensor has one of its shape and type as ``meta["val"]``.
 
     Raises:
         UserError: torch.export cannot follow the model; the layer and the reason are named.
@@ -81,6 +84,7 @@ def capture(model: nn.Module, inputs: Nest, varying: Varying | None = None) -> f
         batch = nests.concatenate([batch, batch])
     program = _exported(network, batch, varying or {})
     graph_module = unlifted(program, type(network).__name__)
+    compute_weights(graph_module)
     graph_module.meta[_META] = _signature(program, graph_module, batch)
     return graph_module
 
@@ -89,6 +93,14 @@ def signature(graph_module: fx.GraphModule) -> Signature:
     """What a captured network takes and gives; copies of it, and changed graphs, keep this."""
     found: Signature = graph_module.meta[_META]
     return found
+
+
+def flat_inputs(graph_module: fx.GraphModule, inputs: Nest) -> list[Any]:
+    """A batch of inputs as the graph itself takes them, one for each of its placeholders."""
+    args, kwargs = nests.arguments(inputs)
+    _, keywords = signature(graph_module).in_spec.children()
+    ordered = {name: kwargs[name] for name in keywords.context}
+    return pytree.tree_leaves((args, ordered))
 
 
 def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedProgram:
@@ -158,7 +170,7 @@ def _has_regions(program: ExportedProgram) -> bool:
 def _signature(program: ExportedProgram, graph_module: fx.GraphModule, inputs: Nest) -> Signature:
     call = program.module_call_graph[0].signature
     given = [node.meta.get("val") for node in graph_module.graph.find_nodes(op="placeholder")]
-    (results,) = graph_module.graph.output_node().args
+    results = cast(Any, graph_module.graph.output_node().args[0])
     values = [node.meta.get("val") if isinstance(node, fx.Node) else node for node in results]
     return Signature(
         inputs=tuple(nests.names(inputs, "input")),
@@ -167,6 +179,6 @@ def _signature(program: ExportedProgram, graph_module: fx.GraphModule, inputs: N
         out_spec=call.out_spec,
         arguments=tuple(call.forward_arg_names),
         ranges=dict(program.range_constraints),
-        batch=next(v.shape[0].node.expr for v in given if isinstance(v, Tensor) and v.dim()),
+        batch=next(cast(Any, v.shape[0]).node.expr for v in given if isinstance(v, Tensor) and v.dim()),
         fakes=next(v.fake_mode for v in given if isinstance(v, FakeTensor)),
     )

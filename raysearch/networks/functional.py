@@ -1,7 +1,7 @@
 """Statements that write into a tensor (``x.relu_()``), made operators that give a new one.
 
-A graph with such statements cannot be changed or exported node by node: what a node gives would not be what its
-readers see.
+A graph with such statements cannot be changed or exported node by node: what a node gives would not be what
+its readers see.
 """
 
 from __future__ import annotations

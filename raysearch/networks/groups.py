@@ -15,9 +15,13 @@ from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import nn
 
 from raysearch.basics.failures import UserError
+from raysearch.networks import nests
+from raysearch.networks.capture import capture
+from raysearch.networks.nests import Nest
+from raysearch.networks.operators import layer_name, layer_of
 from raysearch.networks.running import check_runs, within_time_limit
 
 TIME_LIMIT_S = 20.0
@@ -26,13 +30,23 @@ TIME_LIMIT_S = 20.0
 _ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-def quantizable_layers(model: nn.Module) -> tuple[str, ...]:
-    """The names of the convolutions and linear layers, in the model's order."""
-    return tuple(name for name, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+def quantizable_layers(model: nn.Module, example_input: Nest) -> tuple[str, ...]:
+    """The names of the layers that multiply by weights (tables too), in the order in which they run.
+
+    Args:
+        model: any module that can be captured.
+        example_input: a batch that the model takes.
+
+    Raises:
+        UserError: the model cannot be captured.
+    """
+    nodes = capture(model, example_input).graph.nodes
+    layers = [(node, layer) for node in nodes if (layer := layer_of(node))]
+    return tuple(dict.fromkeys(layer_name(node, layer) for node, layer in layers))
 
 
 def prunable_groups(
-    model: nn.Module, example_input: Tensor, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module, example_input: Nest, time_limit_s: float = TIME_LIMIT_S
 ) -> dict[str, int]:
     """The model's dependency groups: {root layer's name: its output channels}, in the model's order.
 
@@ -63,7 +77,7 @@ def prunable_groups(
 
 
 def take_apart(
-    model: nn.Module, example_input: Tensor, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module, example_input: Nest, time_limit_s: float = TIME_LIMIT_S
 ) -> tuple[tp.DependencyGraph, dict[str, int]]:
     """Torch-pruning's dependency graph of a model and {root layer: output channels} of its groups.
 
@@ -74,13 +88,12 @@ def take_apart(
     check_runs(model, example_input)
     modes = {m: m.training for m in model.modules()}
     frozen = [p for p in model.parameters() if not p.requires_grad]
-    first = next(model.parameters(), None)
-    x = example_input if first is None else example_input.to(first.device)
+    inputs = nests.to_device(example_input, nests.device_of(model))
 
     def work() -> tuple[tp.DependencyGraph, dict[str, int]]:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            graph = tp.DependencyGraph().build_dependency(model, x, verbose=False)
+            graph = tp.DependencyGraph().build_dependency(model, inputs, forward_fn=_outputs, verbose=False)
             return graph, _groups(graph)
 
     for p in frozen:  # the graph is read from autograd's
@@ -92,6 +105,11 @@ def take_apart(
             p.requires_grad_(False)
         for m, mode in modes.items():
             m.training = mode
+
+
+def _outputs(model: nn.Module, inputs: Nest) -> list[Any]:
+    """What the model gives, as a list of tensors with gradients: torch-pruning knows no other nest."""
+    return [tensor for tensor in nests.tensors(nests.call(model, inputs)) if tensor.requires_grad]
 
 
 def _groups(graph: tp.DependencyGraph) -> dict[str, int]:
@@ -154,7 +172,7 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         graph.model.get_parameter(name).requires_grad_(False)
 
 
-def _problem(model: nn.Module, example_input: Tensor, roots: Iterable[str]) -> ValueError | None:
+def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> ValueError | None:
     """What goes wrong when half of each of these groups is removed from a copy of the model."""
     trial = copy.deepcopy(model)
     graph, widths = take_apart(trial, example_input)

@@ -1,4 +1,4 @@
-"""From a graph module to an exported program, whose parameters are inputs: what exporters and torch's files take."""
+"""From a graph module to an exported program, whose parameters are inputs: what exporters take."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from torch.export.graph_signature import (
 )
 
 from raysearch.networks.capture import signature
+from raysearch.networks.unlifting import attribute
 
 
 def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
@@ -30,9 +31,11 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
     graph = fx.Graph()
     moved: dict[fx.Node, fx.Node] = {}
     held = {str(n.target): n for n in graph_module.graph.nodes if n.op == "get_attr"}
-    tensors = {name: _attribute(graph_module, name) for name in held}
+    tensors = {name: attribute(graph_module, node) for name, node in held.items()}
     fakes = signature(graph_module).fakes
-    placeholders = {name: _placeholder(graph, name, node, tensors[name], fakes) for name, node in held.items()}
+    placeholders = {
+        name: _placeholder(graph, name, node, tensors[name], fakes) for name, node in held.items()
+    }
     for node in graph_module.graph.nodes:
         if node.op == "get_attr":
             moved[node] = placeholders[str(node.target)]
@@ -48,7 +51,10 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
 
 
 def _program(
-    graph_module: fx.GraphModule, graph: fx.Graph, graph_signature: ExportGraphSignature, tensors: dict[str, Tensor]
+    graph_module: fx.GraphModule,
+    graph: fx.Graph,
+    graph_signature: ExportGraphSignature,
+    tensors: dict[str, Tensor],
 ) -> ExportedProgram:
     known = signature(graph_module)
     call = ModuleCallSignature([], [], known.in_spec, known.out_spec, list(known.arguments))
@@ -61,11 +67,6 @@ def _program(
         module_call_graph=[ModuleCallEntry("", call)],
         verifiers=[torch._export.verifier.TrainingIRVerifier],
     )
-
-
-def _attribute(module: nn.Module, name: str) -> Tensor:
-    owner, _, attribute = name.rpartition(".")
-    return cast(Tensor, getattr(module.get_submodule(owner), attribute))
 
 
 def _placeholder(graph: fx.Graph, name: str, node: fx.Node, tensor: Tensor, fakes: Any) -> fx.Node:

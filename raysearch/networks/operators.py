@@ -49,17 +49,17 @@ _LAYERS: dict[Any, Layer] = {
 _PRODUCTS = (aten.matmul.default, aten.mm.default, aten.bmm.default)
 _SUMS = (aten.add.Tensor, aten.mul.Tensor)
 _POOLS = tuple(
-    getattr(aten, name).default
-    for name in ("avg_pool1d", "avg_pool2d", "avg_pool3d")
-    + ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
+    getattr(aten, f"{kind}_pool{axes}d").default for kind in ("avg", "adaptive_avg") for axes in (1, 2, 3)
 )
-_VIEWS = {
-    "view reshape flatten permute transpose t unsqueeze squeeze expand expand_as contiguous clone slice select",
-    "chunk split split_with_sizes unbind movedim swapaxes unflatten channel_shuffle pixel_shuffle repeat",
-    "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d",
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d",
-}
-_VIEW_NAMES = {name for line in _VIEWS for name in line.split()}
+_SHAPES = (
+    "view reshape flatten unflatten permute transpose t movedim swapaxes squeeze unsqueeze expand expand_as "
+    "contiguous clone repeat slice select chunk split split_with_sizes unbind channel_shuffle pixel_shuffle"
+)
+_CHOICES = (
+    "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d"
+)
+_VIEW_NAMES = {*_SHAPES.split(" "), *_CHOICES.split(" ")}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "_softmax", "exp", "abs", "square"}
 _CLAMPS = (aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default, aten.relu6.default)
 

@@ -25,8 +25,9 @@ def unlifted(program: ExportedProgram, name: str) -> fx.GraphModule:
         name: of the module's class.
 
     Returns:
-        A module that holds what the graph reads, under the network's own names. A tensor with several names has
-        the first; batch norms are one operator each; dropouts are modules, which do nothing in evaluation.
+        A module that holds what the graph reads, under the network's own names. A tensor with several names
+        has the first; batch norms are one operator each; dropouts are modules, which do nothing in
+        evaluation.
     """
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     root, graph = nn.Module(), fx.Graph()
@@ -47,9 +48,7 @@ def unlifted(program: ExportedProgram, name: str) -> fx.GraphModule:
     _restore_batch_norms(graph)
     _restore_dropouts(graph, root)
     call = program.module_call_graph[0].signature
-    graph.set_codegen(
-        _PyTreeCodeGen(_PyTreeInfo(list(call.forward_arg_names), call.in_spec, call.out_spec))
-    )
+    graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(list(call.forward_arg_names), call.in_spec, call.out_spec)))
     return finished(fx.GraphModule(root, graph, name).eval())
 
 
@@ -64,6 +63,13 @@ def finished(graph_module: fx.GraphModule) -> fx.GraphModule:
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
+
+
+def attribute(graph_module: fx.GraphModule, node: Any) -> torch.Tensor:
+    """The parameter or buffer that a node reads."""
+    owner, _, name = str(node.target).rpartition(".")
+    found: torch.Tensor = getattr(graph_module.get_submodule(owner), name)
+    return found
 
 
 def hold(root: nn.Module, name: str, tensor: torch.Tensor) -> None:

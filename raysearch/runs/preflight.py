@@ -7,11 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from raysearch import backends
+from raysearch.backends.base import Feed
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
@@ -71,7 +70,7 @@ def check_sendable(task: Task) -> None:
 
 
 def _run_once(
-    target: str, path: Path, example: NDArray[np.float32], *, reference: bool = False, again: bool = False
+    target: str, path: Path, example: Feed, *, reference: bool = False, again: bool = False
 ) -> dict[str, Any]:
     """One inference in place of a measurement."""
     backends.get(target).load(path)(example)

@@ -14,6 +14,7 @@ from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
+from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.finalists import static_int8_reports
 from raysearch.trainables.setup import FILES
 
@@ -66,7 +67,7 @@ def _train(session: Session, name: str, config: Config) -> None:
 def _compare_with_parent(session: Session, service: RemoteService) -> None:
     """Make the parent the service's reference: one that was started for a resumed run has none yet."""
     conditions = session.work.conditions
-    example = conditions.task.example_input().numpy()
+    example = feed_of(conditions.task.example_input())
     for target in conditions.targets:
         file = session.setup.variant_folder("parent") / FILES[backends.get(target).form]
         service.set_reference(target, file.read_bytes(), example)

@@ -26,6 +26,7 @@ from raysearch import backends
 from raysearch.backends.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
+from raysearch.networks.capture import capture
 from raysearch.networks.groups import channel_group, take_apart
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.keys import belongs, part_of
@@ -33,6 +34,7 @@ from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.evaluation import Metric, evaluate, outputs_of
 from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy
@@ -145,8 +147,8 @@ class Branches:
         export = export_onnx if backend.form == "uint8" else export_torch
         with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
             path = Path(folder) / f"branch{backend.suffix}"
-            export(fold_batch_norm(branch), inputs[0], path)
-            content, example = path.read_bytes(), inputs[0].cpu().numpy()
+            export(fold_batch_norm(capture(branch, inputs[0])), path)
+            content, example = path.read_bytes(), feed_of(inputs[0])
         measured = (service or MeasurementService()).measure(target, content, example)
         return float(measured["latency_ms"])
 

@@ -3,10 +3,10 @@
 import numpy as np
 import onnx
 import pytest
+from raysearch.backends.graph import macs, params
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.graph import macs, params
 from raysearch.backends.static_int8 import static_int8
 
 

@@ -16,7 +16,7 @@ from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small
 
 from raysearch import load_variant
 from raysearch import search_spaces as spaces
-from raysearch.search_spaces.space import bind
+from raysearch.search_spaces.binding import bind
 from raysearch.trainables import stages
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import Report, TrialRun

@@ -1,16 +1,15 @@
 """Whether an exported file computes what the torch module does.
 
 Two runtimes add floats in different orders. Where a value lies between two steps of a quantiser, that decides
-which way it is rounded, and the logits then differ by more than any tolerance for floats, with nothing being
+which way it is rounded, and the outputs then differ by more than any tolerance for floats, with nothing being
 wrong. So the module is run in lockstep with the file: at each quantiser it takes over what the file has
 rounded to, provided that it is as near to the module's own value as the module's own rounding. All that
-remains at the logits must be float noise.
+remains at the outputs must be float noise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,17 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from raysearch.backends.base import Backend, CompiledModel
+from raysearch.backends.base import Backend
+from raysearch.networks import nests
+from raysearch.networks.capture import flat_inputs, signature
+from raysearch.networks.nests import Nest
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
-from raysearch.trainables.evaluation import from_arrays, outputs_of
-from raysearch.trainables.quantization.forms import float_form
-from raysearch.trainables.quantization.quantizer import Quantizer
+from raysearch.trainables.evaluation import outputs_of
+from raysearch.trainables.export.forms import float_form
+from raysearch.trainables.feeds import feed_of, function_of
+from raysearch.trainables.quantization.insert import quantizer_of
 
 TOLERANCE = 1e-4
 TOP1 = 0.99
@@ -41,167 +44,173 @@ class Agreement:
     """How closely a file follows the module.
 
     Attributes:
-        error: the largest difference of a logit with the runtime's optimisations off, relative to the range
-            of all logits.
+        error: the largest difference of an output with the runtime's optimisations off, relative to the range
+            of that output.
         ties: how many values the file rounded the other way, legally.
-        top1: the share of inputs for which the deployed session prefers the module's class, 0..1.
+        top1: the share of inputs for which the deployed session prefers the module's class, 0..1; None where
+            there are no classes.
+        predicted: the deployed session's batches of (outputs, targets).
     """
 
     error: float
     ties: int
-    top1: float
+    top1: float | None
+    predicted: list[Batch]
+
+    def remark(self, target: str) -> str | None:
+        """What the runtime's own optimisations change, where that is worth a word.
+
+        The file is proven without them; what they change is in the metrics that are taken where it runs.
+        """
+        if self.top1 is None or self.top1 >= TOP1:
+            return None
+        return f"{target}'s optimisations change the class of {1 - self.top1:.1%} of the validation inputs"
 
 
 def check_agreement(
-    module: nn.Module,
+    module: fx.GraphModule,
     path: Path,
     backend: Backend,
     examples: Examples,
     collate: Collate | None = None,
     samples: int = 64,
-) -> list[Batch]:
+) -> Agreement:
     """Run a file on its target on all examples, and make sure that it computes what the module does.
 
     Args:
-        module: what was exported, on any device.
+        module: the captured network that was exported, on any device.
         path: ``.onnx``, or ``.pt2`` (compared with the float network with rounded weights).
         backend: where the file will run.
-        examples: of (inputs, targets); the deployed session is compared on all of them.
+        examples: of (inputs, targets); the deployed session runs on all of them.
         collate: makes a batch of a list of examples.
         samples: from the beginning, how many are compared to within 1e-4.
 
-    Returns:
-        The deployed session's batches of (outputs, targets).
-
     Raises:
-        ExportDisagreement: the logits differ by more than 1e-4 of their range, or the deployed session gives
-            another class for more than 1 % of the inputs.
+        ExportDisagreement: an output differs by more than 1e-4 of its range, or the file rounds a value to
+            what is no rounding of the module's.
         MeasurementError: the target cannot load the file.
     """
-    deployed = backend.load(path)
-    agreement, predicted = measure_agreement(module, path, deployed, examples, collate, samples)
-    figures = f"logits differ by {agreement.error:.1e} of their range, same class for {agreement.top1:.1%}"
-    if not agreement.error <= TOLERANCE:
-        raise ExportDisagreement(f"{path.name} does not compute what the module does: {figures}")
-    if not agreement.top1 >= TOP1:
+    inputs, _ = next(batches(examples, samples, collate=collate))
+    reference = float_form(module) if path.suffix == ".pt2" else module
+    compare = program_error if path.suffix == ".pt2" else onnx_error
+    error, ties = compare(reference, path, inputs)
+    if not error <= TOLERANCE:
         raise ExportDisagreement(
-            f"{path.name} on {backend.name} does not deploy what the module computes: {figures}"
+            f"{path.name} does not compute what the module does: outputs differ by {error:.1e} of their range"
         )
-    return predicted
+    function = function_of(backend.load(path), outputs_of(reference, inputs))
+    predicted, same = [], []
+    for given, targets in batches(examples, 256, collate=collate):
+        outputs = function(given)
+        predicted.append((outputs, targets))
+        if _is_class(outputs, targets):
+            same.append(outputs.argmax(1) == outputs_of(reference, given).argmax(1))
+    top1 = float(torch.cat([s.flatten() for s in same]).float().mean()) if same else None
+    return Agreement(error, ties, top1, predicted)
 
 
-def measure_agreement(
-    module: nn.Module,
-    path: Path,
-    deployed: CompiledModel,
-    examples: Examples,
-    collate: Collate | None = None,
-    samples: int = 64,
-) -> tuple[Agreement, list[Batch]]:
-    """The figures that ``check_agreement`` judges by, and the deployed session's (outputs, targets).
-
-    Raises:
-        ExportDisagreement: the file rounds a value to what is no rounding of the module's.
-    """
-    x, _ = next(batches(examples, samples, collate=collate))
-    program = path.suffix == ".pt2"
-    reference = float_form(module) if program else module
-    error, ties = _program_error(reference, path, x) if program else onnx_error(reference, path, x)
-    predict, predicted, same = from_arrays(deployed), [], []
-    for inputs, targets in batches(examples, 256, collate=collate):
-        predicted.append((outputs_of(predict, inputs), targets))
-        same.append(_same_class(outputs_of(reference, inputs), predicted[-1][0]))
-    return Agreement(error, ties, float(torch.cat(same).float().mean())), predicted
-
-
-def onnx_error(module: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
-    """The largest relative difference of an ONNX file's logits, run as it is written, and the number of ties.
+def onnx_error(module: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float, int]:
+    """The largest relative difference of an ONNX file's outputs, run as written, and the number of ties.
 
     Raises:
         ExportDisagreement: the file rounds a value to what is no rounding of the module's.
     """
-    logits, rounded = _run_as_written(path, x)
-    if not isinstance(module, fx.GraphModule):
-        return _difference(outputs_of(module, x), logits), 0
+    outputs, rounded = _run_as_written(module, path, inputs)
     lockstep = _Lockstep(module.eval(), rounded)
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = nests.device_of(module)
     with torch.no_grad():
-        expected = lockstep.run(x.to(device)).cpu()
-    return _difference(expected, logits), lockstep.ties
+        expected = lockstep.run(
+            *nests.to_device(flat_inputs(module, inputs), device), enable_io_processing=False
+        )
+    return _largest_difference(expected, outputs), lockstep.ties
 
 
-def _program_error(reference: nn.Module, path: Path, x: Tensor) -> tuple[float, int]:
+def program_error(reference: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float, int]:
+    """The largest relative difference of a torch program's outputs; nothing is rounded in it."""
     with torch.no_grad():
-        logits: Tensor = torch.export.load(str(path)).module()(x)
-    return _difference(outputs_of(reference, x), logits), 0
+        given = nests.call(torch.export.load(str(path)).module(), inputs)
+    return _largest_difference(outputs_of(reference, inputs), nests.tensors(given)), 0
 
 
-def _same_class(expected: Tensor, given: Tensor) -> Tensor:
-    """Where the largest logit is the same one; everywhere where there are no classes."""
-    if expected.dim() < 2:
-        return torch.ones(len(expected), dtype=torch.bool)
-    return (expected.argmax(1) == given.argmax(1)).flatten()
+def _is_class(outputs: Nest, targets: Nest) -> bool:
+    """Whether targets are classes and outputs their logits: integers of the outputs' shape without axis 1."""
+    return (
+        isinstance(outputs, Tensor)
+        and isinstance(targets, Tensor)
+        and not targets.is_floating_point()
+        and outputs.dim() > 1
+        and tuple(targets.shape) == (*outputs.shape[:1], *outputs.shape[2:])
+    )
+
+
+def _largest_difference(expected: Nest, given: list[Tensor]) -> float:
+    pairs = zip(nests.tensors(expected), given, strict=True)
+    return max((_difference(a.cpu(), b) for a, b in pairs), default=0.0)
 
 
 def _difference(expected: Tensor, given: Tensor) -> float:
-    span = float(expected.max() - expected.min())
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(expected, given.to(expected.dtype)) else math.inf
+    expected, given = expected.double(), given.double()
+    span = float(expected.max() - expected.min()) or float(expected.abs().max())
     return float((given - expected).abs().max()) / max(span, math.ulp(1.0))
 
 
-def _run_as_written(path: Path, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The file's logits, and its rounded tensors in the order of the graph, without any optimisation."""
+def _run_as_written(
+    module: fx.GraphModule, path: Path, inputs: Nest
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """The file's outputs, and by node's name what its quantisers gave, without any optimisation."""
     import onnxruntime as ort
 
     model = onnx.load(str(path))
-    names = list(_rounded_tensors(model.graph))
-    for name in names:
+    names = _names_of_rounded(module)
+    known = {output.name for output in model.graph.output}
+    for name in set(names.values()) - known:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    logits, *rounded = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    return torch.from_numpy(logits), [torch.from_numpy(values) for values in rounded]
+    arrays = session.run(None, feed_of(inputs))
+    found = {o.name: torch.from_numpy(a) for o, a in zip(session.get_outputs(), arrays, strict=True)}
+    outputs = [found[name] for name in signature(module).outputs]
+    return outputs, {node: found[name] for node, name in names.items()}
 
 
-def _rounded_tensors(graph: onnx.GraphProto) -> Iterator[str]:
-    """The outputs of what quantisers became (DequantizeLinear, or the second of two Casts), in order."""
-    constants = {tensor.name for tensor in graph.initializer}
-    halves = set()
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] not in constants:
-            if node.attribute[0].i == TensorProto.FLOAT16:
-                halves.add(node.output[0])
-            elif node.input[0] in halves:
-                yield node.output[0]
-        elif node.op_type == "DequantizeLinear" and node.input[0] not in constants:
-            yield node.output[0]
+def _names_of_rounded(module: fx.GraphModule) -> dict[str, str]:
+    """The file's tensor of each quantiser of an activation: its node's name, or the output's that it is."""
+    results = [n for n in module.graph.output_node().args[0] if isinstance(n, fx.Node)]  # type: ignore[union-attr]
+    outputs = dict(zip(results, signature(module).outputs, strict=True))
+    found = {}
+    for node in module.graph.nodes:
+        quantizer = quantizer_of(module, node)
+        if quantizer is not None and quantizer.channels is None:
+            found[node.name] = outputs.get(node, node.name)
+    return found
 
 
 class _Lockstep(fx.Interpreter):
     """Runs a fake-quantised graph on what a file has rounded to."""
 
-    def __init__(self, module: fx.GraphModule, rounded: list[Tensor]) -> None:
+    def __init__(self, module: fx.GraphModule, rounded: dict[str, Tensor]) -> None:
         super().__init__(module)
         self.extra_traceback = False  # the message is for users
-        self.rounded = iter(rounded)
+        self.rounded = rounded
         self.ties = 0
-        calls = sum(isinstance(self.submodules.get(n.target), Quantizer) for n in module.graph.nodes)
-        if calls != len(rounded):
-            raise ExportDisagreement(f"the file has {len(rounded)} quantised tensors, the module {calls}")
 
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        own = super().call_module(target, args, kwargs)
-        quantizer = self.submodules[target]
-        if not isinstance(quantizer, Quantizer):
+    def run_node(self, n: fx.Node) -> Any:
+        own = super().run_node(n)
+        if n.name not in self.rounded:
             return own
-        x, theirs = args[0], next(self.rounded).to(own.device)
+        quantizer = quantizer_of(self.module, n)  # type: ignore[arg-type]
+        assert quantizer is not None
+        x, theirs = self.fetch_args_kwargs_from_env(n)[0][0], self.rounded[n.name].to(own.device)
         noise = _NOISE * float(x.abs().max())
         on_grid = (quantizer(theirs) - theirs).abs() <= noise
         legal = on_grid & ((theirs - x).abs() <= (own - x).abs() + 2 * noise)
         if not bool(legal.all()):
             worst = float((theirs - own).abs().max())
-            raise ExportDisagreement(f"{target}: the file's rounded values differ by up to {worst:.3g}")
+            raise ExportDisagreement(f"{n.name}: the file's rounded values differ by up to {worst:.3g}")
         self.ties += int((theirs != own).sum())
         return theirs

@@ -42,9 +42,10 @@ def float_form(graph_module: fx.GraphModule) -> fx.GraphModule:
 def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
     """A copy on the CPU whose quantisers are ONNX operators: it can be exported, but not run in torch.
 
-    All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse. Averages
-    over all positions become ONNX's global pooling: the exporter would write a mean, which runtimes compute in
-    float. An upper limit (ReLU6) is left to the quantiser behind it, which holds no value above it.
+    All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse.
+    Averages over all positions become ONNX's global pooling: the exporter would write a mean, which runtimes
+    compute in float. An upper limit (ReLU6) is left to the quantiser behind it, which holds no value above
+    it.
     """
     shipped = _copy(graph_module)
     for node in list(shipped.graph.nodes):
@@ -122,8 +123,8 @@ def _ship_module(shipped: fx.GraphModule, node: fx.Node) -> None:
 def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:
     """QuantizeLinear, Clip on the integers below eight bits, DequantizeLinear; or two Casts for float16.
 
-    The Clip stands between Q and DQ because a Clip before Q would come between an operator and the Q that it is
-    fused with.
+    The Clip stands between Q and DQ because a Clip before Q would come between an operator and the Q that it
+    is fused with.
     """
     graph, x, value = shipped.graph, cast(fx.Node, node.args[0]), cast(Tensor, node.meta["val"])
     if not quantizer.integer:

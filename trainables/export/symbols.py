@@ -88,5 +88,5 @@ def _sizes(graph: fx.Graph, value: Tensor, inputs: Sequence[fx.Node]) -> list[in
             if not isinstance(own, int) and own.node.expr == size.node.expr
         )
         sizes.append(graph.call_function(torch.ops.aten.sym_size.int, (source, axis)))
-        sizes[-1].meta["val"] = size  # type: ignore[union-attr]
+        sizes[-1].meta["val"] = size
     return sizes

@@ -4,13 +4,14 @@ from raysearch.trainables.quantization.calibrate import calibrate
 from raysearch.trainables.quantization.fold import fold_batch_norm
 from raysearch.trainables.quantization.insert import insert_quantizers
 from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer
-from raysearch.trainables.quantization.size import nonzero_rate, size_mb
+from raysearch.trainables.quantization.size import held_bits, nonzero_rate, size_mb
 
 __all__ = [
     "BiasQuantizer",
     "Quantizer",
     "calibrate",
     "fold_batch_norm",
+    "held_bits",
     "insert_quantizers",
     "nonzero_rate",
     "size_mb",

@@ -38,7 +38,8 @@ def calibrate(graph_module: fx.GraphModule, batches: Iterable[Nest]) -> None:
     hooks = [module.register_forward_hook(observe) for module in observed]
     seen = 0
     try:
-        for seen, inputs in enumerate(batches, start=1):
+        for inputs in batches:
+            seen += 1
             nests.call(graph_module, nests.to_device(inputs, nests.device_of(graph_module)))
     finally:
         for hook in hooks:

@@ -1,4 +1,4 @@
-"""Inserting fake quantisers into a captured graph: on weights, on biases and on the tensors between layers."""
+"""Inserting fake quantisers into a captured graph: on weights, on biases, on tensors between layers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _EIGHT = INTEGER_BITS[-1]
 def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.GraphModule:
     """A copy with fake quantisation, to be calibrated next.
 
-    The same graph and bits give the same names and order of parameters every time. Activations are unsigned where
-    they cannot be negative, and signed ones are shifted by 128 in a file, as CPUs fuse them.
+    The same graph and bits give the same names and order of parameters every time. Activations are unsigned
+    where they cannot be negative, and signed ones are shifted by 128 in a file, as CPUs fuse them.
 
     Args:
         graph_module: captured, with batch norm folded (``fold_batch_norm``).
@@ -34,7 +34,11 @@ def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.Gr
     """
     quantized = copy.deepcopy(graph_module)
     reading = Reading(quantized.graph, bits)
-    layers = [(node, layer, *reading.layer_bits(node)) for node in quantized.graph.nodes if (layer := layer_of(node))]
+    layers = [
+        (node, layer, *reading.layer_bits(node))
+        for node in quantized.graph.nodes
+        if (layer := layer_of(node))
+    ]
     _round_activations(quantized, reading)
     for node, layer, weight_bits, _ in layers:
         if weight_bits < FLOAT:
@@ -81,8 +85,8 @@ def _attach(
 ) -> dict[int, fx.Node]:
     """Insert a tensor's quantisers, by bits, the finest first.
 
-    Coarser integers read finer ones: what gives the tensor is fused with a single reader only. A tensor and the
-    views of it share their quantisers.
+    Coarser integers read finer ones: what gives the tensor is fused with a single reader only. A tensor and
+    the views of it share their quantisers.
     """
     nodes: dict[int, fx.Node] = {}
     source = last = tensor

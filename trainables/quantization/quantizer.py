@@ -34,8 +34,8 @@ class Quantizer(nn.Module):
     Args:
         bits: 2 to 8 give integers times a learnt step, 16 gives float16, 32 changes nothing.
         signed: whether negative values occur; without them the integers start at 0.
-        channels: for weights, how many slices have a step each; 1 is one step for all. Their range is symmetric
-            (-127..127 with eight bits). None for activations, with one step.
+        channels: for weights, how many slices have a step each; 1 is one step for all. Their range is
+            symmetric (-127..127 with eight bits). None for activations, with one step.
         axis: along which the slices of weights lie.
         bound: an upper limit of the values, as after ReLU6: the steps are kept so small that no integer lies
             above it, so that a file needs no operator for the limit.

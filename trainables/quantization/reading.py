@@ -1,8 +1,9 @@
-"""In which bits each tensor of a graph is read, and which must be rounded so that a runtime computes in integers.
+"""In which bits each tensor is read, and which must be rounded for a runtime to compute in integers.
 
-A layer reads its input in the activation bits of its plan. What stands between layers (sums, products, averages,
-concatenation) is computed in integers where all that feeds it is. A part in float has no quantiser at all; one in
-integers has them on every tensor between its operators, without which a runtime does not fuse them.
+A layer reads its input in the activation bits of its plan. What stands between layers (sums, products,
+averages, concatenation) is computed in integers where all that feeds it is. A part in float has no quantiser
+at all; one in integers has them on every tensor between its operators, without which a runtime does not fuse
+them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Reading:
         return (FLOAT, FLOAT) if layer is None else self.plan.layer(layer_name(node, layer))
 
     def is_layer(self, node: fx.Node) -> bool:
-        """Whether a node multiplies an input by weights (a table that is looked up in reads no such input)."""
+        """Whether a node multiplies an input by weights, which a table that is looked up in does not."""
         layer = layer_of(node)
         return layer is not None and layer.axis is not None
 
@@ -82,7 +83,11 @@ class Reading:
         for node in self.graph.nodes:
             if node in self.integers:
                 found[_end(node)] = self.bits(node)
-            elif self.is_layer(node) and operators.is_convolution(node) and max(self.layer_bits(node)) <= _EIGHT:
+            elif (
+                self.is_layer(node)
+                and operators.is_convolution(node)
+                and max(self.layer_bits(node)) <= _EIGHT
+            ):
                 found[_end(node)] = self.layer_bits(node)[1]
         return found
 
@@ -102,12 +107,12 @@ class Reading:
         source = self.root(tensor)
         if next(self._by_layers(source), None) is not None:
             return True
-        while operators.is_nonnegative(source) and _is_rectifier(source) or operators.is_dropout(source):
+        while (operators.is_nonnegative(source) and _is_rectifier(source)) or operators.is_dropout(source):
             source = self.root(source.all_input_nodes[0])
         return source in known or (self.is_layer(source) and max(self.layer_bits(source)) <= _EIGHT)
 
     def _feeders(self, node: fx.Node) -> set[fx.Node]:
-        """The layers that feed an operator, with no other operator between layers before it, or behind those."""
+        """The layers that feed an operator directly; where there are none, those behind integer operators."""
         nearest, seen, queue = set(), set(), list(node.all_input_nodes)
         behind: list[fx.Node] = []
         while queue:

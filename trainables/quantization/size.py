@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from raysearch.trainables.quantization.insert import quantizer_of
 from raysearch.trainables.quantization.quantizer import Quantizer
 
 _BITS_PER_MEGABYTE = 8e6
 
 
 def size_mb(module: nn.Module) -> float:
-    """The weights' size in megabytes: each with the bits of its quantiser, all others with those of their type.
+    """The weights' size in megabytes: each with the bits of its quantiser, or else of its type.
 
     Steps of quantisers are left out: a few for each layer, and folded into others by some runtimes.
 
@@ -30,6 +31,27 @@ def nonzero_rate(module: nn.Module) -> float:
     weights = [q(w) if q else w for _, w, q in _weights(module) if w.dim() > 1]
     total = sum(w.numel() for w in weights)
     return sum(int(w.count_nonzero()) for w in weights) / total if total else 1.0
+
+
+def held_bits(graph_module: fx.GraphModule) -> dict[str, int]:
+    """In how many bits a file holds what is rounded: tensors by their node's name, weights by their own.
+
+    Fewer than eight bits are held in eight.
+    """
+    found = {
+        name: _container(quantizer.bits)
+        for name, _, quantizer in _weights(graph_module)
+        if quantizer is not None
+    }
+    for node in graph_module.graph.nodes:
+        quantizer = quantizer_of(graph_module, node)
+        if quantizer is not None and quantizer.channels is None:
+            found[node.name] = _container(quantizer.bits)
+    return found
+
+
+def _container(bits: int) -> int:
+    return max(8, bits)
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor, Quantizer | None]]:

@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from raysearch.backends.graph import macs
+from raysearch.trainables.quantization.forms import float_form
 from torch import Tensor, fx, nn
 
-from raysearch.backends.graph import macs
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.export import export_onnx, export_torch, onnx_exporter
 from raysearch.trainables.export.agreement import TOLERANCE, onnx_error
 from raysearch.trainables.quantization import Quantizer, calibrate, fold_batch_norm, insert_quantizers
-from raysearch.trainables.quantization.forms import float_form
 
 Uniform = Callable[[int, int], BitWidthPlan]
 
