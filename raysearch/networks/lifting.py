@@ -26,7 +26,8 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
     """The program of a captured network, as torch.export would give it for the network as it is now.
 
     Args:
-        graph_module: captured, possibly changed since; of operators alone, without modules.
+        graph_module: captured, possibly changed since; of operators alone, without modules. A node with a name
+            as ``meta["called"]`` has that name in the program.
     """
     graph = fx.Graph()
     moved: dict[fx.Node, fx.Node] = {}
@@ -43,6 +44,8 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
             moved[node] = graph.output(_results(graph, node, moved))
         else:
             moved[node] = graph.node_copy(node, moved.__getitem__)
+            if "called" in node.meta:
+                moved[node]._rename(node.meta["called"])
     graph.eliminate_dead_code()
     inputs = [_held(placeholders[name], name, tensor) for name, tensor in tensors.items()]
     inputs += [_given(moved[n]) for n in graph_module.graph.find_nodes(op="placeholder")]

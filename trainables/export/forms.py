@@ -117,7 +117,7 @@ def _ship_module(shipped: fx.GraphModule, node: fx.Node) -> None:
     node.replace_all_uses_with(new)
     shipped.graph.erase_node(node)
     if isinstance(module, Quantizer) and module.channels is None:
-        new._rename(name)  # by which the file's tensor is found again
+        new.meta["called"] = name  # by which the file's tensor is found again
 
 
 def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:
