@@ -26,7 +26,7 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
     """The program of a captured network, as torch.export would give it for the network as it is now.
 
     Args:
-        graph_module: captured, possibly changed since; of operators alone, without modules. A node with a name
+        graph_module: captured, possibly changed since; of operators alone, without modules. A node with
             as ``meta["called"]`` has that name in the program.
     """
     graph = fx.Graph()
