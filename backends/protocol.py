@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Run = Callable[[], object]
+Inference = Callable[[], object]
 
 # The 95 % interval of a median needs six samples: below, even smallest to largest covers less.
 _FEWEST = 6
@@ -98,7 +98,9 @@ class Figures:
     seconds: float
 
 
-def measure(candidate: Run, reference: Run, protocol: Protocol, clock: Clock | None = None) -> Figures:
+def measure(
+    candidate: Inference, reference: Inference, protocol: Protocol, clock: Clock | None = None
+) -> Figures:
     """Measure a candidate against a reference.
 
     Args:
@@ -166,7 +168,7 @@ def undisturbed() -> Iterator[None]:
 class _Side:
     """A model with the number of calls to settle and to time."""
 
-    run: Run
+    infer: Inference
     settle: int
     calls: int
 
@@ -180,18 +182,18 @@ class _Block:
     calls: int
 
 
-def _warm_up(run: Run, protocol: Protocol, clock: Clock) -> _Side:
-    """Run until warm, and learn how many calls fill a block."""
+def _warm_up(infer: Inference, protocol: Protocol, clock: Clock) -> _Side:
+    """Infer until warm, and learn how many calls fill a block."""
     start, fastest, calls = clock.wall(), math.inf, 0
     while calls < protocol.warm_calls or clock.wall() - start < protocol.warm_s * 1e9:
         before = clock.cpu()
-        run()
+        infer()
         fastest = min(fastest, (clock.cpu() - before) / 1e6)
         calls += 1
     fastest = max(
         fastest, 1e-3
     )  # a coarse clock may read zero; a microsecond is less than any inference takes
-    return _Side(run, math.ceil(protocol.settle_ms / fastest), math.ceil(protocol.block_ms / fastest))
+    return _Side(infer, math.ceil(protocol.settle_ms / fastest), math.ceil(protocol.block_ms / fastest))
 
 
 def _pair(candidate: _Side, reference: _Side, swap: bool, clock: Clock) -> tuple[_Block, _Block]:
@@ -204,10 +206,10 @@ def _pair(candidate: _Side, reference: _Side, swap: bool, clock: Clock) -> tuple
 
 def _block(side: _Side, clock: Clock) -> _Block:
     for _ in range(side.settle):
-        side.run()
+        side.infer()
     wall, cpu = clock.wall(), clock.cpu()
     for _ in range(side.calls):
-        side.run()
+        side.infer()
     cpu, wall = clock.cpu() - cpu, clock.wall() - wall
     return _Block(max(cpu, 1) / side.calls / 1e6, wall / side.calls / 1e6, side.calls)
 

@@ -25,7 +25,7 @@ import numpy as np
 from raysearch import backends
 from raysearch.backends.base import Array, Backend, Feed, Measurement, MeasurementError
 from raysearch.backends.lock import exclusive_device
-from raysearch.backends.protocol import Figures, Protocol, Run, measure, undisturbed
+from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
 
@@ -41,7 +41,7 @@ _RESTARTS = 20
 
 @dataclass(frozen=True)
 class _Reference:
-    run: Run
+    infer: Inference
     structure: str
     quiet_ms: float
 
@@ -91,17 +91,17 @@ class MeasurementService:
         backend = _available(target)
         with self._file(backend, model) as path:
             structure = structure_key(path)
-            run = _runner(backend, path, example)
+            infer = _runner(backend, path, example)
             key = self._key(backend, structure, structure, example)
             measurement = self._known.get(key)
             cached = measurement is not None
             if measurement is None:
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(run, run), ratio=1.0)
+                figures = replace(self._figures(infer, infer), ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
-                reference = _Reference(run, structure, quiet)
+                reference = _Reference(infer, structure, quiet)
                 measurement = self._learn(_measurement(backend, key, structure, reference, figures, example))
-        self._references[target] = _Reference(run, structure, measurement.reference_ms)
+        self._references[target] = _Reference(infer, structure, measurement.reference_ms)
         self._lost.pop(target, None)
         self._keep_reference(target, model, example)
         return replace(measurement, cached=cached).to_dict()
@@ -158,7 +158,7 @@ class MeasurementService:
             key = self._key(backend, structure, reference.structure, example)
             if use_cache and key in self._known:
                 return replace(self._known[key], cached=True).to_dict()
-            figures = self._figures(_runner(backend, path, example), reference.run)
+            figures = self._figures(_runner(backend, path, example), reference.infer)
         return self._learn(_measurement(backend, key, structure, reference, figures, example)).to_dict()
 
     def _reference(self, target: str) -> _Reference:
@@ -172,7 +172,7 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, candidate: Run, reference: Run) -> Figures:
+    def _figures(self, candidate: Inference, reference: Inference) -> Figures:
         with exclusive_device(), undisturbed():
             return measure(candidate, reference, self._protocol)
 
@@ -253,10 +253,10 @@ def _available(target: str) -> Backend:
     return backend
 
 
-def _runner(backend: Backend, path: Path, example: Feed) -> Run:
-    run = backend.load(path).runner(example)
-    run()  # what cannot run fails here, not in the middle of a measurement
-    return run
+def _runner(backend: Backend, path: Path, example: Feed) -> Inference:
+    infer = backend.load(path).runner(example)
+    infer()  # what cannot run fails here, not in the middle of a measurement
+    return infer
 
 
 def _measurement(

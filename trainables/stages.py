@@ -1,8 +1,8 @@
 """The stages of one trial, without Ray: build, measure, train, quantise, export, check.
 
-A TrialRun gives one report at a time. Step 0 is the hardware report, 1 to E are epochs, E + 1 is the exported
-model. After each report its whole state, the reports included, is on disk: a run that is built again for the
-same trial repeats the reports that were saved and goes on from there.
+TrialStages give one report at a time. Step 0 is the hardware report, 1 to E are epochs, E + 1 is the exported
+model. After each report their whole state, the reports included, is on disk: what is built again for the same
+trial repeats the reports that were saved and goes on from there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-class TrialRun:
+class TrialStages:
     """One trial in progress.
 
     Args:

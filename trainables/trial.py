@@ -25,11 +25,11 @@ from raysearch.basics.failures import failure, first_line, traceback_of
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
-from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.stages import TrialStages
 
 
 class CompressionTrial(tune.Trainable):
-    """Reports one step of a TrialRun at a time; a stage that fails ends the trial with its reason.
+    """Reports one step of its TrialStages at a time; a stage that fails ends the trial with its reason.
 
     Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``. Where a stage
     failed they hold ``failure``, ``traceback`` and ``stuck``: whether its work may go on in this process.
@@ -40,20 +40,20 @@ class CompressionTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
         """Prepare the trial; nothing is built before its first step, where a failure can be reported."""
         self._setup, self._config = setup, config
-        self._run: TrialRun | None = None
+        self._stages: TrialStages | None = None
         torch.set_num_threads(max(1, int(self._granted("CPU"))))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make this actor the next trial's."""
-        self._config, self._run = new_config, None
+        self._config, self._stages = new_config, None
         gc.collect()
         return True
 
     def step(self) -> dict[str, Any]:
         """The next report."""
         try:
-            run = self._run = self._run or self._start()
-            report = run.next_report()
+            stages = self._stages = self._stages or self._start()
+            report = stages.next_report()
         except Exception as error:
             return {**_failed(error), "done": True}
         return {
@@ -62,14 +62,14 @@ class CompressionTrial(tune.Trainable):
             "metrics": list(report.values),
             "measurements": report.measurements,
             "notes": report.notes,
-            "done": report.step == run.last_step,
+            "done": report.step == stages.last_step,
         }
 
-    def _start(self) -> TrialRun:
+    def _start(self) -> TrialStages:
         config = {key: value for key, value in self._config.items() if key != "trial"}
         device = "cuda" if torch.cuda.is_available() and self._granted("GPU") else "cpu"
         name = self._config.get("trial", self.trial_id)
-        return TrialRun(self._setup, name, config, measure_through(self._setup.service), device)
+        return TrialStages(self._setup, name, config, measure_through(self._setup.service), device)
 
     def _granted(self, resource: str) -> float:
         resources = self.trial_resources

@@ -30,10 +30,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from raysearch.basics.disk import StorageError, storing
 from raysearch.basics.failures import MissingFile, UserError
+from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find
 
 VERSION = 1
@@ -41,7 +42,6 @@ FILE_NAME = "journal.jsonl"
 _OF_A_TRIAL = ("report", "promotion", "end", "final")
 
 Event = dict[str, Any]
-Outcome = Literal["finished", "stopped", "failed"]
 
 
 class Journal:

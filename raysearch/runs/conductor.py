@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from raysearch.basics.disk import StorageError
-from raysearch.record.journal import Event, Journal, Outcome, RunRecord, TrialRecord
+from raysearch.basics.outcome import Outcome
+from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Promoting, Scheduler
 from raysearch.search_spaces.plans import Variant

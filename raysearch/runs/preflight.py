@@ -15,7 +15,7 @@ from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
-from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task
 
@@ -43,7 +43,7 @@ def check_deployable(conditions: Conditions, space: Space) -> None:
         )
         for number, config in enumerate([parent, *space.design(parent)[-1:]]):
             try:
-                TrialRun(setup, f"check-{number}", config, _run_once).next_report()
+                TrialStages(setup, f"check-{number}", config, _run_once).next_report()
             except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file
                 what = "the parent" if number == 0 else "a pruned and quantised network"
                 raise UserError(f"{what} does not run: {first_line(error)}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-Outcome = Literal["finished", "stopped", "failed"]
+from raysearch.basics.outcome import Outcome as Outcome
 
 
 class Decision(StrEnum):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
+
+from raysearch.basics.outcome import Outcome as Outcome
 
 Config = dict[str, Any]
-Outcome = Literal["finished", "stopped", "failed"]
 
 Identity = Callable[[Config], tuple[str, AbstractSet[str]]]
 """From a config to the key of the variant that it is, and the names ("a/b") of the parameters that matter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,11 @@ def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
     assert plan.parts == ["stage1", "stage2", "stage3"]
     again = plan_of(load(root / "examples" / "sweep_digits.yaml"))
     assert plan.work.described == again.work.described
+
+
+def test_a_sweep_is_described_as_0_1_0_did_so_that_its_folder_is_gone_on_with() -> None:
+    described = json.loads((Path(__file__).parents[1] / "golden" / "sweep_of_0_1_0.json").read_text())
+    assert plan_of(parse(described)).work.described == described
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from raysearch.trainables import finalists
 from raysearch.trainables.evaluation import evaluate, from_arrays
 from raysearch.trainables.finalists import final_figures, static_int8_reports
 from raysearch.trainables.setup import Measure, TrialSetup
-from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.stages import TrialStages
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialSetup, Measure, 
     calls: list[str] = []
     measure = in_process(MeasurementService(QUICK), calls)
     setup = make_setup(tmp_path_factory.mktemp("run"), targets=(TARGET, "torch-cpu"))
-    parent = TrialRun(setup, "parent", PARENT, measure)
+    parent = TrialStages(setup, "parent", PARENT, measure)
     for _ in range(parent.last_step + 1):
         parent.next_report()
     return setup, measure, calls

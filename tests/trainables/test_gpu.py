@@ -9,7 +9,7 @@ from raysearch import tasks
 from raysearch.backends.service import MeasurementService
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
-from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.variant import load_variant
 
 pytestmark = [
@@ -53,7 +53,7 @@ def make(tmp_path_factory):
     )
 
     def start(name, config, device="cuda"):
-        return TrialRun(setup, name, config, measure, device)
+        return TrialStages(setup, name, config, measure, device)
 
     reports = run(start("parent", PARENT))
     assert reports[-1].values["accuracy"] > 0.8

@@ -19,17 +19,17 @@ from raysearch import search_spaces as spaces
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import stages
 from raysearch.trainables.setup import TrialSetup
-from raysearch.trainables.stages import Report, TrialRun
+from raysearch.trainables.stages import Report, TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.training import TrainingDiverged
 
 
-def reports(run: TrialRun) -> list[Report]:
+def reports(run: TrialStages) -> list[Report]:
     return [run.next_report() for _ in range(run.last_step + 1)]
 
 
 def run_trial(setup: TrialSetup, name: str, config: dict[str, Any]) -> list[Report]:
-    return reports(TrialRun(setup, name, config, FakeMeasure()))
+    return reports(TrialStages(setup, name, config, FakeMeasure()))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> TrialSetup:
 
 def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> None:
     measure = FakeMeasure()
-    hardware, first, _, last = reports(TrialRun(setup, "whole", EIGHT_BITS, measure))
+    hardware, first, _, last = reports(TrialStages(setup, "whole", EIGHT_BITS, measure))
     assert set(hardware.values) == {
         "size_mb",
         "file_mb",
@@ -64,8 +64,8 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:
     measure = FakeMeasure()
     setup = make_setup(tmp_path, epochs=1)
-    TrialRun(setup, "parent", PARENT, measure).next_report()
-    TrialRun(setup, "other", PARENT, measure).next_report()
+    TrialStages(setup, "parent", PARENT, measure).next_report()
+    TrialStages(setup, "other", PARENT, measure).next_report()
     assert [call["reference"] for call in measure.calls] == [True, False]
 
 
@@ -73,11 +73,11 @@ def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:
 def test_a_trial_built_again_goes_on_as_if_it_had_never_stopped(setup: TrialSetup, cut: int) -> None:
     config = {**EIGHT_BITS, "pruning": {"ratios": {"stage1": 0.5}}}
     whole = run_trial(setup, f"uninterrupted-{cut}", config)
-    first = TrialRun(setup, f"cut-{cut}", config, FakeMeasure())
+    first = TrialStages(setup, f"cut-{cut}", config, FakeMeasure())
     for _ in range(cut):
         first.next_report()
     measure = FakeMeasure()
-    again = reports(TrialRun(setup, f"cut-{cut}", config, measure))
+    again = reports(TrialStages(setup, f"cut-{cut}", config, measure))
     assert [r.values for r in again] == [r.values for r in whole]
     assert not measure.calls
 
@@ -88,7 +88,7 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
     setup, written = make_setup(tmp_path, epochs=1), []
     for process in (4001, 4002):
         monkeypatch.setattr(stages.os, "getpid", lambda p=process: p)
-        run = TrialRun(setup, "parent", PARENT, FakeMeasure())
+        run = TrialStages(setup, "parent", PARENT, FakeMeasure())
         parts = [run._part(what) for what in ("checkpoint", "variant", "weights")]
         assert len({*written, *parts}) == len(written) + 3
         written += parts
@@ -113,19 +113,19 @@ def test_the_same_seed_gives_the_same_trial_under_any_name(setup: TrialSetup) ->
 def test_epochs_are_float_first_and_then_quantised(tmp_path: Path, setup: TrialSetup) -> None:
     fresh = make_setup(tmp_path, epochs=6)
     share = {**EIGHT_BITS, "training": {"quantized_share": 0.5}}
-    assert TrialRun(fresh, "float", PARENT, FakeMeasure()).float_epochs == 6
-    assert TrialRun(fresh, "third", EIGHT_BITS, FakeMeasure()).float_epochs == 4
-    assert TrialRun(fresh, "half", share, FakeMeasure()).float_epochs == 3
+    assert TrialStages(fresh, "float", PARENT, FakeMeasure()).float_epochs == 6
+    assert TrialStages(fresh, "third", EIGHT_BITS, FakeMeasure()).float_epochs == 4
+    assert TrialStages(fresh, "half", share, FakeMeasure()).float_epochs == 3
     # From the parent's trained weights it goes straight to the quantised part, unless it was pruned.
-    assert TrialRun(setup, "straight", EIGHT_BITS, FakeMeasure()).float_epochs == 0
+    assert TrialStages(setup, "straight", EIGHT_BITS, FakeMeasure()).float_epochs == 0
     pruned = {**EIGHT_BITS, "pruning": {"ratios": {"stage1": 0.5}}}
-    assert TrialRun(setup, "pruned", pruned, FakeMeasure()).float_epochs == 1
+    assert TrialStages(setup, "pruned", pruned, FakeMeasure()).float_epochs == 1
 
 
 def test_low_bits_count_in_size_and_are_remarked_on(setup: TrialSetup) -> None:
     two = {**EIGHT_BITS, "bits": {**ALL8, "stage1": {"own": True, "weights": 2, "activations": 8}}}
     low, eight = (
-        TrialRun(setup, name, config, FakeMeasure()).next_report()
+        TrialStages(setup, name, config, FakeMeasure()).next_report()
         for name, config in (("two-bits", two), ("eight-bits", EIGHT_BITS))
     )
     assert low.values["size_mb"] < eight.values["size_mb"]
@@ -135,8 +135,8 @@ def test_low_bits_count_in_size_and_are_remarked_on(setup: TrialSetup) -> None:
 
 def test_a_teacher_and_label_smoothing_change_what_is_learnt(setup: TrialSetup) -> None:
     teacher = {"name": "parent", "temperature": 4.0, "weight": 0.9}
-    taught = TrialRun(setup, "taught", {**EIGHT_BITS, "teacher": teacher}, FakeMeasure())
-    smooth = TrialRun(setup, "smooth", {**EIGHT_BITS, "training": {"label_smoothing": 0.3}}, FakeMeasure())
+    taught = TrialStages(setup, "taught", {**EIGHT_BITS, "teacher": teacher}, FakeMeasure())
+    smooth = TrialStages(setup, "smooth", {**EIGHT_BITS, "training": {"label_smoothing": 0.3}}, FakeMeasure())
     x, y = (t[:8] for t in setup.task.train.tensors)  # type: ignore[attr-defined]
     for run in (taught, smooth):
         plain = setup.task.loss(run.module(x), y).item()
@@ -158,7 +158,7 @@ def nan_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial(tmp_path: Path) -> None:
-    run = TrialRun(make_setup(tmp_path, small_task(loss=nan_loss)), "nan", PARENT, FakeMeasure())
+    run = TrialStages(make_setup(tmp_path, small_task(loss=nan_loss)), "nan", PARENT, FakeMeasure())
     run.next_report()
     with pytest.raises(TrainingDiverged, match="the loss became nan at a learning rate"):
         run.next_report()
@@ -266,6 +266,6 @@ def endless(plan: Any) -> nn.Module:
 
 def test_a_tracing_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "TRACING_LIMIT_S", 0.5)
-    run = TrialRun(make_setup(tmp_path, small_task(model=endless)), "hangs", PARENT, FakeMeasure())
+    run = TrialStages(make_setup(tmp_path, small_task(model=endless)), "hangs", PARENT, FakeMeasure())
     with pytest.raises(ValueError, match=r"exporting the network took longer than 0.5 s, in Endless.forward"):
         run.next_report()

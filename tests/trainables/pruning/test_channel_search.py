@@ -9,7 +9,7 @@ from trial_setup import PARENT, FakeMeasure, make_setup
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
 from raysearch.trainables.masks.mask_search import search_masks
 from raysearch.trainables.pruning import prune, prune_like, remove_masked
-from raysearch.trainables.stages import TrialRun
+from raysearch.trainables.stages import TrialStages
 
 X = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -46,7 +46,7 @@ def test_a_trial_names_the_criterion(tmp_path, monkeypatch):
     monkeypatch.setattr("raysearch.trainables.pruning.channel_search.EVALUATIONS", 20)
     pruning = {"criterion": "annealing", "multiple": 2, "ratios": {"stem": 0.5, "stage1": 0.25}}
     setup = make_setup(tmp_path, epochs=1)
-    runs = [TrialRun(setup, name, {**PARENT, "pruning": pruning}, FakeMeasure()) for name in ("a", "b")]
+    runs = [TrialStages(setup, name, {**PARENT, "pruning": pruning}, FakeMeasure()) for name in ("a", "b")]
     assert runs[0].module.get_submodule("stem.conv").out_channels == 4
     assert runs[0].history == runs[1].history, "a trial that is built again prunes the same"
 
