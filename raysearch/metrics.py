@@ -123,7 +123,7 @@ def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
         static=False,
         per_target=False,
         source="the task",
-        higher_is_better=True if unit == SHARE else None,
+        higher_is_better=True if name in DEFAULT else None,
         description=f"the task's metric of the exported file on the {split} split, the worst over the "
         "targets (the lowest where no goal names it); with a target, in that target's runtime",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from fake_run import ACCURACY, Quality, study_of
+
 TARGET = "onnxruntime-cpu"
 RATIOS = (0.0, 0.25, 0.5, 0.75)
 LEFT_OUT = {
@@ -12,7 +14,11 @@ LEFT_OUT = {
 }  # fmt: skip
 
 
-def events(parts: tuple[str, ...] = ("left", "right"), ratios: tuple[float, ...] = RATIOS) -> list[dict]:
+def events(
+    parts: tuple[str, ...] = ("left", "right"),
+    ratios: tuple[float, ...] = RATIOS,
+    quality: Quality = ACCURACY,
+) -> list[dict]:
     """The journal of a sweep whose left branch holds 6 of 10 MB, of which pruning takes its ratio.
 
     The branches make up for each other, and share weights: together they lose more accuracy and less size.
@@ -22,18 +28,19 @@ def events(parts: tuple[str, ...] = ("left", "right"), ratios: tuple[float, ...]
     described = {
         "task": {"name": "digits"},
         "space": {"pruning": {"ratios": dict.fromkeys(parts, choices)}},
-        "objectives": ["maximize accuracy", "minimize size_mb"],
+        "objectives": [study_of(quality)["objectives"][0], "minimize size_mb"],
         "constraints": [],
         "targets": [TARGET],
         "search": {"epochs": 1},
         "sweep": {"parts": list(parts), "ratios": list(ratios), "multiple": None},
     }
-    found: list[dict] = [{"event": "run", "version": 1, "study": described}]
+    metrics = {quality.name: quality.unit}
+    found: list[dict] = [{"event": "run", "version": 1, "study": described, "metrics": metrics}]
 
     def trial(name: str, role: str, ratios: dict[str, float]) -> None:
         shared = math.prod(ratios.values()) if len(ratios) > 1 else 0.0
         values = {
-            "accuracy": 0.9 - 0.3 * sum(r**2 for r in ratios.values()) - 0.4 * shared,
+            quality.name: quality(0.9 - 0.3 * sum(r**2 for r in ratios.values()) - 0.4 * shared),
             "size_mb": 10.0 - sum(own[n] * r for n, r in ratios.items()) + 2 * shared,
             f"latency_ms/{TARGET}": 5.0 - sum(slow[n] * r for n, r in ratios.items()) + shared,
         }

@@ -45,7 +45,8 @@ def test_keys_are_read() -> None:
     assert find("test_rmse/cpu", TASK).title == "test rmse (cpu)"
     assert (find("accuracy/cpu").unit, find("rmse", TASK).unit) == ("share", "")
     # A task's own metric may be called accuracy and lie in [0, 100].
-    assert find("accuracy", {"accuracy": ""}).unit == ""
+    in_per_cent = find("accuracy", {"accuracy": ""})
+    assert (in_per_cent.unit, in_per_cent.higher_is_better) == ("", True)
     assert (find("accuracy").higher_is_better, find("rmse", TASK).higher_is_better) == (True, None)
 
 

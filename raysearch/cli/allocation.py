@@ -25,6 +25,7 @@ from raysearch.cli.output import (
 if TYPE_CHECKING:
     from raysearch.allocation import Allocation, Problem
     from raysearch.allocation.curves import Floats
+    from raysearch.metrics import Metric
     from raysearch.record.results import RunResult
 
 
@@ -87,6 +88,7 @@ def allocate(
 def show_sweep(result: RunResult, as_json: bool) -> None:
     """Print the points of a sweep, where its curves are, and how to go on."""
     from raysearch.reporting.sweep_page import FILE_NAME
+    from raysearch.sweeps.quality import column, quality_in
     from raysearch.sweeps.table import ALL, TABLE, table_of, together_of
 
     folder, table, together = result.folder, table_of(result.record), together_of(result.record)
@@ -104,15 +106,16 @@ def show_sweep(result: RunResult, as_json: bool) -> None:
             }
         )
         return
+    quality = column(quality_in(result.record))
     shown = {
         "branch": "branch",
         "ratio": "ratio",
-        "accuracy": "accuracy",
+        quality: quality,
         "network_mb": "network, MB",
         "network_ms": "network, ms",
     }
     points = [*table.to_dict("records"), *together.assign(branch=ALL).to_dict("records")]
-    rows = [[_text(row[c], c) for c in shown] for row in points]
+    rows = [[_text(row[c], result.record.metric(c)) for c in shown] for row in points]
     if rows:
         print_table(list(shown.values()), rows)
         typer.echo(f"\nCurves and measurements: {folder / FILE_NAME}")
@@ -127,11 +130,10 @@ def show_sweep(result: RunResult, as_json: bool) -> None:
         typer.echo(f"Go on with: raysearch resume {folder}")
 
 
-def _text(value: Any, column: str) -> str:
-    from raysearch.metrics import find
+def _text(value: Any, column: Metric) -> str:
     from raysearch.reporting.figures import metric_value
 
-    return value if isinstance(value, str) else metric_value(find(column), value)
+    return value if isinstance(value, str) else metric_value(column, value)
 
 
 def _write(file: Path, overrides: Iterable[str], out: Path, found: Allocation, notes: list[str]) -> Path:

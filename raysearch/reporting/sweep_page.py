@@ -12,7 +12,8 @@ import pandas as pd
 
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.sweeps import importances_left_out
-from raysearch.metrics import find
+from raysearch.metrics import Metric
+from raysearch.record.journal import RunRecord
 from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import metric_value, number
 from raysearch.reporting.page import document, drawn, section, table
@@ -34,7 +35,8 @@ _HEADS = {"network_mb": "whole network, MB", "network_ms": "whole network, ms"}
 
 
 def render(
-    study: Mapping[str, Any],
+    record: RunRecord,
+    quality: str,
     measured: pd.DataFrame,
     together: pd.DataFrame,
     curves: Mapping[str, Mapping[str, Curve]],
@@ -44,52 +46,59 @@ def render(
     """The page as one HTML document.
 
     Args:
-        study: the sweep's, as its journal describes it.
+        record: the sweep's.
+        quality: the column of accuracy, or of another metric.
         measured: of ``raysearch.sweeps.table.table_of``.
         together: of ``raysearch.sweeps.table.together_of``.
         curves: by branch and metric; perhaps one of all together, which has fewer metrics.
         notes: what is not known, such as why some branches have no curves.
         left_out: the parent's ``accuracy``, and ``without`` each branch; neither where it was not measured.
     """
-    name = str(study["task"].get("name") or study["task"].get("import"))
+    task = record.header["study"]["task"]
+    name = str(task.get("name") or task.get("import"))
     parts = [f"<header><h1>raysearch <span>sweep of {escape(name)}</span></h1>{_BAND}</header>"]
     parts.append("".join(f"<p>{escape(note)}</p>" for note in notes))
     if curves:
         metrics = next(iter(curves.values()))
         for metric in metrics:
             shown = {name: found[metric] for name, found in curves.items() if metric in found}
-            title = find(metric).title
+            title = record.metric(metric).title
             figure = allocation_plots.curves(shown, label=title)
-            parts.append(section(title[0].upper() + title[1:], _errors(shown, metric), drawn([figure])))
+            parts.append(
+                section(title[0].upper() + title[1:], _errors(shown, record.metric(metric)), drawn([figure]))
+            )
     if "without" in left_out:
-        parts.append(section("Branches left out", _left_out(left_out)))
+        parts.append(section("Branches left out", _left_out(record.metric(quality), left_out)))
     if not together.empty:
-        parts.append(section("All branches together", _TOGETHER, _points(together)))
+        parts.append(section("All branches together", _TOGETHER, _points(record, together)))
     if not measured.empty:
-        parts.append(section("Measurements", _points(measured.drop(columns="left_out", errors="ignore"))))
+        parts.append(
+            section("Measurements", _points(record, measured.drop(columns="left_out", errors="ignore")))
+        )
     return document(f"sweep of {name}", "".join(parts))
 
 
-def _points(measured: pd.DataFrame) -> str:
+def _points(record: RunRecord, measured: pd.DataFrame) -> str:
+    known = {str(c): record.metric(str(c)) for c in measured.columns}
     rows = [
-        ("", [escape(v) if isinstance(v, str) else metric_value(find(str(c)), v) for c, v in row.items()])
+        ("", [escape(v) if isinstance(v, str) else metric_value(known[str(c)], v) for c, v in row.items()])
         for row in measured.to_dict("records")
     ]
-    return table([_HEADS.get(c) or find(str(c)).title for c in measured.columns], rows)
+    return table([_HEADS.get(c) or known[str(c)].title for c in measured.columns], rows)
 
 
-def _left_out(found: Mapping[str, Any]) -> str:
+def _left_out(quality: Metric, found: Mapping[str, Any]) -> str:
     """What the network is without each branch, and the importances that this gives."""
     importances = importances_left_out(found["accuracy"], found["without"])
-    shown = partial(metric_value, find("accuracy"))
+    shown = partial(metric_value, quality)
     rows = [
         ("", [escape(name), *map(shown, (without, found["accuracy"] - without)),
               number(importances[name])])
         for name, without in found["without"].items()
     ]  # fmt: skip
-    head = ["branch", "accuracy without it", "lost", "importance"]
+    head = ["branch", f"{quality.title} without it", "lost", "importance"]
     said = (
-        f"<p>The parent as it was trained has an accuracy of {shown(found['accuracy'])} "
+        f"<p>The parent as it was trained has {shown(found['accuracy'])} ({quality.title}) "
         "on the validation split. Without a branch, its output set to zero, it has the following. An "
         "allocation file takes these importances by <code>importances: left_out</code>. They tell branches "
         "side by side apart; of layers one after another each is indispensable.</p>"
@@ -97,9 +106,9 @@ def _left_out(found: Mapping[str, Any]) -> str:
     return said + table(head, rows)
 
 
-def _errors(curves: Mapping[str, Curve], metric: str) -> str:
+def _errors(curves: Mapping[str, Curve], metric: Metric) -> str:
     rows = [
-        ("", [escape(name), escape(str(curve)), metric_value(find(metric), _error(curve))])
+        ("", [escape(name), escape(str(curve)), metric_value(metric, _error(curve))])
         for name, curve in curves.items()
     ]
     return table(["branch", "curve of the ratio p", "error"], rows)

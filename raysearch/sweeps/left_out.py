@@ -39,7 +39,10 @@ def measure_left_out(session: Session, parts: Sequence[str]) -> None:
 
 
 def left_out_of(record: RunRecord) -> dict[str, Any]:
-    """What the journal says of parts left out: ``accuracy`` and ``without``, a ``reason``, or nothing yet."""
+    """What the journal says of parts left out: ``accuracy`` and ``without``, a ``reason``, or nothing yet.
+
+    The accuracy is the task's first metric, whatever its name and direction.
+    """
     found = next((e for e in record.others if e["event"] == _EVENT), {})
     return {key: found[key] for key in ("accuracy", "without", "reason") if key in found}
 

@@ -9,12 +9,14 @@ from functools import partial
 
 from raysearch.allocation.fitting import FEWEST_RATIOS
 from raysearch.basics.failures import UserError
+from raysearch.objectives import Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
 from raysearch.searchers.base import Config
 from raysearch.sweeps.left_out import measure_left_out
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.points import Points, points_of
+from raysearch.sweeps.quality import quality_of
 from raysearch.sweeps.table import write_sweep
 
 RATIOS = tuple(i / 10 for i in range(10))
@@ -60,6 +62,7 @@ def plan_sweep(
     ratios: Sequence[float] | None = None,
     *,
     multiple: int | None = None,
+    quality: Objective | None = None,
 ) -> Sweep:
     """Check a sweep. Parts of so few channels that they have no curve are warned of.
 
@@ -68,6 +71,7 @@ def plan_sweep(
         parts: layers, or what holds them ("stage1"); None: each that channel pruning may prune.
         ratios: shares of a part's channels to remove, in [0, 1); None: ``RATIOS``.
         multiple: kept channels are multiples of this; None: what the targets like.
+        quality: the task's first metric, and which way it is better; None: it is an accuracy.
 
     Raises:
         ValueError: a part that is unknown, lies inside another or has no channels of its own, a ratio
@@ -84,7 +88,9 @@ def plan_sweep(
     whole = dict.fromkeys(names, 0.0)
     alone = [{**whole, name: r} for name in names for r in ratios]
     together = [dict.fromkeys(names, r) for r in ratios]
-    points = points_of(conditions, [whole, *alone, *together], multiple)
+    points = points_of(
+        conditions, quality or quality_of(conditions.metrics), [whole, *alone, *together], multiple
+    )
     _check_curves(points.configs, names, multiple or points.space.multiple)
     return Sweep(names, ratios, multiple, points)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from ray import tune
 
-from raysearch.metrics import reported
-from raysearch.objectives import Goals
+from raysearch.objectives import Goals, Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
 from raysearch.schedulers.full_training import FullTraining
@@ -24,11 +23,13 @@ class Points:
 
     Attributes:
         conditions: what holds for each.
+        quality: of a network, beside its size and latency.
         space: of the ratios that occur.
         configs: one a network, no variant twice.
     """
 
     conditions: Conditions
+    quality: Objective
     space: Space
     configs: list[Config]
 
@@ -45,7 +46,9 @@ class Points:
             "evaluate_first": self.configs,
             "grace": usual_grace(conditions.epochs),
         }
-        goals = _goals(conditions)
+        target = conditions.targets[0]
+        others = ["minimize size_mb", f"minimize latency_ms/{target}"]
+        goals = Goals.parse([str(self.quality), *others], last_step=conditions.last_step)
         return Work(
             describe(conditions, self.space, goals, method),
             conditions,
@@ -58,18 +61,23 @@ class Points:
         )
 
 
-def points_of(conditions: Conditions, ratios: Sequence[Mapping[str, float]], multiple: int | None) -> Points:
+def points_of(
+    conditions: Conditions,
+    quality: Objective,
+    ratios: Sequence[Mapping[str, float]],
+    multiple: int | None,
+) -> Points:
     """The network of each mapping of every part to its ratio; those of equal channels are one.
 
     Args:
         conditions: what holds for each.
+        quality: see ``Points``.
         ratios: the share of channels to remove from each part, in [0, 1).
         multiple: kept channels are multiples of this; None: what the targets like.
 
     Raises:
-        ValueError: a part or a ratio that the model does not allow, or a task without an accuracy.
+        ValueError: a part or a ratio that the model does not allow.
     """
-    _goals(conditions).check_reported(reported(conditions.targets, conditions.metrics))
     parts = {part: tune.choice(sorted({0.0, *(r[part] for r in ratios)})) for part in ratios[0]}
     pruning = {"ratios": parts} if multiple is None else {"ratios": parts, "multiple": multiple}
     space = conditions.bind({"pruning": pruning})
@@ -77,10 +85,4 @@ def points_of(conditions: Conditions, ratios: Sequence[Mapping[str, float]], mul
     first_of_key: dict[str, Config] = {}
     for config in configs:
         first_of_key.setdefault(space.variant(config).key, config)
-    return Points(conditions, space, list(first_of_key.values()))
-
-
-def _goals(conditions: Conditions) -> Goals:
-    """What is told of points: accuracy, size, and latency on the first target."""
-    objectives = ["maximize accuracy", "minimize size_mb", f"minimize latency_ms/{conditions.targets[0]}"]
-    return Goals.parse(objectives, last_step=conditions.last_step)
+    return Points(conditions, quality, space, list(first_of_key.values()))

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raysearch.basics.failures import RunError
+from raysearch.objectives import Constraint, Objective
 from raysearch.runs.conditions import check_conditions
 from raysearch.runs.phases import carry_out
 from raysearch.study_file.build import build_task, load
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.plan import Sweep, check_ratios, plan_sweep
 from raysearch.sweeps.points import points_of
-from raysearch.sweeps.table import METRICS, table_of
+from raysearch.sweeps.quality import quality_of
+from raysearch.sweeps.table import figures_of, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
 
 def plan_of(file: StudyFile | str | Path) -> Sweep:
-    """The sweep that a study file describes; its space, goals and method are not read.
+    """The sweep that a study file describes; its space and method are not read.
+
+    Its goals are read only to know which way the task's first metric is better, where that is no accuracy.
 
     Args:
         file: its path, or what ``raysearch.study_file.build.load`` read.
@@ -55,7 +59,15 @@ def plan_of(file: StudyFile | str | Path) -> Sweep:
         resources=file.search.resources.model_dump(),
         workers=file.search.workers,
     )
-    return plan_sweep(conditions, file.sweep.parts, file.sweep.ratios, multiple=file.sweep.multiple)
+    objectives = [Objective.parse(text) for text in file.objectives]
+    constraints = [Constraint.parse(text) for text in file.constraints]
+    return plan_sweep(
+        conditions,
+        file.sweep.parts,
+        file.sweep.ratios,
+        multiple=file.sweep.multiple,
+        quality=quality_of(conditions.metrics, objectives, constraints),
+    )
 
 
 def sweep(
@@ -71,7 +83,7 @@ def sweep(
 
     Args:
         plan: of ``plan_of``; or any Study, whose task, parent, targets, epochs, seed, resources and workers
-            are taken, and whose space, objectives and methods are not read.
+            are taken, and whose space and methods are not read; its goals are as in ``plan_of``.
         parts: layers, or what holds them ("stage1"); None: those of the plan, else each that channel
             pruning may prune.
         ratios: shares of a part's channels to remove, in [0, 1); with 0, which is always measured, four or
@@ -92,7 +104,7 @@ def sweep(
         parts = plan.parts if parts is None else parts
         ratios = plan.ratios if ratios is None else ratios
         multiple = plan.multiple if multiple is None else multiple
-    plan = plan_sweep(plan.conditions, parts, ratios, multiple=multiple)
+    plan = plan_sweep(plan.conditions, parts, ratios, multiple=multiple, quality=_quality(plan))
     path = Path(folder or _usual_folder("sweep", plan))
     return table_of(run_sweep(plan, path, progress=progress).record)
 
@@ -135,7 +147,8 @@ def measure(
         progress: whether to show the live table.
 
     Returns:
-        ``accuracy``, ``size_mb`` and ``latency_ms`` (on the first target) of the whole network.
+        ``accuracy`` (or another metric as ``raysearch.sweeps.quality.column`` calls it), ``size_mb`` and
+        ``latency_ms`` (on the first target) of the whole network.
 
     Raises:
         ValueError: an unknown part, one without weights, or a ratio outside [0, 1).
@@ -145,15 +158,23 @@ def measure(
     if isinstance(plan, Sweep) and multiple is None:
         multiple = plan.multiple
     parts = prunable_parts(plan.conditions, list(ratios))
-    points = points_of(plan.conditions, [{name: float(ratios[name]) for name in parts}], multiple)
+    asked, quality = {name: float(ratios[name]) for name in parts}, _quality(plan)
+    points = points_of(plan.conditions, quality, [asked], multiple)
     path = Path(folder or _usual_folder("pruned", plan)).resolve()
     record = carry_out(points.work, 1, path, max_minutes=None, progress=progress).record
     trial = next(iter(record.searched()), None)
     if trial is None or trial.outcome != "finished":
         reason = trial.reason if trial and trial.reason else "it was interrupted: call again with this folder"
         raise RunError(f"the pruned network in {path} is not complete: {reason}")
-    latency = f"latency_ms/{plan.conditions.targets[0]}"
-    return {m: trial.values[latency if m == "latency_ms" else m] for m in METRICS}
+    return figures_of(trial, quality, plan.conditions.targets[0])
+
+
+def _quality(plan: Sweep | Study) -> Objective:
+    """How networks are judged: as the sweep says, or by the goals of a study."""
+    if isinstance(plan, Sweep):
+        return plan.points.quality
+    goals = plan.goals({})
+    return quality_of(plan.conditions.metrics, goals.objectives, goals.constraints)
 
 
 def _usual_folder(kind: str, plan: Sweep | Study) -> Path:

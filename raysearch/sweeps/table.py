@@ -16,17 +16,17 @@ import pandas as pd
 
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import FEWEST_RATIOS, fit
+from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.reporting import sweep_page
 from raysearch.sweeps.left_out import left_out_of
+from raysearch.sweeps.quality import column, quality_in, signed
 
 TABLE, TOGETHER, CURVES = "sweep.csv", "sweep_together.csv", "sweep.json"
-METRICS = ("accuracy", "size_mb", "latency_ms")
 ALL = "all together"
 _GRID = 21  # ratios at which a curve is written down
 # Losses this near to the largest are alike: a network that only guesses differs by a few per cent.
 _ALIKE = 0.9
-_MEASURED = ["ratio", "accuracy", "network_mb", "network_ms", "trial"]
 
 
 def table_of(record: RunRecord) -> pd.DataFrame:
@@ -34,20 +34,21 @@ def table_of(record: RunRecord) -> pd.DataFrame:
 
     Returns:
         A row a point: ``branch``, ``ratio`` (the share of channels that really went), ``accuracy`` (of the
-        network with only this branch pruned), ``size_mb`` and ``latency_ms`` (the branch's contribution),
-        ``network_mb`` and ``network_ms`` (as measured, on the first target), ``trial`` and, where that was
-        measured, ``left_out`` (what the parent's accuracy loses without the branch). Contributions sum to
+        network with only this branch pruned; for another metric see ``raysearch.sweeps.quality``),
+        ``size_mb`` and ``latency_ms`` (the branch's contribution), ``network_mb`` and ``network_ms`` (as
+        measured, on the first target), ``trial`` and, where that was measured, ``left_out`` (what the
+        parent's accuracy loses without the branch). Contributions sum to
         the whole network where none is pruned and wherever all were measured pruned alike. Unpruned, a
         branch's contribution is in proportion to the most that its pruning takes away: contributions are NaN
         until every branch has a point at which it is pruned.
     """
-    names, latency = _names(record), _latency(record)
+    names, latency = _names(record), f"latency_ms/{_target(record)}"
     rows = [
-        {"branch": name, **_row(trial, _ratios(trial).get(name, 0.0), latency)}
+        {"branch": name, **_row(record, trial, _ratios(trial).get(name, 0.0))}
         for trial in _finished(record)
         for name in _pruned_alone(trial, names)
     ]
-    table = pd.DataFrame(rows, columns=["branch", *_MEASURED])
+    table = pd.DataFrame(rows, columns=["branch", *_measured(record)])
     table["branch"] = pd.Categorical(table["branch"], names)
     table = table.sort_values(["branch", "ratio"]).reset_index(drop=True)
     table["branch"] = table["branch"].astype(str)
@@ -73,10 +74,10 @@ def together_of(record: RunRecord) -> pd.DataFrame:
         their channels that really went: a branch's own ratio is such a share, so that curves of both are
         looked up at the same ratio, and to first order rounding to whole channels cancels.
     """
-    names, latency = _names(record), _latency(record)
+    names = _names(record)
     whole = [t for t in _finished(record) if not _ratios(t) and len(names) > 1]
-    rows = [_row(t, sum(_ratios(t).values()) / len(names), latency) for t in [*whole, *_joint(record)]]
-    return pd.DataFrame(rows, columns=_MEASURED).sort_values("ratio").reset_index(drop=True)
+    rows = [_row(record, t, sum(_ratios(t).values()) / len(names)) for t in [*whole, *_joint(record)]]
+    return pd.DataFrame(rows, columns=_measured(record)).sort_values("ratio").reset_index(drop=True)
 
 
 def write_sweep(folder: Path) -> pd.DataFrame:
@@ -87,10 +88,11 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     """
     record = RunRecord.load(folder)
     table, together = table_of(record), together_of(record)
-    curves, notes = fitted(table)
-    joint, more = fitted(together.assign(branch=ALL), METRICS[:1], kind="spline")
+    quality = column(quality_in(record))
+    curves, notes = fitted(table, [quality, "size_mb", "latency_ms"])
+    joint, more = fitted(together.assign(branch=ALL), [quality], kind="spline")
     study = record.header["study"]
-    left_out = left_out_of(record)
+    left_out = _left_out(record)
     notes = [*_unfinished(table, _names(record)), *notes, *more, *_about_left_out(left_out)]
     document = {
         "task": study["task"],
@@ -105,13 +107,13 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     if not together.empty:
         together.to_csv(folder / TOGETHER, index=False)
     (folder / CURVES).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    page = sweep_page.render(study, table, together, {**curves, **joint}, notes, left_out)
+    page = sweep_page.render(record, quality, table, together, {**curves, **joint}, notes, left_out)
     (folder / sweep_page.FILE_NAME).write_text(page, encoding="utf-8")
     return table
 
 
 def fitted(
-    table: pd.DataFrame, metrics: Sequence[str] = METRICS, *, kind: str = "auto"
+    table: pd.DataFrame, metrics: Sequence[str], *, kind: str = "auto"
 ) -> tuple[dict[str, dict[str, Curve]], list[str]]:
     """The curves of each branch that was measured at enough ratios, and why the others have none.
 
@@ -158,7 +160,7 @@ def _about_left_out(left_out: Mapping[str, Any]) -> list[str]:
     if len(lost) < 2:
         return []
     if max(lost) <= 0:
-        return ["left_out tells nothing: the network loses no accuracy to any branch that is left out"]
+        return ["left_out tells nothing: the network loses nothing to any branch that is left out"]
     if min(lost) < _ALIKE * max(lost):
         return []
     return [
@@ -171,8 +173,9 @@ def _names(record: RunRecord) -> list[str]:
     return list(record.header["study"]["space"]["pruning"]["ratios"])
 
 
-def _latency(record: RunRecord) -> str:
-    return f"latency_ms/{record.header['study']['targets'][0]}"
+def _target(record: RunRecord) -> str:
+    target: str = record.header["study"]["targets"][0]
+    return target
 
 
 def _finished(record: RunRecord) -> Iterator[TrialRecord]:
@@ -197,15 +200,37 @@ def _ratios(trial: TrialRecord) -> dict[str, float]:
     return ratios
 
 
-def _row(trial: TrialRecord, ratio: float, latency: str) -> dict[str, Any]:
-    figures = [trial.values[metric] for metric in ("accuracy", "size_mb", latency)]
-    return dict(zip(_MEASURED, [ratio, *figures, trial.name], strict=True))
+def figures_of(trial: TrialRecord, quality: Objective, target: str) -> dict[str, float]:
+    """The quality, size and latency of a whole network, named as the columns of a table."""
+    return {
+        column(quality): signed(quality, trial.values[quality.metric]),
+        "size_mb": trial.values["size_mb"],
+        "latency_ms": trial.values[f"latency_ms/{target}"],
+    }
+
+
+def _measured(record: RunRecord) -> list[str]:
+    return ["ratio", column(quality_in(record)), "network_mb", "network_ms", "trial"]
+
+
+def _row(record: RunRecord, trial: TrialRecord, ratio: float) -> dict[str, Any]:
+    figures = figures_of(trial, quality_in(record), _target(record)).values()
+    return dict(zip(_measured(record), [ratio, *figures, trial.name], strict=True))
 
 
 def _lost(record: RunRecord) -> dict[str, float]:
     """What the parent's accuracy loses without each part; empty where that was not measured."""
-    found = left_out_of(record)
+    found = _left_out(record)
     return {part: found["accuracy"] - without for part, without in found.get("without", {}).items()}
+
+
+def _left_out(record: RunRecord) -> dict[str, Any]:
+    """Of ``left_out_of``, with figures that are better where they are higher."""
+    found, quality = left_out_of(record), quality_in(record)
+    if "without" not in found:
+        return found
+    without = {part: signed(quality, figure) for part, figure in found["without"].items()}
+    return {"accuracy": signed(quality, found["accuracy"]), "without": without}
 
 
 def _contributions(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import write_run
+from fake_run import LIKELIHOOD, RMSE, Quality, write_run
 from sweep_events import LEFT_OUT, RATIOS, events
 
 from raysearch.allocation import allocate, branches_of
@@ -164,7 +164,7 @@ def test_why_nothing_could_be_left_out_is_a_note(tmp_path: Path) -> None:
     ("without", "note"),
     [
         ({"left": 0.1, "right": 0.12}, "left_out tells nothing: the network loses about as much to each"),
-        ({"left": 0.9, "right": 0.92}, "left_out tells nothing: the network loses no accuracy to any"),
+        ({"left": 0.9, "right": 0.92}, "left_out tells nothing: the network loses nothing to any"),
         ({"left": 0.6, "right": 0.8}, None),
         ({"left": 0.9, "right": 0.8}, None),
         ({"left": 0.1}, None),
@@ -182,7 +182,7 @@ def test_where_leaving_out_tells_nothing_a_note_says_so(
 
 def test_too_few_ratios_give_a_note_and_no_curve(tmp_path: Path) -> None:
     table = table_of(RunRecord.load(write_run(tmp_path, events(ratios=(0.0, 0.5)))))
-    curves, notes = fitted(table)
+    curves, notes = fitted(table, ["accuracy", "size_mb"])
     assert not curves
     assert notes == [f"{n} has 2 different ratios, and a curve needs 4" for n in ("left", "right")]
 
@@ -196,3 +196,24 @@ def test_a_sweep_that_has_just_begun_has_an_empty_table(tmp_path: Path) -> None:
     page = (folder / "sweep.html").read_text()
     assert "<p>no point is complete yet</p>" in page
     assert "Measurements" not in page
+
+
+@pytest.mark.parametrize(("quality", "name"), [(RMSE, "-rmse"), (LIKELIHOOD, "log_likelihood")])
+def test_a_metric_of_the_tasks_own_is_held_so_that_more_is_better(
+    tmp_path: Path, quality: Quality, name: str
+) -> None:
+    without = {part: quality(figure) for part, figure in LEFT_OUT["without"].items()}
+    left_out = {**LEFT_OUT, "accuracy": quality(LEFT_OUT["accuracy"]), "without": without}
+    folder = write_run(tmp_path / "own", [*events(quality=quality), left_out])
+    table = write_sweep(folder)
+    usual = write_sweep(write_run(tmp_path / "usual", [*events(), LEFT_OUT]))
+    sign = -1 if quality is RMSE else 1
+    assert list(table[name]) == pytest.approx([sign * quality(figure) for figure in usual["accuracy"]])
+    # Lost is lost, whatever the sign and the unit: the linear function scales it.
+    assert list(table["left_out"]) == pytest.approx([abs(quality.factor) * v for v in usual["left_out"]])
+    curves = json.loads((folder / "sweep.json").read_text())["branches"]["left"]
+    assert curves[name]["values"] == sorted(curves[name]["values"], reverse=True)
+    page = (folder / "sweep.html").read_text()
+    assert f"{name} without it" in page
+    assert "accuracy without" not in page
+    assert f"<td>{sign * quality(0.9):.4g}</td>" in page
