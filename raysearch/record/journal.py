@@ -8,7 +8,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
                  (0.1.0 had none: accuracy), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials, max_minutes
-    suggestion   trial, role ("reference" or "trial"), config, key (of the canonical form), origin
+    suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
+                 the searcher gave, inactive parameters included) where that is not the config itself
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
                  says "pause" lets the trial wait
     promotion    trial: one that waits goes on

@@ -64,7 +64,6 @@ class Conductor:
         self.pending: list[str] = []
         self.error: StorageError | None = None
         self._paused: set[str] = set()
-        self._owed: list[str] = []  # promoted by the scheduler in a replay, and not by the journal
         self._name: dict[str, str] = {}
         self._suggested = 0
         self._exhausted = False
@@ -72,10 +71,10 @@ class Conductor:
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Bring the algorithms to where the journal left them; unfinished trials become pending or paused.
 
-        Where a searcher would now propose another config than the recorded one (another version of it, say),
-        the recorded one stands, and the searcher is told that its own came to nothing. So does a recorded
-        promotion; if the scheduler would now promote another trial, that one goes on too. Where a kill came
-        between a report and the end that it brings, the end is written now.
+        What the journal records is given to them as if they had chosen it: the searcher takes the recorded
+        config, the scheduler the recorded decision or promotion, whatever they would choose today (another
+        version of them, another seed). So nothing is computed again. Where a kill came between a report and
+        the end that it brings, the end is written now.
         """
         reports: dict[str, Mapping[str, Any]] = {}
         for event in events:
@@ -84,15 +83,13 @@ class Conductor:
                 continue
             if event["event"] == "suggestion":
                 self._suggested += 1
-                proposal = self.searcher.ask(trial.name)
-                if proposal is not None and self.variant(proposal).key != event["key"]:
-                    self.searcher.end(trial.name, "failed")
+                self.searcher.ask(trial.name, event.get("proposal", event["config"]))
             elif event["event"] == "report":
                 reports[trial.name] = event
-                self.scheduler.decide(trial.name, event["step"], event["values"])
+                self.scheduler.decide(trial.name, event["step"], event["values"], Decision(event["decision"]))
                 self.searcher.tell(trial.name, event["step"], event["values"])
-            elif event["event"] == "promotion":
-                self._promote_again(trial.name)
+            elif event["event"] == "promotion" and isinstance(self.scheduler, Promoting):
+                self.scheduler.promote(trial.name)
             elif event["event"] == "end":
                 self._end_algorithms(trial.name, event["outcome"])
         for name, last in reports.items():
@@ -209,30 +206,28 @@ class Conductor:
             return None
         self._suggested += 1
         variant = self.variant(proposal)
-        config, key = variant.config, variant.key
-        self._write("suggestion", trial=name, role=self.role, config=config, key=key, origin=self.origin(key))
+        self._write(
+            "suggestion",
+            trial=name,
+            role=self.role,
+            config=variant.config,
+            key=variant.key,
+            origin=self.origin(variant.key),
+            **({} if proposal == variant.config else {"proposal": proposal}),
+        )
         self._name[trial] = name
-        return {"trial": name, **config}
+        return {"trial": name, **variant.config}
 
     def _promote(self) -> str | None:
         """A paused trial that goes on now."""
         if not isinstance(self.scheduler, Promoting):
             return None
-        while (name := self._owed.pop(0) if self._owed else self.scheduler.promote()) is not None:
+        while (name := self.scheduler.promote()) is not None:
             if name in self._paused:
                 self._write("promotion", trial=name)
                 self._paused.remove(name)
                 return name
         return None
-
-    def _promote_again(self, name: str) -> None:
-        """Bring the scheduler past a recorded promotion."""
-        if name in self._owed:
-            self._owed.remove(name)
-        elif isinstance(self.scheduler, Promoting):
-            promoted = self.scheduler.promote()
-            if promoted not in (None, name):
-                self._owed.append(promoted)
 
     def _end_after(self, name: str, step: int, decision: Decision) -> bool:
         """Record the end that a report brings, if it brings one."""

@@ -17,8 +17,11 @@ class Decision(StrEnum):
     PAUSE = "pause"
 
 
-class Scheduler(Protocol):
-    """Decides from reports alone; no clock, no files, no Ray."""
+class Deciding(Protocol):
+    """Decides from reports alone; no clock, no files, no Ray.
+
+    That is all that ``ray.tune`` asks of a scheduler; a run with a journal needs a ``Scheduler``.
+    """
 
     def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
         """Judge a trial by its report at ``step``; a metric not known at that step is absent.
@@ -40,10 +43,27 @@ class Scheduler(Protocol):
         ...
 
 
+class Scheduler(Deciding, Protocol):
+    """A scheduler that also takes decisions which were made before."""
+
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
+        """The decision given, or the judgement of a trial by its report at ``step``.
+
+        A given decision (one that a journal recorded) is taken as if it were this rule's own, whatever that
+        would be: the report counts in later comparisons, and nothing is compared now.
+        """
+        ...
+
+
 @runtime_checkable
 class Promoting(Protocol):
     """What a scheduler that pauses trials has besides."""
 
-    def promote(self) -> str | None:
-        """A paused trial that shall go on now; None when there is none, and then nothing has changed."""
+    def promote(self, given: str | None = None) -> str | None:
+        """A paused trial that shall go on now; None when there is none, and then nothing has changed.
+
+        A given trial (one that a journal says was promoted) goes on, and no trials are compared.
+        """
         ...

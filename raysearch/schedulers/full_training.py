@@ -11,9 +11,11 @@ from raysearch.schedulers.base import Decision, Outcome
 class FullTraining:
     """Lets every trial train to its last step."""
 
-    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
-        """Always CONTINUE."""
-        return Decision.CONTINUE
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
+        """CONTINUE, unless another decision is given."""
+        return given or Decision.CONTINUE
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Nothing is kept of a trial."""

@@ -25,11 +25,13 @@ class HardwareFirst:
         if isinstance(inner, Promoting):
             self.promote = inner.promote
 
-    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
         """STOP a hardware report that breaks a constraint, else what the inner scheduler says."""
         if step == 0 and self._goals.violation(values, step) > 0:
-            return Decision.STOP
-        return self._inner.decide(trial, step, values)
+            return given or Decision.STOP
+        return self._inner.decide(trial, step, values, given)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Passed on."""

@@ -71,9 +71,11 @@ class LearningCurveStopping:
         self._live: dict[str, _Curve] = {}
         self._front: Floats = np.empty((0, len(goals.metrics)))
 
-    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
         """Halving's decision, and STOP where the curve is not likely to end on the front."""
-        decision = self._halving.decide(trial, step, values)
+        decision = self._halving.decide(trial, step, values, given)
         curve = self._live.setdefault(trial, _Curve())
         if step <= curve.step:
             return decision
@@ -86,12 +88,15 @@ class LearningCurveStopping:
         if self._goals.violation(curve.values, step) > 0:
             return decision
         self._admit(curve.costs[-1])
-        judged = self._first <= step < self._max_step and decision is Decision.CONTINUE
+        if not self._first <= step < self._max_step:
+            return decision
+        curve.forget(step / self._eta)
+        judged = given is None and decision is Decision.CONTINUE
         return Decision.STOP if judged and self._dominates(self._likely_end(curve)) else decision
 
-    def promote(self) -> str | None:
+    def promote(self, given: str | None = None) -> str | None:
         """The paused trial that halving promotes."""
-        return self._halving.promote()
+        return self._halving.promote(given)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Forget the trial's curve; what it reached stays."""
@@ -119,7 +124,6 @@ class LearningCurveStopping:
     def _likely_end(self, curve: _Curve) -> Floats:
         """The costs at the last step that are missed with the probability ``threshold``, shape (m,)."""
         now, latest = curve.steps[-1], curve.costs[-1]
-        curve.forget(now / self._eta)
         before, earlier = curve.steps[0], curve.costs[0]
         if before == now:
             return np.full_like(latest, -np.inf)  # one point has no direction

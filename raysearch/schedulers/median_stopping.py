@@ -66,7 +66,9 @@ class MedianStopping:
         self._steps = {step: Rung(step, len(goals.metrics), order) for step in range(grace, max_step + 1)}
         self._live: dict[str, _Curve] = {}
 
-    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
         """STOP a trial whose best so far is worse than the median, else CONTINUE."""
         curve = self._live.setdefault(trial, _Curve())
         if step <= curve.step or step > self._max_step:
@@ -74,12 +76,12 @@ class MedianStopping:
         self._enter(trial, curve, range(curve.step + 1, step))
         curve.take(step, values, self._goals)
         if step < self._grace:
-            return Decision.CONTINUE
+            return given or Decision.CONTINUE
         if any(math.isnan(curve.latest[m]) for m in self._goals.metrics if m in curve.latest):
-            return Decision.STOP
-        worse = self._worse_than_median(curve, self._steps[step])
+            return given or Decision.STOP
+        worse = given is None and self._worse_than_median(curve, self._steps[step])
         self._enter(trial, curve, range(step, step + 1))
-        return Decision.STOP if worse else Decision.CONTINUE
+        return given or (Decision.STOP if worse else Decision.CONTINUE)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Forget the trial's own curve; its averages stay."""

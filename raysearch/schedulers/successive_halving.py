@@ -91,7 +91,9 @@ class SuccessiveHalving:
         self._live: dict[str, _Progress] = {}
         self._waiting: dict[str, Rung] = {}
 
-    def decide(self, trial: str, step: int, values: Mapping[str, float]) -> Decision:
+    def decide(
+        self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
+    ) -> Decision:
         """STOP, or PAUSE, a trial that meets a rung and is not among its best, else CONTINUE."""
         progress = self._live.get(trial) or self._begin(trial)
         if step <= progress.step:
@@ -101,23 +103,24 @@ class SuccessiveHalving:
         progress.values.update(values)
         rung = self._rung_met(trial, progress.bracket, step, values)
         if rung is None:
-            return Decision.CONTINUE
+            return given or Decision.CONTINUE
         known = [progress.values[m] for m in self._goals.metrics if m in progress.values]
         if any(math.isnan(value) for value in known):
-            return Decision.STOP
+            return given or Decision.STOP
         if not known:
-            return Decision.CONTINUE
+            return given or Decision.CONTINUE
         rung.add(trial, self._goals.costs(progress.values), self._goals.violation(progress.values, step))
-        if rung.newest_passes(self._eta):
-            return Decision.CONTINUE
-        if self._form == "stop":
-            return Decision.STOP
-        rung.hold(trial)
-        self._waiting[trial] = rung
-        return Decision.PAUSE
+        decision = given or self._judged(rung)
+        if decision is Decision.PAUSE:
+            rung.hold(trial)
+            self._waiting[trial] = rung
+        return decision
 
-    def promote(self) -> str | None:
+    def promote(self, given: str | None = None) -> str | None:
         """The best paused trial, of the highest rung, that by now is among the best 1/eta of its rung."""
+        if given is not None:
+            self._release(given)
+            return given
         for rung in self._highest_first:
             trial = rung.promote(self._eta)
             if trial is not None:
@@ -170,6 +173,12 @@ class SuccessiveHalving:
         self._dealt[bracket] += 1
         self._live[trial] = _Progress(bracket)
         return self._live[trial]
+
+    def _judged(self, rung: Rung) -> Decision:
+        """The decision on the trial that met the rung last."""
+        if rung.newest_passes(self._eta):
+            return Decision.CONTINUE
+        return Decision.STOP if self._form == "stop" else Decision.PAUSE
 
     def _release(self, trial: str) -> None:
         rung = self._waiting.pop(trial, None)

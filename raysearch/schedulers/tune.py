@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raysearch.schedulers.base import Decision, Outcome, Promoting, Scheduler
+from raysearch.schedulers.base import Deciding, Decision, Outcome, Promoting
 
 _DECISIONS = {
     Decision.CONTINUE: TrialScheduler.CONTINUE,
@@ -50,7 +50,7 @@ class TuneScheduler(FIFOScheduler):
 
     supports_buffered_results = False
 
-    def __init__(self, scheduler: Scheduler, *, step: str = "training_iteration") -> None:
+    def __init__(self, scheduler: Deciding, *, step: str = "training_iteration") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.scheduler = scheduler
         self.step = step

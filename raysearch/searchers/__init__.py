@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
+from raysearch.basics.failures import UserError
 from raysearch.methods import Choice, Method, check_choice, make
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Config, Identity, Searcher
@@ -49,7 +51,7 @@ def make_searcher(
     """The searcher of this name, with its options, fresh.
 
     Raises:
-        ValueError: the name or an option is unknown, or an option's value is wrong.
+        ValueError: the name or an option is unknown, an option's value is wrong, or it takes no given config.
         ImportError: it needs a package that is not installed.
     """
     checked = check_choice("searcher", choice, SEARCHERS)
@@ -62,4 +64,9 @@ def make_searcher(
         initial=initial,
         identity=identity,
     )
+    if "given" not in inspect.signature(searcher.ask).parameters:
+        raise UserError(
+            f"searcher {checked['name']} could not resume a run, for its ask takes no given config: write "
+            f"def ask(self, trial, given=None)"
+        )
     return searcher

@@ -14,8 +14,11 @@ Identity = Callable[[Config], tuple[str, AbstractSet[str]]]
 """From a config to the key of the variant that it is, and the names ("a/b") of the parameters that matter."""
 
 
-class Searcher(Protocol):
-    """Proposes configs and learns from reports; no clock, no files, no Ray; same calls, same answers."""
+class Suggesting(Protocol):
+    """Proposes configs and learns from reports; no clock, no files, no Ray; same calls, same answers.
+
+    That is all that ``ray.tune`` asks of a searcher; a run with a journal needs a ``Searcher``.
+    """
 
     def ask(self, trial: str) -> Config | None:
         """A nested config for a new trial; None when the space is exhausted."""
@@ -35,4 +38,20 @@ class Searcher(Protocol):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned."""
+        ...
+
+
+class Searcher(Suggesting, Protocol):
+    """A searcher that also takes configs which somebody else chose."""
+
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one for a new trial; None when the space is exhausted.
+
+        A given config (one that a journal recorded, one to evaluate first) is taken as if it had been
+        proposed, whatever would have been: it counts, it is not proposed again, what is told of its trial is
+        learnt, and no model is consulted.
+
+        Raises:
+            ValueError: the config given is not legal in the space.
+        """
         ...

@@ -19,12 +19,12 @@ class FixedList:
         self._configs = list(configs)
         self._asked = 0
 
-    def ask(self, trial: str) -> Config | None:
-        """The next config; None after the last."""
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The next config, or the one given in its place; None after the last."""
         if self._asked >= len(self._configs):
-            return None
+            return given
         self._asked += 1
-        return self._configs[self._asked - 1]
+        return self._configs[self._asked - 1] if given is None else given
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Nothing is learned."""

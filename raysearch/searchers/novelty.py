@@ -35,8 +35,21 @@ class Novelty:
         self._initial = tuple(initial)
         for config in self._initial:
             encoding.encode(config, absent=np.zeros(len(encoding)))
-        self._started = 0
+        self._left = list(range(len(self._initial)))  # of the initial configs, those still to give out
         self._seen: dict[str, None] = {}
+
+    def given(self, config: Config) -> tuple[Vector, Config]:
+        """The point of a config that somebody else chose, and the config, marked as given out, new or not.
+
+        A parameter that it lacks stands in the middle. An initial config that it agrees with is used up.
+        """
+        vector = self._encoding.encode(config, absent=np.full(len(self._encoding), 0.5))
+        for i in self._left:
+            if np.array_equal(self._encoding.encode(self._initial[i], absent=vector), vector):
+                self._left.remove(i)
+                break
+        self._seen[self._identity(config)[0]] = None
+        return vector, config
 
     def take(self, vector: Vector) -> Config | None:
         """The config at a point, marked as given out; None if its variant was given out before."""
@@ -52,18 +65,20 @@ class Novelty:
         return self._identity(self._encoding.decode(vector))[0]
 
     def first(self, candidates: Iterable[Vector]) -> tuple[Vector, Config] | None:
-        """The first candidate that is a new variant, marked as given out; None if none is."""
+        """The first candidate that is a new variant, marked as given out; None if none is.
+
+        Its point is that of the config, as if the config had been given: the middle of its cells.
+        """
         for vector in candidates:
             config = self.take(vector)
             if config is not None:
-                return vector, config
+                return self._encoding.encode(config), config
         return None
 
     def initial(self, rng: np.random.Generator) -> tuple[Vector, Config] | None:
         """The next initial config that is new; None when they are used up."""
-        while self._started < len(self._initial):
-            config = self._initial[self._started]
-            self._started += 1
+        while self._left:
+            config = self._initial[self._left.pop(0)]
             found = self.first([self._encoding.encode(config, absent=self._encoding.sample(rng))])
             if found is not None:
                 return found
@@ -84,11 +99,11 @@ class Novelty:
 
     def state(self) -> dict[str, object]:
         """Plain JSON."""
-        return {"started": self._started, "seen": list(self._seen)}
+        return {"left": list(self._left), "seen": list(self._seen)}
 
-    def load(self, started: int, seen: Iterable[str]) -> None:
+    def load(self, left: Iterable[int], seen: Iterable[str]) -> None:
         """Go on from a state."""
-        self._started = started
+        self._left = list(left)
         self._seen = dict.fromkeys(seen)
 
     def _each_its_own(self, config: Config) -> tuple[str, AbstractSet[str]]:

@@ -65,22 +65,18 @@ class NSGA2:
         self._variation = Variation(self._encoding)
         self._size = population
         self._novelty = Novelty(self._encoding, identity, initial)
-        self._rng = np.random.default_rng(seed)
-        self._asked = 0
+        self._seed, self._asked = seed, 0
         self._trials = Trials(goals)
         self._population: list[Member] = []
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted.
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted.
 
         Raises:
-            ValueError: the trial was asked for already and has not ended.
+            ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
         self._trials.check(trial)
-        found = self._novelty.initial(self._rng)
-        if found is None and self._asked >= self._size and len(self._population) >= 2:
-            found = self._novelty.first(self._children())
-        found = found or self._novelty.random(self._rng)
+        found = self._novelty.given(given) if given is not None else self._proposal()
         if found is None:
             return None
         vector, config = found
@@ -101,13 +97,12 @@ class NSGA2:
         self._population = [self._population[i] for i in survival_order(self._population)][: self._size]
 
     def state(self) -> dict[str, Any]:
-        """The population, the running trials, what was suggested, and the generator."""
+        """The population, the running trials and what was suggested."""
         return {
             "asked": self._asked,
             "running": self._trials.state(),
             "population": [asdict(member) for member in self._population],
             "novelty": self._novelty.state(),
-            "generator": self._rng.bit_generator.state,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -116,18 +111,21 @@ class NSGA2:
         self._trials.load(state["running"])
         self._population = [Member(**member) for member in state["population"]]
         self._novelty.load(**state["novelty"])
-        self._rng.bit_generator.state = state["generator"]
 
-    def _children(self) -> Iterator[Vector]:
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        rng = np.random.default_rng([self._seed, self._asked])
+        found = self._novelty.initial(rng)
+        if found is None and self._asked >= self._size and len(self._population) >= 2:
+            found = self._novelty.first(self._children(rng))
+        return found or self._novelty.random(rng)
+
+    def _children(self, rng: np.random.Generator) -> Iterator[Vector]:
         """Up to ``_MATINGS`` children, bred one at a time as long as they are asked for."""
         for _ in range(_MATINGS):
-            parents = np.array([self._population[self._tournament()].vector for _ in range(2)])
-            child = self._variation.crossed(parents, self._rng)
-            yield self._variation.mutated(child, self._novelty.active(child), self._rng)
-
-    def _tournament(self) -> int:
-        """The better of two members drawn at random; the population stands from best to worst."""
-        return int(self._rng.integers(len(self._population), size=2).min())
+            # Each parent is the better of two drawn at random; the population stands from best to worst.
+            parents = rng.integers(len(self._population), size=(2, 2)).min(axis=1)
+            child = self._variation.crossed(np.array([self._population[i].vector for i in parents]), rng)
+            yield self._variation.mutated(child, self._novelty.active(child), rng)
 
 
 def survival_order(members: Sequence[Member]) -> list[int]:

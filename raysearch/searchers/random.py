@@ -9,7 +9,7 @@ import numpy as np
 
 from raysearch.objectives import Goals
 from raysearch.searchers.base import Config, Identity, Outcome
-from raysearch.searchers.encoding import Encoding, Parameter
+from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.novelty import Novelty
 
 
@@ -37,11 +37,12 @@ class RandomSearch:
         identity: Identity | None = None,
     ) -> None:
         self._novelty = Novelty(Encoding(parameters), identity, initial)
-        self._rng = np.random.default_rng(seed)
+        self._seed, self._asked = seed, 0
 
-    def ask(self, trial: str) -> Config | None:
-        """The next initial config, then new random ones; None when the space is exhausted."""
-        found = self._novelty.initial(self._rng) or self._novelty.random(self._rng)
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, the next initial one, or a new random one; None when the space is exhausted."""
+        found = self._novelty.given(given) if given is not None else self._proposal()
+        self._asked += found is not None
         return found[1] if found else None
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
@@ -51,10 +52,14 @@ class RandomSearch:
         """Nothing is learnt."""
 
     def state(self) -> dict[str, Any]:
-        """What was suggested, and the generator."""
-        return {"novelty": self._novelty.state(), "generator": self._rng.bit_generator.state}
+        """What was suggested."""
+        return {"asked": self._asked, "novelty": self._novelty.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
+        self._asked = state["asked"]
         self._novelty.load(**state["novelty"])
-        self._rng.bit_generator.state = state["generator"]
+
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        rng = np.random.default_rng([self._seed, self._asked])
+        return self._novelty.initial(rng) or self._novelty.random(rng)

@@ -55,7 +55,7 @@ class Recorded:
         self._searcher = searcher
         self._encoding = Encoding(parameters)
         self._novelty = Novelty(self._encoding, identity, ())
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._answers: dict[str, Answer] = {}
         self._trial_key: dict[str, str] = {}  # of the trials in flight
         self._followers: dict[
@@ -67,8 +67,10 @@ class Recorded:
             self._novelty.take(vector)
             self._answers[self._novelty.key(vector)] = answer
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the searcher or the space is exhausted."""
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one not suggested before; None when the searcher or the space is exhausted."""
+        if given is not None:
+            return self._take(trial, given)
         name = trial
         for _ in range(_ANSWERED):
             proposal = self._searcher.ask(name)
@@ -82,7 +84,7 @@ class Recorded:
             self._answer(name, key)
             self._duplicates += 1
             name = f"{trial}/{self._duplicates}"
-        found = self._novelty.random(self._rng)
+        found = self._novelty.random(np.random.default_rng([self._seed, self._duplicates]))
         return self._begin(trial, [], self._novelty.key(found[0]), found[1]) if found else None
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
@@ -106,7 +108,6 @@ class Recorded:
         return {
             "searcher": self._searcher.state(),
             "novelty": self._novelty.state(),
-            "generator": self._rng.bit_generator.state,
             "answers": {
                 key: {"reports": [list(r) for r in a.reports], "outcome": a.outcome}
                 for key, a in self._answers.items()
@@ -120,7 +121,6 @@ class Recorded:
         """Go on from a state."""
         self._searcher.load(state["searcher"])
         self._novelty.load(**state["novelty"])
-        self._rng.bit_generator.state = state["generator"]
         self._answers = {
             key: Answer([(step, dict(values)) for step, values in a["reports"]], a["outcome"])
             for key, a in state["answers"].items()
@@ -128,6 +128,13 @@ class Recorded:
         self._trial_key = dict(state["trials"])
         self._followers = {key: list(names) for key, names in state["followers"].items()}
         self._duplicates = state["duplicates"]
+
+    def _take(self, trial: str, given: Config) -> Config:
+        """A config that somebody else chose goes out, also where its variant was evaluated before."""
+        self._searcher.ask(trial, given)
+        vector, config = self._novelty.given(given)
+        key = self._novelty.key(vector)
+        return self._begin(trial, [trial], f"{key} {trial}" if key in self._answers else key, config)
 
     def _begin(self, trial: str, names: list[str], key: str, config: Config) -> Config:
         """A new variant goes out as ``trial``; the searcher knows it by these names."""

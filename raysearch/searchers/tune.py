@@ -11,7 +11,7 @@ from ray.tune import search as tune_search
 
 from raysearch.schedulers.tune import numbers
 from raysearch.search_spaces import domains
-from raysearch.searchers.base import Config, Outcome, Searcher
+from raysearch.searchers.base import Config, Outcome, Suggesting
 from raysearch.searchers.encoding import Parameter
 
 
@@ -45,7 +45,7 @@ class TuneSearcher(tune_search.Searcher):
         last_step: the step that completes a trial; one that ends before it counts as stopped.
     """
 
-    def __init__(self, searcher: Searcher, *, step: str = "training_iteration", last_step: int = 0) -> None:
+    def __init__(self, searcher: Suggesting, *, step: str = "training_iteration", last_step: int = 0) -> None:
         super().__init__()
         # Not "searcher": Tune unwraps whatever an attribute of that name holds.
         self.algorithm = searcher

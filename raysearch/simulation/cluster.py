@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from raysearch.basics.failures import UserError
-from raysearch.schedulers.base import Decision, Promoting, Scheduler
-from raysearch.searchers.base import Config, Outcome, Searcher
+from raysearch.schedulers.base import Deciding, Decision, Promoting
+from raysearch.searchers.base import Config, Outcome, Suggesting
 from raysearch.simulation.faults import Faults, Mishap
 
 _NO_MISHAP = Mishap()
@@ -80,8 +80,8 @@ class Simulation:
 
 def simulate(
     problem: Problem,
-    searcher: Searcher,
-    scheduler: Scheduler,
+    searcher: Suggesting,
+    scheduler: Deciding,
     *,
     workers: int = 1,
     max_trials: int | None = None,
@@ -151,8 +151,8 @@ class _Cluster:
     def __init__(
         self,
         problem: Problem,
-        searcher: Searcher,
-        scheduler: Scheduler,
+        searcher: Suggesting,
+        scheduler: Deciding,
         workers: int,
         max_trials: int | None,
         faults: Faults | None,

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from raysearch.schedulers.base import Scheduler
-from raysearch.searchers.base import Searcher
+from raysearch.schedulers.base import Deciding
+from raysearch.searchers.base import Suggesting
 from raysearch.simulation import simulate
 from raysearch.testing.toys import Toy, merit
 
-Make = Callable[[Toy, int], tuple[Searcher, Scheduler]]
+Make = Callable[[Toy, int], tuple[Suggesting, Deciding]]
 """From a problem and a seed to a fresh searcher and scheduler."""
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raysearch.schedulers.base import Scheduler
-from raysearch.searchers.base import Searcher
+from raysearch.schedulers.base import Deciding
+from raysearch.searchers.base import Suggesting
 from raysearch.simulation import simulate
 from raysearch.testing.toys import Toy, costs_of
 
@@ -23,7 +23,7 @@ _TOLERANCE = 1e-9
 
 
 def front_of(
-    toy: Toy, searcher: Searcher, scheduler: Scheduler, *, budget: float, workers: int = 4
+    toy: Toy, searcher: Suggesting, scheduler: Deciding, *, budget: float, workers: int = 4
 ) -> NDArray[np.float64]:
     """The front that a method finds until ``budget`` is spent, as costs of shape (k, m), sorted."""
     return costs_of(toy, simulate(toy.problem, searcher, scheduler, workers=workers, max_cost=budget))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.schedulers.base import Decision, Outcome, Promoting, Scheduler
+from raysearch.schedulers.base import Deciding, Decision, Outcome, Promoting, Scheduler
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.simulation import Problem, simulate
@@ -94,7 +94,7 @@ def _promoted(scheduler: Scheduler) -> list[str]:
 def _check_run(make: Callable[[Goals], Scheduler], goals: Goals) -> None:
     """A run of 40 trials on 3 workers, whole and with a fresh scheduler loaded at every seventh call."""
 
-    def run(scheduler: Scheduler) -> list[tuple[str, int, Decision]]:
+    def run(scheduler: Deciding) -> list[tuple[str, int, Decision]]:
         rows = FixedList([{"row": row} for row in range(40)])
         found = simulate(Problem(_row, 10, first_step=0), rows, scheduler, workers=3, max_trials=40)
         return [(report.trial, report.step, report.decision) for report in found.reports]
@@ -117,7 +117,7 @@ def _row(config: Config, step: int) -> Values:
 class _Reloaded:
     """A scheduler that is made anew from its state, through JSON, at every seventh call."""
 
-    def __init__(self, make: Callable[[], Scheduler]) -> None:
+    def __init__(self, make: Callable[[], Deciding]) -> None:
         self._make = make
         self._inner = make()
         self._calls = 0
@@ -138,7 +138,7 @@ class _Reloaded:
     def load(self, state: Mapping[str, Any]) -> None:
         self._inner.load(state)
 
-    def _fresh(self) -> Scheduler:
+    def _fresh(self) -> Deciding:
         self._calls += 1
         if self._calls % 7 == 0:
             state, self._inner = through_json(self._inner.state()), self._make()

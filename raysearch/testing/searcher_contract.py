@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ def check_searcher(
 
     It suggests legal configs, none twice, also with many in flight; bears trials that stop, fail, report NaN
     or infinities, lack an objective or are unknown, and a single objective; gives the same answers to the
-    same calls; its state is plain JSON that changes no later answer; and a space of six configs is exhausted
-    after six.
+    same calls; its state is plain JSON that changes no later answer; it takes given configs as if it had
+    proposed them; and a space of six configs is exhausted after six.
 
     Args:
         make: from parameters and goals to a fresh searcher, with the same seed each time.
@@ -51,6 +52,7 @@ def check_searcher(
         _drive(resumed, 60, 80) == _drive(first, 60, 80), "state and load must not change later suggestions"
     )
     _check_in_flight(make, parameters)
+    _check_given(make, parameters, configs)
     _demand_legal(_drive(make(parameters, ONE_GOAL), 0, 20), parameters)
     if parameters is PARAMETERS:
         _check_exhaustion(make)
@@ -90,11 +92,15 @@ def check_searcher_options(make: Callable[..., Searcher]) -> None:
     demand(len(set(keys)) == len(keys), f"no two configs of the same key: {found}")
 
 
-def _drive(searcher: Searcher, start: int, stop: int) -> list[Config]:
-    """The configs of trials start to stop, run three at a time through every way in which a trial can go."""
+def _drive(searcher: Searcher, start: int, stop: int, given: Sequence[Config] = ()) -> list[Config]:
+    """The configs of trials start to stop, run three at a time through every way in which a trial can go.
+
+    The first of them are given, as many as there are.
+    """
     configs, running = [], []
     for i in range(start, stop):
-        config = searcher.ask(f"t{i}")
+        chosen = given[i - start : i - start + 1]
+        config = searcher.ask(f"t{i}", copy.deepcopy(chosen[0])) if chosen else searcher.ask(f"t{i}")
         demand(isinstance(config, dict), "ask must return a config while the space is not exhausted")
         assert config is not None
         configs.append(copy.deepcopy(config))
@@ -132,6 +138,28 @@ def _check_in_flight(
     demand(all(configs), "ask must return a config however many trials are in flight")
 
 
+def _check_given(
+    make: Callable[[Sequence[Parameter], Goals], Searcher],
+    parameters: Sequence[Parameter],
+    configs: Sequence[Config],
+) -> None:
+    """Configs that it would not propose now are taken, counted and not proposed again."""
+    first, second = make(parameters, GOALS), make(parameters, GOALS)
+    takes = "given" in inspect.signature(first.ask).parameters
+    demand(takes, "ask must take a given config: def ask(self, trial, given=None)")
+    given = [*reversed(configs[:30])]
+    found = _drive(first, 0, 50, given)
+    demand(found[:30] == given, "ask must return the config that is given")
+    demand(found == _drive(second, 0, 50, given), "the same given configs must give the same suggestions")
+    _demand_legal(found, parameters)
+    resumed = make(parameters, GOALS)
+    resumed.load(through_json(first.state()))
+    demand(
+        _drive(resumed, 50, 60) == _drive(first, 50, 60),
+        "state and load must not change later suggestions where configs were given",
+    )
+
+
 def _check_exhaustion(make: Callable[[Sequence[Parameter], Goals], Searcher]) -> None:
     """Six configs are suggested, then None, however often it is asked."""
     searcher = make(_SMALL, GOALS)
@@ -142,6 +170,11 @@ def _check_exhaustion(make: Callable[[Sequence[Parameter], Goals], Searcher]) ->
     resumed = make(_SMALL, GOALS)
     resumed.load(through_json(searcher.state()))
     demand(resumed.ask("last") is None, "an exhausted space stays exhausted through state and load")
+    again = make(_SMALL, GOALS)
+    twice = [again.ask(trial, copy.deepcopy(found[0])) for trial in ("once", "again")]
+    demand(twice == [found[0]] * 2, "a config that is given twice is taken twice")
+    rest = _asked(again, 12)
+    demand(len(rest) == 5 and found[0] not in rest, f"what was given is not proposed again: {rest}")
 
 
 def _asked(searcher: Searcher, times: int) -> list[Config]:

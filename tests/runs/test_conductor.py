@@ -153,11 +153,11 @@ class Scripted(FullTraining):
     def __init__(self, *promotions: str) -> None:
         self.promotions = list(promotions)
 
-    def decide(self, trial, step, values):
-        return Decision.PAUSE if step == 1 else Decision.CONTINUE
+    def decide(self, trial, step, values, given=None):
+        return given or (Decision.PAUSE if step == 1 else Decision.CONTINUE)
 
-    def promote(self):
-        return self.promotions.pop(0) if self.promotions else None
+    def promote(self, given=None):
+        return given or (self.promotions.pop(0) if self.promotions else None)
 
 
 def report_one(conductor: Conductor, trial: str) -> Decision:
@@ -210,8 +210,8 @@ def test_a_searcher_that_waits_for_the_paused_is_told_of_their_end(tmp_path):
     class Patient(FixedList):
         ended = 0
 
-        def ask(self, trial):
-            return None if trial == "0001" and not self.ended else super().ask(trial)
+        def ask(self, trial, given=None):
+            return None if trial == "0001" and not self.ended else super().ask(trial, given)
 
         def end(self, trial, outcome):
             self.ended += 1

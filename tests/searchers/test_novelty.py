@@ -54,3 +54,35 @@ def test_initial_configs_come_first_without_repetition_and_filled_up():
 def test_an_initial_config_that_is_not_legal_is_refused_early():
     with pytest.raises(ValueError, match="b is 'z'"):
         Novelty(ENCODING, None, [{"a": 1, "b": "z"}])
+
+
+def test_what_is_given_is_taken_twice_and_never_drawn():
+    novelty, rng = Novelty(ENCODING, None, ()), np.random.default_rng(0)
+    config = {"a": 2, "b": "y"}
+    for _ in range(2):
+        vector, taken = novelty.given(config)
+        assert taken == config == ENCODING.decode(vector)
+    drawn = [found[1] for found in iter(lambda: novelty.random(rng), None)]
+    assert len(drawn) == 7
+    assert config not in drawn
+
+
+def test_an_initial_config_that_is_given_is_used_up_and_the_others_stay():
+    rng = np.random.default_rng(0)
+    novelty = Novelty(ENCODING, None, [{"a": 1, "b": "y"}, {"a": 3}, {"a": 0, "b": "x"}])
+    novelty.given({"a": 3, "b": "y"})
+    assert [found[1]["a"] for found in iter(lambda: novelty.initial(rng), None)] == [1, 0]
+
+
+def test_a_given_config_counts_by_its_own_key_whatever_it_lacks():
+    def by_number(config):
+        return str(config["a"]), {"a"}
+
+    novelty, rng = Novelty(ENCODING, by_number, ()), np.random.default_rng(0)
+    novelty.given({"a": 2})
+    assert {found[1]["a"] for found in iter(lambda: novelty.random(rng), None)} == {0, 1, 3}
+
+
+def test_a_new_point_is_the_middle_of_its_cells():
+    vector, config = Novelty(ENCODING, None, ()).random(np.random.default_rng(0))
+    assert np.array_equal(vector, ENCODING.encode(config))

@@ -28,7 +28,7 @@ def halved(toy, seed):
 
 @pytest.mark.parametrize(("toy", "budget"), [(ZDT1, 100), (CONDITIONAL, 160)])
 def test_nsga2_is_better_than_random_search(toy, budget):
-    found = compare(nsga2, random_search, toy, budget=budget, seeds=6)
+    found = compare(nsga2, random_search, toy, budget=budget, seeds=16)
     assert found.p < 0.05
     assert np.mean(found.a) > np.mean(found.b)
     assert better(found.b, found.a) > 0.9

@@ -13,18 +13,18 @@ from raysearch.testing import check_searcher, check_searcher_options
 
 
 class Repeats(RandomSearch):
-    def ask(self, trial):
+    def ask(self, trial, given=None):
         return {"architecture": {"depth": 1, "block": "basic"}, "pruning": {"ratio": 0.0}, "lr": 1e-3}
 
 
 class GivesUp(RandomSearch):
-    def ask(self, trial):
+    def ask(self, trial, given=None):
         return None
 
 
 class IsFlat(RandomSearch):
-    def ask(self, trial):
-        config = super().ask(trial)
+    def ask(self, trial, given=None):
+        config = super().ask(trial, given)
         return {**config, "pruning/ratio": 0.1}
 
 
@@ -40,9 +40,9 @@ class NeedsTwoGoals(RandomSearch):
 class OneAtATime(RandomSearch):
     running = 0
 
-    def ask(self, trial):
+    def ask(self, trial, given=None):
         self.running += 1
-        return super().ask(trial) if self.running <= 5 else None
+        return super().ask(trial, given) if self.running <= 5 else None
 
     def end(self, trial, outcome):
         self.running -= 1
@@ -51,8 +51,27 @@ class OneAtATime(RandomSearch):
 class StartsOver(RandomSearch):
     """Suggests a config again once the space is exhausted."""
 
+    def ask(self, trial, given=None):
+        return super().ask(trial, given) or {"a": "x", "b": 1}
+
+
+class TakesNothing(RandomSearch):
     def ask(self, trial):
-        return super().ask(trial) or {"a": "x", "b": 1}
+        return super().ask(trial)
+
+
+class KnowsBetter(RandomSearch):
+    """Proposes its own whatever it is given."""
+
+    def ask(self, trial, given=None):
+        return super().ask(trial)
+
+
+class Forgetful(RandomSearch):
+    """Proposes again what it was given."""
+
+    def ask(self, trial, given=None):
+        return given or super().ask(trial)
 
 
 class Amnesiac(RandomSearch):
@@ -69,6 +88,9 @@ class Amnesiac(RandomSearch):
         (NeedsTwoGoals, "two objectives are needed"),
         (OneAtATime, "however many trials are in flight"),
         (StartsOver, "and then None"),
+        (TakesNothing, "must take a given config"),
+        (KnowsBetter, "must return the config that is given"),
+        (Forgetful, "no config twice"),
         (Amnesiac, "must not change later suggestions"),
     ],
 )
@@ -91,7 +113,7 @@ def test_a_searcher_of_another_space_is_checked_on_its_own():
 
 
 class RepeatsNumbers(RandomSearch):
-    def ask(self, trial):
+    def ask(self, trial, given=None):
         return {"x0": 0.1, "x1": 0.1, "x2": 0.1}
 
 

@@ -85,11 +85,10 @@ class _Adapting:
         self._finished: list[Member] = []
         self._begin()
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted."""
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted."""
         self._trials.check(trial)
-        found = self._novelty.initial(self._rng) or self._novelty.first(self._draws())
-        found = found or self._novelty.random(self._rng)
+        found = self._novelty.given(given) if given is not None else self._proposal()
         if found is None:
             return None
         self._trials.begin(trial, found[0])
@@ -129,6 +128,13 @@ class _Adapting:
         }
         self._strategy = cma.CMAEvolutionStrategy(self._padded(start), spread, options)
 
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        found = self._novelty.initial(self._rng)
+        if found is None:
+            # The strategy is told of the very point that it drew, not of the middle of its cell.
+            found = next(((x, c) for x in self._draws() if (c := self._novelty.take(x)) is not None), None)
+        return found or self._novelty.random(self._rng)
+
     def _draws(self) -> Iterator[Vector]:
         for _ in range(_DRAWS):
             yield np.clip(self._strategy.ask(1)[0][: len(self._encoding)], 0.0, 1.0)
@@ -136,6 +142,7 @@ class _Adapting:
     def _adapt(self) -> None:
         """Tell the strategy its generation, best first; move to other weights where it is time."""
         points = [self._padded(np.array(self._generation[i].vector)) for i in self._order(self._generation)]
+        self._strategy.ask(1)  # it refuses a generation of which it drew no point, as where all were given
         self._strategy.tell(points, list(range(len(points))))
         self._generation = []
         due = self._objectives > 1 and self._strategy.countiter >= _GENERATIONS

@@ -19,6 +19,7 @@ from raysearch.objectives import Goals
 from raysearch.searchers.base import Config, Identity, Outcome
 from raysearch.searchers.encoding import Encoding, Parameter, Vector
 from raysearch.searchers.libraries.replayed import Replayed
+from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.recorded import Recorded
 from raysearch.searchers.trials import FINISHED, Trials
 
@@ -80,20 +81,26 @@ class _OptunaSearch:
         self._trials = Trials(goals)
         self._costs = [f"cost {i}" for i in range(len(goals.objectives))]
         self._violation: list[float] = []
-        rng = np.random.default_rng(seed)
-        points = [self._encoding.encode(c, absent=self._encoding.sample(rng)) for c in initial]
+        self._novelty = Novelty(self._encoding, None, initial)
+        self._rng = np.random.default_rng(seed)
+        storage = optuna.storages.InMemoryStorage()
         options = {"constraints_func": self._constraints} if goals.constraints else {}
         self._search = OptunaSearch(
             {f"{i}": _distribution(p) for i, p in enumerate(self._encoding.parameters)},
             metric=self._costs,
             mode=["min"] * len(self._costs),
-            points_to_evaluate=[self._coded(point) for point in points],
             sampler=getattr(optuna.samplers, sampler)(seed=seed, **options),
+            storage=storage,
+            study_name=sampler,
         )
+        self._study = optuna.load_study(study_name=sampler, storage=storage)
 
-    def ask(self, trial: str) -> Config:
-        """The sampler's proposal, whether it is new or not."""
+    def ask(self, trial: str, given: Config | None = None) -> Config:
+        """The config given, the next initial one, or the sampler's proposal, whether it is new or not."""
         self._trials.check(trial)
+        found = self._novelty.given(given) if given is not None else self._novelty.initial(self._rng)
+        if found is not None:
+            self._study.enqueue_trial(self._coded(found[0]))
         coded: dict[str, Any] = self._search.suggest(trial) or {}
         point = [
             p.middle(coded[f"{i}"]) if _by_number(p) else coded[f"{i}"]

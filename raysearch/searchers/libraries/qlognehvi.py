@@ -78,19 +78,14 @@ class QLogNEHVI:
         self._outcomes: list[list[float]] = []  # costs, then misses of the constraints
         self._violations: list[float] = []
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted.
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted.
 
         Raises:
-            ValueError: the trial was asked for already and has not ended.
+            ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
         self._trials.check(trial)
-        rng = np.random.default_rng([self._seed, self._asked])
-        found = self._novelty.initial(rng)
-        if found is None:
-            modelled = self._asked >= self._design and len(self._vectors) >= 2
-            found = self._novelty.first(self._by_improvement(rng) if modelled else self._sobol())
-        found = found or self._novelty.random(rng)
+        found = self._novelty.given(given) if given is not None else self._proposal()
         if found is None:
             return None
         self._trials.begin(trial, found[0])
@@ -134,6 +129,14 @@ class QLogNEHVI:
         self._outcomes = [list(o) for o in state["outcomes"]]
         self._violations = list(state["violations"])
         self._novelty.load(**state["novelty"])
+
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        rng = np.random.default_rng([self._seed, self._asked])
+        found = self._novelty.initial(rng)
+        if found is None:
+            modelled = self._asked >= self._design and len(self._vectors) >= 2
+            found = self._novelty.first(self._by_improvement(rng) if modelled else self._sobol())
+        return found or self._novelty.random(rng)
 
     def _sobol(self) -> Iterator[Vector]:
         from scipy.stats.qmc import Sobol  # type: ignore[import-untyped]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Protocol
 
 from raysearch.searchers.base import Config, Outcome
@@ -11,7 +12,7 @@ from raysearch.searchers.base import Config, Outcome
 class Asked(Protocol):
     """A searcher without a state of its own: the same calls give the same answers, and that is all."""
 
-    def ask(self, trial: str) -> Config | None:
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """As a searcher's."""
         ...
 
@@ -39,10 +40,10 @@ class Replayed:
         self._searcher = make()
         self._calls: list[list[Any]] = []
 
-    def ask(self, trial: str) -> Config | None:
-        """The searcher's suggestion."""
-        config = self._searcher.ask(trial)
-        self._calls.append(["ask", trial])
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The searcher's suggestion, or the config given."""
+        config = self._searcher.ask(trial, given)
+        self._calls.append(["ask", trial, deepcopy(given)])
         return config
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:

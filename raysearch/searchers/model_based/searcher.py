@@ -83,26 +83,21 @@ class ModelBased:
         self._candidates = Candidates(encoding, self._representation)
         self._kernel = Kernel(self._representation)
         self._evidences = Evidences(goals)
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._asked = self._fitted_at = 0
         models = len(goals.objectives) + len(goals.constraints)
         self._thetas = np.tile(self._kernel.prior_mean, (models, 1))
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted.
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted.
 
         Raises:
-            ValueError: the trial was asked for already and has not ended.
+            ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
         known = self._evidences.trials.get(trial)
         if known is not None and known.outcome is None:
             raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
-        found = self._novelty.initial(self._rng)
-        if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
-            # On a machine busy with trials, threads for matrices this small wait longer than they work.
-            with _pools().limit(limits=1):
-                found = self._novelty.first(self._promising())
-        found = found or self._novelty.random(self._rng)
+        found = self._novelty.given(given) if given is not None else self._proposal()
         if found is None:
             return None
         vector, config = found
@@ -121,14 +116,13 @@ class ModelBased:
         self._evidences.end(trial, outcome)
 
     def state(self) -> dict[str, Any]:
-        """All trials, the hyperparameters, what was suggested, and the generator."""
+        """All trials, the hyperparameters, and what was suggested."""
         return {
             "asked": self._asked,
             "fitted_at": self._fitted_at,
             "thetas": self._thetas.tolist(),
             "trials": self._evidences.state(),
             "novelty": self._novelty.state(),
-            "generator": self._rng.bit_generator.state,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -137,28 +131,36 @@ class ModelBased:
         self._thetas = np.array(state["thetas"])
         self._evidences.load(state["trials"])
         self._novelty.load(**state["novelty"])
-        self._rng.bit_generator.state = state["generator"]
 
-    def _promising(self) -> Iterator[Vector]:
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        rng = np.random.default_rng([self._seed, self._asked])
+        found = self._novelty.initial(rng)
+        if found is None and self._asked >= self._startup and self._evidences.ended >= 2:
+            # On a machine busy with trials, threads for matrices this small wait longer than they work.
+            with _pools().limit(limits=1):
+                found = self._novelty.first(self._promising(rng))
+        return found or self._novelty.random(rng)
+
+    def _promising(self, rng: np.random.Generator) -> Iterator[Vector]:
         """Candidates from the most promising on; none as long as an objective is unknown."""
         evidence = self._evidences.select(_POINTS)
         objectives = len(self._goals.objectives)
         if (np.isfinite(evidence.targets[:, :objectives]).sum(axis=0) < 2).any():
             return
-        models = self._models(evidence)
+        models = self._models(evidence, rng)
         parents = _parents(evidence, objectives)
         points, active = evidence.vectors[parents], evidence.active[parents]
         random, bred, refined = _CANDIDATES
         vectors = np.concatenate(
             [
-                self._candidates.random(random, self._rng),
-                self._candidates.bred(points, active, bred, self._rng),
+                self._candidates.random(random, rng),
+                self._candidates.bred(points, active, bred, rng),
             ]
         )
         guessed = self._guessed_activity(evidence)
         worth = models(vectors, guessed(vectors))
         elite = vectors[np.argsort(-worth, kind="stable")[:_ELITE]]
-        around = self._candidates.bred(elite, guessed(elite), refined, self._rng)
+        around = self._candidates.bred(elite, guessed(elite), refined, rng)
         vectors = np.concatenate([vectors, around])
         worth = np.append(worth, models(around, guessed(around)))
         best = vectors[np.argsort(-worth, kind="stable")[:_TRIED]]
@@ -181,7 +183,7 @@ class ModelBased:
         tree = DecisionTreeClassifier(random_state=0).fit(evidence.vectors, evidence.active)
         return lambda vectors: tree.predict(vectors).reshape(vectors.shape).astype(bool)
 
-    def _models(self, evidence: Evidence) -> _Models:
+    def _models(self, evidence: Evidence, rng: np.random.Generator) -> _Models:
         """The processes on what is known, their hyperparameters renewed when enough trials have ended."""
         features = self._representation(evidence.vectors, evidence.active)
         m = len(self._goals.objectives)
@@ -198,7 +200,7 @@ class ModelBased:
                 posteriors.append(None)
                 continue
             if renew:
-                some = np.sort(self._rng.permutation(rows)[:_FITTED])
+                some = np.sort(rng.permutation(rows)[:_FITTED])
                 arguments = (features[some], targets[some, i], noise[some, i])
                 self._thetas[i] = self._kernel.fitted(self._thetas[i], *arguments)
             posterior = Posterior.of(
@@ -213,7 +215,7 @@ class ModelBased:
             margins,
             front,
             reference,
-            directions(m, self._rng),
+            directions(m, rng),
         )
 
 

@@ -48,9 +48,10 @@ def make(
     population: int,
     variation: Variation,
     active: Callable[[Vector], NDArray[np.bool_]],
-    rng: np.random.Generator,
 ) -> Any:
     """A fresh algorithm of pymoo, whose ``ask()`` gives one child and whose ``tell(infills=...)`` takes one.
+
+    It draws from its ``random_state``, which is the caller's to set.
 
     Args:
         algorithm: one of ``ALGORITHMS``.
@@ -58,7 +59,6 @@ def make(
         population: how many breed; with reference directions at most so many.
         variation: crossover and mutation.
         active: which parameters matter at a point.
-        rng: the generator that it shares.
     """
     from pymoo.core.problem import Problem
     from pymoo.core.termination import NoTermination
@@ -70,7 +70,6 @@ def make(
     constraints = 0 if algorithm == "moead" else 1
     problem = Problem(n_var=len(variation), n_obj=objectives, n_ieq_constr=constraints, xl=0.0, xu=1.0)
     made.setup(problem, termination=NoTermination())
-    made.random_state = rng
     return made
 
 

@@ -91,23 +91,18 @@ class _SteadyState:
         self._variation = Variation(self._encoding)
         self._novelty = Novelty(self._encoding, identity, initial)
         self._trials = Trials(goals)
-        self._rng = np.random.default_rng(seed)
         self._algorithm = pymoo_algorithms.make(
-            algorithm, goals, population, self._variation, self._novelty.active, self._rng
+            algorithm, goals, population, self._variation, self._novelty.active
         )
         self._size: int = self._algorithm.pop_size
-        self._asked = 0
+        self._seed, self._asked, self._ended = seed, 0, 0
         self._first: list[Member] = []  # until enough have finished to make pymoo's population
         self._niche: dict[str, Any] = {}  # MOEA/D: the subproblem that a trial was bred for
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted."""
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted."""
         self._trials.check(trial)
-        found = self._novelty.initial(self._rng)
-        if found is None and self._asked >= self._size:
-            found = self._novelty.first(self._children())
-            self._niche[trial] = getattr(self._algorithm, "indices", None)
-        found = found or self._novelty.random(self._rng)
+        found = self._novelty.given(given) if given is not None else self._proposal(trial)
         if found is None:
             return None
         self._trials.begin(trial, found[0])
@@ -124,11 +119,13 @@ class _SteadyState:
         niche = self._niche.pop(trial, None)
         if member is None:
             return
+        self._ended += 1
+        rng = self._generator(1)
         if not self._algorithm.is_initialized:
             self._gather(member)
         elif member.level == FINISHED:
             if hasattr(self._algorithm, "indices"):
-                self._algorithm.indices = self._rng.integers(self._size, size=1) if niche is None else niche
+                self._algorithm.indices = rng.integers(self._size, size=1) if niche is None else niche
             self._algorithm.tell(infills=pymoo_algorithms.individuals([member]))
 
     def _gather(self, member: Member) -> None:
@@ -138,16 +135,29 @@ class _SteadyState:
         if len(self._first) == self._size and all(m.level == FINISHED for m in self._first):
             self._algorithm.tell(infills=pymoo_algorithms.individuals(self._first))
 
-    def _children(self) -> Iterator[Vector]:
+    def _generator(self, purpose: int) -> np.random.Generator:
+        """For one suggestion (0) or one end (1), pymoo's part in it included, whatever was drawn before."""
+        self._algorithm.random_state = np.random.default_rng([self._seed, self._asked, self._ended, purpose])
+        return self._algorithm.random_state  # type: ignore[no-any-return]
+
+    def _proposal(self, trial: str) -> tuple[Vector, Config] | None:
+        rng = self._generator(0)
+        found = self._novelty.initial(rng)
+        if found is None and self._asked >= self._size:
+            found = self._novelty.first(self._children(rng))
+            self._niche[trial] = getattr(self._algorithm, "indices", None)
+        return found or self._novelty.random(rng)
+
+    def _children(self, rng: np.random.Generator) -> Iterator[Vector]:
         """Up to ``_MATINGS`` children, bred one at a time as long as they are asked for."""
         for _ in range(_MATINGS):
             if self._algorithm.is_initialized:
                 yield self._algorithm.ask()[0].X
             elif len(self._first) >= 2:
-                yield self._early_child()
+                yield self._early_child(rng)
 
-    def _early_child(self) -> Vector:
+    def _early_child(self, rng: np.random.Generator) -> Vector:
         """A child of two members that each won a tournament; the first members stand from best to worst."""
-        winners = self._rng.integers(len(self._first), size=(2, 2)).min(axis=1)
-        child = self._variation.crossed(np.array([self._first[i].vector for i in winners]), self._rng)
-        return self._variation.mutated(child, self._novelty.active(child), self._rng)
+        winners = rng.integers(len(self._first), size=(2, 2)).min(axis=1)
+        child = self._variation.crossed(np.array([self._first[i].vector for i in winners]), rng)
+        return self._variation.mutated(child, self._novelty.active(child), rng)

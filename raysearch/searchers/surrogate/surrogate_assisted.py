@@ -91,7 +91,7 @@ class SurrogateAssisted:
         self._metrics = tuple(dict.fromkeys((*goals.metrics, *(c.metric for c in goals.constraints))))
         self._novelty = Novelty(self._encoding, identity, initial)
         self._inputs = Inputs(self._encoding, self._novelty.active if identity else None)
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._initial_designs, self._infills = initial_designs, infills
         self._population, self._generations = population, generations
         self._asked = 0
@@ -101,17 +101,14 @@ class SurrogateAssisted:
         self._drawn = 0  # suggestions from this optimum
         self._news = False  # whether a result came in since it was found
 
-    def ask(self, trial: str) -> Config | None:
-        """A config that was not suggested before; None when the space is exhausted.
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """The config given, or one that was not suggested before; None when the space is exhausted.
 
         Raises:
-            ValueError: the trial was asked for already and has not ended.
+            ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
         self._trials.check(trial)
-        found = self._novelty.initial(self._rng)
-        if found is None and self._asked >= self._initial_designs:
-            found = self._infill()
-        found = found or self._novelty.random(self._rng)
+        found = self._novelty.given(given) if given is not None else self._proposal()
         if found is None:
             return None
         vector, config = found
@@ -131,7 +128,7 @@ class SurrogateAssisted:
             self._news = True
 
     def state(self) -> dict[str, Any]:
-        """The sample, the running trials, the optimum not yet suggested, and the generator."""
+        """The sample, the running trials, and the optimum not yet suggested."""
         return {
             "asked": self._asked,
             "running": self._trials.state(),
@@ -140,7 +137,6 @@ class SurrogateAssisted:
             "drawn": self._drawn,
             "news": self._news,
             "novelty": self._novelty.state(),
-            "generator": self._rng.bit_generator.state,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -150,12 +146,18 @@ class SurrogateAssisted:
         self._sample = [Running(**{**trial, "values": dict(trial["values"])}) for trial in state["sample"]]
         self._optimum = [list(vector) for vector in state["optimum"]]
         self._novelty.load(**state["novelty"])
-        self._rng.bit_generator.state = state["generator"]
 
-    def _infill(self) -> tuple[Vector, Config] | None:
+    def _proposal(self) -> tuple[Vector, Config] | None:
+        rng = np.random.default_rng([self._seed, self._asked])
+        found = self._novelty.initial(rng)
+        if found is None and self._asked >= self._initial_designs:
+            found = self._infill(rng)
+        return found or self._novelty.random(rng)
+
+    def _infill(self, rng: np.random.Generator) -> tuple[Vector, Config] | None:
         """A new point of the optimum, which is found again when that is due; None if there is none."""
         if self._news and (self._drawn >= self._infills or not self._optimum):
-            self._optimum = self._optimised().tolist()
+            self._optimum = self._optimised(rng).tolist()
             self._drawn, self._news = 0, False
         found = self._novelty.first(self._points())
         self._drawn += found is not None
@@ -166,7 +168,7 @@ class SurrogateAssisted:
         while self._optimum:
             yield np.array(self._optimum.pop(0))
 
-    def _optimised(self) -> Vector:
+    def _optimised(self, rng: np.random.Generator) -> Vector:
         """The optimum of the surrogate problem, shape (k, n), best first; (0, n) with too few values."""
         values = {
             metric: np.array([trial.values.get(metric, math.nan) for trial in self._sample])
@@ -177,5 +179,5 @@ class SurrogateAssisted:
         if any(np.isfinite(y).sum() < FEWEST for y in values.values()):
             return np.empty((0, len(self._encoding)))
         points = np.array([trial.vector for trial in self._sample])
-        problem = learn(self._goals, self._inputs, points, values, self._selection, self._rng)
-        return optimise(problem, len(self._encoding), self._population, self._generations, self._rng)
+        problem = learn(self._goals, self._inputs, points, values, self._selection, rng)
+        return optimise(problem, len(self._encoding), self._population, self._generations, rng)

@@ -78,3 +78,9 @@ def test_it_leaves_numpys_own_generator_alone():
 def test_categories_are_refused():
     with pytest.raises(ValueError, match="cma_es cannot search op, which is categorical: use nsga2"):
         CMAES([Parameter(("op",), "categorical", choices=("a", "b"))], TWO)
+
+
+def test_whole_generations_of_initial_configs_do_no_harm():
+    initial = [{"x": i / 40, "n": 1 + i % 16, "lr": 1e-2, "w": {"d": 0.5}} for i in range(40)]
+    searcher = CMAES(NUMBERS, TWO, seed=1, initial=initial)
+    assert len(points(searcher, trials=45)) == 45
