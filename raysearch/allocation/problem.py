@@ -54,6 +54,7 @@ class Problem:
         total_cap: the largest total size in MB.
         latency: "parallel" (side by side: the slowest branch counts) or "sequential" (their sum counts).
         latency_cap: the largest latency in ms.
+        metric: what the accuracy is, for reports: "accuracy", "r2", "-rmse".
 
     Raises:
         ValueError: what no division can be asked for, such as a floor above the unpruned accuracy.
@@ -64,6 +65,7 @@ class Problem:
     total_cap: float = math.inf
     latency: str = "parallel"
     latency_cap: float = math.inf
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
         _check_branches(self.branches)

@@ -13,8 +13,6 @@ from raysearch.allocation.problem import Branch, normalised
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
-COLUMNS = ("branch", "ratio", "accuracy", "size_mb")
-
 
 def branches_of(
     table: pd.DataFrame,
@@ -23,6 +21,7 @@ def branches_of(
     caps: Mapping[str, float] | None = None,
     kind: str = "auto",
     accuracy: Curve | None = None,
+    metric: str = "accuracy",
 ) -> tuple[Branch, ...]:
     """A branch for each name in a sweep, in the order of their first rows.
 
@@ -37,14 +36,19 @@ def branches_of(
         caps: in MB, of some branches.
         kind: of the curves, as in ``fit``.
         accuracy: of the network with all branches pruned alike; None: each branch's own.
+        metric: the column that is taken for the accuracy: any figure that is better where it is higher.
 
     Raises:
         ValueError: a missing column, sizes that are not known, an unknown branch, bad importances, or too
             few ratios.
     """
-    missing = [c for c in COLUMNS if c not in table]
+    needed = ("branch", "ratio", metric, "size_mb")
+    missing = [c for c in needed if c not in table]
     if missing:
-        raise UserError(f"the sweep has no column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
+        columns = ", ".join(map(str, table.columns))
+        raise UserError(
+            f"the sweep has no column {missing[0]!r}, only {columns}: it needs {', '.join(needed)}"
+        )
     if table["size_mb"].isna().any():
         raise UserError(
             "the sweep's size_mb is empty in some rows: go on with the sweep until it is complete"
@@ -60,7 +64,14 @@ def branches_of(
     shares, _ = normalised([weights[name] for name in names], names)
     groups = dict(list(table.groupby(table["branch"].astype(str), sort=False)))
     return tuple(
-        _branch(name, share, groups[name], caps.get(name, math.inf), kind, accuracy)
+        _branch(
+            name,
+            share,
+            groups[name].rename(columns={metric: "accuracy"}),
+            caps.get(name, math.inf),
+            kind,
+            accuracy,
+        )
         for name, share in zip(names, shares, strict=True)
     )
 

@@ -170,11 +170,11 @@ def _show_allocation(found: Allocation, notes: list[str]) -> None:
 
 
 def _show_division(title: str, problem: Problem, ratios: Floats) -> None:
-    from raysearch.reporting.allocation_page import HEADS, branch_table, cells, figures_of
+    from raysearch.reporting.allocation_page import branch_table, cells, figures_of, heads
 
     typer.echo(f"{title}: {_totals(problem, figures_of(problem, ratios))}\n")
     rows = branch_table(problem, ratios)
-    print_table([HEADS[c] for c in rows.columns], [cells(row) for row in rows.to_dict("records")])
+    print_table(heads(problem), [cells(problem, row) for row in rows.to_dict("records")])
     typer.echo("")
 
 
@@ -183,10 +183,10 @@ def _totals(problem: Problem, figures: dict[str, Any]) -> str:
     from raysearch.metrics import find
     from raysearch.reporting.figures import metric_value, number
 
-    accuracy = metric_value(find("accuracy"), figures["accuracy"])
+    accuracy = metric_value(find(problem.metric), figures["accuracy"])
     if problem.accuracy_error > 0:
-        accuracy += f" +- {metric_value(find('accuracy'), BAND * problem.accuracy_error)}"
-    text = f"weighted accuracy {accuracy}, {number(figures['size_mb'])} MB"
+        accuracy += f" +- {metric_value(find(problem.metric), BAND * problem.accuracy_error)}"
+    text = f"weighted {problem.metric} {accuracy}, {number(figures['size_mb'])} MB"
     if "latency_ms" not in figures:
         return text
     slowest = f"the slowest is branch {figures['bottleneck']} at {number(figures['bottleneck_ms'])} ms"

@@ -23,7 +23,6 @@ HEADS = {
     "branch": "branch",
     "importance": "importance",
     "ratio": "ratio",
-    "accuracy": "accuracy",
     "size_mb": "size, MB",
     "cap_mb": "cap, MB",
     "latency_ms": "latency, ms",
@@ -94,9 +93,16 @@ def _division(problem: Problem, ratios: Floats) -> dict[str, Any]:
     return {**figures_of(problem, ratios), "branches": branch_table(problem, ratios).to_dict("records")}
 
 
-def cells(row: Mapping[Any, Any]) -> list[str]:
+def heads(problem: Problem) -> list[str]:
+    """The heads of ``branch_table``'s columns."""
+    columns = branch_table(problem, problem.unpruned).columns
+    return [problem.metric if c == "accuracy" else HEADS[c] for c in columns]
+
+
+def cells(problem: Problem, row: Mapping[Any, Any]) -> list[str]:
     """A row of ``branch_table`` as short text."""
-    return [v if isinstance(v, str) else _cell(column, float(v)) for column, v in row.items()]
+    names = {"accuracy": problem.metric}
+    return [v if isinstance(v, str) else _cell(names.get(c, c), float(v)) for c, v in row.items()]
 
 
 def _cell(column: str, value: float) -> str:
@@ -144,25 +150,25 @@ def render(title: str, allocation: Allocation, notes: Sequence[str], source: str
 
 def _branches(title: str, problem: Problem, ratios: Floats) -> str:
     rows = branch_table(problem, ratios)
-    shown = [("", [escape(cell) for cell in cells(row)]) for row in rows.to_dict("records")]
+    shown = [("", [escape(cell) for cell in cells(problem, row)]) for row in rows.to_dict("records")]
     plots = [allocation_plots.branches(problem, ratios)]
     if np.ptp(problem.importances) > 0:
         plots.append(allocation_plots.against_importance(problem, {"ratios": ratios}))
-    return section(title, table([HEADS[c] for c in rows.columns], shown), *(drawn([plot]) for plot in plots))
+    return section(title, table(heads(problem), shown), *(drawn([plot]) for plot in plots))
 
 
 def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:
-    problem = allocation.problem
+    problem, metric = allocation.problem, find(allocation.problem.metric)
     figures = figures_of(problem, ratios)
-    floor = f"floor {metric_value(find('accuracy'), problem.floor)}" if np.isfinite(problem.floor) else ""
+    floor = f"floor {metric_value(metric, problem.floor)}" if np.isfinite(problem.floor) else ""
     unpruned = float(problem.total_size(problem.unpruned))
     shown = [
-        tile(metric_value(find("accuracy"), figures["accuracy"]), "weighted accuracy", floor),
+        tile(metric_value(metric, figures["accuracy"]), f"weighted {problem.metric}", floor),
         tile(number(figures["size_mb"]), "MB in all", f"unpruned {number(unpruned)}"),
     ]
     if allocation.feasible:
         smallest = allocation.front.iloc[int(allocation.front["size_mb"].argmin())]
-        note = f"at {metric_value(find('accuracy'), smallest['accuracy'])}"
+        note = f"at {metric_value(metric, smallest['accuracy'])}"
         shown.append(tile(number(smallest["size_mb"]), "MB, the smallest of the front", note))
     if problem.timed:
         slowest = f"branch {figures['bottleneck']} takes {number(figures['bottleneck_ms'])} ms"
@@ -179,7 +185,7 @@ def _curves(problem: Problem) -> list[str]:
     figures, most = [], 0
     scaled = any(b.time_scale != 1 for b in problem.branches)
     time = "time, ms (before its scale)" if scaled else "time, ms"
-    for kind, axis in (("accuracy", "accuracy"), ("size", "size, MB"), ("time", time)):
+    for kind, axis in (("accuracy", problem.metric), ("size", "size, MB"), ("time", time)):
         shown: dict[int, tuple[str, Curve]] = {}
         for branch in problem.branches:
             curve = getattr(branch, kind)

@@ -52,16 +52,16 @@ def curves(given: Mapping[str, Curve], *, label: str) -> go.Figure:
     return figure
 
 
-def branches(problem: Problem, ratios: Floats, *, accuracy_label: str = "accuracy") -> go.Figure:
+def branches(problem: Problem, ratios: Floats, *, accuracy_label: str = "") -> go.Figure:
     """Each branch's ratio, and below it its accuracy, as bars, with its importance on a second axis.
 
     Args:
         problem: the branches.
         ratios: a ratio of each, shape (n,).
-        accuracy_label: of the accuracy's axis, such as "accuracy, %".
+        accuracy_label: of the accuracy's axis, such as "accuracy, %"; the problem's metric if left out.
     """
     figure = go.Figure(layout={**LAYOUT, "height": 1.4 * HEIGHT, "margin": {**LAYOUT["margin"], "r": 80}})
-    rows = ((ratios, "ratio", BLUE, "y"), (problem.accuracies(ratios), "accuracy", FADED, "y3"))
+    rows = ((ratios, "ratio", BLUE, "y"), (problem.accuracies(ratios), problem.metric, FADED, "y3"))
     for values, name, colour, axis in rows:
         figure.add_trace(go.Bar(x=problem.names, y=values, name=name, marker={"color": colour}, yaxis=axis))
         figure.add_trace(
@@ -85,7 +85,12 @@ def branches(problem: Problem, ratios: Floats, *, accuracy_label: str = "accurac
         xaxis={"title": "branch", "type": "category", "anchor": "y3"},
         yaxis={"title": "pruning ratio", "domain": [0.55, 1], "range": [0, 1]},
         yaxis2={**second, "overlaying": "y"},
-        yaxis3={"title": accuracy_label, "domain": [0, 0.45], "anchor": "x", "rangemode": "tozero"},
+        yaxis3={
+            "title": accuracy_label or problem.metric,
+            "domain": [0, 0.45],
+            "anchor": "x",
+            "rangemode": "tozero",
+        },
         yaxis4={**second, "overlaying": "y3", "anchor": "x"},
     )
     return figure
@@ -152,7 +157,7 @@ def front(allocation: Allocation, others: Mapping[str, Floats] | None = None) ->
         line = {"color": GREY, "dash": "dot"}
         figure.add_hline(y=problem.floor, line=line, annotation={"text": "floor", "x": 1, "xanchor": "right"})
     figure.update_xaxes(title="total size, MB")
-    figure.update_yaxes(title="weighted accuracy")
+    figure.update_yaxes(title=f"weighted {problem.metric}")
     return figure
 
 

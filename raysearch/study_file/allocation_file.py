@@ -55,6 +55,10 @@ class AllocationFile(Section):
         description="what a branch's curve is measured on, the network with all branches pruned together or "
         "with it alone; null: together where the sweep has it",
     )
+    metric: str = Field(
+        default="accuracy",
+        description="the column that is taken for the accuracy; higher must be better: r2, -rmse",
+    )
     importances: Any = Field(
         default=None,
         description="shares in the weighted accuracy, a list or by branch; null: equal; left_out, alone: by "
@@ -145,9 +149,9 @@ def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
     if file.measurements is not None:
         path = base / Path(file.measurements).expanduser()
         table = _read(path, "measurements")
-        accuracy, note = _accuracy(file.accuracy, path)
-        branches = branches_of(table, accuracy=accuracy)
-        importances, more = _importances(file.importances, table)
+        accuracy, note = _accuracy(file.accuracy, file.metric, path)
+        branches = branches_of(table, accuracy=accuracy, metric=file.metric)
+        importances, more = _importances(file.importances, table, file.metric)
         notes = [note, more]
     else:
         branches, importances, notes = _branches(file), file.importances, []
@@ -167,7 +171,7 @@ def problem_of(file: AllocationFile, base: Path) -> tuple[Problem, list[str]]:
         for name in ("floor", "total_cap", "latency_cap")
         if (value := getattr(file, name)) is not None
     }
-    return Problem(branches, latency=file.latency, **limits), [n for n in notes if n]
+    return Problem(branches, latency=file.latency, metric=file.metric, **limits), [n for n in notes if n]
 
 
 def _branches(file: AllocationFile) -> list[Branch]:
@@ -213,7 +217,7 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(v) in (int, float) for v in value)
 
 
-def _accuracy(asked: str | None, path: Path) -> tuple[Curve | None, str]:
+def _accuracy(asked: str | None, metric: str, path: Path) -> tuple[Curve | None, str]:
     """The curve of all branches pruned together, None for each branch's own, and a note that says which.
 
     It is a spline: through the measurements, where they fall, so that the weighted accuracy of equal ratios
@@ -221,22 +225,23 @@ def _accuracy(asked: str | None, path: Path) -> tuple[Curve | None, str]:
 
     Args:
         asked: the file's key.
+        metric: the column.
         path: the table of a sweep, which has the points of all together beside it.
     """
     beside = path.with_name(f"{path.stem}_together{path.suffix}")
     if asked == "alone" or (asked is None and not beside.is_file()):
-        return None, "accuracy is of branches pruned alone: with several pruned, the network's is lower"
+        return None, f"{metric} is of branches pruned alone: with several pruned, the network's is lower"
     table = _read(beside, "accuracy: together")
     try:
-        curve = fit(table["ratio"], table["accuracy"], kind="spline")
+        curve = fit(table["ratio"], table[metric], kind="spline")
     except KeyError as error:
         raise UserError(f"accuracy: together: {beside} has no column {error}") from None
     except ValueError as error:
         raise UserError(f"accuracy: together: {beside}: {error}; finish the sweep, or say alone") from None
-    return curve, f"accuracy is of all branches pruned together, by {beside.name}"
+    return curve, f"{metric} is of all branches pruned together, by {beside.name}"
 
 
-def _importances(given: Any, table: pd.DataFrame) -> tuple[Any, str]:
+def _importances(given: Any, table: pd.DataFrame, metric: str) -> tuple[Any, str]:
     """Importances by what a sweep's network loses where that is asked, and a note where it loses nothing."""
     if given not in (LEFT_OUT, ALONE):
         return given, ""
@@ -249,7 +254,7 @@ def _importances(given: Any, table: pd.DataFrame) -> tuple[Any, str]:
     if given == LEFT_OUT:
         lost, what = branches[LEFT_OUT].first(), "loses nothing to a branch that is left out"
     else:
-        accuracy = branches["accuracy"]
+        accuracy = branches[metric]
         lost = accuracy.first() - accuracy.apply(lambda rows: rows.iloc[1:].mean())
         what = "loses nothing to a branch pruned alone"
     note = "" if (lost > 0).any() else f"the network {what}: importances are equal"

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from budget_files import FINISH, LINES, invoke, lines, write
-from fake_run import write_run
+from fake_run import RMSE, write_run
 from sweep_events import LEFT_OUT, events
 
+from raysearch.allocation import allocate
 from raysearch.study_file.allocation_file import load
 from raysearch.sweeps.table import write_sweep
 
@@ -218,3 +219,30 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     done = invoke("allocate", tmp_path)
     assert done.exit_code == 2
     assert "is a folder: give an allocation file" in done.output
+
+
+@pytest.mark.parametrize("importances", ["left_out", "alone", None])
+def test_a_budget_is_divided_by_a_metric_of_the_tasks_own(tmp_path: Path, importances: str | None) -> None:
+    """The same sweep in another unit, lower being better, is divided alike."""
+    without = {part: RMSE(figure) for part, figure in LEFT_OUT["without"].items()}
+    own = {**LEFT_OUT, "accuracy": RMSE(LEFT_OUT["accuracy"]), "without": without}
+    write_sweep(write_run(tmp_path / "usual", [*events(), LEFT_OUT]))
+    write_sweep(write_run(tmp_path / "own", [*events(quality=RMSE), own]))
+    limits = {"importances": importances, "total_cap": 6, "points": 8}
+    usual = load(write(tmp_path, {"measurements": "usual/sweep.csv", **limits}))[1]
+    path = write(tmp_path, {"measurements": "own/sweep.csv", "metric": "-rmse", **limits})
+    document = json.loads(invoke("allocate", path, "--json").stdout)
+    ratios = [b["ratio"] for b in document["best"]["branches"]]
+    assert document["best"]["accuracy"] < 0
+    best = allocate(usual, points=8).ratios[0]
+    np.testing.assert_allclose(ratios, best, atol=1e-3)
+    done = invoke("allocate", path)
+    assert "-rmse is of all branches pruned together" in done.output
+    assert "weighted -rmse -" in done.output
+    assert "%" not in done.output
+
+
+def test_a_metric_that_the_measurements_lack_is_refused_with_those_they_have(tmp_path: Path) -> None:
+    write_sweep(write_run(tmp_path / "own", events(quality=RMSE)))
+    with pytest.raises(ValueError, match="the sweep has no column 'accuracy', only branch, ratio, -rmse"):
+        load(write(tmp_path, {"measurements": "own/sweep.csv", "accuracy": "alone"}))
