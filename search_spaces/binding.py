@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError
@@ -13,16 +13,19 @@ from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys
 from raysearch.search_spaces.space import ALWAYS, Space, merged
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from raysearch.networks.nests import Nest
 
 
 def bind(
     space: Mapping[str, Any],
     *,
     model: nn.Module | None = None,
-    example_input: Tensor | None = None,
+    example_input: Nest | None = None,
     channel_multiple: int = MULTIPLE,
     parent: Mapping[str, Any] | None = None,
+    exclude: Sequence[str] = (),
 ) -> Space:
     """Bind a space's parts to each other, or to a given model, and check all of it.
 
@@ -32,6 +35,7 @@ def bind(
         example_input: a batch for that model.
         channel_multiple: what kept channels are multiples of, where ``channel_pruning`` does not say.
         parent: a config whose architecture and training settings hold where the space leaves them out.
+        exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
 
     Raises:
         ValueError: an unknown key, a value or domain out of range, a part that the model does not have.
@@ -50,23 +54,25 @@ def bind(
     over = (model, example_input) if model is not None and not free else architecture
     for section in ("pruning", "bits", "teacher"):
         if space.get(section):
-            bound[section] = _bind_section(section, space[section], over)
+            bound[section] = _bind_section(section, space[section], over, exclude)
     if "pruning" in bound:
         bound["pruning"].setdefault("multiple", channel_multiple)
     result = Space(
-        {s: bound[s] for s in SECTIONS if s in bound}, *_model_parts(bound, over), multiple=channel_multiple
+        {s: bound[s] for s in SECTIONS if s in bound},
+        *_model_parts(bound, over, exclude),
+        multiple=channel_multiple,
     )
     _check(result)
     return result
 
 
-def _bind_section(section: str, value: Any, over: Any) -> dict[str, Any]:
+def _bind_section(section: str, value: Any, over: Any, exclude: Sequence[str]) -> dict[str, Any]:
     if isinstance(value, Deferred):
         if over is None:
             raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
         if isinstance(over, tuple) and over[1] is None:
             raise UserError("a model needs an example input beside it: give example_input=")
-        value = value.bind(over)
+        value = value.bind(over, exclude)
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if domains.read(given) else _as_choices(given)
 
@@ -78,7 +84,9 @@ def _as_choices(fixed: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _as_choices(v) if isinstance(v, Mapping) else tune.choice([v]) for k, v in fixed.items()}
 
 
-def _model_parts(bound: Mapping[str, Any], over: Any) -> tuple[dict[str, int], tuple[str, ...]]:
+def _model_parts(
+    bound: Mapping[str, Any], over: Any, exclude: Sequence[str]
+) -> tuple[dict[str, int], tuple[str, ...]]:
     """Prunable groups and quantisable layers of a given model, as far as the space needs them."""
     if not isinstance(over, tuple):
         if "pruning" in bound and over is None:
@@ -87,8 +95,8 @@ def _model_parts(bound: Mapping[str, Any], over: Any) -> tuple[dict[str, int], t
     from raysearch.networks.groups import prunable_groups, quantizable_layers
 
     model, example_input = over
-    groups = prunable_groups(model, example_input) if "pruning" in bound else {}
-    return groups, quantizable_layers(model, example_input) if "bits" in bound else ()
+    groups = prunable_groups(model, example_input, exclude=exclude) if "pruning" in bound else {}
+    return groups, quantizable_layers(model, example_input, exclude) if "bits" in bound else ()
 
 
 def _check(space: Space) -> None:

@@ -40,13 +40,18 @@ class BitWidthPlan:
 
 
 @overload
-def bit_widths(weights: Any = ..., activations: Any = ..., over: None = ...) -> Deferred: ...
+def bit_widths(
+    weights: Any = ..., activations: Any = ..., over: None = ..., exclude: Sequence[str] = ...
+) -> Deferred: ...
 @overload
-def bit_widths(weights: Any = ..., activations: Any = ..., *, over: Any) -> dict[str, Any]: ...
+def bit_widths(
+    weights: Any = ..., activations: Any = ..., *, over: Any, exclude: Sequence[str] = ...
+) -> dict[str, Any]: ...
 def bit_widths(
     weights: int | tuple[int, ...] = (2, 4, 8, 32),
     activations: int | tuple[int, ...] = (4, 8, 32),
     over: Any = None,
+    exclude: Sequence[str] = (),
 ) -> dict[str, Any] | Deferred:
     """A space of bit widths for each part, in which runs of equal precision are likely (see the module).
 
@@ -55,6 +60,7 @@ def bit_widths(
         activations: the same for activations.
         over: an architecture space, giving bits a stage, or (model, example input), giving bits a layer. Left
             out, a Study supplies it.
+        exclude: layers, or parts with all their layers, that stay in float.
 
     Returns:
         Nested Tune domains, or a ``Deferred`` where ``over`` is left out. What cannot differ from the part
@@ -67,7 +73,7 @@ def bit_widths(
     one_of("activations", activations, LEGAL_BITS)
     if over is None:
         return Deferred(bit_widths, {"weights": weights, "activations": activations})
-    parts = _parts(over)
+    parts = _parts(over, exclude)
     choices = {"weights": _as_list(weights), "activations": _as_list(activations)}
     varying = {key: values for key, values in choices.items() if len(values) > 1}
     space: dict[str, Any] = {parts[0]: _choices(choices)}
@@ -86,12 +92,13 @@ def _choices(values: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {key: tune.choice(list(v)) for key, v in values.items()}
 
 
-def _parts(over: Any) -> tuple[str, ...]:
+def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
-        return possible_parts(over)
+        return tuple(part for part in possible_parts(over) if part_of(part, exclude) is None)
     from raysearch.networks.groups import quantizable_layers
 
-    parts = quantizable_layers(*over)
+    model, example_input = over
+    parts = quantizable_layers(model, example_input, exclude)
     if not parts:
         raise UserError("bit_widths: the model has no layer with weights to quantise")
     return parts

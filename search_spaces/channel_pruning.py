@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -45,17 +45,27 @@ def kept_channels(width: int, ratio: float, multiple: int) -> int:
 
 @overload
 def channel_pruning(
-    max_ratio: float = ..., multiple: int | None = ..., criterion: Any = ..., over: None = ...
+    max_ratio: float = ...,
+    multiple: int | None = ...,
+    criterion: Any = ...,
+    over: None = ...,
+    exclude: Sequence[str] = ...,
 ) -> Deferred: ...
 @overload
 def channel_pruning(
-    max_ratio: float = ..., multiple: int | None = ..., criterion: Any = ..., *, over: Any
+    max_ratio: float = ...,
+    multiple: int | None = ...,
+    criterion: Any = ...,
+    *,
+    over: Any,
+    exclude: Sequence[str] = ...,
 ) -> dict[str, Any]: ...
 def channel_pruning(
     max_ratio: float = 0.8,
     multiple: int | None = None,
     criterion: str | tuple[str, ...] = ("magnitude",),
     over: Any = None,
+    exclude: Sequence[str] = (),
 ) -> dict[str, Any] | Deferred:
     """A space of channel-pruning ratios, each from 0 to ``max_ratio`` in steps of 0.05.
 
@@ -67,6 +77,7 @@ def channel_pruning(
             keep the loss on training examples low, "annealing" or "genetic".
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
             dependency group under the name of its root layer. Left out, a Study supplies it.
+        exclude: layers, or parts with all their layers, that keep their output channels.
 
     Returns:
         Nested Tune domains, or a ``Deferred`` where ``over`` is left out. The output layer is never pruned.
@@ -85,7 +96,7 @@ def channel_pruning(
     space: dict[str, Any] = {"criterion": criteria}
     if multiple is not None:
         space["multiple"] = multiple
-    space["ratios"] = {part: _ratio(max_ratio) for part in _parts(over)}
+    space["ratios"] = {part: _ratio(max_ratio) for part in _parts(over, exclude)}
     return space
 
 
@@ -95,13 +106,13 @@ def _ratio(max_ratio: float) -> Any:
     return tune.quniform(0.0, round(STEP * int(max_ratio / STEP + 1e-9), 4), STEP)
 
 
-def _parts(over: Any) -> tuple[str, ...]:
+def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
-        return possible_parts(over)[:-1]
+        return tuple(part for part in possible_parts(over)[:-1] if part_of(part, exclude) is None)
     from raysearch.networks.groups import prunable_groups
 
     model, example_input = over
-    return tuple(prunable_groups(model, example_input))
+    return tuple(prunable_groups(model, example_input, exclude=exclude))
 
 
 def decode_pruning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,11 @@ class Deferred:
     maker: Callable[..., dict[str, Any]]
     keywords: Mapping[str, Any]
 
-    def bind(self, over: Any) -> dict[str, Any]:
-        """Make the domains over an architecture space or a pair (model, example input)."""
-        return self.maker(over=over, **self.keywords)
+    def bind(self, over: Any, exclude: Sequence[str] = ()) -> dict[str, Any]:
+        """Make the domains over an architecture space or a pair (model, example input).
+
+        Args:
+            over: either.
+            exclude: layers, or parts with all their layers, that the domains leave out.
+        """
+        return self.maker(over=over, exclude=exclude, **self.keywords)

@@ -122,6 +122,7 @@ class TrialStages:
                 model,
                 self.task.example_input(),
                 self.plan.pruning,
+                exclude=self.task.exclude,
                 examples=self.task.train,
                 loss=self.task.loss,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import gc
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -30,23 +30,28 @@ TIME_LIMIT_S = 20.0
 _ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-def quantizable_layers(model: nn.Module, example_input: Nest) -> tuple[str, ...]:
+def quantizable_layers(model: nn.Module, example_input: Nest, exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of the layers that multiply by weights (tables too), in the order in which they run.
 
     Args:
         model: any module that can be captured.
         example_input: a batch that the model takes.
+        exclude: layers, or parts with all their layers, to leave out.
 
     Raises:
         UserError: the model cannot be captured.
     """
     nodes = capture(model, example_input).graph.nodes
     layers = [(node, layer) for node in nodes if (layer := layer_of(node))]
-    return tuple(dict.fromkeys(layer_name(node, layer) for node, layer in layers))
+    names = dict.fromkeys(layer_name(node, layer) for node, layer in layers)
+    return tuple(name for name in names if not _is_inside(name, exclude))
 
 
 def prunable_groups(
-    model: nn.Module, example_input: Nest, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module,
+    example_input: Nest,
+    time_limit_s: float = TIME_LIMIT_S,
+    exclude: Sequence[str] = (),
 ) -> dict[str, int]:
     """The model's dependency groups: {root layer's name: its output channels}, in the model's order.
 
@@ -56,13 +61,14 @@ def prunable_groups(
 
     Args:
         model: any module; its mode and gradients are left as they are.
-        example_input: a batch that the model takes, shape (n, ...).
+        example_input: a batch that the model takes: a tensor (n, ...), or a nest of them.
         time_limit_s: how long taking the model apart may last.
+        exclude: layers, or parts with all their layers, that keep their output channels.
 
     Raises:
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
     """
-    _, groups = take_apart(model, example_input, time_limit_s)
+    _, groups = take_apart(model, example_input, time_limit_s, exclude)
     if not groups:
         raise UserError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
     problem = _problem(model, example_input, groups)
@@ -77,9 +83,14 @@ def prunable_groups(
 
 
 def take_apart(
-    model: nn.Module, example_input: Nest, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module,
+    example_input: Nest,
+    time_limit_s: float = TIME_LIMIT_S,
+    exclude: Sequence[str] = (),
 ) -> tuple[tp.DependencyGraph, dict[str, int]]:
     """Torch-pruning's dependency graph of a model and {root layer: output channels} of its groups.
+
+    Groups with a layer that is excluded are left out.
 
     Raises:
         ValueError: the model does not run, or taking it apart failed or took too long; the message names the
@@ -94,7 +105,7 @@ def take_apart(
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
             graph = tp.DependencyGraph().build_dependency(model, inputs, forward_fn=_outputs, verbose=False)
-            return graph, _groups(graph)
+            return graph, _groups(graph, exclude)
 
     for p in frozen:  # the graph is read from autograd's
         p.requires_grad_(True)
@@ -112,7 +123,7 @@ def _outputs(model: nn.Module, inputs: Nest) -> list[Any]:
     return [tensor for tensor in nests.tensors(nests.call(model, inputs)) if tensor.requires_grad]
 
 
-def _groups(graph: tp.DependencyGraph) -> dict[str, int]:
+def _groups(graph: tp.DependencyGraph, exclude: Sequence[str]) -> dict[str, int]:
     """Root layers of the groups that can be pruned with their output channels, in the model's order."""
     order = {m: i for i, m in enumerate(graph.model.modules())}
     names = {m: name for name, m in graph.model.named_modules()}
@@ -122,10 +133,16 @@ def _groups(graph: tp.DependencyGraph) -> dict[str, int]:
         width = len(group[0].idxs)
         if width < 2 or any(not d.target.outputs for d in pruned):
             continue  # pruning it would change the shape of the model's output
+        if any(_is_inside(names.get(d.target.module, ""), exclude) for d in pruned):
+            continue
         candidates = [d.target.module for d in pruned if _is_root(d.target.module, width, graph)]
         root = min(candidates, key=lambda m: order[m], default=group[0].dep.target.module)
         roots[order[root]] = (names[root], width)
     return dict(roots[i] for i in sorted(roots))
+
+
+def _is_inside(layer: str, parts: Sequence[str]) -> bool:
+    return any(layer == part or layer.startswith(f"{part}.") for part in parts)
 
 
 def _is_root(module: Any, width: int, graph: tp.DependencyGraph) -> bool:

@@ -66,7 +66,7 @@ class Conditions:
         if "architecture" in space:
             if not self.task.searches_architecture:
                 raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
-            return bind(space, parent=self.parent, channel_multiple=multiple)
+            return bind(space, parent=self.parent, channel_multiple=multiple, exclude=self.task.exclude)
         architecture = self.parent.get("architecture")
         return bind(
             space,
@@ -74,6 +74,7 @@ class Conditions:
             model=self.task.build(decode_architecture(architecture) if architecture else None),
             example_input=self.task.example_input(2),
             channel_multiple=multiple,
+            exclude=self.task.exclude,
         )
 
 

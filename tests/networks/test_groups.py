@@ -28,8 +28,8 @@ def test_grouped_convolutions():
     assert prunable_groups(model, torch.zeros(1, 3, 8, 8)) == {"0": 16, "1": 32}
 
 
-def test_layers_to_quantise(model):
-    assert quantizable_layers(model) == ("first", "second", "third", "head")
+def test_layers_to_quantise(model, example):
+    assert quantizable_layers(model, example) == ("first", "second", "third", "head")
 
 
 def test_a_model_without_prunable_layers():
@@ -93,3 +93,32 @@ def test_a_torchvision_model_that_torch_pruning_cannot_handle():
     model = models.shufflenet_v2_x0_5(num_classes=4)
     with pytest.raises(ValueError, match="torch-pruning failed, at the layer 'stage4"):
         prunable_groups(model, torch.zeros(1, 3, 32, 32))
+
+
+def test_what_is_excluded_keeps_its_channels_and_what_is_tied_to_them(model, example):
+    assert prunable_groups(model, example, exclude=["third"]) == {"first": 16}
+    # The skip adds the first layer's channels to the second's.
+    assert prunable_groups(model, example, exclude=["second"]) == {"third": 24}
+    assert quantizable_layers(model, example, ["second", "head"]) == ("first", "third")
+    nested = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 6)), nn.Linear(6, 2))
+    assert prunable_groups(nested, torch.zeros(2, 4)) == {"0.0": 8, "0.1": 6}
+    with pytest.raises(ValueError, match="has no layer whose channels can be pruned"):
+        prunable_groups(nested, torch.zeros(2, 4), exclude=["0"])
+
+
+class Pair(nn.Module):
+    """Two inputs, one of whole numbers, and a mapping as output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.first, self.last = nn.Embedding(5, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, ids, x):
+        return {"y": self.last(torch.relu(self.first(x)) + self.table(ids).sum(1))}
+
+
+@pytest.mark.parametrize("mapping", [False, True])
+def test_a_model_of_several_inputs_is_taken_apart(mapping):
+    ids, x = torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3)
+    inputs = {"x": x, "ids": ids} if mapping else (ids, x)
+    assert prunable_groups(Pair(), inputs) == {"first": 4}

@@ -46,3 +46,19 @@ def test_parts_that_a_model_lacks(model, example):
         spaces.bind({"pruning": {"ratios": {"head": 0.5}}}, model=model, example_input=example)
     with pytest.raises(ValueError, match="give example_input="):
         spaces.bind({"pruning": spaces.channel_pruning()}, model=model)
+
+
+def test_what_is_excluded_is_in_neither_part_of_a_space(model, example):
+    deferred = {"pruning": spaces.channel_pruning(), "bits": spaces.bit_widths()}
+    space = spaces.bind(deferred, model=model, example_input=example, exclude=["third", "head"])
+    assert list(space.domains["pruning"]["ratios"]) == ["first"]
+    assert list(space.domains["bits"]) == ["first", "second"]
+    with pytest.raises(ValueError, match="pruning/ratios has no key 'third'"):
+        spaces.bind(
+            {"pruning": {"ratios": {"third": 0.5}}}, model=model, example_input=example, exclude=["third"]
+        )
+    searched = spaces.bind(
+        {"architecture": spaces.resnet(stages=2), **deferred}, exclude=["stem", "stage1.0.conv1"]
+    )
+    assert list(searched.domains["pruning"]["ratios"]) == ["stage1", "stage2"]
+    assert list(searched.domains["bits"]) == ["stage1", "stage2", "head"]

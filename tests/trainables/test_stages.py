@@ -248,14 +248,14 @@ def test_nan_on_any_target_is_the_worst(tmp_path: Path) -> None:
 
 
 class Endless(nn.Module):
-    """Runs, but cannot be traced."""
+    """Runs, but cannot be captured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        while isinstance(x, torch.fx.Proxy):
+        while torch.compiler.is_exporting():
             pass
         return self.head(x.flatten(1))  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch_pruning as tp
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from raysearch.networks.groups import (
     remove_channels,
     take_apart,
 )
+from raysearch.networks.nests import Nest
 from raysearch.networks.running import check_runs
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan, kept_channels
 from raysearch.trainables.data.batches import Examples
@@ -31,10 +32,11 @@ History = list[tuple[str, list[int]]]
 
 def prune(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Nest,
     plan: PruningPlan,
     time_limit_s: float = TIME_LIMIT_S,
     *,
+    exclude: Sequence[str] = (),
     examples: Examples | None = None,
     loss: Loss = cross_entropy,
 ) -> History:
@@ -46,9 +48,10 @@ def prune(
 
     Args:
         model: pruned in place; train mode and gradients are left as they are.
-        example_input: a batch for the model, (n, ...).
+        example_input: a batch for the model.
         plan: ratios, criterion and multiple.
         time_limit_s: how long taking the model apart may last.
+        exclude: layers, or parts with all their layers, that keep their output channels.
         examples: for training; what the criteria that search look at, and only they.
         loss: of logits and labels; what those criteria minimise.
 
@@ -59,7 +62,7 @@ def prune(
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or a criterion
             that searches is given no examples.
     """
-    graph, widths = take_apart(model, example_input, time_limit_s)
+    graph, widths = take_apart(model, example_input, time_limit_s, exclude)
     found: dict[str, Tensor] = {}
     if plan.criterion in SEARCHED:
         if examples is None:
@@ -78,7 +81,7 @@ def prune(
 
 
 def prune_like(
-    model: nn.Module, example_input: Tensor, history: History, time_limit_s: float = TIME_LIMIT_S
+    model: nn.Module, example_input: Nest, history: History, time_limit_s: float = TIME_LIMIT_S
 ) -> nn.Module:
     """Remove exactly the channels that ``prune`` removed from a model of the same structure.
 
@@ -110,7 +113,7 @@ def prune_like(
 
 def remove_masked(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Nest,
     masks: Mapping[str, Tensor],
     time_limit_s: float = TIME_LIMIT_S,
 ) -> nn.Module:
@@ -118,7 +121,7 @@ def remove_masked(
 
     Args:
         model: unpruned; it is not changed.
-        example_input: a batch for the model, (n, ...).
+        example_input: a batch for the model.
         masks: by root layer, True for the channels to keep, (channels,), or for those of one block where the
             group has grouped convolutions, as ``search_masks(..., channels=True)`` finds them.
         time_limit_s: how long taking the model apart may last.

@@ -118,3 +118,15 @@ def test_frozen_layers_stay_frozen(model):
     assert any(root.startswith(("stem", "stage1")) for root, _ in history)
     for pruned in (model, prune_like(fresh, X, history)):
         assert [name for name, p in pruned.named_parameters() if not p.requires_grad] == frozen
+
+
+def test_what_is_excluded_keeps_its_channels_whatever_the_ratio_of_its_part(model):
+    def widths():
+        layers = model.stage1.named_modules()
+        return {name: m.out_channels for name, m in layers if isinstance(m, nn.Conv2d)}
+
+    before = widths()
+    history = prune(model, X, PRUNING, exclude=["stage1"])
+    assert history
+    assert widths() == before
+    assert not any(root.startswith("stage1") for root, _ in history)
