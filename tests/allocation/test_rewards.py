@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raysearch.allocation import instances as ready
-from raysearch.allocation.rewards import branch_rewards, ratio_reward
+from raysearch.allocation.rewards import accuracy_reward, bonus, branch_rewards, ratio_reward, time_reward
 
 A = ready.instance_a()
 
@@ -32,3 +32,19 @@ def test_rewards_are_the_study_s():
         + 0.15
     )
     assert branch_rewards(A, ratios)[0, 0] == pytest.approx(expected)
+
+
+def test_the_accuracy_term_is_largest_at_the_floor_and_jumps_just_above_it() -> None:
+    above = np.array([-1.0, 0.0, 0.01, 0.0101, 1.0])
+    found = accuracy_reward(above)
+    assert found[1] == found.max() == 100
+    assert found[0] == pytest.approx(found[4]) == 100 * np.exp(-1 / 32)
+    assert found[2] == pytest.approx(100 * np.exp(-(0.01**2) / 40))
+    assert found[3] == pytest.approx(100 * np.exp(-(0.0101**1.5) / 32))
+    assert found[2] > found[3]
+
+
+def test_time_is_best_at_nothing_and_the_bonus_is_for_both_limits() -> None:
+    assert time_reward(np.array([0.0, 0.8])) == pytest.approx([1.0, np.exp(-0.5)])
+    above, excess = np.array([1.0, 1.0, -1.0]), np.array([-4.0, 4.0, -4.0])
+    assert bonus(above, excess).tolist() == [4.0, 0.0, 0.0]
