@@ -41,7 +41,7 @@ def carry_out(
 ) -> RunResult:
     """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
     with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
-        record, events = _read(folder, work.described)
+        record, events = _read(folder, work.described, work.conditions.metrics)
         if _is_done(record, num_trials):
             return conclude(work, folder)
         deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
@@ -106,15 +106,19 @@ def _check(work: Work, *, anew: bool) -> None:
         raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
 
 
-def _read(folder: Path, described: Mapping[str, Any]) -> tuple[RunRecord, list[Event]]:
+def _read(
+    folder: Path, described: Mapping[str, Any], metrics: Mapping[str, str]
+) -> tuple[RunRecord, list[Event]]:
     """The record of the run in a folder, empty where none was begun."""
     record = RunRecord()
     events = list(journals.read(folder))
     for event in events:
         record.apply(event)
     known, asked = (_placeless(study) for study in (record.header.get("study", described), described))
-    if known != asked:
-        changed = [k for k in asked if known.get(k) != asked[k]]
+    changed = [k for k in asked if known.get(k) != asked[k]]
+    if record.header and list(record.metrics) != list(metrics):
+        changed.append("metrics")
+    if known != asked or changed:
         raise UserError(
             f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
         )

@@ -50,7 +50,7 @@ def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_journal_is_locked_before_it_is_read(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_read", lambda folder, described: pytest.fail("it was read"))
+    monkeypatch.setattr(running, "_read", lambda *arguments: pytest.fail("it was read"))
     with pytest.raises(UserError, match="another process"):
         running.carry_out(session.work, 1, session.folder, max_minutes=None, progress=False)
 
@@ -62,8 +62,18 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described("/old"))
     journal.close()
-    record, events = running._read(tmp_path, described("/new"))
+    record, events = running._read(tmp_path, described("/new"), {"accuracy": ""})
     assert record.header["study"] == described("/old")
     assert len(events) == 1
     with pytest.raises(UserError, match=r"another study \(task differ\)"):
-        running._read(tmp_path, described("/old", "other:make"))
+        running._read(tmp_path, described("/old", "other:make"), {"accuracy": "share"})
+
+
+def test_a_task_with_other_metrics_is_another_study(tmp_path):
+    described = {"task": {"name": "own"}}
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, study=described, metrics={"rmse": ""})
+    journal.close()
+    assert running._read(tmp_path, described, {"rmse": ""})[0].metrics == {"rmse": ""}
+    with pytest.raises(UserError, match=r"another study \(metrics differ\)"):
+        running._read(tmp_path, described, {"accuracy": "share"})
