@@ -1,12 +1,15 @@
-"""Sending a user's objects to workers, whose ``sys.path`` is not the driver's.
+"""Sending a user's objects to workers, whose ``sys.path`` and working directory are not the driver's.
 
 A task holds classes and functions of the user's own modules, which pickle by name. Ray knows the folder of
 the driver's script and its working directory, as they were when it was started: not the folder of a study
-file, nor what a program added to ``sys.path``.
+file, nor what a program added to ``sys.path``. A data set may read files by paths relative to where the
+program was started.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 
 
 class Carried:
-    """An object that, once pickled, is unpickled as itself where the driver's own modules are found.
+    """An object that, once pickled, is unpickled as itself where the driver's modules and files are found.
 
     Args:
         content: the object.
@@ -25,14 +28,14 @@ class Carried:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arguments are unpickled in their order: the path is there before the content asks for a module.
-        return _unpacked, (_SearchPath(), self._content)
+        return _unpacked, (_Surroundings(), self._content)
 
 
-class _SearchPath:
-    """The driver's own places of modules; where it is unpickled they come first."""
+class _Surroundings:
+    """The driver's own places of modules, which come first where it is unpickled, and its folder."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _look_in, (own_places(),)
+        return _settle, (own_places(), os.getcwd())
 
 
 def own_places() -> list[str]:
@@ -42,8 +45,10 @@ def own_places() -> list[str]:
     return [str(p) for p in places if p.is_dir() and not any(p.is_relative_to(i) for i in installed)]
 
 
-def _look_in(places: list[str]) -> None:
+def _settle(places: list[str], folder: str) -> None:
     sys.path[:0] = [p for p in places if p not in sys.path]
+    with contextlib.suppress(OSError):  # a machine that does not see the driver's disk has no such folder
+        os.chdir(folder)
 
 
 def _unpacked(_: None, content: Any) -> Any:

@@ -40,6 +40,19 @@ def test_it_is_itself_where_it_arrives(data: object, tmp_path: Path) -> None:
     assert done.stdout.strip() == "7", done.stderr
 
 
+def test_where_it_arrives_is_the_drivers_folder_where_there_is_one(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    carried = pickle.dumps(Carried(1))
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(carried) == 1
+    assert Path.cwd() == tmp_path / "here"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").rmdir()
+    assert pickle.loads(carried) == 1
+    assert Path.cwd() == tmp_path
+
+
 def size(data: object) -> int:
     return len(data)  # type: ignore[arg-type]
 
