@@ -26,7 +26,8 @@ from raysearch.networks import figures
 from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
-from raysearch.trainables.data.batches import batches
+from raysearch.search_spaces.channel_pruning import SEARCHED
+from raysearch.trainables.data.batches import Examples, batches
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export import export_onnx, export_torch
@@ -34,6 +35,7 @@ from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
+from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.quantization import (
     calibrate,
     fold_batch_norm,
@@ -123,13 +125,19 @@ class TrialStages:
                 self.task.example_input(),
                 self.plan.pruning,
                 exclude=self.task.exclude,
-                examples=self.task.train,
+                examples=self._examples_to_search(),
                 loss=self.task.loss,
             )
         self.module: nn.Module = model.to(self.device)
         self.quantized = False
         self.float_epochs = self._float_epochs(straight=inherited and not self.history)
         self.optimizer = self._new_optimizer()
+
+    def _examples_to_search(self) -> Examples | None:
+        """What the pruning criteria that search look at, and only they."""
+        if self.plan.pruning is None or self.plan.pruning.criterion not in SEARCHED:
+            return None
+        return searchable(self.task.train, self.task.collate, self.seed)
 
     def _inherit(self, model: nn.Module) -> bool:
         """Start from the parent's trained weights; whether they fit whole."""

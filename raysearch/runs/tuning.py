@@ -44,10 +44,9 @@ _ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a w
 def cluster() -> Iterator[None]:
     """The cluster that ``ray.init()`` or RAY_ADDRESS found, else one on this machine until the end."""
     os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    # A trial's failure stands in the journal.
     for name in ("execution.tune_controller", "tune", "analysis.experiment_analysis"):
-        logging.getLogger(f"ray.tune.{name}").setLevel(
-            logging.CRITICAL
-        )  # a trial's failure stands in the journal
+        logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
         return

@@ -6,15 +6,34 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from raysearch.trainables.data.batches import Examples
+from raysearch.basics.failures import UserError
+from raysearch.trainables.data.batches import Collate, Examples, batches
 from raysearch.trainables.masks.annealing import Annealing
 from raysearch.trainables.masks.genetic import Genetic
 from raysearch.trainables.masks.mask_loss import Loss
-from raysearch.trainables.masks.mask_search import Method, search_masks
+from raysearch.trainables.masks.mask_search import EXAMPLES, Method, search_masks
 
 METHODS: dict[str, Method] = {"annealing": Annealing(), "genetic": Genetic()}
 EVALUATIONS, SIZE = 200, 256
+
+
+def searchable(examples: Examples, collate: Collate | None, seed: int) -> TensorDataset:
+    """Examples as a search looks at them: held as tensors, drawn at random where there are many.
+
+    Raises:
+        UserError: inputs or targets are more than one tensor.
+    """
+    if type(examples) is TensorDataset and len(examples.tensors) == 2 and collate is None:
+        return examples
+    inputs, targets = next(batches(examples, EXAMPLES, torch.Generator().manual_seed(seed), collate))
+    if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
+        raise UserError(
+            "the criteria annealing and genetic search on inputs and targets of one tensor each, and the "
+            "task has several: choose magnitude or random"
+        )
+    return TensorDataset(inputs, targets)
 
 
 def search_channels(

@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 from trial_setup import PARENT, FakeMeasure, make_setup
 
 from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
 from raysearch.trainables.masks.mask_search import search_masks
 from raysearch.trainables.pruning import prune, prune_like, remove_masked
+from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.stages import TrialStages
 
 X = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -78,3 +79,21 @@ def test_masks_of_other_models_are_refused(network, masks, message):
 def test_a_searching_criterion_needs_examples(network):
     with pytest.raises(ValueError, match="criterion 'annealing' searches on examples, and none are given"):
         prune(network, X[:1], PruningPlan({"stem": 0.5}, "annealing", 1))
+
+
+def test_examples_of_any_kind_are_held_as_tensors_for_a_search():
+    x, y = torch.arange(12.0).view(6, 2), torch.arange(6)
+    held = TensorDataset(x, y)
+    assert searchable(held, None, 0) is held
+    for examples in (DataLoader(held, batch_size=2), Subset(held, [4, 1]), list(zip(x, y, strict=True))):
+        inputs, targets = searchable(examples, None, 0).tensors
+        assert torch.equal(inputs, x[targets])
+    reversed_pairs = [(label, image) for image, label in held]
+    inputs, targets = searchable(reversed_pairs, swap, 0).tensors
+    assert torch.equal(inputs, x[targets])
+    with pytest.raises(ValueError, match="search on inputs and targets of one tensor each"):
+        searchable(TensorDataset(x, x, y), None, 0)
+
+
+def swap(examples):
+    return torch.stack([x for _, x in examples]), torch.stack([y for y, _ in examples])
