@@ -7,7 +7,10 @@ Purpose: the cost of the driver as runs grow. All figures are process CPU time.
   step does so after the first. ``NAME_ms@1000`` is the other schedulers' figure.
 - A suggestion of the default searcher: a mixed space of 12 parameters, two objectives, n finished trials; one
   ``ask`` with the ``tell`` and ``end`` of its trial, the median over 5 blocks of the mean of 10, so that a
-  model that is fitted now and then counts ("suggestion_ms@200").
+  model that is fitted now and then counts ("suggestion_ms@200"). "study_suggestion_ms@200" is the same in the
+  space of a study, where the canonical form of each config that comes near to being suggested is worked out.
+- What a config of that space amounts to ("variant_ms"), and the same for one that is remembered
+  ("known_variant_ms"), the mean over 500.
 - Driver time a trial: n no-op trials, one report each, two workers of a local Ray. Plain Tune: a class
   trainable, its own random search, no scheduler, ``reuse_actors``, loggers off, a snapshot a day: the
   cheapest settings known. Ours: the same trainable, space and settings, NSGA-II through TuneSearcher and
@@ -28,20 +31,25 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 
 import numpy as np
+from ray import tune
 
 from benchmarks.common import arguments, report
 from benchmarks.driver_cost import driver_ms
 from raysearch.objectives import Goals
 from raysearch.schedulers import SCHEDULERS, make_scheduler
+from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.encoding import Encoding, Parameter
+from raysearch.searchers.tune import parameters_of
 
 NAME = "decision_cost"
 RUNGS = (100, 1_000, 10_000)
 TRIALS = (200, 2_000, 10_000)
+STUDY_TRIALS = (200, 2_000)
 DRIVERS = (100, 1_000, 3_000)
 MAX_STEP = 27
 GOALS = Goals.parse(["minimize error", "minimize size"], last_step=MAX_STEP)
@@ -65,12 +73,19 @@ def decision_ms(scheduler: str, n: int, newcomers: int = 50) -> float:
     return 1e3 * float(np.median(taken[n:]))
 
 
-def suggestion_ms(searcher: str, n: int, blocks: int = 5, block: int = 10) -> float:
-    """The median over blocks of the mean cost of a suggestion after n finished trials."""
+def suggestion_ms(
+    searcher: str, n: int, blocks: int = 5, block: int = 10, study: Space | None = None
+) -> float:
+    """The median over blocks of the mean cost of a suggestion after n finished trials.
+
+    In the mixed space, where each config is a variant of its own, or in that of a study.
+    """
     rng = np.random.default_rng(0)
-    encoding = Encoding(SPACE)
+    parameters = parameters_of(study.domains) if study else SPACE
+    encoding = Encoding(parameters)
     known = [encoding.decode(encoding.sample(rng)) for _ in range(n)]
-    method = make_searcher(searcher, SPACE, GOALS, seed=0, initial=known, identity=identity)
+    told_apart = partial(_variant, study) if study else identity
+    method = make_searcher(searcher, parameters, GOALS, seed=0, initial=known, identity=told_apart)
     for i in range(n):
         _trial(method, f"{i:05d}", encoding)
     means = []
@@ -80,6 +95,36 @@ def suggestion_ms(searcher: str, n: int, blocks: int = 5, block: int = 10) -> fl
             _trial(method, f"{i:05d}", encoding)
         means.append((time.process_time() - start) / block)
     return 1e3 * float(np.median(means))
+
+
+def study_space() -> Space:
+    """The space of a study that searches all five keys, fresh."""
+    from raysearch import search_spaces as spaces
+
+    architecture = spaces.resnet(stages=(2, 4), kernel=(3, 5), block=("basic", "plain", "separable"))
+    return spaces.bind(
+        {
+            "architecture": architecture,
+            "pruning": spaces.channel_pruning(criterion=("magnitude", "random")),
+            "bits": spaces.bit_widths(),
+            "teacher": spaces.teachers(None, "parent"),
+            "training": {"lr": tune.loguniform(1e-4, 1e-2)},
+        }
+    )
+
+
+def variant_ms(configs: int = 500) -> tuple[float, float]:
+    """The mean cost of working out what a config of a study amounts to, and of remembering it."""
+    space, rng = study_space(), np.random.default_rng(0)
+    encoding = Encoding(parameters_of(space.domains))
+    drawn = [encoding.decode(encoding.sample(rng)) for _ in range(configs)]
+    taken = []
+    for _ in range(2):
+        start = time.process_time()
+        for config in drawn:
+            space.variant(config)
+        taken.append(1e3 * (time.process_time() - start) / configs)
+    return taken[0], taken[1]
 
 
 def default_searcher() -> str:
@@ -103,6 +148,10 @@ def main(argv: list[str] | None = None) -> None:
             _note(figures, f"{label}_ms@{n}", decision_ms(scheduler, n))
     for n in TRIALS:
         _note(figures, f"suggestion_ms@{n}", suggestion_ms(searcher, n))
+    for n in STUDY_TRIALS:
+        _note(figures, f"study_suggestion_ms@{n}", suggestion_ms(searcher, n, study=study_space()))
+    for name, value in zip(("variant_ms", "known_variant_ms"), variant_ms(), strict=True):
+        _note(figures, name, value)
     for name, value in driver_ms(DRIVERS, options.seeds):
         _note(figures, name, value)
     if options.json:
@@ -118,6 +167,11 @@ def identity(config: Config) -> tuple[str, frozenset[str]]:
     return repr(config), _NAMES
 
 
+def _variant(space: Space, config: Config) -> tuple[str, frozenset[str]]:
+    variant = space.variant(config)
+    return variant.key, variant.active
+
+
 _NAMES = frozenset(Encoding(SPACE).names)
 
 
@@ -126,8 +180,9 @@ def _trial(searcher: Searcher, trial: str, encoding: Encoding) -> None:
     config = searcher.ask(trial)
     assert config is not None
     point = encoding.encode(config)
-    size = float(point[4:8].mean())
-    error = float(np.square(np.delete(point, slice(4, 8)) - 0.4).mean()) + (1 - size) ** 2
+    widths = np.array(["width" in name for name in encoding.names])
+    size = float(point[widths].mean())
+    error = float(np.square(point[~widths] - 0.4).mean()) + (1 - size) ** 2
     searcher.tell(trial, MAX_STEP, {"error": error, "size": size})
     searcher.end(trial, "finished")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.decision_cost import decision_ms, default_searcher, suggestion_ms
+from benchmarks.decision_cost import decision_ms, default_searcher, study_space, suggestion_ms, variant_ms
 from benchmarks.driver_cost import LEAN, NoOp
 from benchmarks.large_cluster import measure
 from raysearch.schedulers import SCHEDULERS
@@ -16,6 +16,12 @@ def test_a_decision_and_a_suggestion_are_timed():
         assert 0 < decision_ms(scheduler, 30, newcomers=5) < 1000
     assert default_searcher() in SEARCHERS
     assert 0 < suggestion_ms("nsga2", 30, blocks=2, block=3) < 1000
+    assert 0 < suggestion_ms("nsga2", 30, blocks=2, block=3, study=study_space()) < 1000
+
+
+def test_a_variant_that_is_remembered_costs_a_fraction():
+    first, again = variant_ms(100)
+    assert 0 < again < first / 5 < 10
 
 
 def test_no_worker_of_a_cluster_waits():
