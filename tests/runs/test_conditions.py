@@ -1,0 +1,62 @@
+"""What holds for every trial of a run, and what is refused before any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+from trial_setup import PARENT, small_task
+
+from raysearch import search_spaces as spaces
+from raysearch.runs.conditions import Conditions, check_conditions
+from raysearch.trainables.task import accuracy
+
+
+def conditions(task: Any = None, parent: Any = None, targets: Any = ("onnxruntime-cpu",)) -> Conditions:
+    numbers: dict[str, Any] = {"epochs": 3, "seed": 1, "resources": {"cpu": 1.0}, "workers": None}
+    return check_conditions(small_task() if task is None else task, parent, targets, **numbers)
+
+
+def test_a_parent_s_own_settings_stand_over_the_task_s() -> None:
+    found = conditions(parent={"training": {"lr": 0.5}})
+    assert found.parent == {"architecture": PARENT["architecture"], "training": {"lr": 0.5}}
+    assert found.last_step == 4
+
+
+def test_only_the_unit_of_our_own_accuracy_is_known() -> None:
+    task = small_task(metrics={"rmse": lambda outputs, targets: 0.0, "accuracy": accuracy})
+    assert conditions(task).metrics == {"rmse": "", "accuracy": "share"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": 3}, "task is 3: give a raysearch.Task"),
+        ({"parent": {"bits": {}}}, "parent has no key 'bits'"),
+        ({"targets": "torch-cpu"}, "targets is 'torch-cpu': give a list"),
+        ({"targets": ()}, "targets is empty"),
+        ({"targets": ("torch-cpu", "torch-cpu")}, "targets name torch-cpu twice"),
+        ({"targets": ("onnx",)}, "did you mean 'onnxruntime-cpu'"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        conditions(**change)
+
+
+def test_a_space_is_bound_to_the_architecture_or_to_the_one_model() -> None:
+    searched = conditions().bind({"architecture": spaces.resnet(stages=1, depth=(1, 2), width=(8, 16))})
+    assert not searched.groups
+    layers = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 10)
+    task = small_task(model=nn.Sequential(*layers), parent={})
+    fixed = conditions(task).bind({"pruning": spaces.channel_pruning()})
+    assert list(fixed.groups) == ["0", "2"]
+    with pytest.raises(ValueError, match="the task's model is fixed: leave it out"):
+        conditions(task).bind({"architecture": spaces.resnet()})
+
+
+def test_smoothed_labels_are_refused_for_a_loss_that_takes_none() -> None:
+    task = small_task(loss=lambda outputs, targets: outputs.sum())
+    with pytest.raises(ValueError, match="label_smoothing is set, but the task's loss"):
+        conditions(task).bind({"training": {"label_smoothing": 0.1}})
