@@ -108,7 +108,7 @@ def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[
     """How much faster and smaller than the parent one can be for a point of the task's first metric.
 
     A point is one per cent: of all for an accuracy, else of the parent's figure. Nothing where no goal says
-    whether more of the metric is better.
+    whether more of the metric is better, or where no variant is faster (beyond the noise) or smaller.
     """
     parent, (name, unit) = result.record.parent, next(iter(result.record.metrics.items()))
     higher = result.goals.higher_is_better(name)
@@ -116,20 +116,32 @@ def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[
         return []
     key = f"{TEST}{name}" if f"{TEST}{name}" in parent.values else name
     own = parent.values.get(key, math.nan)
-    room = 0.01 if unit == SHARE else 0.01 * abs(own)
-    lost = {t.name: (own - t.values.get(key, math.nan)) * (1 if higher else -1) for t in variants}
+    room, said = (0.01, "1 point") if unit == SHARE else (0.01 * abs(own), f"1 % of the parent's {name}")
     where = "test split" if key.startswith(TEST) else "validation split"
-    room_text = "1 point" if unit == SHARE else f"1 % of the parent's {name}"
-    wanted = [(f"latency_ms/{result.study['targets'][0]}", "faster"), ("file_mb", "smaller (the file)")]
+    signed = 1 if higher else -1
+    close = [t for t in variants if signed * (own - t.values.get(key, math.nan)) <= room]
+    gains = {
+        "faster": [_times_faster(t, parent, result.study["targets"][0]) for t in close],
+        "smaller (the file)": [_times_smaller(t, parent) for t in close],
+    }
     shown = []
-    for metric, word in wanted:
-        close = [t for t in variants if lost[t.name] <= room and t.values.get(metric)]
-        if close:
-            best = min(close, key=lambda t, m=metric: t.values[m])  # type: ignore[misc]
-            ratio = parent.values.get(metric, math.nan) / best.values[metric]
-            note = f"variant {best.name}, within {room_text} ({where})"
+    for word, found in gains.items():
+        ratio, best = max(zip(found, (t.name for t in close), strict=True), default=(0.0, ""))
+        if ratio > 1:
+            note = f"variant {best}, within {said} ({where})"
             shown.append(tile(times(ratio), f"{word} than the parent", note))
     return shown
+
+
+def _times_faster(trial: TrialRecord, parent: TrialRecord, target: str) -> float:
+    """How many times faster, where that is more than the noise; else 0."""
+    ratio, verdict = compare(trial, parent, target)
+    return ratio if verdict == "faster" else 0.0
+
+
+def _times_smaller(trial: TrialRecord, parent: TrialRecord) -> float:
+    own, other = trial.values.get("file_mb", math.nan), parent.values.get("file_mb", math.nan)
+    return other / own if own > 0 and other > 0 else 0.0
 
 
 def _front_text(result: RunResult) -> str:

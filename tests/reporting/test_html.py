@@ -145,3 +145,13 @@ def test_a_failed_trial_s_traceback_is_linked(tmp_path: Path) -> None:
     run.events[-1]["traceback"] = "failures/0000.txt"
     page = write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8")
     assert '<a href="failures/0000.txt">failures/0000.txt</a>' in page
+
+
+def test_a_variant_that_is_not_faster_is_not_called_so(tmp_path: Path) -> None:
+    events = make_events(quality=RMSE)
+    for event in events:
+        if event["event"] == "report" and event["step"] == 0 and event["trial"][0] == "0":
+            event["values"] |= {f"latency_ms/{TARGET}": 0.6, "file_mb": 0.6}  # the parent's: .42 and .41
+    text = text_in(write_run(tmp_path / "run", events))
+    assert "than the parent variant" not in text
+    assert "highest" not in text
