@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from raysearch.metrics import OWN, SHARE, TEST
+from raysearch.metrics import TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
 from raysearch.record.scores import reference_figures, violation_of
 from raysearch.record.verdicts import compare
-from raysearch.reporting import plots, sweep_page
+from raysearch.reporting import plots, sources, sweep_page
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
-from raysearch.reporting.page import document, drawn, section, table, tile, tiles
+from raysearch.reporting.key_figures import key_figures
+from raysearch.reporting.page import document, drawn, section, table, tiles
 
 FILE_NAME = "report.html"
 
@@ -52,14 +52,14 @@ def render(result: RunResult) -> str:
     body = "".join(
         (
             f"<header><h1>raysearch <span>{escape(name)}</span></h1>{_summary(result)}</header>",
-            _tiles(result),
+            tiles(key_figures(result)),
             section("The front", _front_text(result), drawn(plots.front_pairs(result))),
             section("Variants", _variants_text(result), _variants(result), _notes(result)),
             section("Stopped early", _stopped(result)),
             section("Hypervolume", _hypervolume(result), drawn([plots.hypervolume(result)])),
             section("Settings", _SETTINGS, drawn([plots.parallel_coordinates(result)])),
             section("Failed trials", _failed(result)),
-            section("How the figures were made", _provenance(result), _definitions(result)),
+            section("How the figures were made", sources.provenance(result), sources.definitions(result)),
             section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
@@ -86,62 +86,6 @@ def _summary(result: RunResult) -> str:
         f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} trials in {duration(result.seconds)}: "
         f'{", ".join(parts)}.{curves}</p><p class="goals">{escape(" · ".join(goals))}</p>'
     )
-
-
-def _tiles(result: RunResult) -> str:
-    """The front in a few figures: its size, and the best in each objective beside the parent."""
-    variants = [t for t in result.front_records if t.role == "trial"]
-    shown = [tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
-    parent = result.record.parent
-    for objective in result.goals.objectives if variants else ():
-        metric, choose = result.record.metric(objective.metric), max if objective.maximize else min
-        best = choose(variants, key=lambda t, m=metric.name: t.values[m])  # type: ignore[misc]
-        reference = parent.values.get(metric.name, math.nan) if parent else math.nan
-        word = "highest" if objective.maximize else "lowest"
-        note = f"variant {best.name}, parent {metric_value(metric, reference)}"
-        shown.append(tile(metric_value(metric, best.values[metric.name]), f"{word} {metric.title}", note))
-    shown += _within_a_point(result, variants)
-    return tiles(shown)
-
-
-def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[str]:
-    """How much faster and smaller than the parent one can be for a point of the task's first metric.
-
-    A point is one per cent: of all for an accuracy, else of the parent's figure. Nothing where no goal says
-    whether more of the metric is better, or where no variant is faster (beyond the noise) or smaller.
-    """
-    parent, (name, unit) = result.record.parent, next(iter(result.record.metrics.items()))
-    higher = result.goals.higher_is_better(name)
-    if parent is None or higher is None:
-        return []
-    key = f"{TEST}{name}" if f"{TEST}{name}" in parent.values else name
-    own = parent.values.get(key, math.nan)
-    room, said = (0.01, "1 point") if unit == SHARE else (0.01 * abs(own), f"1 % of the parent's {name}")
-    where = "test split" if key.startswith(TEST) else "validation split"
-    signed = 1 if higher else -1
-    close = [t for t in variants if signed * (own - t.values.get(key, math.nan)) <= room]
-    gains = {
-        "faster": [_times_faster(t, parent, result.study["targets"][0]) for t in close],
-        "smaller (the file)": [_times_smaller(t, parent) for t in close],
-    }
-    shown = []
-    for word, found in gains.items():
-        ratio, best = max(zip(found, (t.name for t in close), strict=True), default=(0.0, ""))
-        if ratio > 1:
-            note = f"variant {best}, within {said} ({where})"
-            shown.append(tile(times(ratio), f"{word} than the parent", note))
-    return shown
-
-
-def _times_faster(trial: TrialRecord, parent: TrialRecord, target: str) -> float:
-    """How many times faster, where that is more than the noise; else 0."""
-    ratio, verdict = compare(trial, parent, target)
-    return ratio if verdict == "faster" else 0.0
-
-
-def _times_smaller(trial: TrialRecord, parent: TrialRecord) -> float:
-    own, other = trial.values.get("file_mb", math.nan), parent.values.get("file_mb", math.nan)
-    return other / own if own > 0 and other > 0 else 0.0
 
 
 def _front_text(result: RunResult) -> str:
@@ -301,56 +245,3 @@ def _failed(result: RunResult) -> str:
 def _traceback(trial: TrialRecord) -> str:
     file = escape(trial.traceback)
     return f'<a href="{file}">{file}</a>' if file else UNKNOWN
-
-
-# -- where the figures come from -------------------------------------------------------------------
-
-
-def _provenance(result: RunResult) -> str:
-    """One row per target: runtime, version, device, threads, noise."""
-    rows = []
-    for target in result.study["targets"]:
-        found = [
-            m for t in result.record.trials.values() for m in t.measurements if m.get("target") == target
-        ]
-        if not found:
-            rows.append(("", [escape(target), "not measured yet", *[UNKNOWN] * 7]))
-            continue
-        # A cluster may hold several devices of a kind; all that were used are named.
-        said = [_distinct(found, field) for field in ("version", "device", "threads", "batch")]
-        noise = statistics.median(float(m.get("noise", math.nan)) for m in found)
-        fresh = sum(not m.get("cached") for m in found)
-        contended = sum(bool(m.get("contended")) for m in found)
-        sources = _distinct(found, "source")
-        cells = [f"± {100 * noise:.1f} %", f"{fresh} {sources}", str(len(found) - fresh), str(contended)]
-        rows.append(("", [escape(target), *said, *cells]))
-    head = [
-        "target",
-        "runtime",
-        "device",
-        "threads",
-        "batch",
-        "noise (median)",
-        "latencies",
-        "from the cache",
-    ]
-    head.append("beside other load")
-    return table(head, rows)
-
-
-def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:
-    def text(m: Mapping[str, Any]) -> str:
-        shown = m.get(field, UNKNOWN)
-        return f"{m.get('runtime', '')} {shown}".strip() if field == "version" else str(shown)
-
-    return escape(", ".join(sorted({text(m) for m in measurements})))
-
-
-def _definitions(result: RunResult) -> str:
-    known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
-    items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({m.source})</dd>" for m in known)
-    text = (
-        "Latency is the median paired ratio to the parent, measured in alternating blocks of one thread's "
-        "CPU time, times the parent's quiet latency; the noise is half the 95 % interval of that ratio."
-    )
-    return f"<p>{text}</p><dl>{items}</dl>"

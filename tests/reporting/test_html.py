@@ -106,17 +106,6 @@ def test_figures_of_the_report_are_those_of_the_journal(tmp_path: Path, quality:
         assert f"<td>{trial.values[name]:.4g}</td>" in page.split(f"<td>{trial.name}", 1)[1][:400]
     assert f"<td>{quality(0.97):.4g}</td>" in page.split("<td>parent", 1)[1][:400]
     assert "accuracy" not in text_of(page)
-    best = result.front_records[0]
-    word = "highest" if quality is LIKELIHOOD else "lowest"
-    assert f"{best.values[name]:.4g} {word} {name} variant {best.name}" in text_of(page)
-    assert "within 1 % of the parent&#x27;s" in text_of(page)
-
-
-def test_a_study_of_hardware_alone_needs_no_direction_of_its_metric(tmp_path: Path) -> None:
-    study = study_of(RMSE, objectives=[f"minimize latency_ms/{TARGET}"])
-    text = text_in(write_run(tmp_path / "run", make_events(quality=RMSE, study=study)))
-    assert f"lowest latency, ms ({TARGET})" in text
-    assert "within 1 %" not in text
 
 
 def test_a_metric_that_is_always_nan_is_said(tmp_path: Path) -> None:
@@ -145,13 +134,3 @@ def test_a_failed_trial_s_traceback_is_linked(tmp_path: Path) -> None:
     run.events[-1]["traceback"] = "failures/0000.txt"
     page = write_report(write_run(tmp_path / "run", run.events)).read_text(encoding="utf-8")
     assert '<a href="failures/0000.txt">failures/0000.txt</a>' in page
-
-
-def test_a_variant_that_is_not_faster_is_not_called_so(tmp_path: Path) -> None:
-    events = make_events(quality=RMSE)
-    for event in events:
-        if event["event"] == "report" and event["step"] == 0 and event["trial"][0] == "0":
-            event["values"] |= {f"latency_ms/{TARGET}": 0.6, "file_mb": 0.6}  # the parent's: .42 and .41
-    text = text_in(write_run(tmp_path / "run", events))
-    assert "than the parent variant" not in text
-    assert "highest" not in text
