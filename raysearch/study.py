@@ -110,20 +110,16 @@ class Study:
         self.task, self.parent, self.targets = task, self.conditions.parent, self.conditions.targets
         self.epochs, self.seed = epochs, seed
         self.resources, self.workers = self.conditions.resources, workers
-        self._goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        self._goals.check_reported(reported(self.targets, self.conditions.metrics))
+        self.goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
+        self.goals.check_reported(reported(self.targets, self.conditions.metrics))
         self.grace = grace or usual_grace(epochs)
         self.space = self.conditions.bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         if warm_start:
             self.evaluate_first += self._from_earlier_runs(warm_start)
-        self.make_searcher(self._goals)
-        self.make_scheduler(self._goals)
-
-    def goals(self, parent: Mapping[int, Mapping[str, float]]) -> Goals:
-        """Objectives and constraints, read against the parent's values at each step."""
-        return Goals(self._goals.objectives, self._goals.constraints, self.epochs + 1, parent)
+        self.make_searcher(self.goals)
+        self.make_scheduler(self.goals)
 
     @property
     def references(self) -> dict[str, Config]:
@@ -156,7 +152,7 @@ class Study:
         start = best_of_earlier_runs(
             folders,
             parameters_of(self.space.domains),
-            self._goals,
+            self.goals,
             count=_WARM,
             complete=lambda config: self.space.completed(config, self.parent),
             key=self._key,
@@ -181,7 +177,7 @@ class Study:
             self.conditions,
             self.space,
             self.references,
-            self._goals,
+            self.goals,
             searcher=self.make_searcher,
             scheduler=self.make_scheduler,
             origin=lambda key: self.origins.get(key, name_of(self.searcher)),
@@ -196,7 +192,7 @@ class Study:
         return describe(
             self.conditions,
             self.space,
-            self._goals,
+            self.goals,
             {
                 "searcher": self.searcher,
                 "scheduler": self.scheduler,

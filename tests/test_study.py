@@ -132,7 +132,7 @@ def test_smoothed_labels_need_a_loss_that_takes_them(where: str) -> None:
 
 def test_what_is_given_comes_first() -> None:
     study = Study(small_task(), SPACE, OBJECTIVES, evaluate_first=[{"training": {"lr": 5e-3}}])
-    searcher = study.make_searcher(study.goals({}))
+    searcher = study.make_searcher(study.goals)
     first, second = searcher.ask("0"), searcher.ask("1")
     assert first == {"training": {"lr": 5e-3}}
     assert study.origins.get(study.space.variant(first).key) == "given"

@@ -130,11 +130,6 @@ class Problem:
         return math.hypot(*(share * curves[key].error for key, share in shares.items()))
 
     @cached_property
-    def size_error(self) -> float:
-        """The standard error of a predicted total size in MB, if the curves' errors are independent."""
-        return math.hypot(*(b.size.error for b in self.branches))
-
-    @cached_property
     def accuracies(self) -> Response:
         """Each branch's own accuracy."""
         return Response((np.ones(len(self.branches)), [b.accuracy for b in self.branches]))

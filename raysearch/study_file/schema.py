@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raysearch.basics.failures import UserError
@@ -190,12 +189,6 @@ class StudyFile(Section):
     @classmethod
     def _check_constraints(cls, constraints: list[str]) -> list[str]:
         return [str(Constraint.parse(text)) for text in constraints]
-
-    def dump(self) -> str:
-        """The file with every default filled in, as YAML that ``parse`` reads back to an equal StudyFile."""
-        return yaml.safe_dump(
-            self.model_dump(), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
-        )
 
 
 def parse(document: Mapping[str, Any]) -> StudyFile:

@@ -173,7 +173,7 @@ def _quality(plan: Sweep | Study) -> Objective:
     """How networks are judged: as the sweep says, or by the goals of a study."""
     if isinstance(plan, Sweep):
         return plan.points.quality
-    goals = plan.goals({})
+    goals = plan.goals
     return quality_of(plan.conditions.metrics, goals.objectives, goals.constraints)
 
 

@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,6 @@ from raysearch.searchers.encoding import Vector
 from raysearch.searchers.model_based.representation import Representation
 
 _JITTER = 1e-8
-_SQRT5 = math.sqrt(5)
 
 
 class Kernel:
