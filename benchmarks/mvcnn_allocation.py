@@ -53,9 +53,9 @@ from raysearch.sweeps.branches import Branches
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.data.eth80 import Views, eth80, fold
 from raysearch.trainables.distillation import plain_loss
-from raysearch.trainables.evaluation import evaluate, from_arrays, outputs_of
+from raysearch.trainables.evaluation import evaluate, outputs_of
 from raysearch.trainables.export import export_onnx
-from raysearch.trainables.feeds import feed_of
+from raysearch.trainables.feeds import feed_of, function_of
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy, cross_entropy
@@ -266,7 +266,7 @@ def deployed(given: Prepared, network: nn.Module, service: MeasurementService) -
         path = Path(folder) / "network.onnx"
         export_onnx(fold_batch_norm(capture(network, example)), path)
         measured = service.measure(TARGET, path.read_bytes(), feed_of(example))
-        predict = from_arrays(backends.get(TARGET).load(path))
+        predict = function_of(backends.get(TARGET).load(path), outputs_of(network, example))
         accurate = evaluate(predict, given.test, {"percent": percent})["percent"]
     return {"accuracy": accurate, "ms": measured["latency_ms"]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from raysearch.backends import get
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.trainables import finalists
-from raysearch.trainables.evaluation import evaluate, from_arrays
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.feeds import function_of
 from raysearch.trainables.finalists import final_figures, static_int8_reports
 from raysearch.trainables.setup import Measure, TrialSetup
 from raysearch.trainables.stages import TrialStages
@@ -75,14 +77,15 @@ def test_the_static_int8_form_is_smaller_and_nearly_as_accurate(setup: TrialSetu
     assert calls == ["measure"]
     assert set(last["values"]) == {"accuracy", f"accuracy/{TARGET}"}
     file, whole = (setup.variant_folder(name) / "model.onnx" for name in ("parent-int8", "parent"))
-    parent = evaluate(from_arrays(get(TARGET).load(whole)), setup.task.validation, setup.task.metrics)
+    deployed = function_of(get(TARGET).load(whole), torch.zeros(1, 10))
+    parent = evaluate(deployed, setup.task.validation, setup.task.metrics)
     assert last["values"]["accuracy"] == pytest.approx(parent["accuracy"], abs=0.1)
     assert values["file_mb"] == file.stat().st_size / 1e6
     assert values["size_mb"] < 0.5 * whole.stat().st_size / 1e6
 
 
 def test_without_a_target_for_it_there_are_only_static_figures(setup: TrialSetup) -> None:
-    other = TrialSetup(setup.task, setup.space, ("torch-cpu",), setup.epochs, setup.folder)
+    other = replace(setup, targets=("torch-cpu",))
     hardware, last = static_int8_reports(other)
     assert set(hardware["values"]) == {"size_mb", "file_mb", "macs", "params"}
     assert last["values"] == {}
