@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
@@ -101,7 +101,7 @@ def make(choice: Mapping[str, Any], methods: Mapping[str, Method], **given: Any)
 
 def _check_type(what: str, value: Any, hint: Any) -> None:
     try:
-        TypeAdapter(hint).validate_python(value)
+        TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].replace("Input", "it")
         raise UserError(f"{what} is {value!r}: {message}") from None

@@ -99,7 +99,7 @@ OWN = {metric.name: metric for metric in _TABLE}
 _TAKEN = re.compile(
     "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
     "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|times_.*|verdict.*|metrics|measurements|"
-    "failure|done|config|date|timestamp|hostname|node_ip|pid"
+    "failure|traceback|stuck|unsaved|done|config|date|timestamp|hostname|node_ip|pid"
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
-from raysearch.metrics import base, find, is_static
+from raysearch.metrics import OWN, SHARE, base, find, is_static
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = r"[A-Za-z_][\w./:\-]*"
@@ -88,6 +88,27 @@ class Constraint:
         if not (math.isfinite(self.offset) and math.isfinite(self.factor)):
             raise UserError(f'constraint "{self}" has a limit that is not finite: give a plain number')
 
+    def check_possible(self) -> None:
+        """Refuse a limit that no value keeps, of a metric whose range is known.
+
+        Raises:
+            UserError: it lies below 0, or a share's above 1.
+        """
+        known = OWN.get(base(self.metric))
+        if known and self.upper and self.offset <= 0 and self.factor <= 0 and self.offset + self.factor < 0:
+            raise UserError(f'constraint "{self}" can never be kept: {known.name} is never below 0')
+        if known and known.unit == SHARE and not self.upper and not self.relative and self.offset > 1:
+            raise UserError(f'constraint "{self}" can never be kept: {known.name} is never above 1')
+
+    def contradicts(self, above: Constraint) -> bool:
+        """Whether no value keeps both this upper limit and a lower one, whatever the parent's figure is."""
+        if self.metric != above.metric:
+            return False
+        if self.factor == above.factor:
+            return above.offset > self.offset
+        positive = base(self.metric) in OWN  # so is the parent's figure
+        return positive and above.factor > self.factor and above.offset >= self.offset
+
     @property
     def relative(self) -> bool:
         """Whether the limit is read from the parent's figure."""
@@ -137,7 +158,8 @@ class Goals:
         parent: the parent's values at each step it reported, for relative limits.
 
     Raises:
-        UserError: no objective, two on the same metric, or constraints that contradict each other.
+        UserError: no objective, two on the same metric, constraints that contradict each other, or one that
+            no value keeps.
     """
 
     objectives: tuple[Objective, ...]
@@ -152,9 +174,10 @@ class Goals:
         twice = sorted({m for m in metrics if metrics.count(m) > 1})
         if twice:
             raise UserError(f"objectives name {twice[0]!r} twice: each metric may be optimised once")
+        for constraint in self.constraints:
+            constraint.check_possible()
         for below, above in product(self.constraints, repeat=2):
-            same = below.metric == above.metric and below.factor == above.factor
-            if same and below.upper and not above.upper and above.offset > below.offset:
+            if below.upper and not above.upper and below.contradicts(above):
                 raise UserError(f'constraints "{below}" and "{above}" cannot both be kept: give one of them')
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from raysearch.basics.failures import UserError
@@ -42,8 +43,8 @@ def floats(name: str, value: float | tuple[float, float]) -> Any:
     from ray import tune
 
     bounds = value if isinstance(value, (tuple, list)) else (value,)
-    if not all(map(is_number, bounds)):
-        raise UserError(f"{name}={value!r} is neither a number nor a pair of numbers (low, high)")
+    if not all(is_number(bound) and math.isfinite(bound) for bound in bounds):
+        raise UserError(f"{name}={value!r} is neither a finite number nor a pair of them (low, high)")
     if not isinstance(value, (tuple, list)):
         return float(value)
     if len(value) != 2 or not value[0] < value[1]:

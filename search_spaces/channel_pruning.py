@@ -10,7 +10,7 @@ from typing import Any, overload
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
-from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
+from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
 from raysearch.search_spaces.resnet import possible_parts
 
 SEARCHED = ("annealing", "genetic")
@@ -136,7 +136,7 @@ def decode_pruning(
     criterion = str(config.get("criterion", "magnitude"))
     if criterion not in CRITERIA:
         raise UserError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
-    multiple = int(config.get("multiple", multiple))
+    multiple = as_integer(config.get("multiple", multiple), "pruning/multiple")
     if multiple < 1:
         raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")
     ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
@@ -145,7 +145,7 @@ def decode_pruning(
         inside[part_of(layer, ratios)].add(width)
     rounded = {}
     for part, ratio in ratios.items():
-        if not 0 <= float(ratio) < 1:
+        if not 0 <= as_float(ratio, f"pruning/ratios/{part}") < 1:
             raise UserError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
         value = _rounded(float(ratio), inside[part], multiple)
         if value > 0:

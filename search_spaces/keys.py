@@ -45,6 +45,17 @@ def as_integer(value: Any, where: str) -> int:
     return int(value)
 
 
+def as_float(value: Any, where: str) -> float:
+    """A number, whatever its type, as Python's own float.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{where} is {value!r}, not a number")
+    return float(value)
+
+
 def belongs(layer: str, part: str) -> bool:
     """Whether a layer is the part itself or lies inside it ("stage1.0.conv1" lies in "stage1")."""
     return layer == part or layer.startswith(part + ".")

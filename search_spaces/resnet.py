@@ -17,6 +17,8 @@ from raysearch.search_spaces.keys import as_integer, as_mapping, check_keys
 BLOCKS = ("basic", "plain", "separable")
 KERNELS = (1, 3, 5, 7)
 MAX_STAGES = 6
+# Beyond these no network is built: a slip of the pen would take all memory.
+MAX_DEPTH, MAX_WIDTH = 100, 8192
 _STAGE_KEYS = ("depth", "width", "kernel", "block")
 
 
@@ -30,8 +32,11 @@ class StagePlan:
     block: str = "basic"
 
     def __post_init__(self) -> None:
-        if self.depth < 1 or self.width < 1:
-            raise UserError(f"a stage of depth {self.depth} and width {self.width}: both must be at least 1")
+        if not (1 <= self.depth <= MAX_DEPTH and 1 <= self.width <= MAX_WIDTH):
+            raise UserError(
+                f"a stage of depth {self.depth} and width {self.width}: both must be at least 1, the depth "
+                f"at most {MAX_DEPTH} and the width {MAX_WIDTH}"
+            )
         if self.kernel not in KERNELS:
             raise UserError(f"kernel {self.kernel!r} is not one of {', '.join(map(str, KERNELS))}")
         if self.block not in BLOCKS:
@@ -126,6 +131,8 @@ def decode_architecture(config: Mapping[str, Any]) -> ResNetPlan:
     if not 1 <= count <= MAX_STAGES:
         raise UserError(f"architecture/stages is {count}, not 1 to {MAX_STAGES}")
     width = as_integer(stem["width"], "architecture/stem/width")
+    if not 1 <= width <= MAX_WIDTH:
+        raise UserError(f"architecture/stem/width is {width}, not 1 to {MAX_WIDTH}")
     return ResNetPlan(width, tuple(_decode_stage(config, i + 1) for i in range(count)))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.arguments import floats
-from raysearch.search_spaces.keys import check_keys
+from raysearch.search_spaces.keys import as_float, check_keys
 
 NAMES = ("none", "parent", "larger")
 
@@ -49,7 +50,7 @@ def teachers(
     from ray import tune
 
     spelled = ["none" if name is None else name for name in names]
-    if not spelled or len(set(spelled)) < len(spelled) or any(n not in NAMES for n in spelled):
+    if not spelled or any(n not in NAMES for n in spelled) or len(set(spelled)) < len(spelled):
         raise UserError(f"teachers{names!r} must name each teacher once, from None, 'parent', 'larger'")
     space = {
         "name": tune.choice(spelled),
@@ -76,11 +77,11 @@ def decode_teacher(config: Mapping[str, Any]) -> TeacherPlan:
         return TeacherPlan()
     plan = TeacherPlan(
         name,
-        float(config.get("temperature", TeacherPlan.temperature)),
-        float(config.get("weight", TeacherPlan.weight)),
+        as_float(config.get("temperature", TeacherPlan.temperature), "teacher/temperature"),
+        as_float(config.get("weight", TeacherPlan.weight), "teacher/weight"),
     )
-    if plan.temperature <= 0:
-        raise UserError(f"teacher/temperature is {plan.temperature}: it must be positive")
+    if not 0 < plan.temperature < math.inf:
+        raise UserError(f"teacher/temperature is {plan.temperature}: it must be positive and finite")
     if not 0 <= plan.weight <= 1:
         raise UserError(f"teacher/weight is {plan.weight}, not within [0, 1]")
     return plan

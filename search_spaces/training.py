@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces.keys import check_keys
+from raysearch.search_spaces.keys import as_integer, check_keys
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         for key in ("lr", "quantized_lr"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"training/{key} is {getattr(self, key)}: it must be positive")
+            if not 0 < getattr(self, key) < math.inf:
+                raise UserError(f"training/{key} is {getattr(self, key)}: it must be positive and finite")
         if self.batch_size < 1:
             raise UserError(f"training/batch_size is {self.batch_size}: it must be at least 1")
-        if self.weight_decay < 0:
-            raise UserError(f"training/weight_decay is {self.weight_decay}: it must not be negative")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"training/weight_decay is {self.weight_decay}: it must be finite, at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"training/label_smoothing is {self.label_smoothing}, not in [0, 1)")
         if not 0 < self.quantized_share <= 1:
@@ -63,7 +64,7 @@ def decode_training(config: Mapping[str, Any], quantized: bool) -> TrainingPlan:
     for key, value in config.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise UserError(f"training/{key} is {value!r}, not a number")
-        values[key] = int(value) if key == "batch_size" else float(value)
+        values[key] = as_integer(value, f"training/{key}") if key == "batch_size" else float(value)
     plan = TrainingPlan(**values)
     if quantized:
         return plan

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raysearch.basics.failures import UserError
 from raysearch.metrics import is_static
 from raysearch.objectives import Constraint, Goals, Objective
 
@@ -133,6 +134,11 @@ def test_goals_need_distinct_objectives():
         (["a <= 1", "a <= 2"], True),
         (["a <= 1", "b >= 2"], True),
         (["a <= 1", "a >= parent"], True),  # the parent decides
+        (["a >= 2 parent", "a <= 0.5 parent"], True),  # as it does where it may be negative
+        (["size_mb >= 2 parent", "size_mb <= 0.5 parent"], False),
+        (["latency_ms/cpu >= parent + 1", "latency_ms/cpu <= 0.5 parent"], False),
+        (["latency_ms/cpu >= parent - 1", "latency_ms/cpu <= 0.5 parent"], True),
+        (["size_mb <= 2 parent", "size_mb >= 0.5 parent"], True),
     ],
 )
 def test_constraints_that_contradict_each_other_are_refused(constraints, sound):
@@ -141,6 +147,27 @@ def test_constraints_that_contradict_each_other_are_refused(constraints, sound):
     else:
         with pytest.raises(ValueError, match="cannot both be kept"):
             Goals.parse(["maximize a"], constraints)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "possible"),
+    [
+        ("size_mb <= -1", False),
+        ("latency_ms/cpu <= -0.5 parent", False),
+        ("macs <= -0.5 parent - 3", False),
+        ("nonzero_rate >= 1.5", False),
+        ("size_mb <= parent - 1", True),
+        ("size_mb >= -1", True),
+        ("nonzero_rate >= 1", True),
+        ("rmse <= -1", True),  # a task's metric may have any sign
+    ],
+)
+def test_a_limit_that_no_value_keeps_is_refused(constraint, possible):
+    if possible:
+        Goals.parse(["maximize a"], [constraint])
+    else:
+        with pytest.raises(UserError, match="can never be kept"):
+            Goals.parse(["maximize a"], [constraint])
 
 
 @pytest.mark.parametrize(

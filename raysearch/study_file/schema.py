@@ -31,16 +31,16 @@ _ADVICE = {
     "model_type": "give a mapping",
     "model_attributes_type": "give a mapping",
     "too_short": "give at least one",
+    "finite_number": "give a finite number",
 }
 
-
-_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least"}
+_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
 
 
 class Section(BaseModel):
     """Keys that are all known, with values of exactly their types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Space(Section):
@@ -94,7 +94,7 @@ class Search(Section):
         ge=1,
         description="epochs before trials are first compared; null: three, fewer in short studies",
     )
-    seed: int = Field(default=0, ge=0, description="seed of the search and of the training")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the search and of the training")
     max_minutes: float | None = Field(
         default=None, gt=0, description="end the search after this time; null: no limit"
     )
@@ -137,6 +137,14 @@ class Sweep(Section):
         default=None, ge=1, description="kept channels are multiples of this; null: what the targets like"
     )
 
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _name_numbers(cls, parts: Any) -> Any:
+        """Layers of nn.Sequential are called 0, 1, ...: YAML reads them as numbers."""
+        if not isinstance(parts, list):
+            return parts
+        return [str(part) if type(part) is int else part for part in parts]
+
 
 class StudyFile(Section):
     """A study file."""
@@ -169,6 +177,11 @@ class StudyFile(Section):
         if not isinstance(task, dict) or ("name" in task) == ("import" in task):
             form = 'give a name, {name: ..., folder: ...} or {import: "module:function"}'
             raise UserError(f"task is {task!r}: {form}")
+        for key in ("folder", "module_folder"):
+            if key in task and not isinstance(task[key], str):
+                raise UserError(
+                    f"task.{key} is {task[key]!r}: give a path, in quotes where it looks like a number"
+                )
         if "name" in task and task["name"] not in TASKS:
             name = str(task["name"])
             raise UserError(f"task {name!r} is unknown; {did_you_mean(name, TASKS)}")
@@ -251,6 +264,8 @@ def _sentence(error: Mapping[str, Any], schema: type[BaseModel], whole: str) -> 
     if kind in _BOUNDS:
         (limit,) = error["ctx"].values()
         return f"{where} is {value!r}: give {_BOUNDS[kind]} {limit:g}"
+    if kind == "string_type" and isinstance(value, float):
+        return f"{where} is {value!r}: give a text, as it is called, in quotes"
     advice = _ADVICE.get(kind, error["msg"][:1].lower() + error["msg"][1:].replace("Input", "it"))
     return f"{where} is {value!r}: {advice}"
 

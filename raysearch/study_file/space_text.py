@@ -8,6 +8,7 @@ writes a space of Tune domains back, so that reading it again gives the same dom
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -106,6 +107,8 @@ def parse_domain(where: str, name: str, arguments: Any) -> Domain:
     if len(arguments) != len(wanted) or not all(type(a) in number for a in arguments):
         kind = "whole numbers" if "int" in name else "numbers"
         raise UserError(f"{where}: {name} is {arguments}: give the {kind} [{', '.join(wanted)}]")
+    if not all(math.isfinite(a) for a in arguments):
+        raise UserError(f"{where}: {name} is {arguments}: give finite numbers")
     low, high, *step = arguments
     if low >= high:
         raise UserError(f"{where}: {name} is {arguments}: low must be less than high")
@@ -146,8 +149,10 @@ def _bind_arguments(
         if key not in known:
             raise UserError(f"{where} has no argument {key!r}; {did_you_mean(key, known)}")
     keywords = {key: _tuples(value) for key, value in arguments.items()}
-    positional = list(keywords.pop(many, ())) if many else []
-    return positional, keywords
+    positional = keywords.pop(many, ()) if many else ()
+    if not isinstance(positional, tuple):
+        raise UserError(f"{where}: {many} is {positional!r}: give a list")
+    return list(positional), keywords
 
 
 def _tuples(value: Any) -> Any:

@@ -15,20 +15,34 @@ import yaml
 from raysearch.basics.failures import UserError, failure
 from raysearch.basics.spelling import did_you_mean
 
+_MERGE, _TEXT, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("merge", "str", "timestamp"))
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML with 1e-4 as a number (PyYAML reads it as text) and without silently repeated keys."""
+    """YAML of texts, numbers, truth values, lists and mappings, whose keys are texts.
+
+    ``1e-4`` is a number (PyYAML reads it as text), a date is a text, and no key is silently repeated. A key
+    is what is written: layers of nn.Sequential are called 0 and 0.10.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise UserError(f"line {key_node.start_mark.line + 1} repeats the key {key!r}")
-            seen.add(key)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            line = f"line {key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise UserError(f"{line} has a list or a mapping as a key: give a text")
+            if key.value in seen:
+                raise UserError(f"{line} repeats the key {key.value!r}")
+            seen.add(key.value)
+            if key.tag != _MERGE:
+                key.tag = _TEXT
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -45,10 +59,14 @@ def parse_yaml(text: str, name: str, *, mapping: bool = True) -> Any:
         mapping: whether the whole must be a mapping.
 
     Raises:
-        ValueError: it is not YAML, repeats a key, or is no mapping where one is needed.
+        UserError: it is not YAML, repeats a key, holds what is no plain data, or is no mapping where one is
+            needed.
     """
     try:
         document = yaml.load(text, Loader=_Loader)
+        _check_plain(document)
+    except RecursionError:
+        raise UserError(f"{name} is nested too deeply, or holds itself by an alias") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
@@ -58,6 +76,17 @@ def parse_yaml(text: str, name: str, *, mapping: bool = True) -> Any:
     if mapping and not isinstance(document, dict):
         raise UserError(f"{name} is {'empty' if document is None else 'not a mapping of keys'}")
     return document
+
+
+def _check_plain(value: Any) -> None:
+    """Refuse what only YAML's own tags make (sets, bytes, dates): a journal cannot hold it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check_plain(item)
+    elif not isinstance(value, str | int | float | None):
+        raise UserError(f"{value!r} is a {type(value).__name__}: give a text, a number, a list or a mapping")
 
 
 def override_key(document: dict[str, Any], override: str) -> None:

@@ -87,6 +87,16 @@ def test_overrides_reach_any_key(path: Path) -> None:
         ("task.folder=x", "--set"),
         ("search.seed", "--set 'search.seed' is not KEY=VALUE"),
         ("search.seed=[", "--set"),
+        ("search.max_minutes=.inf", "search.max_minutes is inf: give a finite number"),
+        ("search.resources.cpu=.nan", "search.resources.cpu is nan: give a finite number"),
+        ("search.seed=4294967296", "search.seed is 4294967296: give less than"),
+        ("search.scheduler={name: successive_halving, eta: .inf}", "eta is inf: it should be a finite"),
+        ("targets={onnxruntime-cpu: 1}", "targets is {'onnxruntime-cpu': 1}: give a list"),
+        ("targets=[{onnxruntime-cpu: 1}]", "targets.0 is {'onnxruntime-cpu': 1}: give a text"),
+        ("sweep.parts=[0.1]", "sweep.parts.0 is 0.1: give a text, as it is called, in quotes"),
+        ("constraints=[size_mb <= -1]", "can never be kept"),
+        ("constraints=[accuracy >= 0.9, accuracy <= 0.8]", "cannot both be kept"),
+        ("task={name: mnist, folder: 3}", "task.folder is 3: give a path"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> None:
@@ -99,15 +109,40 @@ def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> N
     ("override", "message"),
     [
         ("objectives=[maximize acc]", "did you mean 'accuracy'"),
+        ("space.training.batch_size=1.5", "training/batch_size is 1.5, not a whole number"),
+        ("space.training.batch_size={choice: [1.5, 2]}", "training/batch_size is 1.5, not a whole number"),
+        ("space.training.weight_decay=.nan", "training/weight_decay is nan: it must be finite"),
+        ("space.training.lr={uniform: [.nan, 1]}", "give finite numbers"),
+        ("space.training.lr={choice: [.inf]}", "training/lr is inf: it must be positive and finite"),
+        (
+            "space.teacher={teachers: {names: [parent], temperature: .nan}}",
+            "temperature=nan is neither a finite",
+        ),
+        ("space.teacher={name: {choice: [parent]}, temperature: .nan}", "teacher/temperature is nan"),
+        ("space.teacher={teachers: [[parent]]}", "must name each teacher once"),
+        ("space.teacher={teachers: {names: parent}}", "names is 'parent': give a list"),
+        (
+            "space.pruning={multiple: 1.5, ratios: {stem: {choice: [0.5]}}}",
+            "pruning/multiple is 1.5, not a whole",
+        ),
+        ("space.pruning={ratios: {stem: {choice: [abc]}}}", "pruning/ratios/stem is 'abc', not a number"),
+        ("space.architecture={resnet: {width: [8, 1000000]}}", "width is 500000, not 1 to 8192"),
         ("objectives=[minimize latency_ms]", "did you mean 'latency_ms/onnxruntime-cpu'"),
         ("constraints=[latency_ms/torch-cpu <= 1]", "nothing reports"),
         ("constraints=[energy_mj/onnxruntime-cpu <= 1]", "energy meter"),
     ],
 )
-def test_a_metric_that_the_task_does_not_report(path: Path, override: str, message: str) -> None:
+def test_a_mistake_that_needs_the_task_is_one_sentence(path: Path, override: str, message: str) -> None:
     file = config.load(path, [override])
     with pytest.raises(ValueError, match=message):
         study_of(file)
+
+
+def test_layers_that_are_called_by_numbers(path: Path) -> None:
+    overrides = ["sweep.parts=[0, 2]", "space={bits: {0: {weights: {choice: [8]}}}}"]
+    study = config.load(path, overrides)
+    assert study.sweep.parts == ["0", "2"]
+    assert list(study.space.bits or ()) == ["0"]
 
 
 def test_each_mistake_has_its_line(path: Path) -> None:
