@@ -66,7 +66,11 @@ def _few(task: Task, split: str) -> list[Batch]:
 
 def _wants_classes(task: Task) -> str:
     """Which default needs logits and class indices; empty where the task has its own loss and metrics."""
-    return "loss" if task.loss is cross_entropy else "metric" if accuracy in task.metrics.values() else ""
+    return "loss" if task.loss is cross_entropy else "metric" if _has_accuracy(task) else ""
+
+
+def _has_accuracy(task: Task) -> bool:
+    return any(metric is accuracy for metric in task.metrics.values())  # metrics may define == as they like
 
 
 def _check_default(task: Task, split: str, outputs: Nest, targets: Nest) -> None:
@@ -84,7 +88,7 @@ def _check_default(task: Task, split: str, outputs: Nest, targets: Nest) -> None
         if targets.dtype is torch.int64 and targets.shape == shape:
             return
         if targets.is_floating_point() and targets.shape == outputs.shape and default == "loss":
-            if accuracy not in task.metrics.values():
+            if not _has_accuracy(task):
                 return  # a probability of each class
             default = "metric"
     raise UserError(

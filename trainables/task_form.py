@@ -93,6 +93,8 @@ def _check_metrics(metrics: Any) -> None:
 
 def _check_examples(task: Task) -> None:
     """Every split has examples of one form, and of one shape unless they are collated or vary."""
+    free = bool(task.collate or task.varying)
+    free = free or any(isinstance(getattr(task, split), DataLoader) for split in SPLITS)
     forms = {}
     for split in SPLITS:
         examples = getattr(task, split)
@@ -105,7 +107,6 @@ def _check_examples(task: Task) -> None:
             raise UserError(f"{split} is empty: give at least one example")
         if not tensors(inputs):
             raise UserError(f"{split}: the inputs of an example hold no tensor: {inputs!r:.80}")
-        free = bool(task.collate or task.varying) or isinstance(examples, DataLoader)
         shapes = {name: tuple(t.shape[1:]) for name, t in _named(inputs).items()}
         forms[split] = dict.fromkeys(shapes, ()) if free else shapes
         if forms[split] != forms["train"]:

@@ -42,3 +42,10 @@ def test_of_several_targets_the_worst_stands_for_all(tmp_path: Path) -> None:
     unknown = setup.over_targets({"a": {"accuracy": math.nan, "rmse": 1.0}}, "test_")
     assert math.isnan(unknown["test_accuracy"])
     assert unknown["test_rmse/a"] == 1.0
+
+
+def test_nan_on_any_target_is_the_worst(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path)
+    for pair in ((math.nan, 0.5), (0.5, math.nan)):
+        values = {target: {"accuracy": v} for target, v in zip("ab", pair, strict=True)}
+        assert math.isnan(setup.over_targets(values)["accuracy"])

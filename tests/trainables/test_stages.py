@@ -237,16 +237,6 @@ def test_a_frozen_network_is_reported_as_it_is(tmp_path: Path) -> None:
     assert first.values == second.values
 
 
-def test_nan_on_any_target_is_the_worst(tmp_path: Path) -> None:
-    setup = make_setup(tmp_path)
-    for pair in ((math.nan, 0.5), (0.5, math.nan)):
-        values = {target: {"accuracy": v} for target, v in zip("ab", pair, strict=True)}
-        found = setup.over_targets(values, "test_")
-        assert math.isnan(found["test_accuracy"])
-        assert set(found) == {"test_accuracy", "test_accuracy/a", "test_accuracy/b"}
-    assert setup.over_targets({}) == {}
-
-
 class Endless(nn.Module):
     """Runs, but cannot be captured."""
 

@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.task import Task, accuracy, cross_entropy
@@ -56,42 +56,20 @@ def test_it_survives_pickling():
     assert task.example_input().shape == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (splits(model="resnet"), "model is 'resnet'"),
-        (splits(model=make, test=examples(0)), "test is empty"),
-        (
-            splits(model=make, validation=examples(6, 4)),
-            r"validation has the inputs input \(4,\), one of train input \(3,\)",
-        ),
-        (splits(model=make, train=[(1,)]), "train: a batch is a list, not a pair"),
-        (splits(model=make, train=[("one", 2)]), "train: the inputs of an example hold no tensor"),
-        (splits(model=make, train=[{"x": 1, "y": 0}]), "train: a batch is a dict, not a pair"),
-        (splits(model=make, metrics={}), "metrics is empty: give at least one"),
-        (splits(model=make, metrics={"f 1": accuracy}), "metrics has the name 'f 1': give a word"),
-        (splits(model=make, metrics={"test_f1": accuracy}), "'test_f1', which is raysearch's own"),
-        (splits(model=make, metrics={"size_mb": accuracy}), "'size_mb', which is raysearch's own"),
-        (splits(model=make, metrics={"f1": 1.0}), r"metrics\['f1'\] is 1.0: give a function of outputs"),
-        (splits(model=make, metrics={"f1": dict}), r"metrics\['f1'\] is the class dict: give an object"),
-        (splits(model=make, loss=None), "loss is None: give a function"),
-        (splits(model=make, collate=3), "collate is 3: give a function"),
-        (splits(model=nn.Linear(3, 2), exclude="head"), "exclude is 'head': give a list"),
-        (
-            splits(model=nn.Sequential(nn.Linear(3, 2)), exclude=["1"]),
-            "exclude has '1', no layer of the model; known: 0",
-        ),
-        (
-            splits(model=make, varying={"x": {1: "width"}}),
-            "varying names 'x', .*; known: input",
-        ),
-        (splits(model=make, varying={"input": {0: "n"}}), "has the axis 0: give one from 1 to 1"),
-        (splits(model=make, varying={"input": {1: "a b"}}), "is 'a b': give the axis a name"),
-        (splits(model=make, varying={"input": 1}), "is 1: give a mapping of axes to names"),
-        (splits(model=make, parent={"bits": {}}), "parent has the key 'bits'"),
-        (splits(model=make, pretrained=True), "pretrained=True needs a module"),
-    ],
-)
-def test_bad_tasks(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Task(**arguments)
+def test_a_loaders_batch_size_holds_where_the_parent_says_no_other():
+    loader = DataLoader(examples(), batch_size=3)
+    task = Task(model=make, **splits(train=loader), parent={"training": {"lr": 0.1}})
+    assert task.parent == {"training": {"lr": 0.1, "batch_size": 3}}
+    task = Task(model=make, **splits(train=loader), parent={"training": {"batch_size": 2}})
+    assert task.parent == {"training": {"batch_size": 2}}
+    assert Task(model=make, **splits(validation=loader)).parent == {}
+
+
+def test_an_example_is_a_batch_of_the_split_as_it_collates():
+    def collate(pairs):
+        return {"x": torch.stack([x for x, _ in pairs])}, torch.ones(len(pairs))
+
+    task = Task(model=make, **splits(test=examples(4)), collate=collate)
+    inputs, targets = task.example(5, "test")
+    assert inputs["x"].shape == (4, 3)
+    assert targets.tolist() == [1] * 4

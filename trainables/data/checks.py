@@ -46,7 +46,7 @@ def check_finite(model: nn.Module, examples: Examples, collate: Collate | None, 
         for name, x in zip(names(inputs, "input"), tensors(inputs), strict=True):
             if not x.is_floating_point() or not x.dim() or bool(x.isfinite().all()):
                 continue
-            bad = int((~x.isfinite()).view(len(x), -1).any(1).nonzero()[0])
+            bad = int((~x.isfinite()).reshape(len(x), -1).any(1).nonzero()[0])
             outputs = outputs_of(model, map_tensors(lambda t, row=bad: t[row : row + 1], inputs))  # type: ignore[misc]
             if not all(bool(t.isfinite().all()) for t in tensors(outputs) if t.is_floating_point()):
                 raise UserError(
