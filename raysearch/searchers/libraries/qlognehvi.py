@@ -43,7 +43,7 @@ class QLogNEHVI:
 
     Args:
         parameters: the space.
-        goals: objectives; each constraint is modelled as an outcome of its own.
+        goals: objectives; each constraint is modelled by a process of its own.
         seed: of the sequence, the draws and the candidates.
         design: suggestions before the first model, >= 2; 2 (n + 1) for n parameters if left out.
         initial: configs to suggest first, in order.
@@ -75,7 +75,7 @@ class QLogNEHVI:
         self._trials = Trials(goals)
         self._asked = 0
         self._vectors: list[list[float]] = []
-        self._outcomes: list[list[float]] = []  # costs, then misses of the constraints
+        self._figures: list[list[float]] = []  # costs, then misses of the constraints
         self._violations: list[float] = []
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
@@ -104,10 +104,10 @@ class QLogNEHVI:
             return
         # A limit that the parent has yet to set is kept by all; a missing value violates it infinitely.
         misses = np.nan_to_num(self._goals.misses(running.values, running.step), nan=-1.0)
-        outcomes = [*member.costs, *misses.tolist()]
-        if np.isfinite([*outcomes, member.violation]).all():
+        figures = [*member.costs, *misses.tolist()]
+        if np.isfinite([*figures, member.violation]).all():
             self._vectors.append(member.vector)
-            self._outcomes.append(outcomes)
+            self._figures.append(figures)
             self._violations.append(member.violation)
 
     def state(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class QLogNEHVI:
             "asked": self._asked,
             "running": self._trials.state(),
             "vectors": [list(v) for v in self._vectors],
-            "outcomes": [list(o) for o in self._outcomes],
+            "figures": [list(o) for o in self._figures],
             "violations": list(self._violations),
             "novelty": self._novelty.state(),
         }
@@ -126,7 +126,7 @@ class QLogNEHVI:
         self._asked = state["asked"]
         self._trials.load(state["running"])
         self._vectors = [list(v) for v in state["vectors"]]
-        self._outcomes = [list(o) for o in state["outcomes"]]
+        self._figures = [list(o) for o in state["figures"]]
         self._violations = list(state["violations"])
         self._novelty.load(**state["novelty"])
 
@@ -157,7 +157,7 @@ class QLogNEHVI:
 
     def _best(self) -> list[int]:
         """The finished trials that the model sees, best first."""
-        costs = np.array(self._outcomes)[:, : len(self._goals.objectives)]
+        costs = np.array(self._figures)[:, : len(self._goals.objectives)]
         best: list[int] = priority(costs, np.array(self._violations))[:_FITTED].tolist()
         return best
 
@@ -176,14 +176,14 @@ class QLogNEHVI:
         import torch
 
         points = self._inputs(np.array(self._vectors)[best])
-        outcomes = torch.tensor(np.array(self._outcomes)[best])
+        figures = torch.tensor(np.array(self._figures)[best])
         m = len(self._goals.objectives)
-        outcomes[:, :m] *= -1  # BoTorch maximises
+        figures[:, :m] *= -1  # BoTorch maximises
         pending = [running.vector for running in self._trials.running.values()]
         acquisition = _acquisition(
-            _fitted(points, outcomes),
+            _fitted(points, figures),
             points,
-            _reference(outcomes[:, :m]),
+            _reference(figures[:, :m]),
             self._inputs(np.array(pending)) if pending else None,
             self._seed + self._asked,
         )
@@ -208,13 +208,13 @@ class QLogNEHVI:
         return torch.tensor(np.hstack(columns))
 
 
-def _fitted(points: Any, outcomes: Any) -> Any:
-    """One Gaussian process an outcome, fitted to points (k, d) and outcomes (k, o)."""
+def _fitted(points: Any, figures: Any) -> Any:
+    """One Gaussian process a figure, fitted to points (k, d) and figures (k, o)."""
     from botorch.fit import fit_gpytorch_mll
     from botorch.models.gp_regression import SingleTaskGP
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
-    model = SingleTaskGP(points, outcomes)
+    model = SingleTaskGP(points, figures)
     likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
     fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": _ITERATIONS}})
     return model
@@ -233,7 +233,7 @@ def _reference(objectives: Any) -> list[float]:
 
 
 def _acquisition(model: Any, points: Any, reference: list[float], pending: Any, seed: int) -> Any:
-    """The function to maximise; outcomes after the objectives are constraints, kept where negative."""
+    """The function to maximise; figures after the objectives are constraints, kept where negative."""
     import torch
     from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
     from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
@@ -246,13 +246,13 @@ def _acquisition(model: Any, points: Any, reference: list[float], pending: Any, 
         X_baseline=points,
         sampler=SobolQMCNormalSampler(torch.Size([_DRAWS]), seed=seed),
         objective=IdentityMCMultiOutputObjective(outcomes=list(range(m))),
-        constraints=[partial(_outcome, i=i) for i in range(m, model.num_outputs)] or None,
+        constraints=[partial(_figure, i=i) for i in range(m, model.num_outputs)] or None,
         X_pending=pending,
         prune_baseline=True,
     )
 
 
-def _outcome(samples: Any, i: int) -> Any:
+def _figure(samples: Any, i: int) -> Any:
     return samples[..., i]
 
 
