@@ -33,6 +33,14 @@ def imports(name: str, known: dict[str, Path], *, typing: bool) -> set[str]:
     return found & set(known) - {name, PACKAGE}
 
 
+def libraries(name: str, known: dict[str, Path]) -> set[str]:
+    """The libraries that a module imports anywhere, by the name of their package."""
+    nodes = list(_nodes(ast.parse(known[name].read_text(encoding="utf-8")), typing=True))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {full.partition(".")[0] for full in found} - {PACKAGE}
+
+
 def room(module: str) -> str:
     """The room that a module is in; the package's face is one too."""
     return (*module.split("."), PACKAGE)[1]

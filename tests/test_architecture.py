@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
-from import_graph import ROOT, cycle, imports, modules, room
+from import_graph import ROOT, cycle, imports, libraries, modules, room
 
 MOST_MODULES = 14
 MODULES = modules()
 GRAPH = {name: imports(name, MODULES, typing=True) for name in MODULES}
 FACE = {"raysearch", "version"}  # the package itself: it names others, and all may read its version
+
+
+# Where Ray may stand besides runs, and in whole rooms for its domains.
+WITH_RAY = {"backends.service", "schedulers.tune", "searchers.libraries.optuna_search", "searchers.tune"}
+WITH_RAY |= {"study_file.space_text", "trainables.trial"}
+ROOMS_WITH_RAY = {"runs", "search_spaces", "sweeps"}
 
 
 def law() -> dict[str, set[str]]:
@@ -48,6 +55,19 @@ def test_the_law_names_rooms_and_has_no_cycle() -> None:
 
 def test_no_module_reaches_itself_again() -> None:
     assert cycle({name: imports(name, MODULES, typing=False) for name in MODULES}) == []
+
+
+def test_ray_stands_at_the_edge() -> None:
+    inside = {name for name in MODULES if "ray" in libraries(name, MODULES)}
+    assert "raysearch.runs.tuning" in inside
+    places = {name.partition(".")[2] for name in inside if room(name) not in ROOMS_WITH_RAY}
+    assert places == WITH_RAY
+
+
+def test_networks_know_torch_alone() -> None:
+    own = {library for name in MODULES if room(name) == "networks" for library in libraries(name, MODULES)}
+    assert "torch" in own
+    assert own <= {"torch", "torch_pruning", "numpy", *sys.stdlib_module_names}
 
 
 def test_no_folder_has_a_second_subject() -> None:
