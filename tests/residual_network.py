@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
+from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.models.resnet import build_resnet
+from raysearch.trainables.quantization import fold_batch_norm
 
 torch.set_num_threads(1)
 
@@ -34,6 +36,12 @@ def network(resnet_plan: ResNetPlan) -> nn.Module:
 @pytest.fixture
 def inputs() -> torch.Tensor:
     return torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def folded(network: nn.Module, inputs: torch.Tensor) -> fx.GraphModule:
+    """The network, captured, with its batch norms folded."""
+    return fold_batch_norm(capture(network, inputs[:2]))
 
 
 @pytest.fixture(scope="session")

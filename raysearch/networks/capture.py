@@ -30,6 +30,12 @@ Varying = Mapping[str, Mapping[int, str]]
 """Axes beside the batch that vary from batch to batch: {input: {axis: what the axis is}}."""
 
 _META = "signature"
+_REASONS = {
+    "specialized it to be a constant|inferred to be a constant": (
+        "it fixes the size of an axis that varies: the batch's, or one that the task names as varying"
+    ),
+    "data-dependent": "what it does next depends on the values of a tensor",
+}
 
 
 @dataclass(frozen=True)
@@ -105,12 +111,10 @@ def flat_inputs(graph_module: fx.GraphModule, inputs: Nest) -> list[Any]:
 
 def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedProgram:
     args, kwargs = nests.arguments(inputs)
-    inside: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(_remember(inside, name))
-        for name, module in network.named_modules()
-        if name
-    ]
+    inside: list[str] = []  # the layers being run, innermost last
+    layers = [(name, module) for name, module in network.named_modules() if name]
+    hooks: list[Any] = [module.register_forward_pre_hook(_enter(inside, name)) for name, module in layers]
+    hooks += [module.register_forward_hook(lambda *_: inside.pop() and None) for _, module in layers]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is one operator for a whole layer, which says nothing
     try:
@@ -129,8 +133,8 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
             hook.remove()
 
 
-def _remember(inside: list[str], name: str) -> Any:
-    """A hook that notes the layer that runs."""
+def _enter(inside: list[str], name: str) -> Any:
+    """A hook that notes the layer that starts."""
 
     def hook(module: nn.Module, _: Any) -> None:
         inside.append(f"{name!r} ({type(module).__name__})")
@@ -139,10 +143,9 @@ def _remember(inside: list[str], name: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, in a line; torch's own headline does not say that an axis turned out to be fixed."""
-    if re.search(r"specialized it to be a constant|inferred to be a constant", str(error)):
-        return "it fixes the size of an axis that varies: the batch's, or one that the task names as varying"
-    return first_line(error)
+    """What is wrong, in a line, where torch's own headline does not say it."""
+    found = (said for pattern, said in _REASONS.items() if re.search(pattern, str(error)))
+    return next(found, first_line(error))
 
 
 def _dynamic_shapes(inputs: Nest, varying: Varying) -> Any:

@@ -32,7 +32,7 @@ def unlifted(program: ExportedProgram, name: str) -> fx.GraphModule:
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     root, graph = nn.Module(), fx.Graph()
     moved: dict[fx.Node, fx.Node] = {}
-    first_names: dict[int, str] = {}
+    first_names = _first_names(program)
     for node in program.graph.nodes:
         spec = specs.get(node.name) if node.op == "placeholder" else None
         if spec is not None and spec.kind in _HELD:
@@ -96,13 +96,26 @@ def _place(root: nn.Module, path: str) -> nn.Module:
     return place
 
 
+def _first_names(program: ExportedProgram) -> dict[int, str]:
+    """The name of each tensor that the program was given, by identity."""
+    names: dict[int, str] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind in _HELD:
+            names.setdefault(id(_given(program, spec)), str(spec.target))
+    return names
+
+
+def _given(program: ExportedProgram, spec: Any) -> torch.Tensor:
+    tensors = program.state_dict if spec.target in program.state_dict else program.constants
+    found: torch.Tensor = tensors[spec.target]
+    return found
+
+
 def _hold(root: nn.Module, program: ExportedProgram, spec: Any, first_names: dict[int, str]) -> str:
     """The name under which the module holds a tensor that the program was given."""
-    tensors = {**program.constants, **program.state_dict}
-    tensor = tensors[spec.target]
-    name = first_names.setdefault(id(tensor), spec.target)
-    if name == spec.target:
-        hold(root, name, tensor)
+    tensor = _given(program, spec)
+    name = first_names[id(tensor)]
+    hold(root, name, tensor)
     return name
 
 

@@ -16,7 +16,7 @@ BACKEND = backends.get("onnxruntime-cpu")
 def test_logits_equal_torch(export, images, optimize):
     with torch.inference_mode():
         expected = small_net()(torch.from_numpy(images)).numpy()
-    logits = BACKEND.load(export(), optimize=optimize)(images)
+    (logits,) = BACKEND.load(export(), optimize=optimize)({"input": images})
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
@@ -25,7 +25,7 @@ def test_runner_takes_any_batch_and_leaves_it_alone(export, images):
     model = BACKEND.load(export())
     kept = images.copy()
     for n in (1, 7):
-        run = model.runner(images[:n])
+        run = model.runner({"input": images[:n]})
         run()
         run()
     np.testing.assert_array_equal(images, kept)

@@ -21,7 +21,7 @@ from raysearch.backends.service import MeasurementService, RemoteService, connec
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
-EXAMPLE = np.zeros((1, 1, 8, 8), np.float32)
+EXAMPLE = {"input": np.zeros((1, 1, 8, 8), np.float32)}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_parent_itself_comes_from_the_cache(service, small):
 def test_another_batch_is_another_measurement(service, small, large):
     service.set_reference(TARGET, small, EXAMPLE)
     service.measure(TARGET, large, EXAMPLE)
-    batch = service.measure(TARGET, large, np.repeat(EXAMPLE, 4, axis=0))
+    batch = service.measure(TARGET, large, {"input": np.zeros((4, 1, 8, 8), np.float32)})
     assert not batch["cached"]
     assert batch["batch"] == 4
 
@@ -144,7 +144,7 @@ def test_a_missing_runtime_is_named(service, small, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "example"), [(b"rubbish", EXAMPLE), (None, np.zeros((1, 3, 8, 8), np.float32))]
+    ("model", "example"), [(b"rubbish", EXAMPLE), (None, {"input": np.zeros((1, 3, 8, 8), np.float32)})]
 )
 def test_a_model_that_fails_leaves_the_service_alive(service, small, large, tmp_path, model, example):
     service.set_reference(TARGET, small, EXAMPLE)
@@ -206,7 +206,7 @@ def test_a_reference_that_became_fatal_fails_its_calls_alone(service, tmp_path, 
 
 def test_a_half_written_reference_can_be_set_again(service, tmp_path, small, large):
     service.set_reference(TARGET, small, EXAMPLE)
-    (tmp_path / "service" / "references" / TARGET / "example.npy").unlink()
+    (tmp_path / "service" / "references" / TARGET / "example.npz").unlink()
     successor = MeasurementService(QUICK, tmp_path / "service")
     with pytest.raises(MeasurementError, match="lost its reference"):
         successor.measure(TARGET, large, EXAMPLE)

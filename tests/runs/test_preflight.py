@@ -66,7 +66,10 @@ def test_a_model_that_cannot_be_traced_is_refused_before_any_trial(command: str,
     words = [sys.executable, "-m", "raysearch.cli", command, str(study)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
-    assert "torch.fx" in done.stderr
+    assert (
+        "(Branching) cannot be captured by torch.export: what it does next depends on the values"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert not list(study.parent.glob("runs/*"))
 

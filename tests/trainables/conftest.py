@@ -1,5 +1,5 @@
 """A small residual network, trained-looking."""
 
-from residual_network import inputs, network, resnet_plan, uniform
+from residual_network import folded, inputs, network, resnet_plan, uniform
 
-__all__ = ["inputs", "network", "resnet_plan", "uniform"]
+__all__ = ["folded", "inputs", "network", "resnet_plan", "uniform"]

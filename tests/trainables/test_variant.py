@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.channel_pruning import PruningPlan
 from raysearch.search_spaces.plans import TrialPlan
@@ -27,7 +28,7 @@ def _task(model: nn.Module, inputs: Tensor) -> Task:
 
 
 def _deployed(model: nn.Module, bits: BitWidthPlan, inputs: Tensor) -> nn.Module:
-    folded = fold_batch_norm(model)
+    folded = fold_batch_norm(capture(model, inputs[:2]))
     if not bits.quantized:
         return folded
     module = insert_quantizers(folded, bits)
@@ -93,14 +94,16 @@ def test_a_users_model_is_rebuilt_from_itself_or_its_builder(
 def test_a_users_model_must_be_given_and_be_the_right_one(own: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model of your own: give it as model="):
         load_variant(tmp_path)
-    with pytest.raises(ValueError, match=r"another model: 'conv\.layer"):
+    with pytest.raises(ValueError, match=r"another model: 'conv\.bias"):
         load_variant(tmp_path, _Own(width=16))
 
 
 def test_another_version_of_the_spec_is_refused(own: nn.Module, tmp_path: Path) -> None:
     spec = json.loads((tmp_path / "spec.json").read_text())
     (tmp_path / "spec.json").write_text(json.dumps({**spec, "version": 99}))
-    with pytest.raises(ValueError, match="version 99; this raysearch reads version 1"):
+    with pytest.raises(
+        ValueError, match="version 99, this raysearch rebuilds 2: run the model file beside it"
+    ):
         load_variant(tmp_path, _Own())
 
 

@@ -41,6 +41,8 @@ def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
     layer = layer_of(node)
     if layer is None or layer.axis is None or layer.bias is None or not _folds(node, layer):
         return
+    if norm.args[3] is None:  # it takes the statistics of each batch
+        return
     weight = graph_module.get_parameter(str(cast(fx.Node, node.args[layer.weight]).target))
     factor, shift = _affine(graph_module, norm)
     weight.copy_(_scaled(weight, factor, layer, _groups(node)))
@@ -59,7 +61,7 @@ def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
 
 
 def _folds(node: fx.Node, layer: Layer) -> bool:
-    """Whether the batch norm alone reads the layer, along its channels, and nobody else its tensors."""
+    """Whether a batch norm alone reads the layer, along its channels, and nobody else its tensors."""
     tensors = [
         node.args[place]
         for place in (layer.weight, layer.bias)

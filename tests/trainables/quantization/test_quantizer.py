@@ -6,10 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from raysearch.trainables.quantization.quantizer import (
-    QuantizedLayer,
+    BiasQuantizer,
     Quantizer,
     bias_codes,
     round_bias,
@@ -80,12 +79,10 @@ def test_each_channel_has_its_own_step() -> None:
 
 
 def test_a_dead_channel_does_not_overflow_the_bias() -> None:
-    conv = nn.Conv2d(1, 2, 1)
-    conv.weight.data = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
-    conv.bias.data = torch.tensor([0.5, 3.0])  # type: ignore[union-attr]
-    layer = QuantizedLayer(conv, 8)
-    y = layer(torch.zeros(1, 1, 1, 1), torch.tensor(1e-3))
-    assert y.flatten().tolist() == pytest.approx([0.5, 3.0], rel=1e-5)
+    quantizer, bias = Quantizer(8, channels=2), torch.tensor([0.5, 3.0])
+    quantizer.fit(torch.tensor([1.0, 0.0]).view(2, 1, 1, 1))
+    rounded = BiasQuantizer()(bias, torch.tensor(1e-3), quantizer.scale)
+    assert rounded.tolist() == pytest.approx([0.5, 3.0], rel=1e-5)
 
 
 def test_bias_is_rounded_to_its_step_and_passes_gradients() -> None:
@@ -108,7 +105,41 @@ def test_fewer_bits_clip_to_lose_less() -> None:
     assert chosen < (quantizer(x) - x).square().mean()
 
 
-def test_a_layer_is_copied_with_its_quantiser() -> None:
-    layer = QuantizedLayer(nn.Linear(3, 2), 4)
-    x = torch.randn(5, 3)
-    assert torch.equal(copy.deepcopy(layer)(x), layer(x))
+def test_a_bias_takes_the_steps_that_its_layer_uses() -> None:
+    """Training may take a scale through zero, and an input's step is held below its limit."""
+    input_scale, weight_scale = torch.tensor(-0.5), torch.tensor([0.1, -0.2])
+    assert BiasQuantizer().step(input_scale, weight_scale).tolist() == pytest.approx([0.05, 0.1])
+    assert BiasQuantizer(0.25).step(input_scale, weight_scale).tolist() == pytest.approx([0.025, 0.05])
+
+
+def test_steps_stay_so_small_that_no_value_lies_above_a_bound() -> None:
+    quantizer = Quantizer(8, signed=False, bound=6.0)
+    quantizer.fit(torch.linspace(0, 6, 100))
+    quantizer.scale.data.mul_(1.5)
+    assert float(quantizer.step()) == pytest.approx(6 / 255)
+    assert float(quantizer(torch.tensor([7.0]))) == pytest.approx(6.0)
+    assert float(Quantizer(8, signed=False)(torch.tensor([7.0]))) == 7.0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_lie_along_the_axis_that_is_named(axis: int) -> None:
+    weight = torch.ones(3, 3, 3) * torch.tensor([1.0, 2.0, 4.0]).view(
+        [-1 if a == axis else 1 for a in range(3)]
+    )
+    quantizer = Quantizer(8, channels=3, axis=axis)
+    quantizer.fit(weight)
+    assert quantizer.step().tolist() == pytest.approx([1 / 127, 2 / 127, 4 / 127])
+    torch.testing.assert_close(quantizer(weight), weight)
+
+
+def test_a_table_has_one_step() -> None:
+    quantizer = Quantizer(8, channels=1)
+    quantizer.fit(torch.tensor([[0.1, -0.2], [12.7, 3.0]]))
+    assert quantizer.scale.shape == (1,)
+    assert quantizer.step().tolist() == pytest.approx([0.1])
+
+
+def test_a_quantiser_is_copied_with_its_step() -> None:
+    quantizer, x = Quantizer(4), torch.randn(5, 3)
+    quantizer.fit(x)
+    assert torch.equal(copy.deepcopy(quantizer)(x), quantizer(x))
