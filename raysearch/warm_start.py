@@ -22,6 +22,7 @@ from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.search_spaces.space import merged
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.recorded import Answer
@@ -88,7 +89,7 @@ def warm_start(
     known: dict[str, tuple[Config, Answer]] = {}
     for record, trial in _in_turn(records, trials, goals):
         try:
-            config = _projected(trial.config, encoding)
+            config = _projected(merged(trial.config, trial.proposal), encoding)
             completed = complete(config)
             identity = key(completed)
         except ValueError as error:

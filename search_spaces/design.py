@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raysearch.search_spaces.bit_widths import FLOAT
 from raysearch.search_spaces.domains import Path, Values, nested
 
 SHARES = (0.3, 0.6, 0.9)
@@ -19,6 +20,14 @@ def fixed_design(searched: Mapping[Path, Values], parent: Mapping[str, Any]) -> 
     """Raw configs with every searched key: the parent at uniform 8/8, then pruned at three ratios as well."""
     for share in (0.0, *SHARES):
         yield nested({path: _value(path, values, parent, share) for path, values in searched.items()})
+
+
+def parents_own(searched: Mapping[Path, Values], parent: Mapping[str, Any]) -> dict[str, Any]:
+    """The raw config nearest to the parent, with every searched key: unpruned, at 32 bits part by part."""
+    found = {path: _value(path, values, parent, 0.0) for path, values in searched.items()}
+    bits = {path: values for path, values in searched.items() if path[0] == "bits"}
+    found |= {path: values.nearest(True if path[-1] == "own" else FLOAT) for path, values in bits.items()}
+    return nested(found)
 
 
 def _value(path: Path, values: Values, parent: Mapping[str, Any], share: float) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from raysearch.search_spaces import domains as tune_domains
 from raysearch.search_spaces.bit_widths import decode_bits, encode_bits
 from raysearch.search_spaces.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
-from raysearch.search_spaces.design import fixed_design
+from raysearch.search_spaces.design import fixed_design, parents_own
 from raysearch.search_spaces.domains import Path, Values
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys, part_of
 from raysearch.search_spaces.plans import Config, TrialPlan, Variant
@@ -90,12 +90,12 @@ class Space:
         return list(configs.values())[1:]
 
     def completed(self, config: Mapping[str, Any], parent: Mapping[str, Any]) -> Config:
-        """A config that gives some searched values, with the others as the fixed design begins with them.
+        """A config that gives some searched values, raw or canonical; what it leaves out is the parent's.
 
         Raises:
             ValueError: a key or a value in it is not the space's.
         """
-        completed = merged(next(fixed_design(self.searched, parent)), config)
+        completed = merged(parents_own(self.searched, parent), config)
         self.variant(completed)
         return completed
 

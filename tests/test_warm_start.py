@@ -152,3 +152,16 @@ def test_a_run_without_trials_is_refused(tmp_path):
 def test_arguments_that_cannot_work_are_refused(folders, count, message):
     with pytest.raises(ValueError, match=message):
         warm_start(folders, SPACE, GOALS, count=count)
+
+
+def test_what_the_searcher_proposed_counts_where_the_canonical_form_is_rounded(tmp_path):
+    """A width of 70 is what 64 and a multiple of 10 amounted to; only 64 is legal."""
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, **HEADER)
+    found = {"config": config(0.01, 70), "proposal": config(0.01, 64)}
+    journal.write("suggestion", trial="0000", role="trial", key="k", origin="nsga2", **found)
+    journal.write("report", trial="0000", step=3, values=good(0.9, 1.0), decision="continue")
+    journal.write("end", trial="0000", outcome="finished")
+    journal.close()
+    start = warm_start([tmp_path], SPACE, GOALS, count=1)
+    assert (start.configs, start.illegal) == ([config(0.01, 64)], 0)

@@ -159,6 +159,7 @@ class TrialRecord:
         name: the trial's name in the journal.
         role: "reference" or "trial".
         config: the canonical config.
+        proposal: what the searcher gave, inactive parameters included; 0.1.0 kept the canonical config alone.
         key: identifies the canonical form.
         origin: who proposed it ("design", "nsga2", ...).
         reports: the values at each step, in the order of arrival.
@@ -178,6 +179,7 @@ class TrialRecord:
     key: str
     origin: str
     started: float
+    proposal: dict[str, Any] = field(default_factory=dict)
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     measurements: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -245,6 +247,7 @@ class RunRecord:
                 name=event["trial"],
                 role=event["role"],
                 config=event["config"],
+                proposal=event.get("proposal", event["config"]),
                 key=event["key"],
                 origin=event["origin"],
                 started=event["time"],

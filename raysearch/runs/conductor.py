@@ -83,7 +83,7 @@ class Conductor:
                 continue
             if event["event"] == "suggestion":
                 self._suggested += 1
-                self.searcher.ask(trial.name, event.get("proposal", event["config"]))
+                self.searcher.ask(trial.name, trial.proposal)
             elif event["event"] == "report":
                 reports[trial.name] = event
                 self.scheduler.decide(trial.name, event["step"], event["values"], Decision(event["decision"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ def check_scheduler(make: Callable[[Goals], Scheduler]) -> None:
 
     It never stops a feasible newcomer that dominates all; lets the exported model (step 10) be; ignores
     repeated steps; bears skipped steps, ties, NaN, infinities, a missing objective and a single one; and its
-    state is plain JSON that changes no later decision, also while trials are paused. One that pauses promotes
-    only paused trials, each once a pause.
+    state is plain JSON that changes no later decision, also while trials are paused; it takes given decisions
+    as if they were its own. One that pauses promotes only paused trials, each once a pause.
 
     Args:
         make: from goals to a fresh scheduler, with the same seed each time.
@@ -48,6 +48,26 @@ def check_scheduler(make: Callable[[Goals], Scheduler]) -> None:
     _check_best(first)
     for goals in (GOALS, ONE_GOAL):
         _check_run(make, goals)
+    _check_given(make, reports, decisions)
+
+
+def _check_given(
+    make: Callable[[Goals], Scheduler],
+    reports: Sequence[tuple[str, int, Values]],
+    decisions: Sequence[Decision],
+) -> None:
+    """Decisions that were made before are taken, also where it would decide otherwise."""
+    own, same_rule, lenient = make(GOALS), make(GOALS), make(GOALS)
+    for report in reports:
+        own.decide(*report)
+    answers = [same_rule.decide(*report, given) for report, given in zip(reports, decisions, strict=True)]
+    answers += [lenient.decide(*report, Decision.CONTINUE) for report in reports]
+    taken = answers == [*decisions, *[Decision.CONTINUE] * len(reports)]
+    demand(taken, "decide must return the decision that is given: decide(trial, step, values, given=None)")
+    demand(
+        same(through_json(same_rule.state()), through_json(own.state())),
+        "a decision that is given must count as if it had been made",
+    )
 
 
 def _reports() -> Iterator[tuple[str, int, Values]]:

@@ -64,6 +64,21 @@ def test_the_canonical_form_is_its_own_and_decodes_to_the_same_plan(seed):
     assert set(canonical) <= set(SECTIONS)
 
 
+@given(SEEDS)
+def test_a_canonical_config_that_is_completed_is_the_same_variant(seed):
+    variant = FULL.variant(sample(FULL.domains, seed))
+    assert FULL.variant(FULL.completed(variant.config, PARENT)).key == variant.key
+
+
+def test_what_a_config_leaves_out_is_the_parents():
+    config = FULL.completed({"bits": {"stage1": {"weights": 4}}, "training": {"lr": 1e-3}}, PARENT)
+    plan = FULL.variant(config).plan
+    assert plan.bits.weights == {"stem": 32, "stage1": 4, "stage2": 32, "stage3": 32, "head": 32}
+    assert set(plan.bits.activations.values()) == {32}
+    assert plan.architecture == FULL.variant(PARENT).plan.architecture
+    assert (plan.pruning, plan.teacher.active, plan.training.lr) == (None, False, 1e-3)
+
+
 @given(SEEDS, SEEDS)
 def test_inactive_keys_never_change_the_canonical_form(seed, other):
     config, donor = sample(FULL.domains, seed), sample(FULL.domains, other)

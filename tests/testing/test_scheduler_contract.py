@@ -13,17 +13,17 @@ from raysearch.testing import check_scheduler
 
 
 class StopsTheBest(FullTraining):
-    def decide(self, trial, step, values):
+    def decide(self, trial, step, values, given=None):
         return Decision.STOP if values.get("accuracy") == math.inf and trial == "best" else Decision.CONTINUE
 
 
 class StopsTheExport(FullTraining):
-    def decide(self, trial, step, values):
+    def decide(self, trial, step, values, given=None):
         return Decision.STOP if step > 10 else Decision.CONTINUE
 
 
 class AnswersText(FullTraining):
-    def decide(self, trial, step, values):
+    def decide(self, trial, step, values, given=None):
         return "CONTINUE"
 
 
@@ -36,12 +36,19 @@ class CountsRepeats(FullTraining):
     def __init__(self):
         self.calls = 0
 
-    def decide(self, trial, step, values):
+    def decide(self, trial, step, values, given=None):
         self.calls += 1
         return Decision.CONTINUE
 
     def state(self):
         return {"calls": self.calls}
+
+
+class KnowsBetter(SuccessiveHalving):
+    """Decides by itself whatever it is given."""
+
+    def decide(self, trial, step, values, given=None):
+        return super().decide(trial, step, values)
 
 
 class KeepsATuple(FullTraining):
@@ -58,6 +65,7 @@ class KeepsAnObject(FullTraining):
     ("make", "message"),
     [
         (lambda goals: StopsTheBest(), "dominates all"),
+        (lambda goals: KnowsBetter(goals, max_step=9), "must return the decision that is given"),
         (lambda goals: StopsTheExport(), "exported model"),
         (lambda goals: AnswersText(), "return a Decision"),
         (lambda goals: Forgets(goals, max_step=9), "must not change later decisions"),
@@ -77,12 +85,15 @@ class Pauses(FullTraining):
     def __init__(self):
         self.waiting, self.passed = {}, {}
 
-    def decide(self, trial, step, values):
+    def decide(self, trial, step, values, given=None):
         if step != 3 or trial in self.passed:
-            return Decision.CONTINUE
+            return given or Decision.CONTINUE
         self.passed[trial] = True
-        self.waiting[trial] = values["accuracy"] if values["accuracy"] == values["accuracy"] else -math.inf
-        return Decision.PAUSE
+        if given in (None, Decision.PAUSE):
+            self.waiting[trial] = (
+                values["accuracy"] if values["accuracy"] == values["accuracy"] else -math.inf
+            )
+        return given or Decision.PAUSE
 
     def promote(self):
         if not self.waiting:
@@ -107,8 +118,8 @@ class PromotesAnyone(Pauses):
     def promote(self):
         return "0000" if self.passed else None
 
-    def decide(self, trial, step, values):
-        return Decision.CONTINUE if trial == "best" else super().decide(trial, step, values)
+    def decide(self, trial, step, values, given=None):
+        return Decision.CONTINUE if trial == "best" else super().decide(trial, step, values, given)
 
 
 class LeavesTheBestWaiting(Pauses):
