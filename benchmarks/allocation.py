@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.allocation_ratio import one_ratio
-from benchmarks.common import arguments, data_file, report
+from benchmarks.common import arguments, data_file, read_table, report
 from benchmarks.published.allocation_methods import nsga2, nsga2_per_branch, penalised_ga, relaxation_ladder
 from benchmarks.published.allocation_oracles import (
     accuracy,
@@ -221,7 +221,7 @@ def study_methods() -> dict[str, Figures]:
 
 def from_sweep(path: Path) -> Figures:
     """The front over curves fitted to a sweep's table."""
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    table = read_table(path, ("branch", "ratio", "accuracy", "size_mb"))
     problem = Problem(branches_of(table))
     floor = 0.95 * float(problem.weighted_accuracy(problem.unpruned))
     start = time.perf_counter()

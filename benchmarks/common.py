@@ -6,12 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from raysearch.basics.spelling import did_you_mean
 from raysearch.pareto import hypervolume, non_dominated
 
 Floats = NDArray[np.float64]
@@ -35,12 +38,35 @@ def data_file(given: Path | None, name: str) -> Path:
     path = given or Path(os.environ.get("RAYSEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
     path = path / name if path.is_dir() else path
     if not path.is_file():
-        print(
-            f"{path} does not exist: give --data, or set RAYSEARCH_DATA to the folder of tables",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
+        refuse(f"{path} does not exist: give --data, or set RAYSEARCH_DATA to the folder of tables")
     return path
+
+
+def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """A .csv or .parquet file that has these columns.
+
+    Exits with code 2 and one sentence where it is no table or lacks one of them.
+    """
+    try:
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # those of pandas and of Arrow are ValueErrors
+        refuse(f"{path} is not a table: {error}")
+    check_columns(path, table, columns)
+    return table
+
+
+def check_columns(path: Path, given: Iterable[str], needed: Iterable[str]) -> None:
+    """Exit with code 2 and one sentence where a table lacks a column."""
+    known = list(given)
+    for column in needed:
+        if column not in known:
+            refuse(f"{path} has no column {column!r}; {did_you_mean(column, known)}")
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Exit with code 2 and a sentence."""
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
 
 
 class Merit:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, report, show
+from benchmarks.common import Floats, Merit, arguments, by_budget, check_columns, data_file, report, show
 from benchmarks.oracles import Oracle
 from benchmarks.published.syne_tune_moasha import MOASHA
 from raysearch.objectives import Goals
@@ -98,10 +98,12 @@ def found(run: Simulation, budget: int) -> Floats:
 def measure(path: Path, methods: Mapping[str, Make], seeds: int) -> dict[str, Floats]:
     """Of each method the mean over tables, shape (seeds, budgets)."""
     with np.load(path) as file:
+        errors = sorted(key for key in file if key.startswith("error_"))
+        parameters = [key.replace("error_", "log10_params_") for key in errors]
+        check_columns(path, file, parameters or ["error_NAME"])
         tables = [
-            (file[key].astype(np.float64), file[key.replace("error_", "log10_params_")].astype(np.float64))
-            for key in sorted(file)
-            if key.startswith("error_")
+            (file[error].astype(np.float64), file[size].astype(np.float64))
+            for error, size in zip(errors, parameters, strict=True)
         ]
     return {
         name: np.array(

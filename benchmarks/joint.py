@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, report, show
+from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, read_table, report, show
 from benchmarks.decision_cost import default_searcher
 from benchmarks.search import EDGES, costs_of
 from raysearch.objectives import Goals
@@ -137,7 +137,8 @@ def methods() -> list[tuple[str, str]]:
 
 def measure(path: Path, seeds: int) -> dict[str, dict[str, Floats]]:
     """By problem and method the mean over pairs, shape (seeds, budgets)."""
-    table = pd.read_parquet(path)
+    accuracies = {name for short, full, _ in PAIRS for name in (short, full)}
+    table = read_table(path, {*EDGES, *accuracies, *(f"latency_ms/{device}" for *_, device in PAIRS)})
     pairs = [Pair(table, *pair) for pair in PAIRS]
     problems: dict[str, Callable[[Pair], Problem]] = {"measured": Pair.measured, "curves": Pair.curves}
     found: dict[str, dict[str, Floats]] = {}

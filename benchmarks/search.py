@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import Floats, Merit, arguments, data_file, report, show
+from benchmarks.common import Floats, Merit, arguments, data_file, read_table, report, show
 from benchmarks.peers import PEERS
 from raysearch.objectives import Goals
 from raysearch.schedulers.full_training import FullTraining
@@ -130,7 +130,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--accuracy and --latency go together")
     pairs = [(options.accuracy, options.latency)] if options.accuracy else list(PAIRS)
     path = data_file(options.data, "nas_bench_201/nas_bench_201.parquet")
-    table, methods = pd.read_parquet(path), {**METHODS, **(PEERS if options.peers else {})}
+    columns = {*EDGES, *(a for a, _ in pairs), *(f"latency_ms/{device}" for _, device in pairs)}
+    table, methods = read_table(path, columns), {**METHODS, **(PEERS if options.peers else {})}
     found: dict[str, dict[str, Floats]] = {name: {} for name in methods}
     milliseconds: list[float] = []
     for pair in pairs:

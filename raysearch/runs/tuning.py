@@ -17,7 +17,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.carried import Carried
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
@@ -50,12 +50,13 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=os.environ.get("RAY_ADDRESS", "local"),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    address = os.environ.get("RAY_ADDRESS", "local")
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise UserError(
+            f"RAY_ADDRESS is {address}, and no cluster answers there: {first_line(error)}"
+        ) from error
     # What Ray says of a worker that died it prints to the standard output, whatever it is told about logs.
     printing = mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True)
     try:

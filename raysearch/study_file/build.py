@@ -97,7 +97,7 @@ def _call_task(name: str, function: Callable[..., Task], arguments: Mapping[str,
             raise UserError(f"task {name} needs {key}: write {{name: {name}, {key}: ...}}")
     try:
         task = function(**arguments)
-    except ValueError:
+    except UserError:
         raise
     except Exception as error:  # whatever a user's function raises, or an argument of a wrong type
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())

@@ -57,6 +57,25 @@ def test_search_takes_any_file_of_the_format(tmp_path):
     assert found["figures"]["hv@25"] <= found["figures"]["hv@400"] == found["peers"]["random"]["hv@400"] == 1
 
 
+def test_a_table_that_lacks_a_column_is_refused_in_a_sentence(tmp_path):
+    table = pd.DataFrame({"op_01": ["a"], "op_02": ["a"], "op_3": ["a"], "accuracy": [1.0]})
+    table.to_parquet(tmp_path / "table.parquet")
+    table.to_csv(tmp_path / "sweep.csv")
+    np.savez(tmp_path / "curves.npz", error_a=np.ones((2, 3)), log10_params_b=np.ones(2))
+    (tmp_path / "text.parquet").write_text("no table")
+    for name, file, message in [
+        ("search", "table.parquet", "has no column"),
+        ("joint", "table.parquet", "has no column"),
+        ("allocation", "sweep.csv", "has no column 'branch'; known: "),
+        ("early_stopping", "curves.npz", "has no column 'log10_params_a'; did you mean 'log10_params_b'?"),
+        ("search", "text.parquet", "is not a table: "),
+    ]:
+        done = run(name, "--data", str(tmp_path / file))
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith(f"{tmp_path / file} {message}"), done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -19,6 +19,7 @@ from trial_setup import PARENT, make_setup
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import start_service
 from raysearch.basics.disk import StorageError
+from raysearch.basics.failures import UserError
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
 from raysearch.runs import tuning
@@ -38,6 +39,18 @@ def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest
     assert tuning.workers({"cpu": 0.1, "gpu": 0}) == 80
     with pytest.raises(ValueError, match=r"resources.gpu is 2 a trial, and the cluster has 1"):
         tuning.workers({"cpu": 1, "gpu": 2})
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**settings: Any) -> None:
+        raise ConnectionError("could not connect\nmore")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    sentence = "RAY_ADDRESS is 10.0.0.1:6379, and no cluster answers there: could not connect$"
+    with pytest.raises(UserError, match=sentence), tuning.cluster():
+        pass
 
 
 @pytest.mark.parametrize(

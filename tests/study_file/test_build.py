@@ -198,6 +198,18 @@ def test_the_module_of_a_task_is_found_beside_the_file_from_anywhere(
         study_of(config.parse(described))
 
 
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "KeyError"])
+def test_whatever_a_user_s_function_raises_is_a_sentence_that_names_its_line(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "failing_task", raising=False)
+    (tmp_path / "failing_task.py").write_text(f"def make():\n    raise {error}('no')")
+    source = {"import": "failing_task:make", "module_folder": str(tmp_path)}
+    with pytest.raises(UserError, match=rf"failed: {error}: '?no'? \(failing_task.py, line 2\)"):
+        config.build_task(source)
+
+
 def test_earlier_runs_are_found_beside_the_file_or_from_the_working_directory(
     path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
