@@ -26,8 +26,8 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
     """The program of a captured network, as torch.export would give it for the network as it is now.
 
     Args:
-        graph_module: captured, possibly changed since; of operators alone, without modules. A node with
-            as ``meta["called"]`` has that name in the program.
+        graph_module: captured, possibly changed since; of operators alone, without modules. A node that has a
+            name as ``meta["called"]`` has it in the program.
     """
     graph = fx.Graph()
     moved: dict[fx.Node, fx.Node] = {}
