@@ -1,9 +1,10 @@
 """Networks at eight bits in ONNX Runtime: ours, its own static quantisation, and float, side by side.
 
-Purpose: our explicit Q/DQ must let a runtime fuse what it can. For each network, with random weights: the parent's
-float file, the form that ONNX Runtime's static quantiser makes of it (uint8 activations, int8 weights per
-channel), and ours with every layer at 8/8, calibrated on the same images. Latencies are paired ratios in one
-process under the measurement protocol, one thread; the order of the pairs changes with the seed.
+Purpose: our explicit Q/DQ must let a runtime fuse what it can. For each network, with random weights: the
+parent's float file, the form that ONNX Runtime's static quantiser makes of it (uint8 activations, int8
+weights per channel), and ours with every layer at 8/8, calibrated on the same images. Latencies are paired
+ratios in one process under the measurement protocol, one thread; the order of the pairs changes with the
+seed.
 
 "NAME/static" is our time as a share of the static form's, "NAME/float" as a share of float's; the median over
 seeds. "NAME/fused" is the share of layers with weights that ONNX Runtime computes in integers.
@@ -15,10 +16,8 @@ Table: none. Needs torchvision. ``--size`` is the images' side.
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from torch import nn
 
 from benchmarks.common import arguments, report
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
-from raysearch.backends.protocol import Protocol, Run, measure
+from raysearch.backends.protocol import Inference, Protocol, measure
 from raysearch.backends.static_int8 import static_int8
 from raysearch.basics import extras
 from raysearch.networks.capture import capture
@@ -61,7 +60,9 @@ def network(name: str, size: int) -> nn.Module:
     with torch.no_grad():
         for _ in range(4):
             model.train()(torch.randn(8, 3, size, size))
-        for head in (m for n, m in model.named_modules() if n.startswith("heads") and isinstance(m, nn.Linear)):
+        for head in (
+            m for n, m in model.named_modules() if n.startswith("heads") and isinstance(m, nn.Linear)
+        ):
             head.weight.normal_(0, 0.02)
     return model.eval()
 
@@ -82,7 +83,7 @@ def forms(name: str, size: int, folder: Path) -> dict[str, Path]:
 
 
 def fused(path: Path) -> tuple[float, Counter[str]]:
-    """The share of layers with weights that ONNX Runtime computes in integers, and all operators that it runs."""
+    """The share of layers with weights that run in integers, and all operators that ONNX Runtime runs."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -98,7 +99,7 @@ def fused(path: Path) -> tuple[float, Counter[str]]:
 def ratio(candidate: Path, reference: Path, size: int) -> float:
     """The paired ratio of two files' latencies."""
     feed = feed_of(torch.randn(1, 3, size, size))
-    runs: list[Run] = [OnnxRuntimeCpu().load(path).runner(feed) for path in (candidate, reference)]
+    runs: list[Inference] = [OnnxRuntimeCpu().load(path).runner(feed) for path in (candidate, reference)]
     return measure(runs[0], runs[1], Protocol(max_s=4.0)).ratio
 
 
@@ -124,7 +125,9 @@ def main(argv: list[str] | None = None) -> None:
                 f"{name}/float": round(middle["float"], 3),
                 f"{name}/fused": round(share, 3),
             }
-            print(f"{name:20}{middle['static']:12.3f}{middle['float']:12.3f}{middle['peer']:14.3f}{share:8.2f}")
+            print(
+                f"{name:20}{middle['static']:12.3f}{middle['float']:12.3f}{middle['peer']:14.3f}{share:8.2f}"
+            )
             print("    " + ", ".join(f"{k} {v}" for k, v in operators.most_common(12)), flush=True)
     if given.json:
         report(NAME, figures, {})

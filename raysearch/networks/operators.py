@@ -61,6 +61,8 @@ _CHOICES = (
 )
 _VIEW_NAMES = {*_SHAPES.split(" "), *_CHOICES.split(" ")}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "_softmax", "exp", "abs", "square"}
+# Of eight bits these are a table of 256 values, or stand between operators that are rounded anyway.
+_TABLES = ("sigmoid", "hardsigmoid", "leaky_relu")
 _CLAMPS = (aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default, aten.relu6.default)
 
 
@@ -122,12 +124,21 @@ def is_product(node: fx.Node) -> bool:
     return node.target in _PRODUCTS and layer_of(node) is None and all(is_float(a) for a in node.args[:2])
 
 
-def is_merge(node: fx.Node) -> bool:
-    """Whether an operator is one that runtimes compute in integers of several inputs, or averages one's."""
+def keeps_sign(node: fx.Node) -> bool:
+    """Whether an operator of inputs that are all 0 or more gives values of 0 or more."""
+    return node.target in _SUMS or node.target is aten.cat.default or _is_average(node)
+
+
+def computes_in_integers(node: fx.Node) -> bool:
+    """Whether runtimes compute an operator without weights in integers, between tensors that are rounded."""
     if node.target in _SUMS:
         return all(is_float(a) and cast(fx.Node, a).op != "get_attr" for a in node.args[:2])
     if node.target is aten.cat.default:
         return all(is_float(a) for a in cast(Any, node.args[0]))
+    return _is_average(node) or is_product(node) or name_of(node) in _TABLES
+
+
+def _is_average(node: fx.Node) -> bool:
     return node.target in _POOLS or is_global_average(node)
 
 

@@ -205,7 +205,7 @@ class _Lockstep(fx.Interpreter):
             return own
         quantizer = quantizer_of(self.module, n)  # type: ignore[arg-type]
         assert quantizer is not None
-        x, theirs = self.fetch_args_kwargs_from_env(n)[0][0], self.rounded[n.name].to(own.device)
+        x, theirs = self.fetch_args_kwargs_from_env(n)[0][0], self.rounded[n.name].to(own.device).view_as(own)
         noise = _NOISE * float(x.abs().max())
         on_grid = (quantizer(theirs) - theirs).abs() <= noise
         legal = on_grid & ((theirs - x).abs() <= (own - x).abs() + 2 * noise)

@@ -10,13 +10,14 @@ from torch import Tensor, fx
 
 from raysearch.networks import operators
 from raysearch.networks.unlifting import finished, hold
-from raysearch.trainables.export.symbols import symbolic
+from raysearch.trainables.export.symbols import symbolic, symbolic_several
 from raysearch.trainables.quantization.insert import quantizer_of
 from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer, bias_codes
 
 # The end of the name of a constant that the file is to hold as float16, with a Cast behind it. The exporter
 # would compute a Cast that was written here.
 FLOAT16_WEIGHT = "float16_weight"
+_SPLITS = ("chunk", "split", "split_with_sizes")
 _SHIFT = 128  # between a signed integer and its uint8 code
 _ONNX_FLOAT, _ONNX_FLOAT16 = 1, 10
 
@@ -50,9 +51,11 @@ def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
     shipped = _copy(graph_module)
     for node in list(shipped.graph.nodes):
         if operators.is_global_average(node):
-            _ship_average(shipped.graph, node)
+            _ship_average(shipped, node)
         elif operators.name_of(node) == "batch_norm":
             _ship_batch_norm(shipped, node)
+        elif operators.name_of(node) in _SPLITS:
+            _ship_split(shipped, node)
         elif node.op == "call_module":
             _leave_limit(shipped, node)
     for node in list(shipped.graph.nodes):
@@ -65,17 +68,29 @@ def _copy(graph_module: fx.GraphModule) -> fx.GraphModule:
     return copy.deepcopy(graph_module).cpu().eval().requires_grad_(False)
 
 
-def _ship_average(graph: fx.Graph, node: fx.Node) -> None:
-    """Average over all positions at once, and drop the axes that the network drops."""
-    x, pooled = cast(fx.Node, node.args[0]), cast(Tensor, node.meta["val"])
+def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
+    """Average over all positions at once, and then drop the axes that the network drops.
+
+    Where a quantiser alone reads the average it stands before the axes are dropped: a runtime fuses only what
+    follows the pooling itself.
+    """
+    graph, pooled = shipped.graph, cast(Tensor, node.meta["val"])
+    x = cast(fx.Node, node.args[0])
     whole = cast(Tensor, x.meta["val"])
     kept = whole.mean(list(range(2, whole.dim())), keepdim=True)
     with graph.inserting_before(node):
-        new = symbolic(graph, "GlobalAveragePool", [x], kept, version=1)
-        if pooled.dim() != whole.dim():
-            new = symbolic(graph, "Flatten", [new], pooled, {"axis": 1})
-    node.replace_all_uses_with(new)
+        average = symbolic(graph, "GlobalAveragePool", [x], kept, version=1)
+    node.replace_all_uses_with(average)
     graph.erase_node(node)
+    if pooled.dim() == whole.dim():
+        return
+    readers = list(average.users)
+    alone = len(readers) == 1 and quantizer_of(shipped, readers[0]) is not None
+    last = readers[0] if alone else average
+    last.meta["val"] = kept
+    with graph.inserting_after(last):
+        flat = symbolic(graph, "Flatten", [last], pooled, {"axis": 1})
+    last.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
 
 
 def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:
@@ -88,6 +103,20 @@ def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:
         inputs = cast(list[fx.Node], [x, scale, shift, mean, variance])
         value, attributes = cast(Tensor, node.meta["val"]), {"epsilon": cast(float, eps)}
         new = symbolic(shipped.graph, "BatchNormalization", inputs, value, attributes, version=15)
+    node.replace_all_uses_with(new)
+    shipped.graph.erase_node(node)
+
+
+def _ship_split(shipped: fx.GraphModule, node: fx.Node) -> None:
+    """Parts of known sizes along an axis; the exporter would write a sequence, which runtimes are slow at."""
+    parts, axis = cast(list[Tensor], node.meta["val"]), cast(int, (*node.args[2:], 0)[0])
+    sizes = [part.shape[axis] for part in parts]
+    if not all(isinstance(size, int) for size in sizes):
+        return
+    with shipped.graph.inserting_before(node):
+        lengths = _constant(shipped, f"{node.name}_lengths", torch.tensor(sizes))
+        inputs = [cast(fx.Node, node.args[0]), lengths]
+        new = symbolic_several(shipped.graph, "Split", inputs, parts, {"axis": axis}, version=18)
     node.replace_all_uses_with(new)
     shipped.graph.erase_node(node)
 

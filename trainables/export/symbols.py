@@ -42,27 +42,52 @@ def symbolic(
         attributes: its attributes.
         version: of the operator set.
     """
-    given = dict(attributes or {})
-    whole = [v for v in given.values() if isinstance(v, int)]
-    broken = [v for v in given.values() if isinstance(v, float)]
     node = graph.call_function(
         torch.ops.onnx_symbolic._symbolic.default,
         (list(inputs), operator, _DTYPES[value.dtype]),
-        {
-            "shape": _sizes(graph, value, [n for n in inputs if n is not None]),
-            "attr_keys": list(given),
-            "attr_types": ["i" if isinstance(v, int) else "f" for v in given.values()],
-            "attr_pos": [_place(v, whole if isinstance(v, int) else broken) for v in given.values()],
-            "attr_ints": whole,
-            "attr_floats": broken,
-            "attr_strs": [],
-            "metadata_props_keys": [],
-            "metadata_props_values": [],
-            "version": version,
-        },
+        {"shape": _sizes(graph, value, inputs), **_encoded(attributes or {}), "version": version},
     )
     node.meta["val"] = value
     return node
+
+
+def symbolic_several(
+    graph: fx.Graph,
+    operator: str,
+    inputs: Sequence[fx.Node | None],
+    values: Sequence[Tensor],
+    attributes: Mapping[str, int | float] | None = None,
+    *,
+    version: int = OPSET,
+) -> fx.Node:
+    """As ``symbolic``, for an operator with several outputs, which are read by their places."""
+    node = graph.call_function(
+        torch.ops.onnx_symbolic._symbolic_multi_out.default,
+        (list(inputs), operator, [_DTYPES[value.dtype] for value in values]),
+        {
+            "shapes": [_sizes(graph, value, inputs) for value in values],
+            **_encoded(attributes or {}),
+            "version": version,
+        },
+    )
+    node.meta["val"] = list(values)
+    return node
+
+
+def _encoded(given: Mapping[str, int | float]) -> dict[str, Any]:
+    """Attributes as lists, the only form in which a graph may hold them."""
+    whole = [v for v in given.values() if isinstance(v, int)]
+    broken = [v for v in given.values() if isinstance(v, float)]
+    return {
+        "attr_keys": list(given),
+        "attr_types": ["i" if isinstance(v, int) else "f" for v in given.values()],
+        "attr_pos": [_place(v, whole if isinstance(v, int) else broken) for v in given.values()],
+        "attr_ints": whole,
+        "attr_floats": broken,
+        "attr_strs": [],
+        "metadata_props_keys": [],
+        "metadata_props_values": [],
+    }
 
 
 def _place(value: float, values: list[Any]) -> tuple[int, int]:
@@ -71,7 +96,7 @@ def _place(value: float, values: list[Any]) -> tuple[int, int]:
     return first, first + 1
 
 
-def _sizes(graph: fx.Graph, value: Tensor, inputs: Sequence[fx.Node]) -> list[int | fx.Node]:
+def _sizes(graph: fx.Graph, value: Tensor, inputs: Sequence[fx.Node | None]) -> list[int | fx.Node]:
     """The sizes of a value: numbers, and for those that vary the size of an input's axis that varies alike.
 
     Torch reads them where it traces the graph again; no file holds them.
@@ -84,6 +109,7 @@ def _sizes(graph: fx.Graph, value: Tensor, inputs: Sequence[fx.Node]) -> list[in
         source, axis = next(
             (node, axis)
             for node in inputs
+            if node is not None
             for axis, own in enumerate(node.meta["val"].shape)
             if not isinstance(own, int) and own.node.expr == size.node.expr
         )

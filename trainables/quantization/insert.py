@@ -13,6 +13,7 @@ from raysearch.networks import operators
 from raysearch.networks.operators import Layer, layer_of
 from raysearch.networks.unlifting import finished, hold_module
 from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.trainables.quantization.activations import split_gates
 from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS, BiasQuantizer, Quantizer
 from raysearch.trainables.quantization.reading import Reading
 
@@ -33,6 +34,7 @@ def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.Gr
         UserError: the network has a module under a quantiser's name.
     """
     quantized = copy.deepcopy(graph_module)
+    split_gates(quantized.graph)
     reading = Reading(quantized.graph, bits)
     layers = [
         (node, layer, *reading.layer_bits(node))

@@ -39,7 +39,8 @@ class Reading:
         """The operators between layers that are computed in integers."""
         found: set[fx.Node] = set()
         for node in self.graph.nodes:
-            if self._is_between(node) and all(self._is_integer(n, found) for n in _operands(node)):
+            integer = operators.computes_in_integers(node)
+            if integer and all(self._is_integer(n, found) for n in _operands(node)):
                 found.add(node)
         return found
 
@@ -95,12 +96,9 @@ class Reading:
         """Whether a tensor's values are known to be 0 or more."""
         if operators.is_nonnegative(node):
             return True
-        if operators.is_view(node) or operators.is_merge(node) or operators.is_dropout(node):
+        if operators.is_view(node) or operators.keeps_sign(node) or operators.is_dropout(node):
             return all(self.nonnegative(n) for n in _operands(node))
         return False
-
-    def _is_between(self, node: fx.Node) -> bool:
-        return operators.is_merge(node) or operators.is_product(node)
 
     def _is_integer(self, tensor: fx.Node, known: set[fx.Node]) -> bool:
         """Whether a tensor comes from integers, or is rounded anyway for a layer that reads it."""
