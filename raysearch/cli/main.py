@@ -102,7 +102,7 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
     """Validate a study file, for a sweep where it has no space; nothing is trained."""
     with one_sentence(as_json):
-        from raysearch.runs.preflight import check_deployable
+        from raysearch.runs.preflight import check_deployable, check_sendable
         from raysearch.study import Study, study_of
         from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of
@@ -112,8 +112,9 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         is_search = any(study_file.space.model_dump().values())
         plan: Study | Sweep = study_of(study_file) if is_search else plan_of(study_file)
         work = plan.work
-        check_deployable(work.conditions, work.space)
         task = work.conditions.task
+        check_sendable(task)
+        check_deployable(work.conditions, work.space)
         splits = {name: count(getattr(task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(work.described["space"]))
     document = {

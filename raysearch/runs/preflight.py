@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import ray
+from ray import cloudpickle
 
 from raysearch import backends
 from raysearch.backends.base import Feed
@@ -55,18 +55,14 @@ def check_sendable(task: Task) -> None:
     Raises:
         ValueError: naming the field that cannot be pickled.
     """
-    try:
-        ray.put(task)
-    except Exception:
-        for field in fields(task):
-            try:
-                ray.cloudpickle.dumps(getattr(task, field.name))  # type: ignore[no-untyped-call]
-            except Exception as error:
-                raise UserError(
-                    f"the task's {field.name} cannot be pickled, as it must be to reach the workers: "
-                    f"{first_line(error)}"
-                ) from error
-        raise
+    for field in fields(task):
+        try:
+            cloudpickle.dumps(getattr(task, field.name))  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever a user's object raises
+            raise UserError(
+                f"the task's {field.name} cannot be pickled, as it must be to reach the workers: "
+                f"{first_line(error)}"
+            ) from error
 
 
 def _run_once(

@@ -90,8 +90,9 @@ def test_a_task_that_cannot_work_is_refused_before_any_trial(command: str, study
     assert not list(study.parent.glob("runs/*"))
 
 
-def test_what_cannot_be_sent_to_workers_is_named(study: Path) -> None:
-    words = [sys.executable, "-m", "raysearch.cli", "run", str(study)]
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_cannot_be_sent_to_workers_is_named(command: str, study: Path) -> None:
+    words = [sys.executable, "-m", "raysearch.cli", command, str(study)]
     words += ["--set", "task.model=plain", "--set", "task.locked=true"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
