@@ -88,7 +88,7 @@ def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
     alone = len(readers) == 1 and quantizer_of(shipped, readers[0]) is not None
     last = readers[0] if alone else average
     last.meta["val"] = kept
-    with graph.inserting_after(last):
+    with graph.inserting_before(last.next):
         flat = symbolic(graph, "Flatten", [last], pooled, {"axis": 1})
     last.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
 
