@@ -88,9 +88,11 @@ def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
     alone = len(readers) == 1 and quantizer_of(shipped, readers[0]) is not None
     last = readers[0] if alone else average
     last.meta["val"] = kept
+    users = list(last.users)
     with graph.inserting_before(last.next):
         flat = symbolic(graph, "Flatten", [last], pooled, {"axis": 1})
-    last.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
+    for user in users:
+        user.replace_input_with(last, flat)
 
 
 def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:
