@@ -39,7 +39,7 @@ search:
   num_trials: 6
   epochs: 2
   workers: 1
-  evaluate_first: [{architecture: {stage1: {depth: 2, width: 16}, stage2: {depth: 2, width: 16}}}]  # too large
+  evaluate_first: [{architecture: {stage1: {depth: 2, width: 16}, stage2: {depth: 2, width: 16}}}]  # large
 """
 # What differs between two runs of the same study: clocks, and what is measured by them.
 CLOCKS = ("latency_ms/onnxruntime-cpu",)
