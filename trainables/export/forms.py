@@ -71,28 +71,23 @@ def _copy(graph_module: fx.GraphModule) -> fx.GraphModule:
 def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
     """Average over all positions at once, and then drop the axes that the network drops.
 
-    Where a quantiser alone reads the average it stands before the axes are dropped: a runtime fuses only what
-    follows the pooling itself.
+    Where a quantiser alone reads the average it stands before and behind that: a runtime fuses only what follows
+    the pooling itself.
     """
     graph, pooled = shipped.graph, cast(Tensor, node.meta["val"])
     x = cast(fx.Node, node.args[0])
     whole = cast(Tensor, x.meta["val"])
     kept = whole.mean(list(range(2, whole.dim())), keepdim=True)
+    reader = next(iter(node.users))
     with graph.inserting_before(node):
-        average = symbolic(graph, "GlobalAveragePool", [x], kept, version=1)
-    node.replace_all_uses_with(average)
+        new = symbolic(graph, "GlobalAveragePool", [x], kept, version=1)
+        if pooled.dim() != whole.dim():
+            if len(node.users) == 1 and quantizer_of(shipped, reader) is not None:
+                new = graph.call_module(str(reader.target), (new,))
+                new.meta["val"] = kept
+            new = symbolic(graph, "Flatten", [new], pooled, {"axis": 1})
+    node.replace_all_uses_with(new)
     graph.erase_node(node)
-    if pooled.dim() == whole.dim():
-        return
-    readers = list(average.users)
-    alone = len(readers) == 1 and quantizer_of(shipped, readers[0]) is not None
-    last = readers[0] if alone else average
-    last.meta["val"] = kept
-    users = list(last.users)
-    with graph.inserting_before(last.next):
-        flat = symbolic(graph, "Flatten", [last], pooled, {"axis": 1})
-    for user in users:
-        user.replace_input_with(last, flat)
 
 
 def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:
