@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,36 +21,19 @@ from torch import fx, nn
 
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
-from raysearch.networks import figures
-from raysearch.networks.capture import capture
-from raysearch.networks.nests import Nest
 from raysearch.networks.running import run_limited
 from raysearch.search_spaces.channel_pruning import SEARCHED
-from raysearch.trainables.data.batches import Examples, batches
+from raysearch.trainables.data.batches import Examples
+from raysearch.trainables.deployment import as_deployed, remarks, static_figures, write_files
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate, score
-from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.feeds import feed_of
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.pruning.channel_search import searchable
-from raysearch.trainables.quantization import (
-    calibrate,
-    fold_batch_norm,
-    held_bits,
-    insert_quantizers,
-    nonzero_rate,
-    size_mb,
-)
-from raysearch.trainables.setup import (
-    CALIBRATION_SAMPLES,
-    FILES,
-    TRACING_LIMIT_S,
-    Config,
-    Measure,
-    TrialSetup,
-)
+from raysearch.trainables.quantization import nonzero_rate
+from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Measure, TrialSetup
 from raysearch.trainables.training import cosine, train_epoch
 from raysearch.trainables.variant import save_variant
 
@@ -167,18 +149,8 @@ class TrialStages:
         ]
         return torch.optim.AdamW(groups, lr=training.lr)
 
-    def _as_deployed(self, model: nn.Module) -> fx.GraphModule:
-        """The network as it will be exported: captured, folded, with quantisers that are calibrated."""
-        folded = fold_batch_norm(capture(model, self.task.example_input(2), self.task.varying))
-        if not self.plan.bits.quantized:
-            return folded
-        quantized = insert_quantizers(folded, self.plan.bits)
-        calibrate(quantized, [self._calibration_batch()])
-        return quantized
-
-    def _calibration_batch(self) -> Nest:
-        generator = torch.Generator().manual_seed(self.setup.seed)
-        return next(batches(self.task.train, CALIBRATION_SAMPLES, generator, self.task.collate))[0]
+    def _as_deployed(self) -> fx.GraphModule:
+        return as_deployed(self.module, self.task, self.plan, self.setup.seed)
 
     # -- the stages ----------------------------------------------------------------------------------------
 
@@ -187,22 +159,22 @@ class TrialStages:
         with tempfile.TemporaryDirectory() as folder:
 
             def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-                module = self._as_deployed(self.module)
-                return module, self._export(module, Path(folder))
+                module = self._as_deployed()
+                return module, write_files(module, Path(folder), self.setup.forms)
 
             module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
-            values = self._static_figures(module, files)
+            values = static_figures(module, files, self.setup.targets)
             measurements = []
             for target in self.setup.targets:
                 measured = self.measure(
                     target,
-                    self._file(files, target),
+                    files[backends.get(target).form],
                     feed_of(self.task.example_input()),
                     reference=self.name == "parent",
                 )
                 values[f"latency_ms/{target}"] = measured["latency_ms"]
                 measurements.append(measured)
-        return Report(0, values, measurements, self._notes())
+        return Report(0, values, measurements, remarks(module, self.plan))
 
     def _epoch(self, epoch: int) -> Report:
         if epoch > self.float_epochs and not self.quantized:
@@ -215,7 +187,7 @@ class TrialStages:
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
     def _start_quantized(self) -> None:
-        self.module = self._as_deployed(self.module).to(self.device)
+        self.module = self._as_deployed().to(self.device)
         self.quantized = True
         self.optimizer = self._new_optimizer()
 
@@ -256,7 +228,7 @@ class TrialStages:
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        deployed = self.module if self.quantized else self._as_deployed(self.module)
+        deployed = self.module if self.quantized else self._as_deployed()
         module = cast(fx.GraphModule, deployed.cpu().eval())
         if self.name in self.setup.references:
             self._save_reference()
@@ -264,13 +236,13 @@ class TrialStages:
         shutil.rmtree(folder, ignore_errors=True)
         with storing(folder.parent):
             folder.mkdir(parents=True)
-        files = self._export(module, folder)
-        values = {"file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6}
+        files = write_files(module, folder, self.setup.forms)
+        values = {"file_mb": files[backends.get(self.setup.targets[0]).form].stat().st_size / 1e6}
         by_target, notes = {}, []
         for target in self.setup.targets:
             agreement = check_agreement(
                 module,
-                self._file(files, target),
+                files[backends.get(target).form],
                 backends.get(target),
                 self.task.validation,
                 self.task.collate,
@@ -285,39 +257,6 @@ class TrialStages:
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder, final)
         return Report(step, values, notes=notes)
-
-    # -- files and figures ---------------------------------------------------------------------------------
-
-    def _export(self, module: fx.GraphModule, folder: Path) -> dict[str, Path]:
-        """One file for each form that a target wants."""
-        writers = {"uint8": export_onnx, "pt2": export_torch}
-        files = {form: folder / FILES[form] for form in self.setup.forms}
-        with storing(folder):
-            for form, path in files.items():
-                writers[form](module, path)
-        return files
-
-    def _file(self, files: Mapping[str, Path], target: str) -> Path:
-        return files[backends.get(target).form]
-
-    def _static_figures(self, module: fx.GraphModule, files: Mapping[str, Path]) -> dict[str, float]:
-        bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
-        memory = {
-            target: figures.peak_memory_mb(module, bits[backends.get(target).form])
-            for target in self.setup.targets
-        }
-        return {
-            "size_mb": size_mb(module),
-            "file_mb": self._file(files, self.setup.targets[0]).stat().st_size / 1e6,
-            "macs": float(figures.macs(module)),
-            "params": float(figures.params(module)),
-            **{f"peak_memory_mb/{target}": value for target, value in memory.items()},
-        }
-
-    def _notes(self) -> list[str]:
-        """Where a chosen precision cannot be faster than eight bits, the report says so."""
-        low = sorted({b for b in self.plan.bits.weights.values() if b < 8})
-        return [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
 
     # -- the state on disk ---------------------------------------------------------------------------------
 

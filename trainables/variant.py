@@ -54,6 +54,7 @@ def save_variant(
         "architecture": None if plan.architecture is None else encode_architecture(plan.architecture),
         "pruning": [[root, channels] for root, channels in history or []],
         "bits": encode_bits(plan.bits),
+        "exclude": list(task.exclude),
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
@@ -93,7 +94,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
     bits = _bits(spec["bits"])
     if bits.quantized:
-        module = insert_quantizers(module, bits)
+        module = insert_quantizers(module, bits, spec["exclude"])
     _load(module, folder)
     return module.eval()
 
@@ -147,6 +148,7 @@ def example_of(form: Any) -> Nest:
     return torch.zeros(2, *form["shape"], dtype=getattr(torch, form["dtype"]))
 
 
-def _classes(module: nn.Module, inputs: Nest) -> int:
-    """The number of logits."""
-    return int(outputs_of(module, inputs).shape[1])
+def _classes(module: nn.Module, inputs: Nest) -> int | None:
+    """The number of logits; None where the outputs are none."""
+    outputs = outputs_of(module, inputs)
+    return int(outputs.shape[1]) if isinstance(outputs, Tensor) and outputs.dim() > 1 else None

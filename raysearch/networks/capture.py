@@ -118,7 +118,7 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is one operator for a whole layer, which says nothing
     try:
-        with quiet():
+        with quiet(), torch.no_grad():
             shapes = _dynamic_shapes(inputs, varying)
             program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
             if not make_functional(program.graph) or _has_regions(program):

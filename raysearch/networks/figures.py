@@ -22,7 +22,7 @@ def sizes(graph_module: fx.GraphModule, value: Tensor) -> tuple[int, ...]:
 
 
 def _at_one(node: Any, batch: Any) -> int:
-    known = {**node.shape_env.var_to_val, batch: 1}
+    known = {**node.shape_env.backed_var_to_val, batch: 1}
     return int(node.expr.subs({symbol: known[symbol] for symbol in node.expr.free_symbols}))
 
 

@@ -71,8 +71,8 @@ def _copy(graph_module: fx.GraphModule) -> fx.GraphModule:
 def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
     """Average over all positions at once, and then drop the axes that the network drops.
 
-    Where a quantiser alone reads the average it stands before and behind that: a runtime fuses only what follows
-    the pooling itself.
+    Where a quantiser alone reads the average it stands before and behind that: a runtime fuses only what
+    follows the pooling itself.
     """
     graph, pooled = shipped.graph, cast(Tensor, node.meta["val"])
     x = cast(fx.Node, node.args[0])

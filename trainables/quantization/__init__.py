@@ -1,6 +1,7 @@
 """Mixed-precision quantisation: fold batch norm, insert fake quantisers, calibrate, train, count bits."""
 
 from raysearch.trainables.quantization.calibrate import calibrate
+from raysearch.trainables.quantization.floats import in_float
 from raysearch.trainables.quantization.fold import fold_batch_norm
 from raysearch.trainables.quantization.insert import insert_quantizers
 from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer
@@ -12,6 +13,7 @@ __all__ = [
     "calibrate",
     "fold_batch_norm",
     "held_bits",
+    "in_float",
     "insert_quantizers",
     "nonzero_rate",
     "size_mb",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from typing import cast
 
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from raysearch.basics.failures import UserError
 from raysearch.networks import operators
@@ -20,7 +21,9 @@ from raysearch.trainables.quantization.reading import Reading
 _EIGHT = INTEGER_BITS[-1]
 
 
-def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.GraphModule:
+def insert_quantizers(
+    graph_module: fx.GraphModule, bits: BitWidthPlan, exclude: Sequence[str] = ()
+) -> fx.GraphModule:
     """A copy with fake quantisation, to be calibrated next.
 
     The same graph and bits give the same names and order of parameters every time. Activations are unsigned
@@ -29,13 +32,14 @@ def insert_quantizers(graph_module: fx.GraphModule, bits: BitWidthPlan) -> fx.Gr
     Args:
         graph_module: captured, with batch norm folded (``fold_batch_norm``).
         bits: of each layer's weights and input.
+        exclude: layers, or parts with all their layers, that stay in float whatever ``bits`` says.
 
     Raises:
         UserError: the network has a module under a quantiser's name.
     """
     quantized = copy.deepcopy(graph_module)
     split_gates(quantized.graph)
-    reading = Reading(quantized.graph, bits)
+    reading = Reading(quantized.graph, bits, exclude)
     layers = [
         (node, layer, *reading.layer_bits(node))
         for node in quantized.graph.nodes
@@ -143,8 +147,3 @@ def _round_bias(graph_module: fx.GraphModule, node: fx.Node, layer: Layer) -> No
         rounded = graph_module.graph.call_module(name, (bias, *map(graph_module.graph.get_attr, scales)))
     rounded.meta = dict(bias.meta)
     node.update_arg(cast(int, layer.bias), rounded)
-
-
-def is_quantized(module: nn.Module) -> bool:
-    """Whether a module has any quantiser."""
-    return any(isinstance(m, Quantizer) for m in module.modules())

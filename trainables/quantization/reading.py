@@ -8,7 +8,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from torch import fx
 from raysearch.networks import operators
 from raysearch.networks.operators import layer_name, layer_of
 from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.search_spaces.keys import part_of
 from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS
 
 _EIGHT = INTEGER_BITS[-1]
@@ -29,10 +30,12 @@ class Reading:
     Args:
         graph: of a captured network.
         plan: bits of each layer's weights and input.
+        exclude: layers, or parts with all their layers, that stay in float whatever the plan says.
     """
 
     graph: fx.Graph
     plan: BitWidthPlan
+    exclude: Sequence[str] = ()
 
     @cached_property
     def integers(self) -> set[fx.Node]:
@@ -47,7 +50,9 @@ class Reading:
     def layer_bits(self, node: fx.Node) -> tuple[int, int]:
         """(weight bits, activation bits) of a layer; 32 for what has no plan."""
         layer = layer_of(node)
-        return (FLOAT, FLOAT) if layer is None else self.plan.layer(layer_name(node, layer))
+        name = "" if layer is None else layer_name(node, layer)
+        excluded = layer is None or part_of(name, self.exclude) is not None
+        return (FLOAT, FLOAT) if excluded else self.plan.layer(name)
 
     def is_layer(self, node: fx.Node) -> bool:
         """Whether a node multiplies an input by weights, which a table that is looked up in does not."""

@@ -1,0 +1,82 @@
+"""A network as it is deployed: captured, folded and quantised; its files and its static figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import fx, nn
+
+from raysearch import backends
+from raysearch.basics.disk import storing
+from raysearch.networks import figures
+from raysearch.networks.capture import capture
+from raysearch.search_spaces.plans import TrialPlan
+from raysearch.trainables.data.batches import batches
+from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.quantization import (
+    calibrate,
+    fold_batch_norm,
+    held_bits,
+    in_float,
+    insert_quantizers,
+    size_mb,
+)
+from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES
+from raysearch.trainables.task import Task
+
+_WRITERS = {"uint8": export_onnx, "pt2": export_torch}
+
+
+def as_deployed(model: nn.Module, task: Task, plan: TrialPlan, seed: int) -> fx.GraphModule:
+    """The network as it will be exported: captured, batch norm folded, with quantisers that are calibrated.
+
+    Args:
+        model: in float; it is left as it is.
+        task: gives the form of the inputs, and the examples to calibrate on.
+        plan: its bits.
+        seed: decides which examples.
+    """
+    folded = fold_batch_norm(capture(model, task.example_input(2), task.varying))
+    if not plan.bits.quantized:
+        return folded
+    quantized = insert_quantizers(folded, plan.bits, task.exclude)
+    generator = torch.Generator().manual_seed(seed)
+    inputs, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
+    calibrate(quantized, [inputs])
+    return quantized
+
+
+def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> dict[str, Path]:
+    """Write a deployed network as one file for each form, by form."""
+    files = {form: folder / FILES[form] for form in forms}
+    with storing(folder):
+        for form, path in files.items():
+            _WRITERS[form](module, path)
+    return files
+
+
+def static_figures(
+    module: fx.GraphModule, files: Mapping[str, Path], targets: Sequence[str]
+) -> dict[str, float]:
+    """What does not depend on the weights' values: sizes, operations, and memory by what each target runs."""
+    bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
+    memory = {t: figures.peak_memory_mb(module, bits[backends.get(t).form]) for t in targets}
+    return {
+        "size_mb": size_mb(module),
+        "file_mb": files[backends.get(targets[0]).form].stat().st_size / 1e6,
+        "macs": float(figures.macs(module)),
+        "params": float(figures.params(module)),
+        **{f"peak_memory_mb/{target}": value for target, value in memory.items()},
+    }
+
+
+def remarks(module: fx.GraphModule, plan: TrialPlan) -> list[str]:
+    """Where a chosen precision is not what a runtime computes in."""
+    low = sorted({b for b in plan.bits.weights.values() if b < 8})
+    found = [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
+    floats = in_float(module) if plan.bits.quantized else {}
+    if floats:
+        found.append("in float: " + ", ".join(f"{name} ({why})" for name, why in floats.items()))
+    return found
