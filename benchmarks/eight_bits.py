@@ -35,7 +35,7 @@ from raysearch.networks.capture import capture
 from raysearch.networks.groups import quantizable_layers
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_onnx
-from raysearch.trainables.feeds import feed_of
+from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 
 NAME = "eight_bits"

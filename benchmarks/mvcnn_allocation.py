@@ -55,7 +55,7 @@ from raysearch.trainables.data.eth80 import Views, eth80, fold
 from raysearch.trainables.distillation import plain_loss
 from raysearch.trainables.evaluation import evaluate, outputs_of
 from raysearch.trainables.export import export_onnx
-from raysearch.trainables.feeds import feed_of, function_of
+from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy, cross_entropy

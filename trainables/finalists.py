@@ -14,7 +14,7 @@ from raysearch.networks import figures
 from raysearch.networks.capture import capture
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.evaluation import evaluate, outputs_of
-from raysearch.trainables.feeds import feed_of, function_of
+from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.quantization import fold_batch_norm
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup

@@ -24,11 +24,11 @@ from raysearch.basics.disk import replacing, storing
 from raysearch.networks.running import run_limited
 from raysearch.search_spaces.channel_pruning import SEARCHED
 from raysearch.trainables.data.batches import Examples
-from raysearch.trainables.deployment import as_deployed, remarks, static_figures, write_files
 from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
-from raysearch.trainables.feeds import feed_of
+from raysearch.trainables.export.deployment import as_deployed, remarks, static_figures, write_files
+from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.pruning.channel_search import searchable

@@ -14,7 +14,7 @@ from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
-from raysearch.trainables.feeds import feed_of
+from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.finalists import static_int8_reports
 from raysearch.trainables.setup import FILES
 

@@ -34,7 +34,7 @@ from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.evaluation import Metric, evaluate, outputs_of
 from raysearch.trainables.export import export_onnx, export_torch
-from raysearch.trainables.feeds import feed_of
+from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
 from raysearch.trainables.task import accuracy

@@ -16,7 +16,7 @@ from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.trainables import finalists
 from raysearch.trainables.evaluation import evaluate
-from raysearch.trainables.feeds import function_of
+from raysearch.trainables.export.feeds import function_of
 from raysearch.trainables.finalists import final_figures, static_int8_reports
 from raysearch.trainables.setup import Measure, TrialSetup
 from raysearch.trainables.stages import TrialStages

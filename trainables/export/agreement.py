@@ -25,8 +25,8 @@ from raysearch.networks.capture import flat_inputs, signature
 from raysearch.networks.nests import Nest
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
 from raysearch.trainables.evaluation import outputs_of
+from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.export.forms import float_form
-from raysearch.trainables.feeds import feed_of, function_of
 from raysearch.trainables.quantization.insert import quantizer_of
 
 TOLERANCE = 1e-4
