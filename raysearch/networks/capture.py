@@ -30,10 +30,9 @@ Varying = Mapping[str, Mapping[int, str]]
 """Axes beside the batch that vary from batch to batch: {input: {axis: what the axis is}}."""
 
 _META = "signature"
+_FIXED = "specialized it to be a constant|inferred to be a constant"
 _REASONS = {
-    "specialized it to be a constant|inferred to be a constant": (
-        "it fixes the size of an axis that varies: the batch's, or one that the task names as varying"
-    ),
+    _FIXED: ("it fixes the size of an axis that varies: the batch's, or one that the task names as varying"),
     "data-dependent": "what it does next depends on the values of a tensor",
 }
 
@@ -112,15 +111,11 @@ def flat_inputs(graph_module: fx.GraphModule, inputs: Nest) -> list[Any]:
 def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedProgram:
     args, kwargs = nests.arguments(inputs)
     inside: list[str] = []  # the layers being run, innermost last
-    layers = [(name, module) for name, module in network.named_modules() if name]
-    hooks: list[Any] = [module.register_forward_pre_hook(_enter(inside, name)) for name, module in layers]
-    hooks += [module.register_forward_hook(lambda *_: inside.pop() and None) for _, module in layers]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is one operator for a whole layer, which says nothing
     try:
         with quiet(), torch.no_grad():
-            shapes = _dynamic_shapes(inputs, varying)
-            program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
+            program = _read(network, args, kwargs, _dynamic_shapes(inputs, varying), inside)
             if not make_functional(program.graph) or _has_regions(program):
                 program = program.run_decompositions({})
             return program
@@ -129,8 +124,31 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
         raise UserError(f"{where} cannot be captured by torch.export: {_reason(error)}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def _read(
+    network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, inside: list[str]
+) -> ExportedProgram:
+    """Torch's program of the network; where that fails, ``inside`` is left with the layers that were running.
+
+    Where a size that varies became a number, as by ``len(x)``, the network's code is read instead of run.
+    """
+    layers = [(name, module) for name, module in network.named_modules() if name]
+    hooks: list[Any] = [module.register_forward_pre_hook(_enter(inside, name)) for name, module in layers]
+    hooks += [module.register_forward_hook(lambda *_: inside.pop() and None) for _, module in layers]
+    try:
+        return torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
+    except Exception as error:
+        if not re.search(_FIXED, str(error)):
+            raise
+        failure = error
+    finally:
         for hook in hooks:
             hook.remove()
+    try:
+        return torch.export.export(network, args, kwargs, dynamic_shapes=shapes, strict=True)
+    except Exception:
+        raise failure from None
 
 
 def _enter(inside: list[str], name: str) -> Any:

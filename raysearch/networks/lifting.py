@@ -17,6 +17,7 @@ from torch.export.graph_signature import (
     OutputSpec,
     TensorArgument,
 )
+from torch.utils import _pytree as pytree
 
 from raysearch.networks.capture import signature
 from raysearch.networks.unlifting import attribute
@@ -26,8 +27,7 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
     """The program of a captured network, as torch.export would give it for the network as it is now.
 
     Args:
-        graph_module: captured, possibly changed since; of operators alone, without modules. A node that has a
-            name as ``meta["called"]`` has it in the program.
+        graph_module: captured, possibly changed since; of operators alone, without modules.
     """
     graph = fx.Graph()
     moved: dict[fx.Node, fx.Node] = {}
@@ -44,8 +44,6 @@ def lifted(graph_module: fx.GraphModule) -> ExportedProgram:
             moved[node] = graph.output(_results(graph, node, moved))
         else:
             moved[node] = graph.node_copy(node, moved.__getitem__)
-            if "called" in node.meta:
-                moved[node]._rename(node.meta["called"])
     graph.eliminate_dead_code()
     inputs = [_held(placeholders[name], name, tensor) for name, tensor in tensors.items()]
     inputs += [_given(moved[n]) for n in graph_module.graph.find_nodes(op="placeholder")]
@@ -60,7 +58,8 @@ def _program(
     tensors: dict[str, Tensor],
 ) -> ExportedProgram:
     known = signature(graph_module)
-    call = ModuleCallSignature([], [], known.in_spec, known.out_spec, list(known.arguments))
+    given, found = known.in_spec, _plain(known.out_spec)
+    call = ModuleCallSignature([], [], given, found, list(known.arguments))
     return ExportedProgram(
         root=nn.Module(),
         graph=graph,
@@ -70,6 +69,17 @@ def _program(
         module_call_graph=[ModuleCallEntry("", call)],
         verifiers=[torch._export.verifier.TrainingIRVerifier],
     )
+
+
+def _plain(spec: pytree.TreeSpec) -> pytree.TreeSpec:
+    """The form of the outputs; a tuple in place of classes that are not known wherever a program is loaded."""
+    kinds, queue = set(), [spec]
+    while queue:
+        part = queue.pop()
+        kinds.add(part.type)
+        queue += part.children()
+    leaves = (0,) * spec.num_leaves
+    return spec if kinds <= {None, tuple, list, dict} else pytree.tree_structure(leaves)
 
 
 def _placeholder(graph: fx.Graph, name: str, node: fx.Node, tensor: Tensor, fakes: Any) -> fx.Node:

@@ -119,6 +119,11 @@ def is_convolution(node: fx.Node) -> bool:
     return name_of(node).startswith("conv")
 
 
+def groups_of(node: fx.Node) -> int:
+    """In how many groups a convolution works; 1 for any other operator."""
+    return int(cast(int, node.args[6])) if len(node.args) > 6 and is_convolution(node) else 1
+
+
 def is_product(node: fx.Node) -> bool:
     """Whether an operator multiplies two computed matrices."""
     return node.target in _PRODUCTS and layer_of(node) is None and all(is_float(a) for a in node.args[:2])

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from raysearch.networks import operators
 from raysearch.networks.unlifting import finished, hold
-from raysearch.trainables.export.symbols import symbolic, symbolic_several
+from raysearch.trainables.export.symbols import give_name, symbolic, symbolic_several
 from raysearch.trainables.quantization.insert import quantizer_of
 from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer, bias_codes
 
@@ -143,7 +143,7 @@ def _ship_module(shipped: fx.GraphModule, node: fx.Node) -> None:
     node.replace_all_uses_with(new)
     shipped.graph.erase_node(node)
     if isinstance(module, Quantizer) and module.channels is None:
-        new.meta["called"] = name  # by which the file's tensor is found again
+        give_name(new, name)  # by which the file's tensor is found again
 
 
 def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:

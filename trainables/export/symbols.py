@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 OPSET = 21
+NAME = "raysearch.name"
 _DTYPES = {
     torch.float32: 1,
     torch.uint8: 2,
@@ -72,6 +73,12 @@ def symbolic_several(
     )
     node.meta["val"] = list(values)
     return node
+
+
+def give_name(node: fx.Node, name: str) -> None:
+    """Note the name that the file's tensor is to have: the exporter, which may trace anew, gives its own."""
+    node.update_kwarg("metadata_props_keys", [NAME])
+    node.update_kwarg("metadata_props_values", [name])
 
 
 def _encoded(given: Mapping[str, int | float]) -> dict[str, Any]:

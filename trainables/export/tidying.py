@@ -7,6 +7,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from raysearch.trainables.export.forms import FLOAT16_WEIGHT
+from raysearch.trainables.export.symbols import NAME
 
 
 def tidied(model: ModelProto) -> ModelProto:
@@ -15,6 +16,7 @@ def tidied(model: ModelProto) -> ModelProto:
     _compute_constants(graph)
     _drop_unread(graph)
     _halve_weights(graph)
+    _give_names(graph)
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, model):
         del item.metadata_props[:]
         item.doc_string = ""
@@ -75,3 +77,12 @@ def _halve_weights(graph: GraphProto) -> None:
         half, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_constant"))
         graph.node.insert(0, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+
+
+def _give_names(graph: GraphProto) -> None:
+    """Tensors get the names that were noted for them, but those that the network itself gives keep theirs."""
+    noted = {n.output[0]: p.value for n in graph.node for p in n.metadata_props if p.key == NAME}
+    names = {old: new for old, new in noted.items() if old not in {value.name for value in graph.output}}
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(name, name) for name in tensors]

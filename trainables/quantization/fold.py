@@ -45,7 +45,7 @@ def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
         return
     weight = graph_module.get_parameter(str(cast(fx.Node, node.args[layer.weight]).target))
     factor, shift = _affine(graph_module, norm)
-    weight.copy_(_scaled(weight, factor, layer, _groups(node)))
+    weight.copy_(_scaled(weight, factor, layer, operators.groups_of(node)))
     given = node.args[layer.bias] if len(node.args) > layer.bias else None
     old = attribute(graph_module, given) * factor if isinstance(given, fx.Node) else 0
     name = f"{layer_name(node, layer)}.bias".lstrip(".")
@@ -92,7 +92,3 @@ def _scaled(weight: Tensor, factor: Tensor, layer: Layer, groups: int) -> Tensor
     shape = (groups, 1, -1, *[1] * (weight.dim() - 2))
     grouped = weight.view(groups, -1, *weight.shape[1:])
     return (grouped * factor.view(shape)).flatten(0, 1)
-
-
-def _groups(node: fx.Node) -> int:
-    return int(cast(int, node.args[6])) if len(node.args) > 6 and operators.is_convolution(node) else 1

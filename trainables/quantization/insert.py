@@ -141,7 +141,8 @@ def _round_bias(graph_module: fx.GraphModule, node: fx.Node, layer: Layer) -> No
     calls = Counter(str(n.target) for n in graph_module.graph.nodes if n.op == "call_module")
     while calls[name]:  # a layer that is called again, with another input
         name = f"{name}_again"
-    hold_module(graph_module, name, BiasQuantizer(source.largest_step))
+    repeats = operators.groups_of(node) if layer.axis == 1 else 1
+    hold_module(graph_module, name, BiasQuantizer(source.largest_step, repeats))
     scales = [f"{cast(fx.Node, node.args[place]).target}.scale" for place in (layer.input, layer.weight)]
     with graph_module.graph.inserting_before(node):
         rounded = graph_module.graph.call_module(name, (bias, *map(graph_module.graph.get_attr, scales)))

@@ -135,15 +135,17 @@ class BiasQuantizer(nn.Module):
 
     Args:
         largest_input_step: the limit of the input's quantiser on its step.
+        repeats: how many groups of channels share the weights' steps, as in a transposed convolution.
     """
 
-    def __init__(self, largest_input_step: float = math.inf) -> None:
+    def __init__(self, largest_input_step: float = math.inf, repeats: int = 1) -> None:
         super().__init__()
-        self.largest_input_step = largest_input_step
+        self.largest_input_step, self.repeats = largest_input_step, repeats
 
     def step(self, input_scale: Tensor, weight_scale: Tensor) -> Tensor:
         """What the bias is rounded to multiples of, (channels,)."""
-        return step_of(input_scale).clamp_max(self.largest_input_step) * step_of(weight_scale)
+        steps = step_of(input_scale).clamp_max(self.largest_input_step) * step_of(weight_scale)
+        return steps.repeat(self.repeats)
 
     def forward(self, bias: Tensor, input_scale: Tensor, weight_scale: Tensor) -> Tensor:
         """The rounded bias, (channels,); gradients pass to the bias unchanged."""

@@ -70,8 +70,8 @@ class Reading:
         return {FLOAT}
 
     def bits(self, node: fx.Node) -> int:
-        """What an operator between layers computes in: the finest activations of the layers that feed it."""
-        return max((self.layer_bits(layer)[1] for layer in self._feeders(node)), default=FLOAT)
+        """What an operator in integers computes in: the finest activations that feed it, at most 8."""
+        return min(_EIGHT, max((self.layer_bits(layer)[1] for layer in self._feeders(node)), default=_EIGHT))
 
     def root(self, node: fx.Node) -> fx.Node:
         """The tensor that a chain of views starts from."""
