@@ -72,7 +72,7 @@ def _program(
 
 
 def _plain(spec: pytree.TreeSpec) -> pytree.TreeSpec:
-    """The form of the outputs; a tuple in place of classes that are not known wherever a program is loaded."""
+    """The form of the outputs; a tuple in place of classes, which are not known wherever it is loaded."""
     kinds, queue = set(), [spec]
     while queue:
         part = queue.pop()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raysearch.networks.capture import capture
-from raysearch.networks.operators import is_merge, layer_name, layer_of
+from raysearch.networks.operators import computes_in_integers, layer_name, layer_of
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.quantization import BiasQuantizer, Quantizer, calibrate, insert_quantizers
@@ -58,7 +58,9 @@ def test_a_uniform_plan_quantises_every_tensor_between_operators(
     folded: fx.GraphModule, uniform: Uniform
 ) -> None:
     module = insert_quantizers(folded, uniform(8, 8))
-    merges = [node for node in module.graph.nodes if node.op == "call_function" and is_merge(node)]
+    merges = [
+        node for node in module.graph.nodes if node.op == "call_function" and computes_in_integers(node)
+    ]
     assert len(merges) == 4  # three sums and the pooling
     for node in merges:
         assert all(quantizer_of(module, source) for source in node.all_input_nodes)
