@@ -17,8 +17,8 @@ from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import onnx_error, program_error
+from raysearch.trainables.export.feeds import function_of
 from raysearch.trainables.export.forms import float_form
-from raysearch.trainables.feeds import function_of
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 
 # Each network has one of these beside eight bits and a mixture; each comes in turn.
