@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
 from benchmarks.common import arguments, report
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
@@ -32,7 +32,7 @@ from raysearch.backends.protocol import Inference, Protocol, measure
 from raysearch.backends.static_int8 import static_int8
 from raysearch.basics import extras
 from raysearch.networks.capture import capture
-from raysearch.networks.groups import quantizable_layers
+from raysearch.networks.operators import layer_name, layer_of
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.feeds import feed_of
@@ -51,20 +51,48 @@ NETWORKS = (
 INTEGERS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger")
 
 
-def network(name: str, size: int) -> nn.Module:
-    """A network of torchvision whose batch norms have seen noise; a small vision transformer for ``vit``."""
+def network(name: str, size: int, classes: int = 100) -> nn.Module:
+    """A network of torchvision with random weights, in evaluation mode, whose batch norms have seen noise.
+
+    No part of it is left at a start that hides others (a head of zeros, branches scaled by 1e-6).
+
+    Args:
+        name: torchvision's.
+        size: the images' side in pixels, which some transformers are built for.
+        classes: that it tells apart.
+    """
     models = extras.load("torchvision.models", "vision")
     torch.manual_seed(0)
     options: dict[str, Any] = {"image_size": size} if name.startswith("vit") else {}
-    model: nn.Module = models.get_model(name, weights=None, num_classes=100, **options)
+    options |= {"input_size": (size, size)} if name.startswith("maxvit") else {}
+    options |= {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options).eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     with torch.no_grad():
-        for _ in range(4):
-            model.train()(torch.randn(8, 3, size, size))
-        for head in (
-            m for n, m in model.named_modules() if n.startswith("heads") and isinstance(m, nn.Linear)
-        ):
-            head.weight.normal_(0, 0.02)
+        for norm in norms:
+            norm.train()
+        for _ in range(4 if norms else 0):
+            model(torch.randn(8, 3, size, size))
+        for parameter, value in model.named_parameters():
+            if parameter.startswith("heads.") and parameter.endswith(".weight"):
+                value.normal_(0, 0.02)
+            elif parameter.endswith("layer_scale"):
+                value.fill_(0.1)
     return model.eval()
+
+
+def at_eight_bits(folded: fx.GraphModule, images: Tensor) -> fx.GraphModule:
+    """A captured network with every layer at 8/8, calibrated on images (n, 3, size, size) in eights."""
+    bits = dict.fromkeys(layers_of(folded), 8)
+    quantized = insert_quantizers(folded, BitWidthPlan(bits, bits))
+    calibrate(quantized, images.split(8))
+    return quantized
+
+
+def layers_of(captured: fx.GraphModule) -> list[str]:
+    """The names of the layers that multiply by weights."""
+    found = ((node, layer_of(node)) for node in captured.graph.nodes)
+    return list(dict.fromkeys(layer_name(node, layer) for node, layer in found if layer is not None))
 
 
 def forms(name: str, size: int, folder: Path) -> dict[str, Path]:
@@ -74,11 +102,7 @@ def forms(name: str, size: int, folder: Path) -> dict[str, Path]:
     folded = fold_batch_norm(capture(model, images[:2]))
     export_onnx(folded, paths["float"])
     static_int8(paths["float"], [feed_of(images[i : i + 8]) for i in (0, 8)], paths["static"])
-    layers = quantizable_layers(model, images[:2])
-    bits = dict.fromkeys(layers, 8)
-    quantized = insert_quantizers(folded, BitWidthPlan(bits, bits))
-    calibrate(quantized, [images[:8], images[8:]])
-    export_onnx(quantized, paths["ours"])
+    export_onnx(at_eight_bits(folded, images), paths["ours"])
     return paths
 
 

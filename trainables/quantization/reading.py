@@ -9,7 +9,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import fx
@@ -36,6 +36,10 @@ class Reading:
     graph: fx.Graph
     plan: BitWidthPlan
     exclude: Sequence[str] = ()
+    # What was found: sums of sums, and views of views, would be followed along every path again.
+    _passed_on: dict[fx.Node, set[int]] = field(default_factory=dict, init=False)
+    _nonnegative: dict[fx.Node, bool] = field(default_factory=dict, init=False)
+    _fed_by: dict[fx.Node, set[fx.Node]] = field(default_factory=dict, init=False)
 
     @cached_property
     def integers(self) -> set[fx.Node]:
@@ -62,7 +66,10 @@ class Reading:
     def asked(self, reader: fx.Node, tensor: fx.Node) -> set[int]:
         """The bits in which a node reads a tensor; a view passes on what is asked of it."""
         if operators.is_view(reader):
-            return {b for user in reader.users for b in self.asked(user, reader)} or {FLOAT}
+            if reader not in self._passed_on:
+                found = {b for user in reader.users for b in self.asked(user, reader)}
+                self._passed_on[reader] = found or {FLOAT}
+            return self._passed_on[reader]
         if self.is_layer(reader):
             return {self.layer_bits(reader)[1] if reader.args[_input(reader)] is tensor else FLOAT}
         if reader in self.integers:
@@ -99,11 +106,12 @@ class Reading:
 
     def nonnegative(self, node: fx.Node) -> bool:
         """Whether a tensor's values are known to be 0 or more."""
-        if operators.is_nonnegative(node):
-            return True
-        if operators.is_view(node) or operators.keeps_sign(node) or operators.is_dropout(node):
-            return all(self.nonnegative(n) for n in _operands(node))
-        return False
+        if node not in self._nonnegative:
+            keeps = operators.is_view(node) or operators.keeps_sign(node) or operators.is_dropout(node)
+            self._nonnegative[node] = operators.is_nonnegative(node) or (
+                keeps and all(self.nonnegative(n) for n in _operands(node))
+            )
+        return self._nonnegative[node]
 
     def _is_integer(self, tensor: fx.Node, known: set[fx.Node]) -> bool:
         """Whether a tensor comes from integers, or is rounded anyway for a layer that reads it."""
@@ -116,6 +124,11 @@ class Reading:
 
     def _feeders(self, node: fx.Node) -> set[fx.Node]:
         """The layers that feed an operator directly; where there are none, those behind integer operators."""
+        if node not in self._fed_by:
+            self._fed_by[node] = self._find_feeders(node)
+        return self._fed_by[node]
+
+    def _find_feeders(self, node: fx.Node) -> set[fx.Node]:
         nearest, seen, queue = set(), set(), list(node.all_input_nodes)
         behind: list[fx.Node] = []
         while queue:

@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.backends.torch import TorchCpu
+from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import (
@@ -154,3 +155,24 @@ def test_logits_that_are_no_numbers_are_refused(
     export_onnx(module, path)
     with pytest.raises(ExportDisagreement):
         check_agreement(module, path, OnnxRuntimeCpu(), data)
+
+
+class _Shrunk(nn.Module):
+    """Its activation has no ONNX form, and is taken apart with the whole graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(nn.functional.hardshrink(self.conv(x), 0.1).mean((2, 3)))
+
+
+def test_what_is_rounded_keeps_its_name_where_the_exporter_takes_operators_apart(tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 6, 6)
+    bits = {"conv": 8, "head": 8}
+    module = insert_quantizers(capture(_Shrunk(), images), BitWidthPlan(bits, bits))
+    calibrate(module, [images])
+    export_onnx(module, tmp_path / "model.onnx")
+    error, _ = onnx_error(module, tmp_path / "model.onnx", images)
+    assert error < 1e-5
