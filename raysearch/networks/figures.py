@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from raysearch.networks import operators
 from raysearch.networks.capture import signature
+from raysearch.networks.functional import is_view
 from raysearch.networks.operators import name_of, value_of
 
 _RECURRENT = {"lstm": 2, "gru": 2, "rnn_tanh": 2, "rnn_relu": 2}
@@ -122,7 +123,7 @@ def _peak(graph_module: fx.GraphModule, bits: Mapping[str, int]) -> int:
 def _buffers(
     graph_module: fx.GraphModule, bits: Mapping[str, int]
 ) -> tuple[dict[fx.Node, fx.Node], dict[fx.Node, int]]:
-    """The buffer of each tensor, and each buffer's bytes (of its smallest tensor: what is stored)."""
+    """The buffer of each tensor, and each buffer's bytes (of what is stored: rounded, where it is)."""
     buffer: dict[fx.Node, fx.Node] = {}
     size: dict[fx.Node, int] = {}
     for node in graph_module.graph.nodes:
@@ -135,10 +136,13 @@ def _buffers(
             first in buffer
             and len(first.users) == 1
             and buffer[first].op != "placeholder"
-            and (node.op == "call_module" or operators.is_view(node) or _in_place(node))
+            and (node.op == "call_module" or is_view(node) or _in_place(node))
         )
         buffer[node] = buffer[cast(fx.Node, first)] if shares else node
-        size[buffer[node]] = min(held, size[buffer[node]]) if shares else held
+        if not shares:
+            size[node] = held
+        elif node.op == "call_module":
+            size[buffer[node]] = min(held, size[buffer[node]])
     return buffer, size
 
 
