@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from raysearch.cli.output import (
 if TYPE_CHECKING:
     from raysearch.metrics import Metric
     from raysearch.record.results import RunResult
+    from raysearch.runs.preflight import Findings
     from raysearch.sweeps.plan import Sweep
 
 app = typer.Typer(
@@ -114,7 +116,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         work = plan.work
         task = work.conditions.task
         check_sendable(task)
-        check_deployable(work.conditions, work.space)
+        findings = check_deployable(work.conditions, work.space)
         splits = {name: count(getattr(task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(work.described["space"]))
     document = {
@@ -126,6 +128,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         "constraints": study_file.constraints,
         "targets": study_file.targets,
         "trials": study_file.search.num_trials,
+        **asdict(findings),
     }
     if as_json:
         print_json(document)
@@ -137,6 +140,18 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
     else:
         parts, points = ", ".join(plan.parts), len(plan.points.configs)
         typer.echo(f"a sweep has {points} points, over {parts}; a search needs a space")
+    _show_findings(findings)
+
+
+def _show_findings(findings: Findings) -> None:
+    """What may be compressed, what stays in float, and what a trial takes."""
+    if findings.pruned:
+        typer.echo(f"may be pruned: {', '.join(findings.pruned)}")
+    if findings.quantized:
+        typer.echo(f"may be quantised: {', '.join(findings.quantized)}")
+    for remark in findings.remarks:
+        typer.echo(f"the most compressed network: {remark}")
+    typer.echo(f"a trial takes about {findings.seconds:.0f} s and {findings.memory_mb:.0f} MB")
 
 
 @app.command()

@@ -1,12 +1,16 @@
-"""Before any trial: whether networks of a study's space can be pruned, quantised, exported and run."""
+"""Before any trial: whether networks of a study's space can be pruned, trained, exported and run."""
 
 from __future__ import annotations
 
+import resource
 import tempfile
-from dataclasses import fields
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray import cloudpickle
 
 from raysearch import backends
@@ -14,39 +18,99 @@ from raysearch.backends.base import Feed
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
+from raysearch.search_spaces.training import TrainingPlan
+from raysearch.trainables.data.batches import count, first
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task
+from raysearch.trainables.training import TrainingDiverged
+
+_BATCHES = 2
+_EPOCHS = 2  # one in float, one quantised
 
 
-def check_deployable(conditions: Conditions, space: Space) -> None:
-    """Try the task, and take the parent and the last network of the fixed design through step 0.
+@dataclass(frozen=True)
+class Findings:
+    """What trying a study's networks has shown.
 
-    Networks are untrained and unmeasured. The last of the design is pruned most and quantised, so that both
-    meet every layer.
+    Attributes:
+        pruned: output channels of what may be pruned: groups by their root layer, or stages; empty without
+            pruning.
+        quantized: the layers, or stages, whose bits are searched.
+        remarks: of the most compressed network: what stays in float and why, among others.
+        seconds: what one trial takes, without waiting for a measurement.
+        memory_mb: the most memory that trying took, in 10^6 bytes, everything that was imported included.
+    """
+
+    pruned: Mapping[str, int] = field(default_factory=dict)
+    quantized: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+    memory_mb: float = 0.0
+
+
+def check_deployable(conditions: Conditions, space: Space) -> Findings:
+    """Try the task, and take the parent and the most compressed network of the design through all stages.
+
+    Each is trained for two epochs of two batches, in float and, where it has fewer bits, quantised, exported,
+    compared with its files, and run on every target; nothing is measured.
 
     Raises:
-        ValueError: the task cannot work, or a network cannot be made, pruned, traced, exported or run on a
-            target; layer and operator are named as far as they are known.
+        ValueError: the task cannot work, or a network cannot be made, pruned, captured, trained, exported or
+            run on a target; layer and operator are named as far as they are known.
     """
-    parent = conditions.parent
-    check_task(conditions.task, space.variant(parent).plan.architecture)
+    torch.set_num_threads(max(1, int(conditions.resources["cpu"])))  # as in a trial
+    plan = space.variant(conditions.parent).plan
+    check_task(conditions.task, plan.architecture)
+    few = _few(conditions.task, plan.training)
+    configs = [conditions.parent, *space.design(conditions.parent)[-1:]]
     with tempfile.TemporaryDirectory() as folder:
-        setup = TrialSetup(
-            conditions.task,
-            space,
-            conditions.targets,
-            conditions.epochs,
-            Path(folder),
-            seed=conditions.seed,
-        )
-        for number, config in enumerate([parent, *space.design(parent)[-1:]]):
-            try:
-                TrialStages(setup, f"check-{number}", config, _run_once).next_report()
-            except RuntimeError as error:  # torch's own errors, and a runtime that refuses the file
-                what = "the parent" if number == 0 else "a pruned and quantised network"
-                raise UserError(f"{what} does not run: {first_line(error)}") from error
+        setup = TrialSetup(few, space, conditions.targets, _EPOCHS, Path(folder), seed=conditions.seed)
+        tried = [_take_through(setup, number, config) for number, config in enumerate(configs)]
+    stages, seconds = tried[-1]
+    share = _passes(conditions) / _passes(replace(conditions, task=few, epochs=1))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return Findings(
+        pruned=space.groups,
+        quantized=space.layers or tuple(stages.plan.bits.weights),
+        remarks=tuple(stages.reports[0].notes),
+        # An epoch that begins the quantised part has its start in it; the other is the measure.
+        seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
+        memory_mb=most,
+    )
+
+
+def _take_through(
+    setup: TrialSetup, number: int, config: Mapping[str, Any]
+) -> tuple[TrialStages, list[float]]:
+    """All reports of a network, and the seconds that each took."""
+    seconds = []
+    try:
+        stages = TrialStages(setup, f"check-{number}", dict(config), _run_once)
+        for _ in range(stages.last_step + 1):
+            start = time.perf_counter()
+            stages.next_report()
+            seconds.append(time.perf_counter() - start)
+    except TrainingDiverged:  # a matter of this learning rate: other trials have others
+        pass
+    except RuntimeError as error:  # torch's own errors, a file that disagrees, a runtime that refuses it
+        what = "the parent" if number == 0 else "a pruned and quantised network"
+        raise UserError(f"{what} does not run: {first_line(error)}") from error
+    return stages, seconds
+
+
+def _few(task: Task, training: TrainingPlan) -> Task:
+    """The task with two batches of each split."""
+    splits = ("train", "validation", "test")
+    few = {split: first(getattr(task, split), _BATCHES * training.batch_size) for split in splits}
+    return replace(task, **few)  # type: ignore[arg-type]
+
+
+def _passes(conditions: Conditions) -> float:
+    """Examples seen in a trial's epochs; one that is trained on costs as much as three that are evaluated."""
+    task = conditions.task
+    return conditions.epochs * (3 * count(task.train) + count(task.validation))
 
 
 def check_sendable(task: Task) -> None:
@@ -55,12 +119,12 @@ def check_sendable(task: Task) -> None:
     Raises:
         ValueError: naming the field that cannot be pickled.
     """
-    for field in fields(task):
+    for each in fields(task):
         try:
-            cloudpickle.dumps(getattr(task, field.name))  # type: ignore[no-untyped-call]
+            cloudpickle.dumps(getattr(task, each.name))  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever a user's object raises
             raise UserError(
-                f"the task's {field.name} cannot be pickled, as it must be to reach the workers: "
+                f"the task's {each.name} cannot be pickled, as it must be to reach the workers: "
                 f"{first_line(error)}"
             ) from error
 

@@ -5,9 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
+from trial_setup import small_task
 from typer.testing import CliRunner
 
+from raysearch import Study
+from raysearch import search_spaces as spaces
 from raysearch.cli.main import app
+from raysearch.runs.preflight import check_deployable
 
 MODULE = """
 import threading
@@ -99,3 +105,30 @@ def test_what_cannot_be_sent_to_workers_is_named(command: str, study: Path) -> N
     assert "the task's validation cannot be pickled" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(study.parent.glob("runs/*"))
+
+
+class Recurrent(nn.Module):
+    """A layer that no runtime computes in integers, and one that all do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.hidden, self.head = (
+            nn.LSTM(8, 16, batch_first=True),
+            nn.Linear(16, 16),
+            nn.Linear(16, 10),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.hidden(self.lstm(x.flatten(1, 2))[0][:, -1])))  # type: ignore[no-any-return]
+
+
+def test_a_check_says_what_can_be_compressed_what_stays_in_float_and_what_a_trial_takes() -> None:
+    task = small_task(model=Recurrent(), parent={"training": {"lr": 3e-3, "batch_size": 64}})
+    space = {"pruning": spaces.channel_pruning(max_ratio=0.5), "bits": spaces.bit_widths(8, 8)}
+    study = Study(task, space, ["maximize accuracy", "minimize size_mb"], epochs=4)
+    findings = check_deployable(study.conditions, study.space)
+    assert findings.pruned["hidden"] == 16
+    assert findings.quantized == ("hidden", "head")
+    assert any("in float: lstm (no runtime here computes lstm in integers)" in r for r in findings.remarks)
+    assert 0 < findings.seconds < 300
+    assert findings.memory_mb > 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -84,6 +85,20 @@ def count(examples: Examples) -> int:
     except TypeError:
         kind = type(examples).__name__
         raise UserError(f"the {kind} has no length: give it a __len__, as the schedule needs one") from None
+
+
+def first(examples: Examples, n: int) -> Examples:
+    """The first ``n`` examples, of the same kind as all."""
+    dataset, _, sampler = _unpacked(examples, None)
+    few: Any
+    if isinstance(dataset, IterableDataset):
+        few = list(islice(dataset, n))
+    else:
+        order = range(len(dataset)) if sampler is None else _drawn(sampler, None)  # type: ignore[arg-type]
+        few = Subset(dataset, list(islice(order, n)))
+    if not isinstance(examples, DataLoader):
+        return few  # type: ignore[no-any-return]
+    return DataLoader(few, batch_size=examples.batch_size, collate_fn=examples.collate_fn)
 
 
 def _unpacked(

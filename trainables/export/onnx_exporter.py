@@ -8,6 +8,7 @@ moved them, the exporter simply runs as it is.
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -64,7 +65,8 @@ def _needs_nothing(program: ExportedProgram, known: frozenset[str]) -> bool:
     """Whether every operator has an ONNX form, and none writes into its input."""
     operators = [node.target for node in program.graph.nodes if node.op == "call_function"]
     return all(
-        isinstance(op, torch._ops.OpOverload)
+        op is operator.getitem
+        or isinstance(op, torch._ops.OpOverload)
         and not op._schema.is_mutable
         and (op.namespace == "onnx_symbolic" or str(op) in known)
         for op in operators
