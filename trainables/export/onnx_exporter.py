@@ -66,8 +66,10 @@ def _needs_nothing(program: ExportedProgram, known: frozenset[str]) -> bool:
     operators = [node.target for node in program.graph.nodes if node.op == "call_function"]
     return all(
         op is operator.getitem
-        or isinstance(op, torch._ops.OpOverload)
-        and not op._schema.is_mutable
-        and (op.namespace == "onnx_symbolic" or str(op) in known)
+        or (
+            isinstance(op, torch._ops.OpOverload)
+            and not op._schema.is_mutable
+            and (op.namespace == "onnx_symbolic" or str(op) in known)
+        )
         for op in operators
     )
