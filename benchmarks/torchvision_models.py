@@ -10,8 +10,8 @@ takes.
 
 "folded" is the largest difference between the folded network's outputs and its own, as a share of the
 outputs' range; "file" the same between the file, as it is written, and the quantised network (in lockstep:
-see trainables/export/agreement.py). "fused" is the share of layers with weights that ONNX Runtime computes in
-integers.
+see trainables/export/agreement.py). "fused" is the share of convolutions and matrix products, those of two
+activations too, that ONNX Runtime computes in integers.
 
 Acceptance: 95 % of the networks folded to 1e-5 and in agreement with their files to 1e-4; the others are
 refused in a sentence.
@@ -82,7 +82,7 @@ class Row:
         seconds: from the capture to the compared file.
         folded: the relative error of folding.
         layers: how many multiply by weights.
-        fused: the share of them that runs in integers.
+        fused: the share of convolutions and matrix products that runs in integers.
         file: the relative error of the file.
         refusal: why it went no further; "" where it went all the way.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -84,7 +85,8 @@ def _plain(spec: pytree.TreeSpec) -> pytree.TreeSpec:
 
 def _placeholder(graph: fx.Graph, name: str, node: fx.Node, tensor: Tensor, fakes: Any) -> fx.Node:
     kind = "p" if isinstance(tensor, nn.Parameter) else "b"
-    placeholder = graph.placeholder(f"{kind}_{name.replace('.', '_')}")
+    placeholder = graph.placeholder(re.sub(r"\W", "_", f"{kind}_{name}"))
+    placeholder.target = placeholder.name  # an argument of its own, also beside "a_b" where this is "a.b"
     placeholder.meta = {**node.meta, "val": fakes.from_tensor(tensor, static_shapes=True)}
     return placeholder
 
