@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces import domains
-from raysearch.search_spaces.channel_pruning import MULTIPLE
+from raysearch.search_spaces.channel_pruning import MULTIPLE, groups_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys
 from raysearch.search_spaces.space import ALWAYS, Space, merged
@@ -92,10 +92,10 @@ def _model_parts(
         if "pruning" in bound and over is None:
             raise UserError("pruning ratios over a model: give bind the model and its example input")
         return {}, ()
-    from raysearch.networks.groups import prunable_groups, quantizable_layers
+    from raysearch.networks.groups import quantizable_layers
 
     model, example_input = over
-    groups = prunable_groups(model, example_input, exclude=exclude) if "pruning" in bound else {}
+    groups = groups_of(model, example_input, exclude) if "pruning" in bound else {}
     return groups, quantizable_layers(model, example_input, exclude) if "bits" in bound else ()
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
 from raysearch.search_spaces.resnet import possible_parts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from raysearch.networks.nests import Nest
 
 SEARCHED = ("annealing", "genetic")
 CRITERIA = ("magnitude", "random", *SEARCHED)
@@ -80,10 +86,11 @@ def channel_pruning(
         exclude: layers, or parts with all their layers, that keep their output channels.
 
     Returns:
-        Nested Tune domains, or a ``Deferred`` where ``over`` is left out. The output layer is never pruned.
+        Nested Tune domains, or a ``Deferred`` where ``over`` is left out. The output layer is never pruned. A
+        model that torch-pruning cannot take apart gets no ratio, with a warning that says why.
 
     Raises:
-        ValueError: a bad argument, or a model that torch-pruning cannot take apart.
+        ValueError: a bad argument, or a model that does not run.
     """
     if not isinstance(max_ratio, (int, float)) or not STEP <= max_ratio < 1:
         raise UserError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
@@ -109,10 +116,22 @@ def _ratio(max_ratio: float) -> Any:
 def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in possible_parts(over)[:-1] if part_of(part, exclude) is None)
-    from raysearch.networks.groups import prunable_groups
-
     model, example_input = over
-    return tuple(prunable_groups(model, example_input, exclude=exclude))
+    return tuple(groups_of(model, example_input, exclude))
+
+
+def groups_of(model: nn.Module, example_input: Nest, exclude: Sequence[str]) -> dict[str, int]:
+    """The prunable groups of a model, {root layer: output channels}.
+
+    Where it has none there is a warning: it can still be searched in all else.
+    """
+    from raysearch.networks.groups import CannotPrune, prunable_groups
+
+    try:
+        return prunable_groups(model, example_input, exclude=exclude)
+    except CannotPrune as error:
+        warnings.warn(f"nothing is pruned: {error}", stacklevel=2)
+        return {}
 
 
 def decode_pruning(

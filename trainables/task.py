@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
@@ -115,7 +115,7 @@ class Task:
             raise UserError(
                 "the task's model is fixed: leave the architecture out of the space and the parent"
             )
-        return copy.deepcopy(self.model)
+        return copy_of(self.model)
 
     def example(self, n: int = 1, split: str = "train") -> Batch:
         """The first ``n`` examples of a split as a batch (inputs, targets)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
 from raysearch.networks.capture import capture
+from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
@@ -102,7 +102,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
 def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module:
     plan = None if spec["architecture"] is None else decode_architecture(spec["architecture"])
     if isinstance(model, nn.Module):
-        return copy.deepcopy(model).cpu()
+        return copy_of(model).cpu()
     if model is not None:
         return model(plan)
     if plan is None:

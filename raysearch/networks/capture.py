@@ -30,6 +30,7 @@ Varying = Mapping[str, Mapping[int, str]]
 """Axes beside the batch that vary from batch to batch: {input: {axis: what the axis is}}."""
 
 _META = "signature"
+_UNKNOWN = "not a known type"  # of an output class
 _FIXED = "specialized it to be a constant|inferred to be a constant"
 _REASONS = {
     _FIXED: ("it fixes the size of an axis that varies: the batch's, or one that the task names as varying"),
@@ -139,6 +140,8 @@ def _read(
     try:
         return torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
     except Exception as error:
+        if _UNKNOWN in str(error) and nests.see_into(network(*args, **kwargs)):
+            return _read(network, args, kwargs, shapes, inside)
         if not re.search(_FIXED, str(error)):
             raise
         failure = error

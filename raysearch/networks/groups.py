@@ -7,7 +7,6 @@ as all that are added by a skip connection.
 
 from __future__ import annotations
 
-import copy
 import gc
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,12 +19,18 @@ from torch import nn
 from raysearch.basics.failures import UserError
 from raysearch.networks import nests
 from raysearch.networks.capture import capture
+from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
 from raysearch.networks.operators import layer_name, layer_of
 from raysearch.networks.running import check_runs, within_time_limit
 
 TIME_LIMIT_S = 20.0
 """How long taking a model apart may last: where torch-pruning hangs it also eats 100 MB a second."""
+
+
+class CannotPrune(UserError):
+    """A model runs, and no channels can be removed from it."""
+
 
 _ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -66,11 +71,13 @@ def prunable_groups(
         exclude: layers, or parts with all their layers, that keep their output channels.
 
     Raises:
-        ValueError: torch-pruning cannot handle the model, naming the layer and the operator.
+        CannotPrune: there is no such group, or torch-pruning cannot handle the model; the layer and the
+            operator are named.
+        UserError: the model does not run.
     """
     _, groups = take_apart(model, example_input, time_limit_s, exclude)
     if not groups:
-        raise UserError(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
+        raise CannotPrune(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
     problem = _problem(model, example_input, groups)
     if problem is None:
         return groups
@@ -93,8 +100,8 @@ def take_apart(
     Groups with a layer that is excluded are left out.
 
     Raises:
-        ValueError: the model does not run, or taking it apart failed or took too long; the message names the
-            layer and the operator.
+        CannotPrune: taking it apart failed or took too long; the message names the layer and the operator.
+        UserError: the model does not run.
     """
     check_runs(model, example_input)
     modes = {m: m.training for m in model.modules()}
@@ -111,6 +118,8 @@ def take_apart(
         p.requires_grad_(True)
     try:
         return within_time_limit(work, time_limit_s, "torch-pruning")
+    except UserError as error:  # the model itself has run
+        raise CannotPrune(str(error)) from error
     finally:
         for p in frozen:
             p.requires_grad_(False)
@@ -179,8 +188,10 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         group = channel_group(graph, root, channels)
         possible = graph.check_pruning_group(group)
         if possible:
-            group.prune()
-    except (RuntimeError, IndexError, AttributeError, AssertionError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it reads gradients of weights that have none
+                group.prune()
+    except (RuntimeError, LookupError, AttributeError, AssertionError) as error:
         kind = type(graph.model.get_submodule(root)).__name__
         raise UserError(f"torch-pruning cannot prune the layer '{root}' ({kind}): {error}") from error
     if not possible:
@@ -189,9 +200,9 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         graph.model.get_parameter(name).requires_grad_(False)
 
 
-def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> ValueError | None:
+def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> CannotPrune | None:
     """What goes wrong when half of each of these groups is removed from a copy of the model."""
-    trial = copy.deepcopy(model)
+    trial = copy_of(model)
     graph, widths = take_apart(trial, example_input)
     try:
         for root in roots:
@@ -202,7 +213,7 @@ def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> Val
                 remove_channels(graph, root, removed)
         check_runs(trial, example_input)
     except ValueError as error:
-        return UserError(f"after pruning, {error}" if "fails in" in str(error) else str(error))
+        return CannotPrune(f"after pruning, {error}" if "fails in" in str(error) else str(error))
     finally:
         del graph, trial
         gc.collect()  # the graph is full of cycles, and holds on to the copy

@@ -1,16 +1,19 @@
 """Nests of tensors: what networks take and give, and what tasks pair it with.
 
-A nest is a tensor, or a tuple, list or mapping of nests (also an output class that torch's pytree knows, such
-as those of Hugging Face's transformers). Whatever else stands in one (None, numbers, strings) is kept.
+A nest is a tensor, or a tuple, list, mapping or dataclass of nests (also an output class that torch's pytree
+knows, such as those of Hugging Face's transformers). Whatever else stands in one (None, numbers, strings) is
+kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import register_dataclass
 from torch.utils import _pytree as pytree
 
 from raysearch.basics.failures import UserError
@@ -60,7 +63,19 @@ def concatenate(batches: Sequence[Nest]) -> Nest:
 def call(model: Callable[..., Any], inputs: Nest) -> Nest:
     """Run a model: a tuple or list is its positional arguments, a mapping its keywords, else the only one."""
     args, kwargs = arguments(inputs)
-    return model(*args, **kwargs)
+    outputs = model(*args, **kwargs)
+    see_into(outputs)
+    return outputs
+
+
+def see_into(nest: Nest) -> bool:
+    """Tell torch of the dataclasses in a nest that it does not know; whether there were any."""
+    unknown = {type(leaf) for leaf in pytree.tree_leaves(nest) if is_dataclass(leaf)}
+    for kind in unknown:
+        register_dataclass(kind)
+    if unknown:
+        see_into(nest)  # others may stand inside
+    return bool(unknown)
 
 
 def arguments(inputs: Nest) -> tuple[tuple[Any, ...], dict[str, Any]]:

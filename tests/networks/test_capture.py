@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -188,3 +189,21 @@ def test_an_axis_that_does_not_vary_is_named() -> None:
     net = Net(lambda m, x: m.a(x.flatten(1)), a=nn.Linear(15, 4))
     with pytest.raises(ValueError, match="it fixes the size of an axis that varies"):
         capture(net, torch.randn(2, 5, 3), {"input": {1: "tokens"}})
+
+
+@dataclass
+class Classified:
+    """An output class that nobody has told torch of."""
+
+    logits: Tensor
+    hidden: Tensor | None = None
+
+
+def test_an_output_class_that_torch_does_not_know() -> None:
+    net = Net(lambda m, x: Classified(m.head(x)), head=nn.Linear(3, 2)).eval()
+    module, x = capture(net, torch.zeros(2, 3)), torch.randn(5, 3)
+    given = module(x)
+    assert isinstance(given, Classified)
+    torch.testing.assert_close(given.logits, net(x).logits)
+    assert given.hidden is None
+    assert signature(module).outputs == ("logits",)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.networks.groups import prunable_groups, quantizable_layers, take_apart
+from raysearch.networks.groups import CannotPrune, prunable_groups, quantizable_layers, take_apart
 
 
 def test_groups_join_what_a_skip_adds(model, example):
@@ -33,7 +33,7 @@ def test_layers_to_quantise(model, example):
 
 
 def test_a_model_without_prunable_layers():
-    with pytest.raises(ValueError, match="has no layer whose channels can be pruned"):
+    with pytest.raises(CannotPrune, match="has no layer whose channels can be pruned"):
         prunable_groups(nn.Linear(3, 2), torch.zeros(1, 3))
 
 
@@ -122,3 +122,13 @@ def test_a_model_of_several_inputs_is_taken_apart(mapping):
     ids, x = torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3)
     inputs = {"x": x, "ids": ids} if mapping else (ids, x)
     assert prunable_groups(Pair(), inputs) == {"first": 4}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_layers_whose_weights_are_computed_keep_their_channels():
+    model = nn.Sequential(
+        nn.Linear(3, 8), nn.utils.weight_norm(nn.Linear(8, 8)), nn.Linear(8, 6), nn.Linear(6, 2)
+    )
+    with pytest.warns(UserWarning, match="left out of pruning"):
+        groups = prunable_groups(model, torch.zeros(2, 3))
+    assert groups == {"2": 6}

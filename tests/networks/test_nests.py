@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -55,3 +56,27 @@ def test_tensors_are_mapped_in_place_of_each() -> None:
 
 def test_a_model_without_parameters_is_on_the_cpu() -> None:
     assert nests.device_of(nn.ReLU()).type == "cpu"
+
+
+@dataclass
+class Inner:
+    hidden: Tensor
+
+
+@dataclass
+class Outputs:
+    """An output class that nobody has told torch of."""
+
+    logits: Tensor
+    inner: Inner | None = None
+
+
+def test_the_tensors_of_a_dataclass_are_found_at_any_depth() -> None:
+    outputs = nests.call(lambda x: Outputs(x, Inner(2 * x)), torch.ones(3))
+    assert [float(t.sum()) for t in nests.tensors(outputs)] == [3, 6]
+    joined = nests.concatenate([outputs, outputs])
+    assert isinstance(joined, Outputs)
+    assert joined.inner is not None
+    assert joined.inner.hidden.tolist() == [2.0] * 6
+    assert nests.names(outputs, "output") == ["logits", "inner_hidden"]
+    assert not nests.see_into(outputs)

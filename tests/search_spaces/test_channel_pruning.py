@@ -1,6 +1,8 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from raysearch.search_spaces import PruningPlan, channel_pruning, kept_channels, resnet
 from raysearch.search_spaces.channel_pruning import decode_pruning, encode_pruning
@@ -71,3 +73,11 @@ def test_without_over_it_waits():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_model_without_channels_that_can_go_has_no_ratios_and_a_warning_says_why():
+    over = nn.Linear(3, 2), torch.zeros(2, 3)
+    with pytest.warns(UserWarning, match="nothing is pruned: the model .* has no layer"):
+        assert channel_pruning(over=over)["ratios"] == {}
+    with pytest.raises(ValueError, match="fails in the operator"):
+        channel_pruning(over=(nn.Linear(3, 2), torch.zeros(2, 4)))

@@ -73,3 +73,13 @@ def test_an_example_is_a_batch_of_the_split_as_it_collates():
     inputs, targets = task.example(5, "test")
     assert inputs["x"].shape == (4, 3)
     assert targets.tolist() == [1] * 4
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_under_torchs_old_weight_norm_is_built():
+    model = nn.utils.weight_norm(nn.Linear(3, 2))
+    x = torch.randn(4, 3)
+    data = TensorDataset(x, torch.zeros(4, dtype=torch.int64))
+    built = Task(model, data, data, data).build()
+    assert torch.equal(built(x), model(x))
+    assert built.weight_g is not model.weight_g

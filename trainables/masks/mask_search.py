@@ -7,7 +7,6 @@ study did.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.copying import copy_of
 from raysearch.trainables.data.batches import Examples, batches
 from raysearch.trainables.data.batches import count as number_of
 from raysearch.trainables.masks.annealing import Annealing
@@ -302,7 +302,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         ValueError: a mask of another shape, such as one of channels: ``remove_masked`` takes those.
     """
-    pruned = copy.deepcopy(model)
+    pruned = copy_of(model)
     with torch.no_grad():
         for name, mask in masks.items():
             weight = pruned.get_submodule(name).get_parameter("weight")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 from torch import Tensor, fx, nn
 from torch.func import functional_call
+
+from raysearch.networks.copying import copy_of
 
 Start = dict[fx.Node, Tensor | None] | Tensor
 """What is known before the first changed layer; for a model that cannot be traced, its input."""
@@ -19,7 +20,7 @@ class Resumable:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        model = copy.deepcopy(model).cpu().eval()
+        model = copy_of(model).cpu().eval()
         try:
             self._model: nn.Module = fx.symbolic_trace(model)
         except Exception:  # whatever the model's own code raises when it is given proxies

@@ -6,7 +6,6 @@ see removal.py.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 import warnings
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from raysearch.basics.failures import UserError
+from raysearch.networks.copying import copy_of
 from raysearch.search_spaces.one_shot import LayerPruning, OneShotPlan
 from raysearch.trainables.data.batches import Examples, batches, count
 from raysearch.trainables.evaluation import Metric, evaluate
@@ -37,7 +37,7 @@ def compress(module: nn.Module, plan: OneShotPlan, seed: int = 0) -> tuple[nn.Mo
     Returns:
         The copy, in evaluation mode and on the CPU, and its rate of non-zero weights before quantisation.
     """
-    module = copy.deepcopy(module).cpu().eval()
+    module = copy_of(module).cpu().eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _prune(module, plan)

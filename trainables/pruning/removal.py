@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch_pruning as tp
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
+from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import (
     TIME_LIMIT_S,
     channel_blocks,
@@ -130,7 +130,7 @@ def remove_masked(
         ValueError: a layer that is no root of a group, a mask of another shape or that keeps nothing, or a
             model that torch-pruning cannot handle.
     """
-    network = copy.deepcopy(model)
+    network = copy_of(model)
     graph, widths = take_apart(network, example_input, time_limit_s)
     for root, mask in masks.items():
         if root not in widths:
