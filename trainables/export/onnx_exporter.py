@@ -11,6 +11,7 @@ import contextlib
 import operator
 from collections.abc import Iterator
 from functools import cache
+from types import BuiltinFunctionType
 from typing import Any
 from unittest import mock
 
@@ -56,20 +57,19 @@ def _registry(opset_version: int) -> Any:
 
 
 @cache
-def _known(opset_version: int) -> frozenset[str]:
-    """The operators that have an ONNX form."""
-    return frozenset(str(op) for op in _implemented(_registry(opset_version)))
+def _known(opset_version: int) -> frozenset[Any]:
+    """The operators that have an ONNX form: torch's by name, and Python's own, which compute with sizes."""
+    registry = _registry(opset_version)
+    python = (function for function in registry.functions if isinstance(function, BuiltinFunctionType))
+    return frozenset([*map(str, _implemented(registry)), *python, operator.getitem])
 
 
-def _needs_nothing(program: ExportedProgram, known: frozenset[str]) -> bool:
+def _needs_nothing(program: ExportedProgram, known: frozenset[Any]) -> bool:
     """Whether every operator has an ONNX form, and none writes into its input."""
-    operators = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    return all(
-        op is operator.getitem
-        or (
-            isinstance(op, torch._ops.OpOverload)
-            and not op._schema.is_mutable
-            and (op.namespace == "onnx_symbolic" or str(op) in known)
-        )
-        for op in operators
-    )
+    return all(_is_ready(n.target, known) for n in program.graph.nodes if n.op == "call_function")
+
+
+def _is_ready(target: Any, known: frozenset[Any]) -> bool:
+    if not isinstance(target, torch._ops.OpOverload):
+        return target in known
+    return not target._schema.is_mutable and (target.namespace == "onnx_symbolic" or str(target) in known)
