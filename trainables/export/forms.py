@@ -52,7 +52,7 @@ def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
     for node in list(shipped.graph.nodes):
         if operators.is_global_average(node):
             _ship_average(shipped, node)
-        elif operators.name_of(node) == "batch_norm":
+        elif operators.name_of(node) == "batch_norm" and node.args[3] is not None:
             _ship_batch_norm(shipped, node)
         elif operators.name_of(node) in _SPLITS:
             _ship_split(shipped, node)
@@ -91,7 +91,7 @@ def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:
-    """A batch norm that follows no layer; the exporter would take it apart, and the whole graph with it."""
+    """A batch norm, with statistics, that follows no layer; the exporter would take the whole graph apart."""
     x, weight, bias, mean, variance, *_, eps, _ = node.args
     channels = cast(Tensor, cast(fx.Node, mean).meta["val"])
     with shipped.graph.inserting_before(node):
