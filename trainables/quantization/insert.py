@@ -14,7 +14,7 @@ from raysearch.networks import operators
 from raysearch.networks.operators import Layer, layer_of
 from raysearch.networks.unlifting import finished, hold_module
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.trainables.quantization.activations import split_gates
+from raysearch.trainables.quantization.composites import split_composites
 from raysearch.trainables.quantization.quantizer import FLOAT, INTEGER_BITS, BiasQuantizer, Quantizer
 from raysearch.trainables.quantization.reading import Reading
 
@@ -38,7 +38,7 @@ def insert_quantizers(
         UserError: the network has a module under a quantiser's name.
     """
     quantized = copy.deepcopy(graph_module)
-    split_gates(quantized.graph)
+    split_composites(quantized.graph)
     reading = Reading(quantized.graph, bits, exclude)
     layers = [
         (node, layer, *reading.layer_bits(node))

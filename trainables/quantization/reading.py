@@ -46,8 +46,13 @@ class Reading:
         """The operators between layers that are computed in integers."""
         found: set[fx.Node] = set()
         for node in self.graph.nodes:
-            integer = operators.computes_in_integers(node)
-            if integer and all(self._is_integer(n, found) for n in _operands(node)):
+            if operators.is_product(node):
+                integer = self._is_fed_by_integers(node)
+            else:
+                integer = operators.computes_in_integers(node) and all(
+                    self._is_integer(n, found) for n in _operands(node)
+                )
+            if integer:
                 found.add(node)
         return found
 
@@ -90,11 +95,11 @@ class Reading:
         """Tensors that must be rounded whoever reads them, with their bits.
 
         A convolution, or an operator between layers, is computed in integers only where its own output, or
-        that of the rectifier that follows it alone, is rounded too.
+        that of the rectifier that follows it alone, is rounded too. Matrix products may give floats.
         """
         found = {}
         for node in self.graph.nodes:
-            if node in self.integers:
+            if node in self.integers and not operators.is_product(node):
                 found[_end(node)] = self.bits(node)
             elif (
                 self.is_layer(node)
@@ -121,6 +126,21 @@ class Reading:
         while (operators.is_nonnegative(source) and _is_rectifier(source)) or operators.is_dropout(source):
             source = self.root(source.all_input_nodes[0])
         return source in known or (self.is_layer(source) and max(self.layer_bits(source)) <= _EIGHT)
+
+    def _is_fed_by_integers(self, product: fx.Node) -> bool:
+        """Whether all layers behind a product have integers; it costs as one does, whatever is between."""
+        seen: set[fx.Node] = set()
+        layers, queue = [], list(product.all_input_nodes)
+        while queue:
+            source = queue.pop()
+            if source in seen:
+                continue
+            seen.add(source)
+            if self.is_layer(source):
+                layers.append(source)
+            else:
+                queue += source.all_input_nodes
+        return bool(layers) and all(max(self.layer_bits(layer)) <= _EIGHT for layer in layers)
 
     def _feeders(self, node: fx.Node) -> set[fx.Node]:
         """The layers that feed an operator directly; where there are none, those behind integer operators."""
