@@ -106,7 +106,8 @@ def weight_place(node: fx.Node) -> int | None:
 def weight_name(node: fx.Node, layer: Layer) -> str:
     """The parameter that an operator multiplies by, under its name in the network."""
     weight = cast(fx.Node, node.args[layer.weight])
-    return str(weight.target)
+    source = cast(fx.Node, weight.args[0]) if weight.op == "call_module" else weight  # behind its quantiser
+    return str(source.target)
 
 
 def layer_name(node: fx.Node, layer: Layer) -> str:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils.data import TensorDataset
 
 from raysearch.networks.capture import capture
+from raysearch.networks.nests import tensors
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.channel_pruning import PruningPlan
 from raysearch.search_spaces.plans import TrialPlan
@@ -17,7 +20,7 @@ from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 from raysearch.trainables.task import Task
-from raysearch.trainables.variant import load_variant, save_variant
+from raysearch.trainables.variant import described, example_of, load_variant, save_variant
 
 Uniform = Callable[[int, int], BitWidthPlan]
 
@@ -110,3 +113,18 @@ def test_another_version_of_the_spec_is_refused(own: nn.Module, tmp_path: Path) 
 def test_a_missing_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"spec\.json"):
         load_variant(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        torch.ones(3, 1, 8, 8),
+        {"ids": torch.ones(3, 5, dtype=torch.int64), "mask": torch.ones(3, 5, dtype=torch.bool)},
+        (torch.ones(3, 2, dtype=torch.uint8), {"half": torch.ones(3, dtype=torch.float16)}),
+    ],
+)
+def test_inputs_are_described_and_made_again(inputs: Any) -> None:
+    made = example_of(json.loads(json.dumps(described(inputs))))
+    assert pytree.tree_structure(made) == pytree.tree_structure(inputs)
+    for tensor, like in zip(tensors(made), tensors(inputs), strict=True):
+        assert (tensor.shape, tensor.dtype) == ((2, *like.shape[1:]), like.dtype)

@@ -24,7 +24,7 @@ def _bits(module: fx.GraphModule) -> dict[str, tuple[int, int]]:
     for node in module.graph.nodes:
         if layer := layer_of(node):
             sources = [quantizer_of(module, node.args[place]) for place in (layer.weight, layer.input)]
-            name = layer_name(node, layer).removesuffix(".weight_quantizer")
+            name = layer_name(node, layer)
             weight, given = (source.bits if source else 32 for source in sources)
             found[name] = weight, given
     return found
