@@ -1,8 +1,8 @@
 """Small models and tasks of all kinds, as users write them, searched to a front whose figures are checked.
 
 Purpose: whatever a user brings works to the end, or is refused before any work. Each case is a model, data,
-a loss and a metric; the public API runs three trials over pruning, bits and the learning rate. Every figure of
-the front, and of the other trials, is then found again from the ONNX file by code that shares nothing with
+a loss and a metric; the public API runs three trials over pruning, bits and the learning rate. Every figure
+of the front, and of the other trials, is then found again from the ONNX file by code that shares nothing with
 raysearch: the file in ONNX Runtime on a split, the metric by numpy, weights and multiply-accumulates from the
 file's graph.
 

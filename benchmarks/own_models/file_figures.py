@@ -19,7 +19,8 @@ from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto
 
 from benchmarks.own_models.case import Array, Outputs
 
-_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+# How many of an operator's inputs are data or trained; steps, zero points and running statistics follow.
+_TRAINED = {"QuantizeLinear": 1, "DequantizeLinear": 1, "BatchNormalization": 3}
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
@@ -34,14 +35,16 @@ def run(path: Path, batches: list[Mapping[str, Array]]) -> Outputs:
 
 
 def weights(path: Path) -> dict[str, Array]:
-    """The trained tensors that the file holds: no step, no zero point, no constant of the graph."""
+    """The trained tensors that the file holds: no step or zero point, no statistic, no constant of the graph."""
     graph = onnx.load(path).graph
-    rounding = {name for node in graph.node if node.op_type in _ROUNDING for name in node.input[1:]}
+    first = {"QuantizeLinear": 1, "DequantizeLinear": 1, "BatchNormalization": 3}  # of what is not trained
+    known = [(node, _TRAINED[node.op_type]) for node in graph.node if node.op_type in _TRAINED]
+    others = {name for node, trained in known for name in node.input[trained:]}
     tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     return {
         name: array
         for name, array in tensors.items()
-        if name not in rounding and array.dtype not in (np.int64, np.bool_)
+        if name not in others and array.dtype not in (np.int64, np.bool_)
     }
 
 

@@ -219,6 +219,7 @@ def relu6_network() -> nn.Sequential:
 
 
 def frozen_backbone() -> Case:
+    """A frozen backbone in nn.Sequential."""
     backbone = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()
     )
@@ -229,47 +230,58 @@ def frozen_backbone() -> Case:
 
 
 def vit() -> Case:
+    """Vision transformer: `nn.MultiheadAttention`, class token, `len(x)`."""
     return Case(Task(VisionTransformer(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def convnext() -> Case:
+    """ConvNeXt block: depthwise, LayerNorm, GroupNorm, layer scale."""
     return Case(Task(ConvNeXt(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def channel_shuffle() -> Case:
+    """ShuffleNet unit: `chunk`, shuffled channels."""
     return Case(Task(ChannelShuffle(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def relu6() -> Case:
+    """Inverted residuals with ReLU6, taught by the parent."""
     return Case(Task(relu6_network(), **splits(images)), "maximize accuracy", accuracy, teacher=True)
 
 
 def uint8() -> Case:
+    """uint8 images, an `if` on their shape."""
     return Case(Task(UInt8(), **splits(pixels)), "maximize accuracy", accuracy)
 
 
 def float16() -> Case:
+    """float16 images, hard swish."""
     return Case(Task(Half(), **splits(half)), "maximize accuracy", accuracy)
 
 
 def two_names() -> Case:
+    """A module under two names."""
     return Case(Task(TwoNames(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def called_twice() -> Case:
+    """A layer called twice, `F.normalize`."""
     return Case(Task(CalledTwice(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def in_place() -> Case:
+    """Statements in place: `relu_`, `clamp_`, `+=`, an assigned channel."""
     return Case(Task(InPlace(), **splits(images)), "maximize accuracy", accuracy)
 
 
 def conv3d() -> Case:
+    """Conv3d, means over some of the axes."""
     data = splits(lambda n: tinted(n, 1, 4, 8, 8))
     return Case(Task(Volume(), **data), "maximize accuracy", accuracy)
 
 
 def weight_norms() -> Case:
+    """`weight_norm` (old and new) and `spectral_norm`."""
     return Case(Task(Norms(), **splits(images)), "maximize accuracy", accuracy)
 
 

@@ -108,25 +108,30 @@ def steps(n: int) -> tuple[Tensor, Tensor]:
 
 
 def conv1d() -> Case:
+    """Conv1d and BatchNorm1d, the mean over time."""
     data = splits(lambda n: tinted(n, 3, 32))
     return Case(Task(Conv1dNet(), **data), "maximize accuracy", accuracy)
 
 
 def lstm() -> Case:
+    """LSTM, its last state."""
     model = Recurrent(nn.LSTM(6, 16, batch_first=True))
     return Case(Task(model, **splits(steps)), "maximize accuracy", accuracy)
 
 
 def gru() -> Case:
+    """GRU of two layers in both directions."""
     model = Recurrent(nn.GRU(6, 16, num_layers=2, bidirectional=True, batch_first=True))
     return Case(Task(model, **splits(steps)), "maximize accuracy", accuracy)
 
 
 def transformer_encoder() -> Case:
+    """`nn.TransformerEncoder`, the mean over tokens."""
     return Case(Task(TransformerEncoder(), **splits(steps)), "maximize accuracy", accuracy)
 
 
 def token_mean() -> Case:
+    """Linear layers and BatchNorm1d over tokens, `F.dropout`, `assert` on a shape."""
     return Case(Task(TokenMean(), **splits(steps)), "maximize accuracy", accuracy)
 
 
@@ -165,11 +170,13 @@ def padded(examples: Sequence[tuple[Tensor, int]]) -> Any:
 
 
 def text() -> Case:
+    """Text: int64 ids and a mask in a mapping."""
     data = {name: PaddedSentences(n) for name, n in SIZES.items()}
     return Case(Task(TextClassifier(), **data), "maximize accuracy", accuracy)
 
 
 def padded_lengths() -> Case:
+    """The same with sentences of different lengths, padded by `collate=`."""
     data = {name: Sentences(n) for name, n in SIZES.items()}
     varying = {"input_ids": {1: "length"}, "attention_mask": {1: "length"}}
     task = Task(TextClassifier(), **data, collate=padded, varying=varying)
@@ -190,11 +197,13 @@ class Stream(IterableDataset[Any]):
 
 
 def stream() -> Case:
+    """An IterableDataset with a length."""
     data = {name: Stream(n) for name, n in SIZES.items()}
     return Case(Task(Conv1dNet(), **data), "maximize accuracy", accuracy)
 
 
 def loader() -> Case:
+    """A DataLoader with a `collate_fn`."""
     data = {
         name: DataLoader(Sentences(n), batch_size=16, shuffle=name == "train", collate_fn=padded)
         for name, n in SIZES.items()
@@ -212,6 +221,7 @@ def chains(n: int) -> tuple[Tensor, Tensor]:
 
 
 def tied_weights() -> Case:
+    """A language model whose last weight is the embedding's."""
     return Case(Task(TiedLanguageModel(), **splits(chains)), "maximize accuracy", accuracy)
 
 

@@ -46,6 +46,7 @@ class Flat(nn.Module):
 
 
 def bare_linear() -> Case:
+    """One bare Linear; regression, RMSE to minimise."""
     task = Task(
         nn.Linear(10, 1),
         **splits(line),
@@ -57,6 +58,7 @@ def bare_linear() -> Case:
 
 
 def flat_output() -> Case:
+    """Regression with outputs of shape (n,), taught by the parent."""
     task = Task(Flat(), **splits(flat_line), metrics={"rmse": root_mean_square}, loss=F.mse_loss)
     return Case(task, "minimize rmse", rmse, teacher=True)
 
@@ -68,6 +70,8 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
 
 
 def negative_metric() -> Case:
+    """R² below 0, to maximise."""
+
     def r2(outputs: Outputs, targets: Array) -> float:
         y = targets.astype(np.float64)
         return float(1 - np.sum((only(outputs) - y) ** 2) / np.sum((y - y.mean()) ** 2))
@@ -97,6 +101,8 @@ def several(n: int) -> tuple[Tensor, Tensor]:
 
 
 def multi_label() -> Case:
+    """Several labels: BCE and the user's F1."""
+
     def numpy_f1(outputs: Outputs, labels: Array) -> float:
         found, right = only(outputs) > 0, labels > 0.5
         return float(2 * np.sum(found & right) / max(1, found.sum() + right.sum()))
@@ -143,6 +149,8 @@ def squares(n: int) -> tuple[Tensor, Tensor]:
 
 
 def segmentation() -> Case:
+    """Segmentation: transposed convolution, interpolation, IoU, taught by the parent."""
+
     def numpy_iou(outputs: Outputs, masks: Array) -> float:
         found, right = only(outputs).argmax(1) == 1, masks == 1
         return float(np.sum(found & right) / max(1, np.sum(found | right)))
@@ -191,6 +199,8 @@ def kind_accuracy(outputs: Any, targets: Any) -> float:
 
 
 def dict_output() -> Case:
+    """Outputs and targets in mappings, taught by the parent."""
+
     def share(outputs: Outputs, targets: Any) -> float:
         return float(np.mean(outputs["kind"].argmax(1) == targets["kind"]))
 
@@ -222,6 +232,8 @@ def first_accuracy(outputs: tuple[Tensor, Tensor], labels: Tensor) -> float:
 
 
 def tuple_output() -> Case:
+    """Outputs in a tuple."""
+
     def share(outputs: Outputs, labels: Array) -> float:
         return float(np.mean(next(iter(outputs.values())).argmax(1) == labels))
 
@@ -245,6 +257,8 @@ class TwoInputs(nn.Module):
 
 
 def two_inputs() -> Case:
+    """Two inputs."""
+
     def make(n: int) -> tuple[Tensor, ...]:
         images, labels = tinted(n, 3, 8, 8)
         return images, torch.randn(n, 5) + F.one_hot(labels, 5), labels
@@ -290,6 +304,8 @@ def logits_accuracy(outputs: ModelOutput, labels: Tensor) -> float:
 
 
 def output_class() -> Case:
+    """An output class, as Hugging Face's."""
+
     def share(outputs: Outputs, labels: Array) -> float:
         return float(np.mean(outputs["logits"].argmax(1) == labels))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 
 from benchmarks.own_models import images, sequences, targets
@@ -15,3 +17,8 @@ def case(name: str) -> Case:
     """A case, made anew; always the same."""
     torch.manual_seed(0)
     return _MAKERS[name]()
+
+
+def described(name: str) -> str:
+    """A case in a few words."""
+    return inspect.getdoc(_MAKERS[name]).rstrip(".")
