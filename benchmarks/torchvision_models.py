@@ -131,14 +131,17 @@ def alone(name: str, side: int, limit_s: float) -> Row:
     process = context.Process(target=_send, args=(sender, name, side))
     process.start()
     sender.close()
+    if not receiver.poll(limit_s):
+        process.kill()
+        process.join()
+        return Row(side, limit_s, refusal=f"not done within {limit_s:g} s")
     try:
-        row = receiver.recv() if receiver.poll(limit_s) else Row(side, limit_s, refusal="time limit reached")
+        row: Row = receiver.recv()
+        process.join()
+        return row
     except EOFError:
         process.join()
-        row = Row(side, 0.0, refusal=f"a fault of ours: exit code {process.exitcode}")
-    process.kill()
-    process.join()
-    return row
+        return Row(side, 0.0, refusal=f"a fault of ours: exit code {process.exitcode}")
 
 
 def _send(sender: Connection, name: str, side: int) -> None:
