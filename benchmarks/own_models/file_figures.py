@@ -35,9 +35,8 @@ def run(path: Path, batches: list[Mapping[str, Array]]) -> Outputs:
 
 
 def weights(path: Path) -> dict[str, Array]:
-    """The trained tensors that the file holds: no step or zero point, no statistic, no constant of the graph."""
+    """The trained tensors that the file holds: no steps, no statistics, no constants of the graph."""
     graph = onnx.load(path).graph
-    first = {"QuantizeLinear": 1, "DequantizeLinear": 1, "BatchNormalization": 3}  # of what is not trained
     known = [(node, _TRAINED[node.op_type]) for node in graph.node if node.op_type in _TRAINED]
     others = {name for node, trained in known for name in node.input[trained:]}
     tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}

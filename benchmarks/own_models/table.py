@@ -38,7 +38,7 @@ def table(names: Iterable[str] = NAMES) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "–"
+    return ", ".join(f"`{name}`" for name in names) or "none"
 
 
 if __name__ == "__main__":
