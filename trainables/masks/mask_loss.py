@@ -51,7 +51,7 @@ class MaskedLoss:
         rescale: bool = False,
     ) -> None:
         self.units, self.x, self.y, self.size = units, x, y, min(size, len(x))
-        self._model = Resumable(model)
+        self._model = Resumable(model, x)
         self._known: tuple[object, list[Start]] | None = None
         self._vectorised = True
         self.rows = torch.arange(self.size)

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from raysearch.basics.failures import UserError
+from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 
-Start = dict[fx.Node, Tensor | None] | Tensor
-"""What is known before the first changed layer; for a model that cannot be traced, its input."""
+Start = dict[fx.Node, Any] | Tensor
+"""What is known before the first changed layer; for a model that cannot be captured, its input."""
 
 
 class Resumable:
-    """A copy of a model, in evaluation mode and on the CPU, traced by torch.fx so that it can be run in part.
+    """A copy of a model, in evaluation mode and on the CPU, captured so that it can be run in part.
 
-    A model that torch.fx cannot trace is run whole.
+    A model that cannot be captured, or that computes weights from its parameters, is run whole.
+
+    Args:
+        model: of one input, giving one tensor.
+        x: some inputs, (n, ...).
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
         model = copy_of(model).cpu().eval()
-        try:
-            self._model: nn.Module = fx.symbolic_trace(model)
-        except Exception:  # whatever the model's own code raises when it is given proxies
-            self._model = model
-        self._runner = _Runner(self._model)
-        self._used = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
-        self._shared = _shared(self._model)
         self.parameters = {name: p.detach() for name, p in model.named_parameters()}
+        self._model = _captured(model, x) or model
+        self._runner = _Runner(self._model)
+        self._held = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
+        self._names = _names(model, self._held)
 
     def run(self, parameters: Mapping[str, Tensor], start: Start) -> Tensor:
         """The output with some parameters replaced, from an input (n, ...) or a start."""
@@ -45,26 +49,33 @@ class Resumable:
         """
         if not isinstance(self._model, fx.GraphModule):
             return x
-        later = _dependent(self._model, changing.union(*(self._shared.get(name, ()) for name in changing)))
-        known: dict[fx.Node, Tensor | None] = functional_call(
-            self._runner, self._replaced(parameters), (x, later)
-        )
+        later = _dependent(self._model, {self._names.get(name, name) for name in changing})
+        known: dict[fx.Node, Any] = functional_call(self._runner, self._replaced(parameters), (x, later))
         return {
             node: value if any(user in later for user in node.users) else None
             for node, value in known.items()
         }
 
     def _replaced(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By the runner's names, without layers that the model never calls: a trace leaves them out."""
-        return {f"model.{name}": value for name, value in parameters.items() if name in self._used}
+        """By the runner's names, without those of layers that the model never calls."""
+        named = {self._names.get(name, name): value for name, value in parameters.items()}
+        return {f"model.{name}": value for name, value in named.items() if name in self._held}
 
 
-def _shared(model: nn.Module) -> dict[str, set[str]]:
-    """All names of each parameter, by each of them."""
-    names: dict[nn.Parameter, set[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(parameter, set()).add(name)
-    return {name: together for together in names.values() for name in together}
+def _captured(model: nn.Module, x: Tensor) -> fx.GraphModule | None:
+    try:
+        captured = capture(model, x[:2])
+    except UserError:
+        return None
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return captured if all(name in known for name, _ in captured.named_parameters()) else None
+
+
+def _names(model: nn.Module, held: set[str]) -> dict[str, str]:
+    """The name that a capture holds each parameter under, by all names that the model has for it."""
+    known = dict(model.named_parameters(remove_duplicate=False))
+    first = {id(known[name]): name for name in known if name in held}
+    return {name: first[id(p)] for name, p in known.items() if id(p) in first}
 
 
 class _Runner(nn.Module):
@@ -74,16 +85,13 @@ class _Runner(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, start: Start, later: set[fx.Node] | None = None
-    ) -> Tensor | dict[fx.Node, Tensor | None]:
+    def forward(self, start: Start, later: set[fx.Node] | None = None) -> Tensor | dict[fx.Node, Any]:
         if later is not None and isinstance(self.model, fx.GraphModule):
             return _Before(self.model, later).known(start)
         if isinstance(start, dict) and isinstance(self.model, fx.GraphModule):
-            output: Tensor = fx.Interpreter(self.model).run(initial_env=dict(start))
-            return output
-        whole: Tensor = self.model(start)
-        return whole
+            outputs = fx.Interpreter(self.model).run(initial_env=dict(start), enable_io_processing=False)
+            return cast(Tensor, outputs[0])
+        return cast(Tensor, self.model(start))
 
 
 class _Before(fx.Interpreter):
@@ -93,7 +101,7 @@ class _Before(fx.Interpreter):
         super().__init__(model, garbage_collect_values=False)
         self._later = later
 
-    def known(self, x: Start) -> dict[fx.Node, Tensor | None]:
+    def known(self, x: Start) -> dict[fx.Node, Any]:
         self.args_iter = iter([x])
         self.env = {}
         for node in self.graph.nodes:

@@ -52,7 +52,7 @@ class MVCNNPlan:
 class MVCNN(nn.Module):
     """Branches "branches.0" ..., pooling over the views, "head" (a linear layer); see ``build_mvcnn``.
 
-    Traceable by torch.fx. The features are pooled two branches at a time, which every runtime can do; since
+    The features are pooled two branches at a time, which every runtime can do; since
     that ties the features of all branches, each branch ends in a linear layer whose outputs are not pruned.
     """
 

@@ -87,7 +87,7 @@ def _block(stage: StagePlan, channels: int, stride: int, first: bool) -> nn.Modu
 class ResNet(nn.Module):
     """A residual network: "stem", "stage1" ..., global average pooling, "head" (a linear layer).
 
-    Made by ``build_resnet``. Traceable by torch.fx.
+    Made by ``build_resnet``.
     """
 
     def __init__(self, plan: ResNetPlan, in_channels: int, classes: int) -> None:

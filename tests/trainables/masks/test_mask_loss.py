@@ -14,7 +14,7 @@ Y = torch.randint(5, (60,), generator=generator)
 
 
 class Untraceable(nn.Module):
-    """Its way depends on the input's values, which neither torch.fx nor vmap can follow."""
+    """Its way depends on the input's values, which neither torch.export nor vmap can follow."""
 
     def __init__(self):
         super().__init__()

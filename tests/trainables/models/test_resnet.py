@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from raysearch.networks.capture import capture
 from raysearch.networks.groups import prunable_groups
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.resnet import BLOCKS, ResNetPlan, StagePlan
@@ -17,12 +18,11 @@ PLANS = st.builds(ResNetPlan, WIDTHS, st.lists(STAGES, min_size=1, max_size=4).m
 
 @given(PLANS)
 @settings(max_examples=15, deadline=None)
-def test_every_plan_builds_traces_and_prunes(plan):
+def test_every_plan_builds_is_captured_and_prunes(plan):
     torch.manual_seed(0)
     model, x = build_resnet(plan, 1, 10).eval(), torch.randn(2, 1, 8, 8)
     assert model(x).shape == (2, 10)
-    traced = torch.fx.symbolic_trace(model)
-    assert torch.equal(traced(x), model(x))
+    assert torch.equal(capture(model, x)(x), model(x))
     names = [name for name, _ in model.named_children() if name.startswith("st")]
     assert (*names, "head") == plan.parts()
     ratios = {part: 0.3 + 0.1 * i for i, part in enumerate(plan.parts()[:-1])}
