@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from raysearch.trainables.quantization.activations import split_gates
 from torch import nn
 
 from raysearch.networks.capture import capture
-from raysearch.trainables.quantization.activations import split_gates
 
 aten = torch.ops.aten
 
