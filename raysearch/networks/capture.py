@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import free_symbols
 from torch.utils import _pytree as pytree
 
 from raysearch.basics.failures import UserError, first_line
@@ -117,6 +118,7 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
     try:
         with quiet(), torch.no_grad():
             program = _read(network, args, kwargs, _dynamic_shapes(inputs, varying), inside)
+            _check_varying(program, inputs, varying)
             if not make_functional(program.graph) or _has_regions(program):
                 program = program.run_decompositions({})
             return program
@@ -170,20 +172,31 @@ def _reason(error: Exception) -> str:
 
 
 def _dynamic_shapes(inputs: Nest, varying: Varying) -> Any:
-    """For each argument: its first axis is the batch, and the axes that the task names vary too."""
+    """For each argument: its first axis is the batch, and the axes that the task names vary too.
+
+    How small the latter may be, and which of them are equal, torch finds out.
+    """
     words = iter(nests.names(inputs, "input"))
-    size = nests.batch_size(inputs)
-    dims: dict[str, Any] = {"batch": Dim("batch")}
+    size, batch = nests.batch_size(inputs), Dim("batch")
 
     def axes(leaf: Any) -> dict[int, Any] | None:
         if not isinstance(leaf, Tensor):
             return None
-        named = varying.get(next(words), {})
-        found = {axis: dims.setdefault(word, Dim(word)) for axis, word in named.items()}
-        return {0: dims["batch"], **found} if leaf.dim() and len(leaf) == size else found
+        found: dict[int, Any] = dict.fromkeys(varying.get(next(words), {}), Dim.AUTO)
+        return {0: batch, **found} if leaf.dim() and len(leaf) == size else found
 
     args, kwargs = nests.arguments(inputs)
     return pytree.tree_map(axes, kwargs or args)
+
+
+def _check_varying(program: ExportedProgram, inputs: Nest, varying: Varying) -> None:
+    """Make sure that the axes that the task names do vary in the program."""
+    given = [n.meta.get("val") for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]
+    tensors = [value for value in given if isinstance(value, Tensor)]
+    for name, tensor in zip(nests.names(inputs, "input"), tensors, strict=True):
+        for axis, word in varying.get(name, {}).items():
+            if not free_symbols(tensor.shape[axis]):
+                raise RuntimeError(f"it fixes the size of {name}'s axis {axis} ({word}), which varies")
 
 
 def _has_regions(program: ExportedProgram) -> bool:

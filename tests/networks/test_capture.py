@@ -155,6 +155,37 @@ def test_axes_that_are_named_vary() -> None:
         torch.testing.assert_close(module(torch.ones(shape)), net(torch.ones(shape)))
 
 
+def _two_convolutions(m: Any, x: Tensor) -> Tensor:
+    return m.last(F.max_pool2d(torch.relu(m.a(x)), 2)).mean((2, 3))  # type: ignore[no-any-return]
+
+
+VARYING: list[tuple[nn.Module, tuple[int, ...], tuple[int, ...], dict[int, str]]] = [
+    (
+        Net(lambda m, x: m.b(m.a(x).relu()).mean(1), a=nn.Linear(4, 8), b=nn.Linear(8, 2)),
+        (8, 4),
+        (3, 4),
+        {1: "t"},
+    ),
+    (Net(lambda m, x: m.a(x)[..., ::2], a=nn.Conv1d(4, 8, 3, stride=2)), (4, 16), (4, 11), {2: "time"}),
+    (
+        # Smaller pictures than 6 x 6 would leave nothing of the second convolution.
+        Net(_two_convolutions, a=nn.Conv2d(3, 8, 3, padding=1), last=nn.Conv2d(8, 4, 3)),
+        (3, 16, 16),
+        (3, 9, 12),
+        {2: "height", 3: "width"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("net", "seen", "other", "axes"), VARYING)
+def test_how_far_an_axis_varies_is_found_out(
+    net: nn.Module, seen: tuple[int, ...], other: tuple[int, ...], axes: dict[int, str]
+) -> None:
+    module = capture(net.eval(), torch.randn(2, *seen), {"input": axes})
+    x = torch.randn(3, *other)
+    torch.testing.assert_close(module(x), net(x))
+
+
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
@@ -187,7 +218,7 @@ def test_what_cannot_be_captured_is_named(model: nn.Module, message: str) -> Non
 
 def test_an_axis_that_does_not_vary_is_named() -> None:
     net = Net(lambda m, x: m.a(x.flatten(1)), a=nn.Linear(15, 4))
-    with pytest.raises(ValueError, match="it fixes the size of an axis that varies"):
+    with pytest.raises(ValueError, match=r"it fixes the size of input's axis 1 \(tokens\), which varies"):
         capture(net, torch.randn(2, 5, 3), {"input": {1: "tokens"}})
 
 
