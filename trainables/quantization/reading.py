@@ -95,7 +95,7 @@ class Reading:
         """Tensors that must be rounded whoever reads them, with their bits.
 
         A convolution, or an operator between layers, is computed in integers only where its own output, or
-        that of the rectifier that follows it alone, is rounded too. Matrix products may give floats.
+        that of the rectifier that follows it alone, is rounded too. Products may give floats, but not both.
         """
         found = {}
         for node in self.graph.nodes:
@@ -103,11 +103,16 @@ class Reading:
                 found[_end(node)] = self.bits(node)
             elif (
                 self.is_layer(node)
-                and operators.is_convolution(node)
+                and (operators.is_convolution(node) or self._is_read_both_ways(node))
                 and max(self.layer_bits(node)) <= _EIGHT
             ):
                 found[_end(node)] = self.layer_bits(node)[1]
         return found
+
+    def _is_read_both_ways(self, node: fx.Node) -> bool:
+        """Whether some read a product rounded and some in float: a runtime fuses what all read alike."""
+        read = {b for user in node.users for b in self.asked(user, node)}
+        return FLOAT in read and min(read) <= _EIGHT
 
     def nonnegative(self, node: fx.Node) -> bool:
         """Whether a tensor's values are known to be 0 or more."""

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.eight_bits import fused
+from raysearch.networks import operators
 from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.trainables.export import export_onnx
+from raysearch.trainables.quantization import calibrate, insert_quantizers
 from raysearch.trainables.quantization.reading import Reading
 
 
@@ -42,3 +48,32 @@ def test_what_follows_a_sum_of_any_sign_may_be_negative() -> None:
     reading = Reading(captured.graph, BitWidthPlan({}, {}))
     (last,) = captured.graph.output_node().args[0]  # type: ignore[misc, union-attr]
     assert not reading.nonnegative(last)  # type: ignore[arg-type]
+
+
+class _Merging(nn.Module):
+    """A layer without bias whose output a norm reads, and a sum of layers: a stage's start in Swin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduction, self.norm = nn.Linear(8, 8, bias=False), nn.LayerNorm(8)
+        self.branch, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduction(x)
+        x = x + self.branch(self.norm(x))
+        return self.head(x)
+
+
+def test_a_product_that_is_read_rounded_and_in_float_is_rounded_for_all(tmp_path: Path) -> None:
+    x = torch.randn(4, 5, 8)
+    captured = capture(_Merging(), x)
+    bits = dict.fromkeys(("reduction", "branch", "head"), 8)
+    reading = Reading(captured.graph, BitWidthPlan(bits, bits))
+    by_name = {str(n.args[1]): n for n in captured.graph.nodes if operators.name_of(n) == "linear"}
+    assert by_name["reduction_weight"] in reading.rounded_at_the_end()
+    assert by_name["head_weight"] not in reading.rounded_at_the_end()
+    quantized = insert_quantizers(captured, reading.plan)
+    calibrate(quantized, [x])
+    export_onnx(quantized, tmp_path / "model.onnx")
+    _, ran = fused(tmp_path / "model.onnx")
+    assert ran["MatMul"] == 0
