@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
@@ -14,6 +14,7 @@ aten = torch.ops.aten
 _HELD = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 # What the exporter notes about sizes and types: it was checked when the network was read.
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range")
+_PADDED = {getattr(aten, f"conv{n}d").padding: getattr(aten, f"conv{n}d").default for n in (1, 2, 3)}
 _DROPOUTS = {aten.dropout.default: nn.Dropout, aten.feature_dropout.default: nn.Dropout2d}
 
 
@@ -47,6 +48,7 @@ def unlifted(program: ExportedProgram, name: str) -> fx.GraphModule:
             moved[node] = graph.node_copy(node, moved.__getitem__)
     _restore_batch_norms(graph)
     _restore_dropouts(graph, root)
+    _write_out(graph)
     call = program.module_call_graph[0].signature
     graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(list(call.forward_arg_names), call.in_spec, call.out_spec)))
     return finished(fx.GraphModule(root, graph, name).eval())
@@ -132,6 +134,33 @@ def _restore_batch_norms(graph: fx.Graph) -> None:
             item.replace_all_uses_with(norm)
             graph.erase_node(item)
         graph.erase_node(node)
+
+
+def _write_out(graph: fx.Graph) -> None:
+    """Conversions of type, and padding by a word, as the operators that exporters have a form for."""
+    for node in graph.nodes:
+        if node.target is aten.to.dtype and len(node.args) == 2:
+            x, dtype = node.args
+            node.target, node.args, node.kwargs = aten._to_copy.default, (x,), {"dtype": dtype}
+        elif node.target in _PADDED:
+            _write_padding(node)
+
+
+def _write_padding(node: fx.Node) -> None:
+    """The number of zeros on each side, where both sides have the same."""
+    arguments = [*node.args, *(None, 1, "valid", 1, 1)[len(node.args) - 2 :]]
+    padding, dilation = arguments[4], arguments[5]
+    kernel = cast(fx.Node, node.args[1]).meta["val"].shape[2:]
+    dilations = list(dilation) if isinstance(dilation, (list, tuple)) else [dilation] * len(kernel)
+    if len(dilations) == 1:
+        dilations *= len(kernel)
+    total = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+    if padding == "same" and any(t % 2 for t in total):
+        return
+    arguments[4] = [t // 2 for t in total] if padding == "same" else [0] * len(kernel)
+    arguments[3] = arguments[3] if isinstance(arguments[3], (list, tuple)) else [arguments[3]] * len(kernel)
+    arguments[5] = dilations
+    node.target, node.args = _PADDED[node.target], tuple(arguments)
 
 
 def _restore_dropouts(graph: fx.Graph, root: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from zoo import Net, captured
@@ -75,3 +76,31 @@ def test_tensors_and_modules_are_held_under_dotted_names() -> None:
     module = captured("linear")
     (node, *_) = module.graph.find_nodes(op="get_attr")
     assert attribute(module, node) is module.get_parameter(str(node.target))
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_a_word_is_written_in_numbers(padding: str, dilation: int) -> None:
+    models = [
+        nn.Conv1d(2, 3, 3, padding=padding, dilation=dilation),
+        nn.Conv2d(2, 3, (3, 5), padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(2, 4, 3, padding=padding, groups=2),
+        nn.Conv1d(2, 3, 4, padding=padding),  # of an even kernel one side has more zeros
+    ]
+    for model in models:
+        x = torch.randn(3, 2, *[12] * (model.weight.dim() - 2))
+        captured = capture(model, x)
+        assert torch.equal(captured(x), model(x))
+        words = [n for n in captured.graph.nodes if "padding" in str(n.target)]
+        assert len(words) == (padding == "same" and model.kernel_size == (4,))
+
+
+def test_conversions_of_type_are_operators_that_files_have() -> None:
+    class Bytes(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.float() / 255
+
+    x = torch.randint(0, 255, (3, 2), dtype=torch.uint8)
+    captured = capture(Bytes(), x)
+    assert torch.equal(captured(x), x.float() / 255)
+    assert "to_copy" in captured.code
