@@ -79,9 +79,13 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 
         check_run_folder(folder)
         from raysearch import resume as resuming
+        from raysearch.record.results import RunResult
 
+        complete = RunResult(folder).complete
         result = resuming.resume(folder, progress=not (quiet or as_json))
         _conclude(result, as_json)
+        if complete and not as_json:
+            typer.echo("The run was complete already: nothing ran again")
 
 
 @app.command()

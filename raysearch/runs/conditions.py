@@ -9,6 +9,7 @@ from typing import Any
 from raysearch import backends
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE
+from raysearch.search_spaces import domains
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture
@@ -62,19 +63,21 @@ class Conditions:
         return bound
 
     def _bind(self, space: Mapping[str, Any]) -> Space:
-        multiple = max(backends.get(target).channel_multiple for target in self.targets)
-        if "architecture" in space:
-            if not self.task.searches_architecture:
-                raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
-            return bind(space, parent=self.parent, channel_multiple=multiple, exclude=self.task.exclude)
-        architecture = self.parent.get("architecture")
+        if "architecture" in space and not self.task.searches_architecture:
+            raise UserError("space.architecture is given, but the task's model is fixed: leave it out")
+        architecture = as_mapping(
+            space.get("architecture") or self.parent.get("architecture", {}), "architecture"
+        )
+        model = {}
+        if not domains.read(architecture):  # also where a described study names the parent's own
+            build = self.task.build(decode_architecture(architecture) if architecture else None)
+            model = {"model": build, "example_input": self.task.example_input(2)}
         return bind(
             space,
             parent=self.parent,
-            model=self.task.build(decode_architecture(architecture) if architecture else None),
-            example_input=self.task.example_input(2),
-            channel_multiple=multiple,
+            channel_multiple=max(backends.get(target).channel_multiple for target in self.targets),
             exclude=self.task.exclude,
+            **model,
         )
 
 

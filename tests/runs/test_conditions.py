@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ray import tune
 from torch import nn
 from trial_setup import PARENT, small_task
 
@@ -54,6 +55,18 @@ def test_a_space_is_bound_to_the_architecture_or_to_the_one_model() -> None:
     assert list(fixed.groups) == ["0", "2"]
     with pytest.raises(ValueError, match="the task's model is fixed: leave it out"):
         conditions(task).bind({"architecture": spaces.resnet()})
+
+
+def test_an_architecture_that_is_given_but_not_searched_is_the_one_model() -> None:
+    bits = spaces.bit_widths(weights=(8, 32), activations=(8, 32))
+    left_out = conditions().bind({"bits": bits})
+    described = {"architecture": PARENT["architecture"], "bits": left_out.domains["bits"]}
+    given = conditions().bind(described)
+    assert given.layers == left_out.layers
+    assert given.domains.keys() == left_out.domains.keys()
+    by_stage = conditions().bind({**described, "bits": {"stage1": {"weights": tune.choice([8, 32])}}})
+    plan = by_stage.variant({"bits": {"stage1": {"weights": 8}}}).plan
+    assert plan.bits.weights["stage1"] == 8
 
 
 def test_smoothed_labels_are_refused_for_a_loss_that_takes_none() -> None:
