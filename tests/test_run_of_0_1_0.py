@@ -1,4 +1,4 @@
-"""A run folder that 0.1.0 left, a search of digits (four trials, one epoch), still opens and is gone on with."""
+"""A run folder that 0.1.0 left (digits, four trials of one epoch) still opens and is gone on with."""
 
 from __future__ import annotations
 
