@@ -20,7 +20,7 @@ def cells(path: Path) -> list[dict[str, Any]]:
 
 
 def test_there_is_one_for_each_study() -> None:
-    assert {p.stem for p in NOTEBOOKS} >= {"pruning_allocation", "pruning_masks"}
+    assert {p.stem for p in NOTEBOOKS} >= {"digits", "pruning_allocation", "pruning_masks"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

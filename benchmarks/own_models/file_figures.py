@@ -35,7 +35,10 @@ def run(path: Path, batches: list[Mapping[str, Array]]) -> Outputs:
 
 
 def weights(path: Path) -> dict[str, Array]:
-    """The trained tensors that the file holds: no steps, no statistics, no constants of the graph."""
+    """The trained tensors that the file holds: no steps, no statistics, no constants of the graph.
+
+    A bias of a layer that is called again is held once more, in steps of that call; it is one weight.
+    """
     graph = onnx.load(path).graph
     known = [(node, _TRAINED[node.op_type]) for node in graph.node if node.op_type in _TRAINED]
     others = {name for node, trained in known for name in node.input[trained:]}
@@ -43,7 +46,9 @@ def weights(path: Path) -> dict[str, Array]:
     return {
         name: array
         for name, array in tensors.items()
-        if name not in others and array.dtype not in (np.int64, np.bool_)
+        if name not in others
+        and not name.endswith("_again_codes")
+        and array.dtype not in (np.int64, np.bool_)
     }
 
 
