@@ -25,6 +25,7 @@ _FREE = (
     "ones",
     "full",
     "to",
+    "_to_copy",
 )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import fx
+import torch
+from torch import Tensor, fx, nn
 from zoo import captured, layers, uniform
 
+from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.quantization import fold_batch_norm, in_float, insert_quantizers
 
@@ -41,3 +43,17 @@ def test_recurrent_layers_and_other_operators_are_named() -> None:
     assert found["3 x layer_norm"] == "no runtime here computes it in integers"
     assert found["1 x gelu"] == "no runtime here computes it in integers"
     assert not set(layers(captured("vision_transformer"))) & set(found)
+
+
+def test_a_cast_computes_nothing() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return self.head(x) * mask.to(torch.float32)
+
+    inputs = torch.randn(3, 4), torch.ones(3, 1, dtype=torch.int64)
+    module = fold_batch_norm(capture(Masked(), inputs))
+    assert list(in_float(insert_quantizers(module, uniform(module, 8, 8)))) == ["1 x mul"]
