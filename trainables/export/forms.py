@@ -45,13 +45,15 @@ def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
 
     All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse.
     Averages over all positions become ONNX's global pooling: the exporter would write a mean, which runtimes
-    compute in float. An upper limit (ReLU6) is left to the quantiser behind it, which holds no value above
-    it.
+    compute in float. Averages over windows of one size become plain pooling. An upper limit (ReLU6) is left
+    to the quantiser behind it, which holds no value above it.
     """
     shipped = _copy(graph_module)
     for node in list(shipped.graph.nodes):
         if operators.is_global_average(node):
             _ship_average(shipped, node)
+        elif operators.name_of(node).startswith("adaptive_avg_pool"):
+            _ship_adaptive_average(node)
         elif operators.name_of(node) == "batch_norm" and node.args[3] is not None:
             _ship_batch_norm(shipped, node)
         elif operators.name_of(node) in _SPLITS:
@@ -88,6 +90,17 @@ def _ship_average(shipped: fx.GraphModule, node: fx.Node) -> None:
             new = symbolic(graph, "Flatten", [new], pooled, {"axis": 1})
     node.replace_all_uses_with(new)
     graph.erase_node(node)
+
+
+def _ship_adaptive_average(node: fx.Node) -> None:
+    """Plain pooling, where all windows have one size: the exporter would gather each window by itself."""
+    wanted = cast(list[int], node.args[1])
+    sizes = cast(Tensor, operators.value_of(node.args[0])).shape[-len(wanted) :]
+    pairs = list(zip(sizes, wanted, strict=True))
+    if all(isinstance(size, int) and isinstance(parts, int) and size % parts == 0 for size, parts in pairs):
+        windows = [size // parts for size, parts in pairs]
+        node.target = getattr(torch.ops.aten, operators.name_of(node).removeprefix("adaptive_")).default
+        node.args = (node.args[0], windows, windows)
 
 
 def _ship_batch_norm(shipped: fx.GraphModule, node: fx.Node) -> None:

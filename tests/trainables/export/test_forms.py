@@ -54,6 +54,27 @@ def test_an_average_over_all_positions_is_global_pooling(
     assert ("GlobalAveragePool" in assert_same(capture(Net(run), x), x, tmp_path)) is pooled
 
 
+@pytest.mark.parametrize(
+    ("pool", "parts", "shape", "plain"),
+    [
+        (F.adaptive_avg_pool2d, (2, 3), (3, 4, 6), True),
+        (F.adaptive_avg_pool2d, (4, 6), (3, 4, 6), True),
+        (F.adaptive_avg_pool1d, 2, (3, 8), True),
+        (F.adaptive_avg_pool3d, 2, (3, 4, 6, 2), True),
+        (F.adaptive_avg_pool2d, (3, 3), (3, 4, 6), False),
+        (F.adaptive_avg_pool2d, (7, 7), (3, 2, 2), False),
+    ],
+)
+def test_an_average_over_windows_of_one_size_is_plain_pooling(
+    pool: Callable[[Tensor, Any], Tensor], parts: Any, shape: tuple[int, ...], plain: bool, tmp_path: Path
+) -> None:
+    x = torch.randn(3, *shape)
+    operators = assert_same(capture(Net(lambda _, x: pool(x, parts)), x), x, tmp_path)
+    assert ("AveragePool" in operators) is plain
+    if plain:
+        assert len(operators) == 1
+
+
 @pytest.mark.parametrize("affine", [True, False])
 def test_a_norm_that_follows_no_layer_is_one_operator(affine: bool, tmp_path: Path) -> None:
     model = nn.Sequential(nn.BatchNorm2d(3, affine=affine, eps=0.01)).eval()
