@@ -65,7 +65,7 @@ class NSGA2:
         self._variation = Variation(self._encoding)
         self._size = population
         self._novelty = Novelty(self._encoding, identity, initial)
-        self._seed, self._asked = seed, 0
+        self._seed = seed
         self._trials = Trials(goals)
         self._population: list[Member] = []
 
@@ -75,14 +75,7 @@ class NSGA2:
         Raises:
             ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._proposal()
-        if found is None:
-            return None
-        vector, config = found
-        self._trials.begin(trial, vector)
-        self._asked += 1
-        return config
+        return self._trials.ask(trial, given, self._novelty, self._proposal)
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric; a trial never asked for is ignored."""
@@ -99,23 +92,21 @@ class NSGA2:
     def state(self) -> dict[str, Any]:
         """The population, the running trials and what was suggested."""
         return {
-            "asked": self._asked,
-            "running": self._trials.state(),
+            "trials": self._trials.state(),
             "population": [asdict(member) for member in self._population],
             "novelty": self._novelty.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self._asked = state["asked"]
-        self._trials.load(state["running"])
+        self._trials.load(state["trials"])
         self._population = [Member(**member) for member in state["population"]]
         self._novelty.load(**state["novelty"])
 
     def _proposal(self) -> tuple[Vector, Config] | None:
-        rng = np.random.default_rng([self._seed, self._asked])
+        rng = np.random.default_rng([self._seed, self._trials.asked])
         found = self._novelty.initial(rng)
-        if found is None and self._asked >= self._size and len(self._population) >= 2:
+        if found is None and self._trials.asked >= self._size and len(self._population) >= 2:
             found = self._novelty.first(self._children(rng))
         return found or self._novelty.random(rng)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.searchers.base import Outcome
+from raysearch.searchers.base import Config, Outcome
 from raysearch.searchers.encoding import Vector
+from raysearch.searchers.novelty import Novelty
 
 FINISHED = math.inf
 """The level of a finished trial."""
@@ -46,19 +47,35 @@ class Trials:
     def __init__(self, goals: Goals) -> None:
         self._goals = goals
         self.running: dict[str, Running] = {}
+        self.asked = 0
 
-    def check(self, trial: str) -> None:
-        """Refuse a name in use.
+    def ask(
+        self,
+        trial: str,
+        given: Config | None,
+        novelty: Novelty,
+        propose: Callable[[], tuple[Vector, Config] | None],
+    ) -> Config | None:
+        """A trial begins with the config given, or with what is proposed; None where that is nothing.
+
+        Args:
+            trial: its name.
+            given: a config that somebody else chose.
+            novelty: takes what is given.
+            propose: finds a point of the unit cube, shape (n,), and its config; called where none is given.
 
         Raises:
-            ValueError: the trial was asked for already and has not ended.
+            ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
         if trial in self.running:
             raise ValueError(f"trial {trial!r} was asked for already: give each trial its own name")
-
-    def begin(self, trial: str, vector: Vector) -> None:
-        """A trial starts at a point of the unit cube, shape (n,)."""
+        found = propose() if given is None else novelty.given(given)
+        if found is None:
+            return None
+        vector, config = found
         self.running[trial] = Running(vector.tolist())
+        self.asked += 1
+        return config
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric; an unknown trial or an earlier step is ignored."""
@@ -80,11 +97,13 @@ class Trials:
         return Member(running.vector, costs.tolist(), violation, level)
 
     def state(self) -> dict[str, Any]:
-        """The running trials, as plain JSON."""
-        return {trial: asdict(running) for trial, running in self.running.items()}
+        """How many were asked for, and the running ones, as plain JSON."""
+        running = {trial: asdict(running) for trial, running in self.running.items()}
+        return {"asked": self.asked, "running": running}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
+        self.asked = state["asked"]
         self.running = {
-            trial: Running(r["vector"], r["step"], dict(r["values"])) for trial, r in state.items()
+            trial: Running(r["vector"], r["step"], dict(r["values"])) for trial, r in state["running"].items()
         }

@@ -7,15 +7,22 @@ import numpy as np
 import pytest
 
 from raysearch.objectives import Goals
+from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.libraries.replayed import Replayed
+from raysearch.searchers.novelty import Novelty
 from raysearch.searchers.trials import FINISHED, Trials
 
+SPACE = Novelty(Encoding([Parameter(("x",), "integer", 0, 3)]), None, ())
 GOALS = Goals.parse(["minimize f", "minimize g"], ["f <= 1"], last_step=2)
+
+
+def refused():
+    raise AssertionError("nothing is to be proposed")
 
 
 def begun():
     trials = Trials(GOALS)
-    trials.begin("0", np.array([0.5]))
+    assert trials.ask("0", None, SPACE, lambda: (np.array([0.5]), {"x": 1})) == {"x": 1}
     return trials
 
 
@@ -49,7 +56,7 @@ def test_what_failed_or_lacks_an_objective_does_not_count(values, outcome):
 def test_a_name_in_use_is_refused_and_a_stranger_ignored():
     trials = begun()
     with pytest.raises(ValueError, match="'0' was asked for already"):
-        trials.check("0")
+        trials.ask("0", {"x": 2}, SPACE, refused)
     trials.tell("1", 0, {"f": 1.0})
     assert trials.end("1", "finished") is None
 
@@ -59,6 +66,15 @@ def test_a_state_goes_through_json():
     trials.tell("0", 1, {"f": 3.0})
     other.load(json.loads(json.dumps(trials.state())))
     assert other.running == trials.running
+    assert other.asked == 1
+
+
+def test_a_given_config_is_taken_unasked_and_nothing_found_begins_nothing():
+    trials = begun()
+    assert trials.ask("1", {"x": 3}, SPACE, refused) == {"x": 3}
+    assert trials.running["1"].vector == [0.875]  # the middle of the last of four cells
+    assert trials.ask("2", None, SPACE, lambda: None) is None
+    assert (sorted(trials.running), trials.asked) == (["0", "1"], 2)
 
 
 class Counting:

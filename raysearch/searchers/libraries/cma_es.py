@@ -87,12 +87,7 @@ class _Adapting:
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted."""
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._proposal()
-        if found is None:
-            return None
-        self._trials.begin(trial, found[0])
-        return found[1]
+        return self._trials.ask(trial, given, self._novelty, self._proposal)
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric."""

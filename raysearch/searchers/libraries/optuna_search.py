@@ -95,19 +95,10 @@ class _OptunaSearch:
         )
         self._study = optuna.load_study(study_name=sampler, storage=storage)
 
-    def ask(self, trial: str, given: Config | None = None) -> Config:
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, the next initial one, or the sampler's proposal, whether it is new or not."""
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._novelty.initial(self._rng)
-        if found is not None:
-            self._study.enqueue_trial(self._coded(found[0]))
-        coded: dict[str, Any] = self._search.suggest(trial) or {}
-        point = [
-            p.middle(coded[f"{i}"]) if _by_number(p) else coded[f"{i}"]
-            for i, p in enumerate(self._encoding.parameters)
-        ]
-        self._trials.begin(trial, np.array(point))
-        return self._encoding.decode(point)
+        # Optuna knows a trial only by its own suggestion: it is made to suggest what is given.
+        return self._trials.ask(trial, None, self._novelty, lambda: self._suggestion(trial, given))
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric."""
@@ -123,6 +114,17 @@ class _OptunaSearch:
             return
         costs, self._violation = _finite(member.costs), _finite([member.violation])
         self._search.on_trial_complete(trial, dict(zip(self._costs, costs, strict=True)))
+
+    def _suggestion(self, trial: str, given: Config | None) -> tuple[Vector, Config]:
+        found = self._novelty.given(given) if given is not None else self._novelty.initial(self._rng)
+        if found is not None:
+            self._study.enqueue_trial(self._coded(found[0]))
+        coded: dict[str, Any] = self._search.suggest(trial) or {}
+        point = [
+            p.middle(coded[f"{i}"]) if _by_number(p) else coded[f"{i}"]
+            for i, p in enumerate(self._encoding.parameters)
+        ]
+        return np.array(point), self._encoding.decode(point)
 
     def _constraints(self, trial: Any) -> list[float]:
         """The violation of the trial that Optuna is being told of: it asks just then."""

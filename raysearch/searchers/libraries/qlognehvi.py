@@ -73,7 +73,6 @@ class QLogNEHVI:
         self._novelty = Novelty(self._encoding, identity, initial)
         self._variation = Variation(self._encoding)
         self._trials = Trials(goals)
-        self._asked = 0
         self._vectors: list[list[float]] = []
         self._figures: list[list[float]] = []  # costs, then misses of the constraints
         self._violations: list[float] = []
@@ -84,13 +83,7 @@ class QLogNEHVI:
         Raises:
             ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._proposal()
-        if found is None:
-            return None
-        self._trials.begin(trial, found[0])
-        self._asked += 1
-        return found[1]
+        return self._trials.ask(trial, given, self._novelty, self._proposal)
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric; a trial never asked for is ignored."""
@@ -113,8 +106,7 @@ class QLogNEHVI:
     def state(self) -> dict[str, Any]:
         """The data, the running trials and what was suggested."""
         return {
-            "asked": self._asked,
-            "running": self._trials.state(),
+            "trials": self._trials.state(),
             "vectors": [list(v) for v in self._vectors],
             "figures": [list(o) for o in self._figures],
             "violations": list(self._violations),
@@ -123,18 +115,17 @@ class QLogNEHVI:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self._asked = state["asked"]
-        self._trials.load(state["running"])
+        self._trials.load(state["trials"])
         self._vectors = [list(v) for v in state["vectors"]]
         self._figures = [list(o) for o in state["figures"]]
         self._violations = list(state["violations"])
         self._novelty.load(**state["novelty"])
 
     def _proposal(self) -> tuple[Vector, Config] | None:
-        rng = np.random.default_rng([self._seed, self._asked])
+        rng = np.random.default_rng([self._seed, self._trials.asked])
         found = self._novelty.initial(rng)
         if found is None:
-            modelled = self._asked >= self._design and len(self._vectors) >= 2
+            modelled = self._trials.asked >= self._design and len(self._vectors) >= 2
             found = self._novelty.first(self._by_improvement(rng) if modelled else self._sobol())
         return found or self._novelty.random(rng)
 
@@ -142,15 +133,15 @@ class QLogNEHVI:
         from scipy.stats.qmc import Sobol  # type: ignore[import-untyped]
 
         sequence = Sobol(len(self._encoding), rng=np.random.default_rng(self._seed))
-        if self._asked:  # SciPy refuses to skip none
-            sequence.fast_forward(self._asked)
+        if self._trials.asked:  # SciPy refuses to skip none
+            sequence.fast_forward(self._trials.asked)
         yield sequence.random(1)[0]
 
     def _by_improvement(self, rng: np.random.Generator) -> Iterator[Vector]:
         """New candidates from the best on."""
         best = self._best()
         candidates = self._candidates(best, rng)
-        with _one_thread(self._seed + self._asked):
+        with _one_thread(self._seed + self._trials.asked):
             scores = self._scores(candidates, best)
         for i in np.argsort(-scores, kind="stable"):
             yield candidates[i]
@@ -185,7 +176,7 @@ class QLogNEHVI:
             points,
             _reference(figures[:, :m]),
             self._inputs(np.array(pending)) if pending else None,
-            self._seed + self._asked,
+            self._seed + self._trials.asked,
         )
         with torch.no_grad():
             batches = self._inputs(candidates).unsqueeze(1).split(_BATCH)

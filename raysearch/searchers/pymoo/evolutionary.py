@@ -95,19 +95,13 @@ class _SteadyState:
             algorithm, goals, population, self._variation, self._novelty.active
         )
         self._size: int = self._algorithm.pop_size
-        self._seed, self._asked, self._ended = seed, 0, 0
+        self._seed, self._ended = seed, 0
         self._first: list[Member] = []  # until enough have finished to make pymoo's population
         self._niche: dict[str, Any] = {}  # MOEA/D: the subproblem that a trial was bred for
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted."""
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._proposal(trial)
-        if found is None:
-            return None
-        self._trials.begin(trial, found[0])
-        self._asked += 1
-        return found[1]
+        return self._trials.ask(trial, given, self._novelty, lambda: self._proposal(trial))
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric."""
@@ -137,13 +131,15 @@ class _SteadyState:
 
     def _generator(self, purpose: int) -> np.random.Generator:
         """For one suggestion (0) or one end (1), pymoo's part in it included, whatever was drawn before."""
-        self._algorithm.random_state = np.random.default_rng([self._seed, self._asked, self._ended, purpose])
+        self._algorithm.random_state = np.random.default_rng(
+            [self._seed, self._trials.asked, self._ended, purpose]
+        )
         return self._algorithm.random_state  # type: ignore[no-any-return]
 
     def _proposal(self, trial: str) -> tuple[Vector, Config] | None:
         rng = self._generator(0)
         found = self._novelty.initial(rng)
-        if found is None and self._asked >= self._size:
+        if found is None and self._trials.asked >= self._size:
             found = self._novelty.first(self._children(rng))
             self._niche[trial] = getattr(self._algorithm, "indices", None)
         return found or self._novelty.random(rng)

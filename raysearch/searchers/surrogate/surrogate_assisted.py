@@ -94,7 +94,6 @@ class SurrogateAssisted:
         self._seed = seed
         self._initial_designs, self._infills = initial_designs, infills
         self._population, self._generations = population, generations
-        self._asked = 0
         self._trials = Trials(goals)
         self._sample: list[Running] = []
         self._optimum: list[list[float]] = []
@@ -107,14 +106,7 @@ class SurrogateAssisted:
         Raises:
             ValueError: the trial was asked for already and has not ended, or the config given is not legal.
         """
-        self._trials.check(trial)
-        found = self._novelty.given(given) if given is not None else self._proposal()
-        if found is None:
-            return None
-        vector, config = found
-        self._trials.begin(trial, vector)
-        self._asked += 1
-        return config
+        return self._trials.ask(trial, given, self._novelty, self._proposal)
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric; a trial never asked for is ignored."""
@@ -130,8 +122,7 @@ class SurrogateAssisted:
     def state(self) -> dict[str, Any]:
         """The sample, the running trials, and the optimum not yet suggested."""
         return {
-            "asked": self._asked,
-            "running": self._trials.state(),
+            "trials": self._trials.state(),
             "sample": [asdict(trial) for trial in self._sample],
             "optimum": self._optimum,
             "drawn": self._drawn,
@@ -141,16 +132,16 @@ class SurrogateAssisted:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self._asked, self._drawn, self._news = state["asked"], state["drawn"], state["news"]
-        self._trials.load(state["running"])
+        self._drawn, self._news = state["drawn"], state["news"]
+        self._trials.load(state["trials"])
         self._sample = [Running(**{**trial, "values": dict(trial["values"])}) for trial in state["sample"]]
         self._optimum = [list(vector) for vector in state["optimum"]]
         self._novelty.load(**state["novelty"])
 
     def _proposal(self) -> tuple[Vector, Config] | None:
-        rng = np.random.default_rng([self._seed, self._asked])
+        rng = np.random.default_rng([self._seed, self._trials.asked])
         found = self._novelty.initial(rng)
-        if found is None and self._asked >= self._initial_designs:
+        if found is None and self._trials.asked >= self._initial_designs:
             found = self._infill(rng)
         return found or self._novelty.random(rng)
 
