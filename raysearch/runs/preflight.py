@@ -20,7 +20,7 @@ from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.data.batches import count, first
-from raysearch.trainables.setup import TrialSetup
+from raysearch.trainables.setup import Config, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task
@@ -64,10 +64,20 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     plan = space.variant(conditions.parent).plan
     check_task(conditions.task, plan.architecture)
     few = _few(conditions.task, plan.training)
-    configs = [conditions.parent, *space.design(conditions.parent)[-1:]]
+    configs = {"parent": conditions.parent}
+    for config in space.design(conditions.parent)[-1:]:
+        configs["compressed"] = _taught_by_parent(config)
     with tempfile.TemporaryDirectory() as folder:
-        setup = TrialSetup(few, space, conditions.targets, _EPOCHS, Path(folder), seed=conditions.seed)
-        tried = [_take_through(setup, number, config) for number, config in enumerate(configs)]
+        setup = TrialSetup(
+            few,
+            space,
+            conditions.targets,
+            _EPOCHS,
+            Path(folder),
+            references={"parent": conditions.parent},
+            seed=conditions.seed,
+        )
+        tried = [_take_through(setup, name, config) for name, config in configs.items()]
     stages, seconds = tried[-1]
     share = _passes(conditions) / _passes(replace(conditions, task=few, epochs=1))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
@@ -81,13 +91,17 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     )
 
 
-def _take_through(
-    setup: TrialSetup, number: int, config: Mapping[str, Any]
-) -> tuple[TrialStages, list[float]]:
+def _taught_by_parent(config: Config) -> Config:
+    """The config with the parent in the place of any other teacher, which is not trained here."""
+    teacher = config.get("teacher", {})
+    return {**config, "teacher": {**teacher, "name": "parent"}} if teacher.get("name") else config
+
+
+def _take_through(setup: TrialSetup, name: str, config: Config) -> tuple[TrialStages, list[float]]:
     """All reports of a network, and the seconds that each took."""
     seconds = []
     try:
-        stages = TrialStages(setup, f"check-{number}", dict(config), _run_once)
+        stages = TrialStages(setup, name, config, _run_once)
         for _ in range(stages.last_step + 1):
             start = time.perf_counter()
             stages.next_report()
@@ -95,7 +109,7 @@ def _take_through(
     except TrainingDiverged:  # a matter of this learning rate: other trials have others
         pass
     except RuntimeError as error:  # torch's own errors, a file that disagrees, a runtime that refuses it
-        what = "the parent" if number == 0 else "a pruned and quantised network"
+        what = "the parent" if name == "parent" else "a pruned and quantised network"
         raise UserError(f"{what} does not run: {first_line(error)}") from error
     return stages, seconds
 

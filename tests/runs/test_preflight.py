@@ -132,3 +132,13 @@ def test_a_check_says_what_can_be_compressed_what_stays_in_float_and_what_a_tria
     assert any("in float: lstm (no runtime here computes lstm in integers)" in r for r in findings.remarks)
     assert 0 < findings.seconds < 300
     assert findings.memory_mb > 50
+
+
+def test_a_network_with_a_teacher_is_taught_by_the_parent() -> None:
+    for teacher in ("parent", "larger"):
+        task = small_task()
+        space = {"teacher": spaces.teachers(teacher), "bits": spaces.bit_widths(8, 8)}
+        if teacher == "larger":
+            space["architecture"] = spaces.resnet(stages=2, depth=(1, 2), width=(8, 16))
+        study = Study(task, space, ["maximize accuracy"])
+        assert check_deployable(study.conditions, study.space).quantized
