@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.backends.base import Feed
-from raysearch.backends.service import connect
+from raysearch.backends.remote import connect
 from raysearch.trainables.setup import Measure
 
 

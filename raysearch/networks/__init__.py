@@ -1,1 +1,1 @@
-"""A network taken apart and run: its dependency groups, its failures by layer and operator."""
+"""Anybody's network: its graph, its figures, what of it may be pruned, what names its failures by layer."""

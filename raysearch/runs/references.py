@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray
 
 from raysearch import backends
-from raysearch.backends.service import RemoteService
+from raysearch.backends.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
 from raysearch.runs import tuning
 from raysearch.runs.conductor import Conductor

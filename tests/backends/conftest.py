@@ -58,3 +58,15 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def images() -> np.ndarray:
     """64 inputs of the small net, deterministic."""
     return np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def small(export: Callable[..., Path]) -> bytes:
+    """The bytes of a small model."""
+    return export(8).read_bytes()
+
+
+@pytest.fixture
+def large(export: Callable[..., Path]) -> bytes:
+    """The bytes of a larger one."""
+    return export(16).read_bytes()

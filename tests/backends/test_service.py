@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import signal
 import tempfile
 import threading
 import time
-import uuid
 
 import numpy as np
 import pytest
@@ -17,7 +13,7 @@ import pytest
 from raysearch.backends.base import Measurement, MeasurementError
 from raysearch.backends.onnxruntime import OnnxModel
 from raysearch.backends.protocol import Protocol, measure
-from raysearch.backends.service import MeasurementService, RemoteService, connect, start_service
+from raysearch.backends.service import MeasurementService
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
@@ -27,16 +23,6 @@ EXAMPLE = {"input": np.zeros((1, 1, 8, 8), np.float32)}
 @pytest.fixture
 def service(tmp_path):
     return MeasurementService(QUICK, tmp_path / "service")
-
-
-@pytest.fixture
-def small(export):
-    return export(8).read_bytes()
-
-
-@pytest.fixture
-def large(export):
-    return export(16).read_bytes()
 
 
 def test_reference_has_ratio_one_and_its_own_latency(service, small):
@@ -252,73 +238,3 @@ def test_more_work_measures_slower(tmp_path, export, target, suffix):
     # About 14 times the multiply-accumulates; eager torch's overhead hides most of them.
     ratio = service.measure(target, export(128, suffix=suffix).read_bytes(), EXAMPLE)["ratio"]
     assert 1.15 < ratio < 40
-
-
-@pytest.fixture
-def start(cluster):
-    """Starts services that end with the test."""
-    started = []
-
-    def one(protocol: Protocol = QUICK) -> tuple[str, RemoteService]:
-        name = f"measurement-{uuid.uuid4().hex}"
-        started.append(start_service(name, protocol))
-        return name, started[-1]
-
-    yield one
-    for service in started:
-        with contextlib.suppress(MeasurementError):
-            service.stop()
-
-
-@pytest.mark.cluster
-def test_through_ray(start, small, large):
-    import ray
-
-    name, service = start()
-    reference = service.set_reference(TARGET, small, EXAMPLE)
-
-    @ray.remote(num_cpus=1)
-    def trial(model: bytes) -> dict:
-        return connect(name).measure(TARGET, model, EXAMPLE)
-
-    assert ray.get(trial.remote(small)) == {**reference, "cached": True}
-    measured = ray.get(ray.remote(lambda s: s.measure(TARGET, large, EXAMPLE)).remote(service))
-    assert measured["reference"] == reference["structure"]
-    service.known([{**measured, "ratio": 7.0}])
-    assert service.measure(TARGET, large, EXAMPLE)["ratio"] == 7.0
-    assert service.remeasure(TARGET, large, EXAMPLE)["ratio"] != 7.0
-    with pytest.raises(ValueError, match="unknown"):
-        service.measure("nowhere", small, EXAMPLE)
-    with pytest.raises(MeasurementError, match=r"^onnxruntime-cpu cannot run the model: [^\n]*$"):
-        service.measure(TARGET, b"rubbish", EXAMPLE)
-    with pytest.raises(ValueError):
-        start_service(name)
-    service.stop()
-    with pytest.raises(MeasurementError, match=r"is gone|is closed"):
-        service.measure(TARGET, small, EXAMPLE)
-
-
-@pytest.mark.cluster
-def test_a_model_that_kills_the_process_harms_no_other(start, tmp_path, small, large, export):
-    import ray
-
-    order = tmp_path / "kill"
-
-    class Fatal(Protocol):
-        """Kills the service once, in the middle of its work, as a faulty kernel would."""
-
-        def to_dict(self) -> dict[str, float]:
-            if order.exists():
-                order.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().to_dict()
-
-    name, service = start(Fatal(**QUICK.to_dict()))
-    reference = service.set_reference(TARGET, small, EXAMPLE)
-    order.touch()
-    measure = ray.remote(lambda model: connect(name).measure(TARGET, model, EXAMPLE)).options(num_cpus=0)
-    with pytest.raises(MeasurementError, match="crashed on this model"):
-        service.measure(TARGET, large, EXAMPLE)
-    others = [measure.remote(model) for model in (small, export(32).read_bytes())]
-    assert ray.get(others[0]) == {**reference, "cached": True}
-    assert ray.get(others[1])["reference_ms"] == reference["reference_ms"]

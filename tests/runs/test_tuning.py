@@ -17,7 +17,7 @@ from ray.tune.search.optuna import OptunaSearch
 from trial_setup import PARENT, make_setup
 
 from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import start_service
+from raysearch.backends.remote import start_service
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError
 from raysearch.networks.running import TimeLimitExceeded

@@ -1,0 +1,89 @@
+"""The measurement service as an actor of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import uuid
+
+import numpy as np
+import pytest
+
+from raysearch.backends.base import MeasurementError
+from raysearch.backends.protocol import Protocol
+from raysearch.backends.remote import RemoteService, connect, start_service
+
+TARGET = "onnxruntime-cpu"
+QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
+EXAMPLE = {"input": np.zeros((1, 1, 8, 8), np.float32)}
+
+
+@pytest.fixture
+def start(cluster):
+    """Starts services that end with the test."""
+    started = []
+
+    def one(protocol: Protocol = QUICK) -> tuple[str, RemoteService]:
+        name = f"measurement-{uuid.uuid4().hex}"
+        started.append(start_service(name, protocol))
+        return name, started[-1]
+
+    yield one
+    for service in started:
+        with contextlib.suppress(MeasurementError):
+            service.stop()
+
+
+@pytest.mark.cluster
+def test_through_ray(start, small, large):
+    import ray
+
+    name, service = start()
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+
+    @ray.remote(num_cpus=1)
+    def trial(model: bytes) -> dict:
+        return connect(name).measure(TARGET, model, EXAMPLE)
+
+    assert ray.get(trial.remote(small)) == {**reference, "cached": True}
+    measured = ray.get(ray.remote(lambda s: s.measure(TARGET, large, EXAMPLE)).remote(service))
+    assert measured["reference"] == reference["structure"]
+    service.known([{**measured, "ratio": 7.0}])
+    assert service.measure(TARGET, large, EXAMPLE)["ratio"] == 7.0
+    assert service.remeasure(TARGET, large, EXAMPLE)["ratio"] != 7.0
+    with pytest.raises(ValueError, match="unknown"):
+        service.measure("nowhere", small, EXAMPLE)
+    with pytest.raises(MeasurementError, match=r"^onnxruntime-cpu cannot run the model: [^\n]*$"):
+        service.measure(TARGET, b"rubbish", EXAMPLE)
+    with pytest.raises(ValueError):
+        start_service(name)
+    service.stop()
+    with pytest.raises(MeasurementError, match=r"is gone|is closed"):
+        service.measure(TARGET, small, EXAMPLE)
+
+
+@pytest.mark.cluster
+def test_a_model_that_kills_the_process_harms_no_other(start, tmp_path, small, large, export):
+    import ray
+
+    order = tmp_path / "kill"
+
+    class Fatal(Protocol):
+        """Kills the service once, in the middle of its work, as a faulty kernel would."""
+
+        def to_dict(self) -> dict[str, float]:
+            if order.exists():
+                order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().to_dict()
+
+    name, service = start(Fatal(**QUICK.to_dict()))
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    order.touch()
+    measure = ray.remote(lambda model: connect(name).measure(TARGET, model, EXAMPLE)).options(num_cpus=0)
+    with pytest.raises(MeasurementError, match="crashed on this model"):
+        service.measure(TARGET, large, EXAMPLE)
+    others = [measure.remote(model) for model in (small, export(32).read_bytes())]
+    assert ray.get(others[0]) == {**reference, "cached": True}
+    assert ray.get(others[1])["reference_ms"] == reference["reference_ms"]
