@@ -45,7 +45,8 @@ def train_epoch(
         examples: of (inputs, targets).
         loss: of a module on a batch.
         optimizer: over the module's parameters.
-        batch_size: >= 1. A last batch of one sample is skipped, since batch norm cannot be trained on it.
+        batch_size: >= 1. Of larger batches a last one of one sample is skipped: batch norm cannot be
+            trained on it.
         lr: the learning rate at a share of this epoch in [0, 1].
         generator: decides the order of the samples.
         augment: applied to each batch of inputs.
@@ -62,7 +63,7 @@ def train_epoch(
     total, seen, samples = 0.0, 0, count(examples)
     for batch in batches(examples, batch_size, generator, collate):
         size = size_of(batch)
-        if size == 1 and samples > 1:
+        if size == 1 and batch_size > 1 and samples > 1:
             continue
         inputs, targets = to_device(batch, device)
         for group in optimizer.param_groups:

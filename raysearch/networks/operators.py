@@ -97,10 +97,12 @@ def layer_of(node: fx.Node) -> Layer | None:
     return layer
 
 
-def weight_place(node: fx.Node) -> int | None:
-    """Where an operator that may be a layer has its weights, parameters or not yet; None for any other."""
+def weight_places(node: fx.Node) -> dict[str, int]:
+    """Where an operator that may be a layer has its "weight" and "bias", parameters or not yet."""
     layer = _LAYERS.get(node.target) if node.op == "call_function" else None
-    return None if layer is None else layer.weight
+    if layer is None:
+        return {}
+    return {"weight": layer.weight} | ({} if layer.bias is None else {"bias": layer.bias})
 
 
 def weight_name(node: fx.Node, layer: Layer) -> str:

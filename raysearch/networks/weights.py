@@ -13,37 +13,48 @@ from raysearch.networks.unlifting import attribute, finished, hold
 
 @torch.no_grad()
 def compute_weights(graph_module: fx.GraphModule) -> None:
-    """Make each layer's weight that depends on parameters alone a parameter of its own, in place."""
+    """Make each layer's weight and bias that depend on no input parameters of their own, in place.
+
+    One that is held as a buffer (a fixed filter, say) becomes a parameter that is not trained.
+    """
     for node in list(graph_module.graph.nodes):
-        _compute_weight(graph_module, node)
+        for word, place in operators.weight_places(node).items():
+            given = node.args[place] if len(node.args) > place else None
+            if isinstance(given, fx.Node) and given.op == "get_attr":
+                _hold_as_parameter(graph_module, given)
+            elif isinstance(given, fx.Node):
+                _compute(graph_module, given, _name(node, word))
     finished(graph_module)
 
 
-def _compute_weight(graph_module: fx.GraphModule, node: fx.Node) -> None:
-    place = operators.weight_place(node)
-    weight = node.args[place] if place is not None and len(node.args) > place else None
-    if not isinstance(weight, fx.Node) or weight.op == "get_attr":
+def _hold_as_parameter(graph_module: fx.GraphModule, node: fx.Node) -> None:
+    tensor = attribute(graph_module, node)
+    if isinstance(tensor, nn.Parameter):
         return
-    sources = _sources(weight)
+    owner, _, name = str(node.target).rpartition(".")
+    delattr(graph_module.get_submodule(owner), name)
+    hold(graph_module, str(node.target), nn.Parameter(tensor, requires_grad=False))
+
+
+def _compute(graph_module: fx.GraphModule, computed: fx.Node, name: str) -> None:
+    sources = _sources(computed)
     if sources is None:
         return
-    name = _free_name(graph_module, node)
+    while name in graph_module.state_dict():
+        name = f"{name}_computed"
     trained = any(n.op == "get_attr" and attribute(graph_module, n).requires_grad for n in sources)
-    value = _Evaluation(graph_module).value(weight).detach().clone()
+    value = _Evaluation(graph_module).value(computed).detach().clone()
     hold(graph_module, name, nn.Parameter(value, requires_grad=trained))
-    with graph_module.graph.inserting_before(node):
-        computed = graph_module.graph.get_attr(name)
-    computed.meta = {"val": operators.value_of(weight)}
-    weight.replace_all_uses_with(computed)
+    with graph_module.graph.inserting_after(computed):  # before all that read it, layers or not
+        held = graph_module.graph.get_attr(name)
+    held.meta = {"val": operators.value_of(computed)}
+    computed.replace_all_uses_with(held)
 
 
-def _free_name(graph_module: fx.GraphModule, node: fx.Node) -> str:
+def _name(node: fx.Node, word: str) -> str:
     """The name that a layer's weight has where it is a plain parameter."""
     module = next(reversed(node.meta["nn_module_stack"].values()))[0]
-    name, taken = f"{module}.weight".lstrip("."), graph_module.state_dict().keys()
-    while name in taken:
-        name = f"{name}_computed"
-    return name
+    return f"{module}.{word}".lstrip(".")
 
 
 def _sources(node: fx.Node) -> set[fx.Node] | None:

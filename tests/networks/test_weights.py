@@ -64,6 +64,24 @@ def test_a_frozen_source_gives_a_frozen_weight() -> None:
     assert not capture(model, torch.randn(2, 4)).get_parameter("0.weight").requires_grad
 
 
+def test_a_computed_weight_is_there_before_all_that_read_it() -> None:
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        weight = 2 * m.a.weight
+        return x * weight.abs().sum() + torch.nn.functional.linear(x, weight, m.a.bias + 1)
+
+    net = Net(forward, a=nn.Linear(4, 4)).eval()
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(capture(net, x[:2])(x), net(x))
+
+
+def test_a_fixed_filter_is_a_weight_that_is_not_trained() -> None:
+    net = Net(lambda m, x: torch.nn.functional.linear(x, m.a.filter), a=nn.Identity()).eval()
+    net.a.register_buffer("filter", torch.randn(3, 4))
+    module = capture(net, torch.randn(2, 4))
+    assert not module.get_parameter("a.filter").requires_grad
+    assert not list(module.buffers())
+
+
 def test_a_weight_that_depends_on_the_input_stays_computed() -> None:
     net = Net(lambda m, x: torch.nn.functional.linear(x, m.a(x).t() @ x), a=nn.Linear(4, 3))
     module = capture(net, torch.randn(2, 4))

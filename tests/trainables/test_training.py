@@ -65,6 +65,26 @@ def test_where_nothing_is_trained_no_step_is_taken():
     assert torch.equal(module.weight, before)
 
 
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 5), (2, 2), (3, 2), (4, 1)])
+def test_a_single_example_is_left_out_only_where_batches_are_larger(batch_size, steps):
+    module, seen = nn.Linear(2, 3), []
+
+    def loss(module, x, y):
+        seen.append(len(x))
+        return functional.cross_entropy(module(x), y)
+
+    train_epoch(
+        module,
+        TensorDataset(torch.randn(5, 2), torch.zeros(5, dtype=torch.int64)),
+        loss,
+        torch.optim.AdamW(module.parameters()),
+        batch_size=batch_size,
+        lr=lambda share: 0.1,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert len(seen) == steps
+
+
 def test_inputs_of_any_form_are_trained_on():
     class Embedded(nn.Module):
         def __init__(self):

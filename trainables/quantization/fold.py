@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raysearch.networks import operators
-from raysearch.networks.operators import Layer, layer_name, layer_of
+from raysearch.networks.operators import Layer, layer_of, weight_name
 from raysearch.networks.unlifting import attribute, finished, hold
 
 aten = torch.ops.aten
@@ -48,7 +48,7 @@ def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
     weight.copy_(_scaled(weight, factor, layer, operators.groups_of(node)))
     given = node.args[layer.bias] if len(node.args) > layer.bias else None
     old = attribute(graph_module, given) * factor if isinstance(given, fx.Node) else 0
-    name = f"{layer_name(node, layer)}.bias".lstrip(".")
+    name = str(given.target) if isinstance(given, fx.Node) else _bias_name(graph_module, node, layer)
     hold(graph_module, name, nn.Parameter(old + shift, requires_grad=weight.requires_grad))
     with graph_module.graph.inserting_before(node):
         bias = graph_module.graph.get_attr(name)
@@ -67,9 +67,19 @@ def _folds(node: fx.Node, layer: Layer) -> bool:
         for place in (layer.weight, layer.bias)
         if place is not None and len(node.args) > place
     ]
-    alone = len(node.users) == 1 and all(len(t.users) == 1 for t in tensors if isinstance(t, fx.Node))
+    held = [t for t in tensors if isinstance(t, fx.Node)]
+    alone = len(node.users) == 1 and all(t.op == "get_attr" and len(t.users) == 1 for t in held)
     value = operators.value_of(node)
     return alone and value is not None and (operators.is_convolution(node) or value.dim() == 2)
+
+
+def _bias_name(graph_module: fx.GraphModule, node: fx.Node, layer: Layer) -> str:
+    """The name of a bias that a layer did not have: beside its weight, whatever that is called."""
+    owner, _, own = weight_name(node, layer).rpartition(".")
+    name = f"{owner}.{'bias' if own == 'weight' else f'{own}_bias'}".lstrip(".")
+    while name in graph_module.state_dict():
+        name = f"{name}_folded"
+    return name
 
 
 def _affine(graph_module: fx.GraphModule, norm: fx.Node) -> tuple[Tensor, Tensor]:

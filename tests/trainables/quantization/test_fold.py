@@ -181,3 +181,27 @@ def test_a_folded_network_can_be_copied_and_folded_again(network: nn.Module, inp
     once = fold_batch_norm(capture(network, inputs[:2]))
     again = fold_batch_norm(copy.deepcopy(once))
     assert torch.equal(again(inputs), once(inputs))
+
+
+class Functional(nn.Module):
+    """A convolution written out, with whatever stands for its weight and bias."""
+
+    def __init__(self, weight: str, bias: str = "") -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+        self.weight_name, self.bias_name = weight, bias
+        self.kernel, self.weight = (nn.Parameter(torch.randn(4, 3, 3, 3)) for _ in range(2))
+        self.bias = nn.Parameter(torch.randn(4))
+        self.filter: Tensor
+        self.register_buffer("filter", torch.randn(4, 3, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = 2 * getattr(self, self.bias_name) if self.bias_name else None
+        y = nn.functional.conv2d(x, getattr(self, self.weight_name), bias)
+        return torch.as_tensor(self.norm(y) + self.bias.view(-1, 1, 1))
+
+
+@pytest.mark.parametrize("weight", ["kernel", "weight", "filter"])
+@pytest.mark.parametrize("bias", ["", "bias"])
+def test_a_weight_of_any_name_and_kind_takes_the_norm_in(weight: str, bias: str) -> None:
+    assert_folds(Functional(weight, bias), torch.randn(3, 3, 6, 6))
