@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import nn
 
 from raysearch import backends
@@ -27,8 +28,6 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     Returns:
         Two reports as dictionaries, of step 0 and of the last step, for the targets that run such a file.
     """
-    import torch
-
     task, folder = setup.task, setup.variant_folder("parent-int8")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILES["uint8"]

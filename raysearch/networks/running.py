@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, first_line
 from raysearch.networks.nests import Nest, call, device_of, tensors, to_device
 
 T = TypeVar("T")
@@ -61,10 +61,10 @@ def check_runs(model: nn.Module, inputs: Nest) -> None:
         layer = inside[-1] if inside else ""
         kind = type(model.get_submodule(layer)).__name__
         where = f"the layer '{layer}' ({kind})" if layer else f"the model ({kind})"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors(inputs))
         raise UserError(
-            f"{where} fails in the operator '{operator.name}' on an input of shape {shapes}: {reason}"
+            f"{where} fails in the operator '{operator.name}' on an input of shape {shapes}: "
+            f"{first_line(error)}"
         ) from error
     finally:
         for hook in hooks:

@@ -24,6 +24,7 @@ from raysearch.trainables.setup import Config, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task
+from raysearch.trainables.task_form import SPLITS
 from raysearch.trainables.training import TrainingDiverged
 
 _BATCHES = 2
@@ -116,8 +117,7 @@ def _take_through(setup: TrialSetup, name: str, config: Config) -> tuple[TrialSt
 
 def _few(task: Task, training: TrainingPlan) -> Task:
     """The task with two batches of each split."""
-    splits = ("train", "validation", "test")
-    few = {split: first(getattr(task, split), _BATCHES * training.batch_size) for split in splits}
+    few = {split: first(getattr(task, split), _BATCHES * training.batch_size) for split in SPLITS}
     return replace(task, **few)  # type: ignore[arg-type]
 
 

@@ -88,7 +88,7 @@ def make_static_int8(session: Session) -> None:
     try:
         reports = session.remotely(static_int8_reports)
     except ray.exceptions.RayError as error:  # with a cause where it is the task's own
-        reason = failure(getattr(error, "cause", error))
+        reason = failure(getattr(error, "cause", None) or error)
         session.write("end", trial=name, outcome="failed", reason=reason, **session.kept(error, name))
         return
     for report in reports:

@@ -12,7 +12,6 @@ group.
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,13 +26,14 @@ from raysearch.backends.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.capture import capture
+from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import channel_group, take_apart
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.keys import belongs, part_of
 from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.evaluation import Metric, evaluate, outputs_of
-from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
@@ -75,7 +75,7 @@ class Branches:
         self.model, self.example_input = model, example_input
         self.multiple, self.criterion = multiple, criterion
         # The graph is read from a copy, which it holds on to.
-        graph, self._widths = take_apart(copy.deepcopy(model), example_input)
+        graph, self._widths = take_apart(copy_of(model), example_input)
         tied = {root: _tied(graph, root, width) for root, width in self._widths.items()}
         self.names = tuple(self._widths if names is None else names)
         self.groups = _owned(model, tied, self.names)
@@ -98,7 +98,7 @@ class Branches:
             if not 0 <= ratio < 1:
                 raise UserError(f"branch {name!r} has the ratio {ratio}: it must be in [0, 1)")
         roots = {root: ratio for name, ratio in ratios.items() for root in self.groups[name]}
-        network = copy.deepcopy(self.model)
+        network = copy_of(self.model)
         prune(network, self.example_input, PruningPlan(roots, self.criterion, self.multiple))
         return network
 
@@ -143,11 +143,10 @@ class Branches:
                 f"the branch {name!r} cannot be timed: the network never calls it with an input; time the "
                 "layers inside it, or leave target out"
             )
-        backend = backends.get(target)
-        export = export_onnx if backend.form == "uint8" else export_torch
+        form = backends.get(target).form
         with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
-            path = Path(folder) / f"branch{backend.suffix}"
-            export(fold_batch_norm(capture(branch, inputs[0])), path)
+            captured = fold_batch_norm(capture(branch, inputs[0]))
+            path = write_files(captured, Path(folder), [form])[form]
             content, example = path.read_bytes(), feed_of(inputs[0])
         measured = (service or MeasurementService()).measure(target, content, example)
         return float(measured["latency_ms"])
@@ -193,7 +192,7 @@ class Branches:
         """
         service = service or MeasurementService()
         rows = []
-        whole = _retrained(copy.deepcopy(self.model), retrain)
+        whole = _retrained(copy_of(self.model), retrain)
         unpruned = _value(whole, examples, metric)
         for name in self.names:
             for asked in {self.ratio(name, r): r for r in sorted({0.0, *ratios}, reverse=True)}.values():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
+import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from raysearch.basics.failures import UserError, failure, first_line
+from raysearch.networks import nests
 from raysearch.record.journal import RunRecord
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.evaluation import Metric, evaluate
@@ -75,8 +77,8 @@ def metric_without(
 ) -> dict[str, float]:
     """A network's metric without each of its parts, whose output is replaced by zeros.
 
-    A part may return one tensor, or several in tuples, lists and mappings (a recurrent layer does); one that
-    is only a container, such as a ModuleList, is left out by leaving out what it holds.
+    A part may return one tensor, or a nest of several (a recurrent layer does); one that is only a container,
+    such as a ModuleList, is left out by leaving out what it holds.
 
     Args:
         model: trained; it is left as it was.
@@ -99,8 +101,9 @@ def _without(
 
     def replace(_: nn.Module, __: Any, output: Any) -> Any:
         nonlocal replaced
-        replaced += sum(1 for _ in _tensors(output))
-        return _zeros(output)
+        nests.see_into(output)
+        replaced += len(nests.tensors(output))
+        return nests.map_tensors(torch.zeros_like, output)
 
     handles = [m.register_forward_hook(replace) for m in _callable(model.get_submodule(part))]
     try:
@@ -125,22 +128,3 @@ def _callable(module: nn.Module) -> Iterator[nn.Module]:
         return
     for child in module.children():
         yield from _callable(child)
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (tuple, list, Mapping)):
-        for value in output.values() if isinstance(output, Mapping) else output:
-            yield from _tensors(value)
-
-
-def _zeros(output: Any) -> Any:
-    """The same with zeros in place of every tensor's values."""
-    if isinstance(output, Tensor):
-        return output.new_zeros(output.shape)
-    if isinstance(output, Mapping):
-        return type(output)({key: _zeros(value) for key, value in output.items()})  # type: ignore[call-arg]
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*map(_zeros, output))
-    return type(output)(map(_zeros, output)) if isinstance(output, (tuple, list)) else output

@@ -180,3 +180,10 @@ def test_bad_divisions_are_refused(branches, examples):
         branches.pruned({"branches.7": 0.5})
     with pytest.raises(ValueError, match=r"the ratio 1\.0: it must be in \[0, 1\)"):
         branches.pruned({"branches.0": 1.0})
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_network_that_computes_its_weights_is_copied():
+    net = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
+    net(torch.randn(2, 4))  # leaves a weight with a history in the layer, which copy refuses
+    assert Branches(net, torch.randn(2, 4), []).pruned({})(torch.randn(5, 4)).shape == (5, 3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass
 
 import pytest
 import ray
@@ -68,6 +69,29 @@ def test_without_what_knows_the_class_the_network_guesses(examples, part):
     assert found["memory"] > 0.95
     assert found["dead"] == before
     assert accuracy(network(examples.tensors[0]), examples.tensors[1]) == before  # it is left as it was
+
+
+@dataclass
+class Result:
+    logits: torch.Tensor
+    width: int = 2
+
+
+def test_what_a_part_returns_in_a_dataclass_is_left_out_too(examples):
+    class Wrapped(nn.Module):
+        def forward(self, x):
+            return Result(x)
+
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wrapped = Wrapped()
+
+        def forward(self, x):
+            return self.wrapped(x).logits
+
+    always_first = float((examples.tensors[1] == 0).float().mean())
+    assert metric_without(Reading(), ["wrapped"], examples, accuracy) == {"wrapped": always_first}
 
 
 def test_a_metric_that_is_lost_without_a_part_is_said(examples):
