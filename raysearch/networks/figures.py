@@ -13,8 +13,6 @@ from raysearch.networks.capture import signature
 from raysearch.networks.functional import is_view
 from raysearch.networks.operators import name_of, value_of
 
-_RECURRENT = {"lstm": 2, "gru": 2, "rnn_tanh": 2, "rnn_relu": 2}
-
 
 def sizes(graph_module: fx.GraphModule, value: Tensor) -> tuple[int, ...]:
     """A tensor's shape for one input; other axes that vary are as in the example of the capture."""
@@ -62,9 +60,9 @@ def _macs(node: fx.Node, shape: Callable[[Any], tuple[int, ...]]) -> int:
         return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
     if name == "einsum":
         return _einsum_macs(cast(str, node.args[0]), [shape(a) for a in cast(Any, node.args[1])])
-    if name in _RECURRENT:
+    if name in operators.RECURRENT:
         steps = math.prod(shape(node.args[0])[:-1])
-        held = [shape(p) for p in cast(Any, node.args[_RECURRENT[name]])]
+        held = [shape(p) for p in cast(Any, node.args[2])]
         return steps * sum(math.prod(s) for s in held if len(s) == 2)
     return 0
 

@@ -46,6 +46,8 @@ _LAYERS: dict[Any, Layer] = {
     aten.mm.default: Layer(bias=None, axis=1),
     aten.embedding.default: Layer(input=1, weight=0, bias=None, axis=None),
 }
+#: Layers of several steps: the input, the state and a list of all weights are their first arguments.
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _PRODUCTS = (aten.matmul.default, aten.mm.default, aten.bmm.default)
 _SUMS = (aten.add.Tensor, aten.mul.Tensor)
 _POOLS = tuple(

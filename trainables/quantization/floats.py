@@ -11,7 +11,6 @@ from raysearch.networks.operators import layer_name, layer_of
 from raysearch.trainables.quantization.insert import quantizer_of
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 # What costs nothing to speak of, or stands inside an operator that runs in integers.
 _FREE = (
     "relu",
@@ -48,7 +47,7 @@ def in_float(graph_module: fx.GraphModule) -> dict[str, str]:
             reason = _reason(graph_module, node)
             if reason:
                 found[layer_name(node, layer)] = reason
-        elif operators.name_of(node) in RECURRENT:
+        elif operators.name_of(node) in operators.RECURRENT:
             module = next(reversed(node.meta["nn_module_stack"].values()))[0]
             found[module] = f"no runtime here computes {operators.name_of(node)} in integers"
         elif not _free(graph_module, node):
