@@ -149,11 +149,18 @@ def _largest_difference(expected: Nest, given: list[Tensor]) -> float:
 
 
 def _difference(expected: Tensor, given: Tensor) -> float:
+    """The largest difference relative to the range of what is finite; NaN where either holds one."""
     if not expected.is_floating_point():
         return 0.0 if torch.equal(expected, given.to(expected.dtype)) else math.inf
+    if expected.shape != given.shape:
+        return math.inf
+    if not expected.numel():
+        return 0.0
     expected, given = expected.double(), given.double()
-    span = float(expected.max() - expected.min()) or float(expected.abs().max())
-    return float((given - expected).abs().max()) / max(span, math.ulp(1.0))
+    finite = expected[expected.isfinite()]
+    span = float(finite.max() - finite.min()) or float(finite.abs().max()) if len(finite) else 0.0
+    apart = (given - expected).abs().masked_fill(given == expected, 0.0)  # equal infinities do not differ
+    return float(apart.max()) / max(span, math.ulp(1.0))
 
 
 def _run_as_written(

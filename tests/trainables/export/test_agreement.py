@@ -176,3 +176,17 @@ def test_what_is_rounded_keeps_its_name_where_the_exporter_takes_operators_apart
     export_onnx(module, tmp_path / "model.onnx")
     error, _ = onnx_error(module, tmp_path / "model.onnx", images)
     assert error < 1e-5
+
+
+def test_logits_that_are_masked_by_an_infinity_agree(tmp_path: Path) -> None:
+    class Masked(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).masked_fill(torch.tensor([True, False]), -torch.inf)
+
+    x = torch.randn(4, 3)
+    module = capture(Masked(3, 2), x)
+    export_onnx(module, tmp_path / "model.onnx")
+    error, _ = onnx_error(module, tmp_path / "model.onnx", x)
+    assert error < 1e-6
+    other = capture(nn.Sequential(nn.Linear(3, 2)), x)
+    assert not onnx_error(other, tmp_path / "model.onnx", x)[0] <= 1e-4
