@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 
 from raysearch.basics.failures import UserError
@@ -107,6 +108,12 @@ def _check_examples(task: Task) -> None:
             raise UserError(f"{split} is empty: give at least one example")
         if not tensors(inputs):
             raise UserError(f"{split}: the inputs of an example hold no tensor: {inputs!r:.80}")
+        for leaf in pytree.tree_leaves(inputs):
+            if not isinstance(leaf, Tensor):
+                raise UserError(
+                    f"{split}: the inputs of an example hold {leaf!r:.80}, which is no tensor: leave it out, "
+                    "or fix it inside the model"
+                )
         shapes = {name: tuple(t.shape[1:]) for name, t in _named(inputs).items()}
         forms[split] = dict.fromkeys(shapes, ()) if free else shapes
         if forms[split] != forms["train"]:

@@ -81,3 +81,13 @@ def test_parts_may_be_excluded_whole():
 def test_bad_tasks(arguments, message):
     with pytest.raises(ValueError, match=message):
         Task(**arguments)
+
+
+def test_inputs_that_are_no_tensors_are_refused():
+    examples = [((torch.zeros(2), torch.zeros(2)), 0)] * 2
+
+    def collate(given):
+        return (torch.stack([x for (x, _), _ in given]), None), torch.zeros(len(given), dtype=torch.int64)
+
+    with pytest.raises(ValueError, match="train: the inputs of an example hold None, which is no tensor"):
+        Task(nn.Linear(2, 2), examples, examples, examples, collate=collate)
