@@ -10,6 +10,8 @@ from torch import Tensor, fx, nn
 from raysearch.networks import operators
 from raysearch.networks.unlifting import attribute, finished, hold
 
+_TRANSPOSES = ("t", "transpose", "permute", "numpy_T")  # of a matrix
+
 
 @torch.no_grad()
 def compute_weights(graph_module: fx.GraphModule) -> None:
@@ -18,6 +20,7 @@ def compute_weights(graph_module: fx.GraphModule) -> None:
     One that is held as a buffer (a fixed filter, say) becomes a parameter that is not trained.
     """
     for node in list(graph_module.graph.nodes):
+        _write_as_linear(node)
         for word, place in operators.weight_places(node).items():
             given = node.args[place] if len(node.args) > place else None
             if isinstance(given, fx.Node) and given.op == "get_attr":
@@ -25,6 +28,19 @@ def compute_weights(graph_module: fx.GraphModule) -> None:
             elif isinstance(given, fx.Node):
                 _compute(graph_module, given, _name(node, word))
     finished(graph_module)
+
+
+def _write_as_linear(node: fx.Node) -> None:
+    """``x @ W.t()`` as the linear layer that it is: tied weights stay one parameter."""
+    if operators.name_of(node) not in ("matmul", "mm"):
+        return
+    x, turned = node.args[:2]
+    if not isinstance(turned, fx.Node) or operators.name_of(turned) not in _TRANSPOSES:
+        return
+    weight = turned.args[0]
+    value = operators.value_of(weight)
+    if isinstance(weight, fx.Node) and weight.op == "get_attr" and value is not None and value.dim() == 2:
+        node.target, node.args = torch.ops.aten.linear.default, (x, weight)
 
 
 def _hold_as_parameter(graph_module: fx.GraphModule, node: fx.Node) -> None:

@@ -28,6 +28,7 @@ from raysearch.trainables.task_form import SPLITS
 from raysearch.trainables.training import TrainingDiverged
 
 _BATCHES = 2
+_DIVERGED = "its training diverged on two batches, at the learning rate of the design: its file was not tried"
 _EPOCHS = 2  # one in float, one quantised
 
 
@@ -85,7 +86,7 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     return Findings(
         pruned=space.groups,
         quantized=space.layers or tuple(stages.plan.bits.weights),
-        remarks=tuple(stages.reports[0].notes),
+        remarks=(*stages.reports[0].notes, *([] if len(seconds) > stages.last_step else [_DIVERGED])),
         # An epoch that begins the quantised part has its start in it; the other is the measure.
         seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
         memory_mb=most,

@@ -88,3 +88,21 @@ def test_a_weight_that_depends_on_the_input_stays_computed() -> None:
     assert set(module.state_dict()) == {"a.weight", "a.bias"}
     x = torch.randn(5, 4)
     torch.testing.assert_close(module(x), net(x))
+
+
+class Tied(nn.Module):
+    """Words in, words out, by one table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.table(ids) @ self.table.weight.t()  # type: ignore[no-any-return]
+
+
+def test_a_product_with_a_transposed_parameter_is_a_linear_layer_of_that_parameter() -> None:
+    model, ids = Tied(), torch.randint(7, (3, 5))
+    captured = capture(model, ids)
+    assert [n for n, _ in captured.named_parameters()] == ["table.weight"]
+    torch.testing.assert_close(captured(ids), model(ids))

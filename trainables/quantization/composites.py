@@ -17,7 +17,7 @@ _GATES = {aten.silu.default: aten.sigmoid.default, aten.hardswish.default: aten.
 def split_composites(graph: fx.Graph) -> None:
     """Write gated activations as products, and attention as two products around a softmax, in place.
 
-    Files have them so anyway. Attention that is causal by a flag, or shares its keys among heads, stays.
+    Files have them so anyway. Attention that is causal by a flag, drops out or shares keys among heads stays.
     """
     for node in list(graph.nodes):
         if node.target in _GATES:
@@ -37,15 +37,17 @@ def _split_gate(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def _is_plain(node: fx.Node) -> bool:
-    causal = len(node.args) > 5 and bool(node.args[5])
-    return not causal and not node.kwargs.get("enable_gqa") and not node.kwargs.get("is_causal")
+    dropout, causal = (*node.args[4:], 0.0, False)[:2] if len(node.args) > 4 else (0.0, False)
+    flags = (dropout, causal, *(node.kwargs.get(f) for f in ("dropout_p", "is_causal", "enable_gqa")))
+    return not any(flags)
 
 
 def _split_attention(graph: fx.Graph, node: fx.Node) -> None:
     """softmax(q k^T * scale + mask) v (Vaswani et al., 2017); a mask of truths hides what is false."""
     query, key, value, mask = (*node.args, None)[:4]
     size = cast(torch.Tensor, value_of(query)).shape[-1]
-    scale = node.kwargs.get("scale") or 1 / math.sqrt(size)
+    scale = node.kwargs.get("scale")
+    scale = 1 / math.sqrt(size) if scale is None else scale
     with graph.inserting_before(node):
         turned = _call(graph, node, aten.transpose.int, key, -2, -1)
         scores = _call(graph, node, aten.matmul.default, query, turned)
