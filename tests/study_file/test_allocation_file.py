@@ -169,7 +169,7 @@ BAD = [
     ),
     ({"curves": [LINES, LINES]}, "curves is of the type list: give one mapping for all branches"),
     ({"total_cap": "5"}, "total_cap is '5': give a number"),
-    ({"floor": float("nan")}, "floor is not a number"),
+    ({"floor": float("nan")}, "floor is nan: give a finite number"),
     ({"importances": {}}, "importances is missing"),
     ({"curves": None}, "curves or measurements: neither is given"),
     ({"accuracy": "alone"}, "accuracy is 'alone', which says how to read measurements: give them"),
