@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.resnet import ResNetPlan
@@ -119,7 +119,8 @@ class Task:
 
     def example(self, n: int = 1, split: str = "train") -> Batch:
         """The first ``n`` examples of a split as a batch (inputs, targets)."""
-        return next(batches(getattr(self, split), n, collate=self.collate))
+        examples = batches(getattr(self, split), n, collate=self.collate)
+        return attempt(lambda: next(examples), "reading an example")
 
     def example_input(self, n: int = 1) -> Nest:
         """The inputs of the first ``n`` training examples."""

@@ -5,14 +5,13 @@ What a user's own functions raise becomes one sentence that names the function a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from raysearch.basics.failures import UserError, failure
+from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.nests import Nest, batch_size, call, tensors
 from raysearch.networks.running import check_runs
 from raysearch.search_spaces.resnet import ResNetPlan
@@ -21,8 +20,6 @@ from raysearch.trainables.data.checks import check_finite, check_labels
 from raysearch.trainables.evaluation import outputs_of, predictions, score
 from raysearch.trainables.task import Task, accuracy, cross_entropy
 from raysearch.trainables.task_form import SPLITS, check_excluded
-
-T = TypeVar("T")
 
 _SIZE, _BATCHES = 8, 2
 
@@ -57,7 +54,7 @@ def check_task(task: Task, plan: ResNetPlan | None = None) -> None:
 def _few(task: Task, split: str) -> list[Batch]:
     examples = getattr(task, split)
     return list(
-        _tried(
+        attempt(
             lambda: list(islice(batches(examples, _SIZE, collate=task.collate), _BATCHES)),
             f"reading the examples of {split}",
         )
@@ -102,22 +99,22 @@ def _check_step(task: Task, model: nn.Module) -> None:
     inputs, targets = _few(task, "train")[0]
     model.train(batch_size(inputs) > 1)  # batch norm cannot be trained on one example
     if task.augment is not None:
-        augmented = _tried(lambda: task.augment(inputs), f"augment, on {form(inputs)},")  # type: ignore[misc]
+        augmented = attempt(lambda: task.augment(inputs), f"augment, on {form(inputs)},")  # type: ignore[misc]
         if form(augmented) != form(inputs):
             raise UserError(f"augment makes {form(augmented)} of {form(inputs)}: it must keep form and type")
-    outputs = _tried(lambda: call(model, inputs), f"the model in training mode, on {form(inputs)},")
+    outputs = attempt(lambda: call(model, inputs), f"the model in training mode, on {form(inputs)},")
     given = f"outputs {form(outputs)} and targets {form(targets)}"
-    loss = _tried(lambda: task.loss(outputs, targets), f"loss, on {given},")
+    loss = attempt(lambda: task.loss(outputs, targets), f"loss, on {given},")
     _check_scalar(loss, "loss")
     if loss.requires_grad:
-        _tried(loss.backward, f"the gradient of loss, on {given},")
+        attempt(loss.backward, f"the gradient of loss, on {given},")
     elif any(p.requires_grad for p in model.parameters()):
         raise UserError(
             "loss gives a tensor that does not depend on the model's weights: compute it from the outputs by "
             "torch's operators"
         )
     if task.distillation is not None:
-        term = _tried(
+        term = attempt(
             lambda: task.distillation(outputs, outputs, 1.0),  # type: ignore[misc]
             f"distillation, on outputs {form(outputs)} twice,",
         )
@@ -139,7 +136,7 @@ def _check_metrics(task: Task, model: nn.Module) -> None:
             raise
         except Exception:
             outputs, targets = batch[0]
-            _tried(
+            attempt(
                 lambda metric=metric: score(  # type: ignore[misc]
                     predictions(model, task.validation, task.collate), {"": metric}
                 ),
@@ -156,13 +153,3 @@ def form(nest: Nest) -> str:
     if isinstance(nest, (tuple, list)):
         return "(" + ", ".join(map(form, nest)) + ")"
     return type(nest).__name__
-
-
-def _tried(work: Callable[[], T], what: str) -> T:
-    """Do a piece of a user's own work; its failure is a sentence."""
-    try:
-        return work()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{what} fails: {failure(error)}") from error

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _HERE = Path(__file__).parents[1]
 
@@ -35,6 +39,20 @@ def failure(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(Path(f.filename))]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return (text if text == name else f"{name}: {text}") + place
+
+
+def attempt(work: Callable[[], T], what: str) -> T:
+    """Do a piece of a user's own work.
+
+    Raises:
+        UserError: it fails; in one sentence, that begins with what was done.
+    """
+    try:
+        return work()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} fails: {failure(error)}") from error
 
 
 def traceback_of(error: BaseException) -> str:

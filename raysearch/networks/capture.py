@@ -24,6 +24,7 @@ from raysearch.networks import nests
 from raysearch.networks.copying import copy_of
 from raysearch.networks.functional import make_functional
 from raysearch.networks.nests import Nest
+from raysearch.networks.running import check_runs
 from raysearch.networks.unlifting import unlifted
 from raysearch.networks.weights import compute_weights
 
@@ -83,7 +84,8 @@ def capture(model: nn.Module, inputs: Nest, varying: Varying | None = None) -> f
         gives a tensor has one of its shape and type as ``meta["val"]``.
 
     Raises:
-        UserError: torch.export cannot follow the model; the layer and the reason are named.
+        UserError: the model does not run, or torch.export cannot follow it; the layer and the reason are
+            named.
     """
     network = copy_of(model).cpu().eval()
     batch = nests.to_device(nests.map_tensors(Tensor.detach, inputs), "cpu")
@@ -123,6 +125,7 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
                 program = program.run_decompositions({})
             return program
     except Exception as error:  # torch's own errors share no base class, and the model's own code runs here
+        check_runs(network, inputs)
         where = f"layer {inside[-1]}" if inside else f"the model ({type(network).__name__})"
         raise UserError(f"{where} cannot be captured by torch.export: {_reason(error)}") from error
     finally:

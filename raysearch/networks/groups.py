@@ -211,10 +211,17 @@ def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> Can
             removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
             if removed:
                 remove_channels(graph, root, removed)
-        check_runs(trial, example_input)
+        _check_pruned(trial, example_input)
     except ValueError as error:
-        return CannotPrune(f"after pruning, {error}" if "fails in" in str(error) else str(error))
+        return CannotPrune(str(error))
     finally:
         del graph, trial
         gc.collect()  # the graph is full of cycles, and holds on to the copy
     return None
+
+
+def _check_pruned(model: nn.Module, example_input: Nest) -> None:
+    try:
+        check_runs(model, example_input)
+    except UserError as error:
+        raise UserError(f"after pruning, {error}") from error

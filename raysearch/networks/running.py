@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.failures import UserError, failure
 from raysearch.networks.nests import Nest, call, device_of, tensors, to_device
 
 T = TypeVar("T")
@@ -63,8 +63,7 @@ def check_runs(model: nn.Module, inputs: Nest) -> None:
         where = f"the layer '{layer}' ({kind})" if layer else f"the model ({kind})"
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors(inputs))
         raise UserError(
-            f"{where} fails in the operator '{operator.name}' on an input of shape {shapes}: "
-            f"{first_line(error)}"
+            f"{where} fails at the operator '{operator.name}' on an input of shape {shapes}: {failure(error)}"
         ) from error
     finally:
         for hook in hooks:

@@ -14,6 +14,7 @@ from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.resnet import decode_architecture
 from raysearch.search_spaces.space import Space
+from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
 from raysearch.trainables.task import Task, accuracy
 from raysearch.trainables.task_form import check_label_smoothing
@@ -103,14 +104,27 @@ def check_conditions(
         workers: trials at a time.
 
     Raises:
-        ValueError: the task is none, a target is unknown or missing, or the parent has other keys.
+        ValueError: the task is none, a target is unknown or missing, or the parent has other keys or values
+            that nothing can be built of.
     """
     if not isinstance(task, Task):
         raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
     _check_targets(targets)
     own = as_mapping(parent or {}, "parent")
     check_keys(own, ("architecture", "training"), "parent")
-    return Conditions(task, {**task.parent, **own}, tuple(targets), epochs, seed, dict(resources), workers)
+    whole = {**task.parent, **own}
+    _check_parent(whole)
+    return Conditions(task, whole, tuple(targets), epochs, seed, dict(resources), workers)
+
+
+def _check_parent(parent: Config) -> None:
+    """Refuse what no network is built of, and what nothing is trained with."""
+    try:
+        if parent.get("architecture"):
+            decode_architecture(as_mapping(parent["architecture"], "architecture"))
+        decode_training(as_mapping(parent.get("training", {}), "training"), quantized=False)
+    except UserError as error:
+        raise UserError(f"parent: {error}") from None
 
 
 def _check_targets(targets: Sequence[str]) -> None:

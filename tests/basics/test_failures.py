@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from raysearch.basics.failures import failure, first_line
+from raysearch.basics.failures import UserError, attempt, failure, first_line
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,11 @@ def test_a_failure_says_what_and_where() -> None:
     assert "(test_failures.py, line " in failure(caught.value)
     assert failure(ValueError("never raised\nsecond line")) == "ValueError: never raised"
     assert failure(AssertionError()) == "AssertionError"
+
+
+def test_a_user_s_own_work_is_attempted() -> None:
+    assert attempt(lambda: 3, "counting") == 3
+    with pytest.raises(UserError, match=r"counting fails: KeyError: 'three' \(test_failures.py, line \d+\)"):
+        attempt(lambda: {}["three"], "counting")
+    with pytest.raises(UserError, match=r"^told already$"):
+        attempt(lambda: (_ for _ in ()).throw(UserError("told already")), "counting")

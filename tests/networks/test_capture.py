@@ -204,7 +204,7 @@ REFUSED = [
     ),
     (
         nn.Sequential(nn.Sequential(Fails())),
-        r"layer '0\.0' \(Fails\) cannot be captured by torch.export: .*by nought",
+        r"layer '0\.0' \(Fails\) fails .*: ZeroDivisionError: by nought \(test_capture.py, line \d+\)",
     ),
     (Net(lambda _, x: x.view(2, -1)), r"it fixes the size of an axis that varies: the batch's"),
 ]

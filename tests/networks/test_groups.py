@@ -54,7 +54,7 @@ class Reshaping(nn.Module):
 
 def test_a_model_that_breaks_when_pruned_names_layer_and_operator():
     with pytest.raises(
-        ValueError, match=r"after pruning, the model \(Reshaping\) fails in the operator 'mul'"
+        ValueError, match=r"after pruning, the model \(Reshaping\) fails at the operator 'mul'"
     ):
         prunable_groups(Reshaping(more=True), torch.zeros(1, 4))
 
@@ -66,7 +66,7 @@ def test_groups_that_break_the_model_are_left_out():
 
 def test_a_wrong_input_names_the_layer(model):
     with pytest.raises(
-        ValueError, match=r"the layer 'first' \(Conv2d\) fails in the operator .*shape \(1, 1, 8, 8\)"
+        ValueError, match=r"the layer 'first' \(Conv2d\) fails at the operator .*shape \(1, 1, 8, 8\)"
     ):
         prunable_groups(model, torch.zeros(1, 1, 8, 8))
 

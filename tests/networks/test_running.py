@@ -38,7 +38,7 @@ def test_work_that_goes_on_is_stopped_in_any_thread():
 def test_a_forward_pass_names_the_innermost_layer():
     model = nn.Sequential(nn.Linear(4, 8), nn.Sequential(nn.ReLU(), nn.Linear(9, 2))).train()
     with pytest.raises(
-        ValueError, match=r"the layer '1.1' \(Linear\) fails in the operator 'linear' .*\(1, 4\)"
+        ValueError, match=r"the layer '1.1' \(Linear\) fails at the operator 'linear' .*\(1, 4\)"
     ):
         check_runs(model, torch.zeros(1, 4))
     assert model.training

@@ -35,6 +35,8 @@ def test_only_the_unit_of_our_own_accuracy_is_known() -> None:
     [
         ({"task": 3}, "task is 3: give a raysearch.Task"),
         ({"parent": {"bits": {}}}, "parent has no key 'bits'"),
+        ({"parent": {"architecture": {"stem": {}}}}, "parent: architecture/stem has no width"),
+        ({"parent": {"training": {"lr": [0.1]}}}, "parent: training/lr is .0.1., not"),
         ({"targets": "torch-cpu"}, "targets is 'torch-cpu': give a list"),
         ({"targets": ()}, "targets is empty"),
         ({"targets": ("torch-cpu", "torch-cpu")}, "targets name torch-cpu twice"),

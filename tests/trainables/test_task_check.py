@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task, form
@@ -68,6 +68,19 @@ class Equal(Every):
 
     def compute(self):
         return 1.0
+
+
+class Unreadable(Dataset):
+    """Examples of which one cannot be read."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return {i: (X[0], 0) for i in range(60) if i != self.at}[i]
 
 
 def one_class_first():
@@ -132,7 +145,7 @@ def test_what_works_passes(task):
         (make(validation=TensorDataset(with_value(X, 0, math.inf), LABELS)), "validation: example 0 has NaN"),
         (
             make(model=nn.Linear(5, 3)),
-            r"\(Linear\) fails in the operator 'linear' on an input of shape \(8, 4\)",
+            r"\(Linear\) fails at the operator 'linear' on an input of shape \(8, 4\)",
         ),
         (regression(loss=lambda o, t: o - t), r"loss gives float32 \(8, 1\): it must give a tensor of one"),
         (
@@ -156,6 +169,10 @@ def test_what_works_passes(task):
             r"metrics\['m'\] gives a Tensor of shape \(16, 16\)",
         ),
         (regression(metrics={"m": lambda o, t: o[0, 9]}), r"metrics\['m'\], on outputs .* fails: IndexError"),
+        (
+            make(train=Unreadable(20)),
+            r"reading the examples of train fails: KeyError: 20 \(test_task_check.py, line \d+\)",
+        ),
         (
             make(metrics={"every": Every()}, targets=torch.zeros(20).long()),
             r"metrics\['every'\], .* KeyError: 1",

@@ -5,12 +5,12 @@ Tensors that are held as a whole are looked at from end to end, of other data th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 from torch import nn
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.nests import batch_size, map_tensors, names, tensors
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches, is_held
 from raysearch.trainables.evaluation import outputs_of
@@ -26,7 +26,7 @@ def check_labels(examples: Examples, collate: Collate | None, split: str, classe
     Raises:
         ValueError: with the smallest and the largest index.
     """
-    known = [labels[labels != _IGNORED] for _, labels in _looked_at(examples, collate)]
+    known = [labels[labels != _IGNORED] for _, labels in _looked_at(examples, collate, split)]
     ends = [int(end) for labels in known if labels.numel() for end in labels.aminmax()]
     if ends and not 0 <= min(ends) <= max(ends) < classes:
         raise UserError(
@@ -42,7 +42,7 @@ def check_finite(model: nn.Module, examples: Examples, collate: Collate | None, 
         ValueError: with the first such example.
     """
     seen = 0
-    for inputs, _ in _looked_at(examples, collate):
+    for inputs, _ in _looked_at(examples, collate, split):
         for name, x in zip(names(inputs, "input"), tensors(inputs), strict=True):
             if not x.is_floating_point() or not x.dim() or bool(x.isfinite().all()):
                 continue
@@ -56,7 +56,8 @@ def check_finite(model: nn.Module, examples: Examples, collate: Collate | None, 
         seen += batch_size(inputs)
 
 
-def _looked_at(examples: Examples, collate: Collate | None) -> Iterator[Batch]:
+def _looked_at(examples: Examples, collate: Collate | None, split: str) -> Iterable[Batch]:
     if is_held(examples, collate):
         return batches(examples, 16 * _SIZE)
-    return islice(batches(examples, _SIZE, collate=collate), _BATCHES)
+    some = islice(batches(examples, _SIZE, collate=collate), _BATCHES)
+    return attempt(lambda: list(some), f"reading the examples of {split}")
