@@ -44,6 +44,8 @@ def unlifted(program: ExportedProgram, name: str) -> fx.GraphModule:
             kinds = [spec.kind for spec in program.graph_signature.output_specs]
             results = [n for n, k in zip(node.args[0], kinds, strict=True) if k is OutputKind.USER_OUTPUT]
             graph.output(tuple(moved.get(n, n) if isinstance(n, fx.Node) else n for n in results))
+        elif node.target is aten.alias.default:  # the same tensor again
+            moved[node] = moved[cast(fx.Node, node.args[0])]
         elif not any(check in str(node.target) for check in _CHECKS):
             moved[node] = graph.node_copy(node, moved.__getitem__)
     _restore_batch_norms(graph)

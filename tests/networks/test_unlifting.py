@@ -104,3 +104,14 @@ def test_conversions_of_type_are_operators_that_files_have() -> None:
     captured = capture(Bytes(), x)
     assert torch.equal(captured(x), x.float() / 255)
     assert "to_copy" in captured.code
+
+
+def test_a_tensor_given_again_is_no_operator() -> None:
+    class Whole(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(torch.ops.aten.alias(x[:, :3]))
+
+    x = torch.randn(2, 3)
+    module = capture(Whole(), x)
+    assert not any(node.target is torch.ops.aten.alias.default for node in module.graph.nodes)
+    torch.testing.assert_close(module(x), x.relu())

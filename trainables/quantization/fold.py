@@ -25,7 +25,7 @@ def fold_batch_norm(graph_module: fx.GraphModule) -> fx.GraphModule:
 
     Returns:
         A graph module that computes the same up to rounding. A batch norm that follows no layer, or a layer
-        that others read too or that is called twice, stays, with its statistics as they are.
+        that others read too or that is called elsewhere without it, stays, with its statistics as they are.
     """
     folded = copy.deepcopy(graph_module)
     for node in list(folded.graph.nodes):
@@ -37,40 +37,62 @@ def fold_batch_norm(graph_module: fx.GraphModule) -> fx.GraphModule:
 @torch.no_grad()
 def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
     """Take a batch norm's factors into the weights of the layer before it, and its shifts into the bias."""
+    node = norm.args[0]
+    layer = layer_of(node) if isinstance(node, fx.Node) else None
+    if layer is None or layer.axis is None or layer.bias is None:
+        return
+    norms = _norms_of(cast(fx.Node, node), layer)
+    if norm not in norms or norm.args[3] is None:  # without statistics it takes those of each batch
+        return
+    bias = _folded(graph_module, norm, layer)
+    for each in norms:
+        call = cast(fx.Node, each.args[0])
+        arguments = [*call.args, *[None] * (layer.bias + 1 - len(call.args))]
+        with graph_module.graph.inserting_before(call):
+            arguments[layer.bias] = graph_module.graph.get_attr(bias)
+        cast(fx.Node, arguments[layer.bias]).meta = {"val": operators.value_of(norm.args[4])}
+        call.args = tuple(arguments)
+        each.replace_all_uses_with(call)
+        graph_module.graph.erase_node(each)
+
+
+def _folded(graph_module: fx.GraphModule, norm: fx.Node, layer: Layer) -> str:
+    """Change the layer's weights and bias as the batch norm behind it would; the name of the bias."""
     node = cast(fx.Node, norm.args[0])
-    layer = layer_of(node)
-    if layer is None or layer.axis is None or layer.bias is None or not _folds(node, layer):
-        return
-    if norm.args[3] is None:  # it takes the statistics of each batch
-        return
     weight = graph_module.get_parameter(str(cast(fx.Node, node.args[layer.weight]).target))
     factor, shift = _affine(graph_module, norm)
     weight.copy_(_scaled(weight, factor, layer, operators.groups_of(node)))
-    given = node.args[layer.bias] if len(node.args) > layer.bias else None
-    old = attribute(graph_module, given) * factor if isinstance(given, fx.Node) else 0
-    name = str(given.target) if isinstance(given, fx.Node) else _bias_name(graph_module, node, layer)
+    given = _at(node, layer.bias)
+    old = attribute(graph_module, given) * factor if given is not None else 0
+    name = str(given.target) if given is not None else _bias_name(graph_module, node, layer)
     hold(graph_module, name, nn.Parameter(old + shift, requires_grad=weight.requires_grad))
-    with graph_module.graph.inserting_before(node):
-        bias = graph_module.graph.get_attr(name)
-    bias.meta = {"val": operators.value_of(norm.args[4])}
-    arguments = [*node.args, *[None] * (layer.bias + 1 - len(node.args))]
-    arguments[layer.bias] = bias
-    node.args = tuple(arguments)
-    norm.replace_all_uses_with(node)
-    graph_module.graph.erase_node(norm)
+    return name
 
 
-def _folds(node: fx.Node, layer: Layer) -> bool:
-    """Whether a batch norm alone reads the layer, along its channels, and nobody else its tensors."""
-    tensors = [
-        node.args[place]
-        for place in (layer.weight, layer.bias)
-        if place is not None and len(node.args) > place
-    ]
-    held = [t for t in tensors if isinstance(t, fx.Node)]
-    alone = len(node.users) == 1 and all(t.op == "get_attr" and len(t.users) == 1 for t in held)
+def _norms_of(node: fx.Node, layer: Layer) -> list[fx.Node]:
+    """The batch norms behind all calls of a layer, where they are one and the same and alone read it."""
+    tensors = [t for t in (_at(node, layer.weight), _at(node, layer.bias)) if t is not None]
+    calls = list(tensors[0].users) if tensors else []
+    norms = [next(iter(call.users)) for call in calls if len(call.users) == 1]
+    whole = (
+        len(norms) == len(calls)
+        and all(t.op == "get_attr" and t.users.keys() == set(calls) for t in tensors)
+        and all(layer_of(call) == layer and _along_channels(call) for call in calls)
+        and all(n.target is aten.batch_norm.default and n.args[1:] == norms[0].args[1:] for n in norms)
+        and [n.args[0] for n in norms] == calls
+    )
+    return norms if whole else []
+
+
+def _along_channels(node: fx.Node) -> bool:
     value = operators.value_of(node)
-    return alone and value is not None and (operators.is_convolution(node) or value.dim() == 2)
+    return value is not None and (operators.is_convolution(node) or value.dim() == 2)
+
+
+def _at(node: fx.Node, place: int | None) -> fx.Node | None:
+    """The tensor at a place of a call's arguments, if there is one."""
+    given = node.args[place] if place is not None and len(node.args) > place else None
+    return given if isinstance(given, fx.Node) else None
 
 
 def _bias_name(graph_module: fx.GraphModule, node: fx.Node, layer: Layer) -> str:

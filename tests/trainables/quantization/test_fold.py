@@ -150,6 +150,18 @@ def test_a_norm_that_cannot_be_folded_stays(model: nn.Module, left: int) -> None
     assert_folds(model, torch.randn(3, 2, 4, 4), left)
 
 
+def test_a_layer_called_twice_with_one_norm_behind_it_takes_it_in() -> None:
+    """As the one encoder of a network that compares two images."""
+
+    def compare(m: Any, x: Tensor) -> Tensor:
+        return m.encoder(x) - m.encoder(x.flip(-1)) + m.encoder(x * 2)
+
+    for bias in (True, False):
+        encoder = nn.Sequential(nn.Conv2d(2, 2, 3, bias=bias), nn.BatchNorm2d(2), nn.ReLU())
+        module = assert_folds(Own(compare, encoder=encoder), torch.randn(3, 2, 4, 4))
+        assert sum(p.numel() for p in module.parameters()) == 2 * 2 * 9 + 2, "the weights and one bias"
+
+
 def test_a_norm_over_tokens_is_along_another_axis() -> None:
     """BatchNorm1d on (n, tokens, features) has a channel for each token, not for each of the layer's own."""
     assert_folds(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)), torch.randn(3, 4, 5), left=1)
