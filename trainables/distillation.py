@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raysearch.basics.failures import UserError
-from raysearch.networks.nests import Nest, call, names, tensors
+from raysearch.networks.nests import Nest, call, tensors
+from raysearch.trainables.evaluation import class_axes
 
 Loss = Callable[[Nest, Nest], Tensor]
 BatchLoss = Callable[[nn.Module, Nest, Nest], Tensor]
@@ -58,8 +59,7 @@ def teachers_term(outputs: Nest, taught: Nest, targets: Nest, temperature: float
     Logits of classes are compared by the divergence of their softened distributions [1], the mean over
     examples and positions, times the squared temperature, so that its gradients keep their size. Everything
     else (regression, the logit of a binary choice) is compared by the mean squared error, on which the
-    temperature has no effect. Logits of classes are those whose target holds class indices: int64, of the
-    logits' shape without the classes' axis, which is axis 1, or else the last.
+    temperature has no effect.
 
     Args:
         outputs: the student's.
@@ -70,17 +70,16 @@ def teachers_term(outputs: Nest, taught: Nest, targets: Nest, temperature: float
     Raises:
         ValueError: the two differ in form, or no tensor is of floats.
     """
-    found = dict(zip(names(outputs, "output"), tensors(outputs), strict=True))
-    other = tensors(taught)
-    if [t.shape for t in found.values()] != [t.shape for t in other]:
-        given, wanted = ([tuple(t.shape) for t in ts] for ts in (found.values(), other))
+    own, other = tensors(outputs), tensors(taught)
+    if [t.shape for t in own] != [t.shape for t in other]:
+        given, wanted = ([tuple(t.shape) for t in ts] for ts in (own, other))
         raise UserError(
             f"the student's outputs have shapes {given} and the teacher's {wanted}: give the task a "
             "distillation= that compares them"
         )
     terms = [
-        _distance(one, two, _class_axis(one, _targets_of(name, targets)), temperature)
-        for (name, one), two in zip(found.items(), other, strict=True)
+        _distance(one, two, axis, temperature)
+        for one, two, axis in zip(own, other, class_axes(outputs, targets), strict=True)
         if one.is_floating_point()
     ]
     if not terms:
@@ -95,21 +94,3 @@ def _distance(student: Tensor, teacher: Tensor, axis: int | None, temperature: f
     wanted = functional.log_softmax(teacher / temperature, dim=axis)
     divergence = functional.kl_div(learnt, wanted, reduction="none", log_target=True).sum(axis)
     return temperature**2 * divergence.mean()
-
-
-def _targets_of(name: str, targets: Nest) -> list[Tensor]:
-    """The targets that may belong to an output: that of its name and place, or any where there is none."""
-    known = dict(zip(names(targets, "output"), tensors(targets), strict=True))
-    if name in known:
-        return [known[name]]
-    return list(known.values())
-
-
-def _class_axis(logits: Tensor, targets: list[Tensor]) -> int | None:
-    """The axis of the classes; None where the output is not of logits of classes."""
-    shapes = [tuple(t.shape) for t in targets if t.dtype is torch.int64]
-    for axis in (1, logits.dim() - 1) if logits.dim() > 1 else ():
-        shape = (*logits.shape[:axis], *logits.shape[axis + 1 :])
-        if logits.shape[axis] > 1 and shape in shapes:
-            return axis
-    return None

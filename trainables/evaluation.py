@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
-from raysearch.networks.nests import Nest, call, concatenate, device_of, to_device
+from raysearch.networks.nests import Nest, call, concatenate, device_of, names, tensors, to_device
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
 
 Function = Callable[[Nest], Nest]
@@ -138,3 +138,26 @@ def _joined(kept: list[Batch]) -> Batch:
             f"the batches cannot be joined for metrics that are functions ({error}): pad all examples to one "
             "length, or give metrics with update(outputs, targets), compute() and reset()"
         ) from error
+
+
+def class_axes(outputs: Nest, targets: Nest) -> list[int | None]:
+    """For each output tensor the axis of its classes; None where it holds no logits of classes.
+
+    Logits of classes are those whose target, the one of their name and place or any where there is none,
+    holds class indices: int64, of the logits' shape without the classes' axis, which is axis 1, or else the
+    last.
+    """
+    known = dict(zip(names(targets, "output"), tensors(targets), strict=True))
+    return [
+        _class_axis(logits, [known[name]] if name in known else list(known.values()))
+        for name, logits in zip(names(outputs, "output"), tensors(outputs), strict=True)
+    ]
+
+
+def _class_axis(logits: Tensor, targets: list[Tensor]) -> int | None:
+    shapes = [tuple(t.shape) for t in targets if t.dtype is torch.int64]
+    for axis in (1, logits.dim() - 1) if logits.dim() > 1 else ():
+        shape = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+        if logits.is_floating_point() and logits.shape[axis] > 1 and shape in shapes:
+            return axis
+    return None

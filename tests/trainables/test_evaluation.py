@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from raysearch.trainables.evaluation import evaluate, predictions, score
+from raysearch.trainables.evaluation import class_axes, evaluate, predictions, score
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -150,3 +150,18 @@ def test_parts_in_another_mode_stay_in_it() -> None:
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         evaluate(nn.Identity(), TensorDataset(torch.zeros(0, 3), torch.zeros(0)), METRICS)
+
+
+def test_the_axis_of_classes_is_that_which_targets_lack() -> None:
+    labels, tags = torch.zeros(4).long(), torch.zeros(4, 5).long()
+    assert class_axes(torch.rand(4, 3), labels) == [1]
+    assert class_axes(torch.rand(4, 3, 5), tags) == [1]
+    assert class_axes(torch.rand(4, 5, 3), tags) == [2]
+    assert class_axes(torch.rand(4, 1), labels) == [None], "one logit is no choice of classes"
+    assert class_axes(torch.rand(4, 3), torch.rand(4)) == [None]
+    assert class_axes(torch.zeros(4, 3).long(), labels) == [None]
+    assert class_axes({"a": torch.rand(4, 3), "b": torch.rand(4)}, {"b": torch.rand(4), "a": labels}) == [
+        1,
+        None,
+    ]
+    assert class_axes((torch.rand(4, 2), torch.rand(4, 3)), labels) == [1, 1]

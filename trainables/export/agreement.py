@@ -10,6 +10,7 @@ remains at the outputs must be float noise.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from raysearch.networks import nests
 from raysearch.networks.capture import flat_inputs, signature
 from raysearch.networks.nests import Nest
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
-from raysearch.trainables.evaluation import outputs_of
+from raysearch.trainables.evaluation import class_axes, outputs_of
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.export.forms import float_form
 from raysearch.trainables.quantization.insert import quantizer_of
@@ -99,13 +100,14 @@ def check_agreement(
             f"{path.name} does not compute what the module does: outputs differ by {error:.1e} of their range"
         )
     function = function_of(backend.load(path), outputs_of(reference, inputs))
-    predicted, same = [], []
+    predicted: list[Batch] = []
+    same: list[Tensor] = []
     for given, targets in batches(examples, 256, collate=collate):
         outputs = function(given)
         predicted.append((outputs, targets))
-        if _is_class(outputs, targets):
-            same.append(outputs.argmax(1) == outputs_of(reference, given).argmax(1))
-    top1 = float(torch.cat([s.flatten() for s in same]).float().mean()) if same else None
+        if any(axis is not None for axis in class_axes(outputs, targets)):
+            same += _same_classes(outputs, outputs_of(reference, given), targets)
+    top1 = float(torch.cat(same).float().mean()) if same else None
     return Agreement(error, ties, top1, predicted)
 
 
@@ -132,15 +134,12 @@ def program_error(reference: fx.GraphModule, path: Path, inputs: Nest) -> tuple[
     return _largest_difference(outputs_of(reference, inputs), nests.tensors(given)), 0
 
 
-def _is_class(outputs: Nest, targets: Nest) -> bool:
-    """Whether targets are classes and outputs their logits: integers of the outputs' shape without axis 1."""
-    return (
-        isinstance(outputs, Tensor)
-        and isinstance(targets, Tensor)
-        and not targets.is_floating_point()
-        and outputs.dim() > 1
-        and tuple(targets.shape) == (*outputs.shape[:1], *outputs.shape[2:])
-    )
+def _same_classes(outputs: Nest, reference: Nest, targets: Nest) -> Iterator[Tensor]:
+    """For each output of logits of classes whether the most likely class is the reference's, as booleans."""
+    pairs = zip(nests.tensors(outputs), nests.tensors(reference), strict=True)
+    for (one, other), axis in zip(pairs, class_axes(outputs, targets), strict=True):
+        if axis is not None:
+            yield (one.argmax(axis) == other.argmax(axis)).flatten()
 
 
 def _largest_difference(expected: Nest, given: list[Tensor]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from onnx import ModelProto
 from torch import fx
 from torch.export import ExportedProgram
 
-from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.failures import UserError, failure
 from raysearch.basics.quiet import quiet
 from raysearch.networks.capture import signature
 from raysearch.networks.lifting import lifted
@@ -69,17 +70,26 @@ def _to_onnx(program: ExportedProgram, inputs: tuple[str, ...], outputs: tuple[s
 
 def _culprit(program: ExportedProgram, error: BaseException) -> str:
     """The layer and operator that an error of the exporter is about, as far as its text says."""
-    found = re.search(r"op='([\w.]+)'", _chain(error))
+    causes = list(_chain(error))
+    found = re.search(r"op='([\w.]+)'", "\n".join(map(str, causes)))
     if found is None:
-        return f"the model cannot be written as ONNX: {first_line(error)}"
-    # The exporter names the operator that one of the program's was decomposed into, whose name contains it.
-    name = found[1].rpartition(".")[2].strip("_")
+        return f"the model cannot be written as ONNX: {failure(causes[-1])}"
+    # The exporter names the operator that one of the program's was decomposed into: erf_inv for erfinv.
+    name = _plain(found[1])
     for node in program.graph.nodes:
         stack = list(node.meta.get("nn_module_stack", {}).values())
-        if node.op == "call_function" and stack and name in str(node.target):
+        own = _plain(getattr(node.target, "_opname", ""))
+        if stack and (name in own or (len(own) > 3 and name.startswith(own))):
             return f"layer {stack[-1][0]!r}: operator {node.target} has no ONNX form"
     return f"operator {found[1]} has no ONNX form"
 
 
-def _chain(error: BaseException | None) -> str:
-    return "" if error is None else f"{error}\n{_chain(error.__cause__)}"
+def _plain(operator: str) -> str:
+    return operator.rpartition(".")[2].replace("_", "")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes, the innermost last."""
+    while error is not None:
+        yield error
+        error = error.__cause__
