@@ -87,6 +87,12 @@ class LiveTable:
         elif not self.quiet and error is None:
             self._print_line()
 
+    def begin(self, phase: str) -> None:
+        """Say what is done before the first event."""
+        self.phase = phase
+        if self._live is None and not self.quiet:
+            self.console.print(phase)
+
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of an event that was applied to the record."""
         with self._lock:
@@ -161,7 +167,7 @@ class LiveTable:
         """The table as it stands."""
         with self._lock:
             if not self.record.header:
-                return Text("starting", style="dim")
+                return Text(self.phase, style="dim")
             return Panel(
                 Group(self._bar(), Text(), self._counts_table(), Text(), self._best_table()),
                 title=f"raysearch · {self._task_name()} · {self.phase}",

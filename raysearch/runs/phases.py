@@ -45,11 +45,10 @@ def carry_out(
         if _is_done(record, num_trials):
             return conclude(work, folder)
         deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
-        with tuning.cluster():
-            _check(work, anew=not events)
-            with LiveTable(record, num_trials=num_trials, quiet=not progress) as table:
-                session = Session(work, folder, num_trials, journal, record, table, deadline, events)
-                return _work_through(session, max_minutes)
+        with tuning.cluster(), LiveTable(record, num_trials=num_trials, quiet=not progress) as table:
+            _check(work, table, anew=not events)
+            session = Session(work, folder, num_trials, journal, record, table, deadline, events)
+            return _work_through(session, max_minutes)
 
 
 def _work_through(session: Session, max_minutes: float | None) -> RunResult:
@@ -83,7 +82,7 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     return result
 
 
-def _check(work: Work, *, anew: bool) -> None:
+def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     """Refuse what no trial could do: more resources than there are, a model that cannot be deployed.
 
     A model of raysearch's own always can. Others are tried in a worker, whose memory is given back.
@@ -96,6 +95,7 @@ def _check(work: Work, *, anew: bool) -> None:
     check_sendable(conditions.task)
     if not anew or isinstance(conditions.task.model, ResNetBuilder):
         return
+    table.begin("trying the model on two batches, in a worker")
     task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
     carried: Any = Carried(conditions)
     try:

@@ -51,6 +51,14 @@ def test_quiet_is_silent() -> None:
     assert play(make_events(), quiet=True, terminal=True)[0] == ""
 
 
+@pytest.mark.parametrize(("quiet", "said"), [(False, ["trying the model"]), (True, [])])
+def test_what_is_done_before_the_first_event_is_said_at_once(quiet: bool, said: list[str]) -> None:
+    text = io.StringIO()
+    with LiveTable(RunRecord(), num_trials=3, console=Console(file=text), quiet=quiet) as table:
+        table.begin("trying the model")
+        assert text.getvalue().splitlines() == said
+
+
 def test_plain_lines_are_rate_limited_and_have_no_escapes() -> None:
     text, _ = play(make_events())
     lines = text.splitlines()
