@@ -1,7 +1,7 @@
 """A variant's figures from its ONNX file alone: weights, bits and multiply-accumulates.
 
 Nothing of raysearch stands behind them, so that they can contradict it. Shapes are those of tensors that ONNX
-Runtime gives when it runs one example without any optimisation.
+Runtime gives when it runs a batch without any optimisation.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ def weights(path: Path) -> dict[str, Array]:
     }
 
 
-def macs(path: Path, example: Mapping[str, Array]) -> int:
-    """Multiply-accumulates of convolutions, matrix products and recurrent layers for one example."""
+def macs(path: Path, batch: Mapping[str, Array]) -> int:
+    """Multiply-accumulates of convolutions, matrix products and recurrent layers for a batch."""
     model = onnx.load(path)
-    shapes = _shapes(model, example)
+    shapes = _shapes(model, batch)
     return sum(_macs(node, shapes) for node in model.graph.node)
 
 
-def _shapes(model: ModelProto, example: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+def _shapes(model: ModelProto, batch: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     graph: GraphProto = model.graph
     known = {t.name: tuple(t.dims) for t in graph.initializer}
-    known |= {name: array.shape for name, array in example.items()}
+    known |= {name: array.shape for name, array in batch.items()}
     inner = [name for node in graph.node for name in node.output if name]
     kept = {output.name for output in graph.output}
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in kept)
@@ -71,7 +71,7 @@ def _shapes(model: ModelProto, example: Mapping[str, Array]) -> dict[str, tuple[
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    values = session.run(names, dict(example))
+    values = session.run(names, dict(batch))
     return known | {name: np.shape(value) for name, value in zip(names, values, strict=True)}
 
 

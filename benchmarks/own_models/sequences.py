@@ -73,16 +73,20 @@ class TokenMean(nn.Module):
 
 
 class TextClassifier(nn.Module):
-    """The mean of the embeddings of those tokens that the mask keeps, classified."""
+    """The mean over those tokens that the mask keeps, of embeddings or a recurrent layer's states."""
 
-    def __init__(self) -> None:
+    def __init__(self, recurrent: bool = False) -> None:
         super().__init__()
         self.embed = nn.Embedding(WORDS, 16, padding_idx=PAD)
+        self.recurrent = nn.LSTM(16, 16, batch_first=True) if recurrent else None
         self.hidden, self.head = nn.Linear(16, 32), nn.Linear(32, 4)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         kept = attention_mask.unsqueeze(-1).to(torch.float32)
-        mean = (self.embed(input_ids) * kept).sum(1) / kept.sum(1).clamp(min=1)
+        x = self.embed(input_ids)
+        if self.recurrent is not None:
+            x, _ = self.recurrent(x)
+        mean = (x * kept).sum(1) / kept.sum(1).clamp(min=1)
         return self.head(F.relu(self.hidden(mean)))
 
 
@@ -175,12 +179,17 @@ def text() -> Case:
     return Case(Task(TextClassifier(), **data), "maximize accuracy", accuracy)
 
 
-def padded_lengths() -> Case:
+def padded_lengths(recurrent: bool = False) -> Case:
     """The same with sentences of different lengths, padded by `collate=`."""
     data = {name: Sentences(n) for name, n in SIZES.items()}
     varying = {"input_ids": {1: "length"}, "attention_mask": {1: "length"}}
-    task = Task(TextClassifier(), **data, collate=padded, varying=varying)
+    task = Task(TextClassifier(recurrent), **data, collate=padded, varying=varying)
     return Case(task, "maximize accuracy", accuracy)
+
+
+def recurrent_lengths() -> Case:
+    """An LSTM over sentences of different lengths."""
+    return padded_lengths(recurrent=True)
 
 
 class Stream(IterableDataset[Any]):
@@ -226,5 +235,6 @@ def tied_weights() -> Case:
 
 
 CASES = (
-    conv1d, lstm, gru, transformer_encoder, token_mean, text, padded_lengths, stream, loader, tied_weights,
+    conv1d, lstm, gru, transformer_encoder, token_mean, text, padded_lengths, recurrent_lengths, stream, loader,
+    tied_weights,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from raysearch.basics.failures import UserError, first_line
 from raysearch.basics.quiet import quiet
-from raysearch.networks import nests
+from raysearch.networks import nests, recurrent
 from raysearch.networks.copying import copy_of
 from raysearch.networks.functional import make_functional
 from raysearch.networks.nests import Nest
@@ -118,11 +118,12 @@ def _exported(network: nn.Module, inputs: Nest, varying: Varying) -> ExportedPro
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is one operator for a whole layer, which says nothing
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), torch.no_grad(), recurrent.whole():
             program = _read(network, args, kwargs, _dynamic_shapes(inputs, varying), inside)
             _check_varying(program, inputs, varying)
             if not make_functional(program.graph) or _has_regions(program):
                 program = program.run_decompositions({})
+            recurrent.restore(program.graph)
             return program
     except Exception as error:  # torch's own errors share no base class, and the model's own code runs here
         check_runs(network, inputs)
