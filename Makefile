@@ -25,4 +25,4 @@ lint: venv
 	$(BIN)/mypy
 
 test: venv lint  ## lint, types, tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal

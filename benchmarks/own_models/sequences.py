@@ -235,6 +235,6 @@ def tied_weights() -> Case:
 
 
 CASES = (
-    conv1d, lstm, gru, transformer_encoder, token_mean, text, padded_lengths, recurrent_lengths, stream, loader,
-    tied_weights,
+    conv1d, lstm, gru, transformer_encoder, token_mean, text, padded_lengths, recurrent_lengths, stream,
+    loader, tied_weights,
 )  # fmt: skip

@@ -86,24 +86,20 @@ def test_a_model_that_does_not_take_the_examples_is_refused(study: Path) -> None
     assert "raysearch: " in done.output
 
 
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_a_task_that_cannot_work_is_refused_before_any_trial(command: str, study: Path) -> None:
-    words = [sys.executable, "-m", "raysearch.cli", command, str(study)]
-    words += ["--set", "task.model=plain", "--set", "task.labels=1"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "test: labels go from 1 to 10, and the model has 10 outputs" in done.stderr
-    assert not list(study.parent.glob("runs/*"))
+def test_a_task_that_cannot_work_is_refused_before_any_trial(study: Path) -> None:
+    words = ["check", str(study), "--set", "task.model=plain", "--set", "task.labels=1"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert "test: labels go from 1 to 10, and the model has 10 outputs" in done.output
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_what_cannot_be_sent_to_workers_is_named(command: str, study: Path) -> None:
-    words = [sys.executable, "-m", "raysearch.cli", command, str(study)]
-    words += ["--set", "task.model=plain", "--set", "task.locked=true"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "the task's validation cannot be pickled" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_sent_to_workers_is_named(command: str, study: Path, cluster: None) -> None:
+    words = [command, str(study), "--set", "task.model=plain", "--set", "task.locked=true"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert "the task's validation cannot be pickled" in done.output
     assert not list(study.parent.glob("runs/*"))
 
 
