@@ -63,6 +63,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my_branching_model.py").write_text(MODULE)
     (tmp_path / "study.yaml").write_text(STUDY)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_branching_model", raising=False)
     return tmp_path / "study.yaml"
 
 
