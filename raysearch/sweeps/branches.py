@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 
 from raysearch import backends
 from raysearch.backends.service import MeasurementService
@@ -28,6 +28,7 @@ from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import channel_group, take_apart
+from raysearch.networks.nests import Nest, map_tensors, tensors
 from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.keys import belongs, part_of
 from raysearch.sweeps.left_out import metric_without
@@ -49,7 +50,7 @@ class Branches:
 
     Args:
         model: not changed; its weights are looked at whenever a method is called.
-        example_input: a batch that it takes, (n, ...).
+        example_input: a batch that it takes: a tensor (n, ...), a tuple of them or a mapping.
         names: of the branches; None makes each dependency group a branch, named by its root layer.
         multiple: kept channels are multiples of this.
         criterion: which channels go first: "magnitude" or "random".
@@ -66,7 +67,7 @@ class Branches:
     def __init__(
         self,
         model: nn.Module,
-        example_input: Tensor,
+        example_input: Nest,
         names: Sequence[str] | None = None,
         *,
         multiple: int = 1,
@@ -132,24 +133,34 @@ class Branches:
             ValueError: the network never calls the branch by itself.
         """
         network = network or self.model
-        branch, inputs = network.get_submodule(name), []
-        handle = branch.register_forward_pre_hook(lambda _, given: inputs.extend(given[:1]))
-        try:
-            outputs_of(network, self.example_input[:1])
-        finally:
-            handle.remove()
-        if not inputs:
+        branch = network.get_submodule(name)
+        inputs = self._inputs_of(branch, network)
+        if not tensors(inputs):
             raise UserError(
                 f"the branch {name!r} cannot be timed: the network never calls it with an input; time the "
                 "layers inside it, or leave target out"
             )
         form = backends.get(target).form
         with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
-            captured = fold_batch_norm(capture(branch, inputs[0]))
+            captured = fold_batch_norm(capture(branch, inputs))
             path = write_files(captured, Path(folder), [form])[form]
-            content, example = path.read_bytes(), feed_of(inputs[0])
+            content, example = path.read_bytes(), feed_of(inputs)
         measured = (service or MeasurementService()).measure(target, content, example)
         return float(measured["latency_ms"])
+
+    def _inputs_of(self, branch: nn.Module, network: nn.Module) -> Nest:
+        """What the network gives the branch for one example, where it is called first."""
+        found: list[Nest] = []
+
+        def note(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            found.append(named or (given[0] if len(given) == 1 else given))
+
+        handle = branch.register_forward_pre_hook(note, with_kwargs=True)
+        try:
+            outputs_of(network, map_tensors(lambda t: t[:1], self.example_input))
+        finally:
+            handle.remove()
+        return found[0] if found else ()
 
     def left_out(self, examples: Examples, *, metric: Metric = accuracy) -> tuple[float, dict[str, float]]:
         """The network's accuracy, and that without each branch; for ``allocation.importances_left_out``.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from raysearch.allocation import Problem, allocate, branches_of, fit, importances_left_out
 from raysearch.backends.protocol import Protocol
@@ -187,3 +187,38 @@ def test_a_network_that_computes_its_weights_is_copied():
     net = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
     net(torch.randn(2, 4))  # leaves a weight with a history in the layer, which copy refuses
     assert Branches(net, torch.randn(2, 4), []).pruned({})(torch.randn(5, 4)).shape == (5, 3)
+
+
+class TwoInputs(nn.Module):
+    """Named inputs, of which each has a branch; one takes its own by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.picture, self.facts = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), Facts()
+
+    def forward(self, x, facts):
+        return self.picture(x) + self.facts(values=facts)
+
+
+class Facts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.last = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, values):
+        return self.last(torch.relu(self.hidden(values)))
+
+
+def test_a_network_of_several_inputs_is_measured_branch_by_branch():
+    def collate(rows):
+        x, facts, y = map(torch.stack, zip(*rows, strict=True))
+        return {"x": x, "facts": facts}, y
+
+    data = TensorDataset(torch.randn(12, 4), torch.randn(12, 5), torch.arange(12) % 3)
+    inputs = {"x": torch.randn(2, 4), "facts": torch.randn(2, 5)}
+    branches = Branches(TwoInputs(), inputs, ["picture", "facts"])
+    service = MeasurementService(Protocol(max_s=0.01, warm_s=0.0, max_rounds=1, round_samples=6))
+    loader = DataLoader(data, batch_size=4, collate_fn=collate)
+    table = branches.responses(loader, ratios=(0.5,), target="onnxruntime-cpu", service=service)
+    assert list(table["branch"]) == ["picture", "picture", "facts", "facts"]
+    assert (table["latency_ms"] > 0).all()
