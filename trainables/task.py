@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from raysearch.basics.failures import UserError, attempt
-from raysearch.networks.copying import copy_of
+from raysearch.networks.copying import copy_of, let_pickle
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
@@ -89,6 +89,8 @@ class Task:
 
     def __post_init__(self) -> None:
         check_form(self)
+        if isinstance(self.model, nn.Module):
+            let_pickle(self.model)
         if isinstance(self.train, DataLoader):
             training = {"batch_size": self.train.batch_size, **self.parent.get("training", {})}
             self.parent = {**self.parent, "training": training}

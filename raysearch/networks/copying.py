@@ -1,10 +1,13 @@
-"""Copies of networks."""
+"""Copies of networks, in this process and in others."""
 
 from __future__ import annotations
 
 import copy
+import copyreg
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -19,3 +22,29 @@ def copy_of(model: nn.Module) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf:
                 setattr(module, name, value.detach())
     return copy.deepcopy(model)
+
+
+def let_pickle(model: nn.Module) -> None:
+    """Let a network be pickled whose layers have parametrizations, which torch refuses.
+
+    Such a layer's class is made for it alone, with the computed tensors as properties; it is made again where
+    the layer is unpickled.
+    """
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            copyreg.pickle(type(module), _reduce)
+
+
+def _reduce(module: nn.Module) -> tuple[Any, ...]:
+    (kind,) = type(module).__bases__
+    return _parametrized, (kind, list(module.parametrizations)), dict(vars(module))  # type: ignore[arg-type]
+
+
+def _parametrized(kind: type[nn.Module], names: list[str]) -> nn.Module:
+    """A layer without state yet, whose tensors of these names are computed."""
+    module: nn.Module = kind.__new__(kind)
+    parametrize._inject_new_class(module)
+    for name in names:
+        parametrize._inject_property(module, name)
+    copyreg.pickle(type(module), _reduce)
+    return module
