@@ -17,7 +17,7 @@ from raysearch.basics.disk import StorageError
 from raysearch.basics.outcome import Outcome
 from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.tracebacks import keep_traceback
-from raysearch.schedulers.base import Decision, Promoting, Scheduler
+from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
 from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
 
@@ -109,9 +109,12 @@ class Conductor:
             return None
         name = self.pending.pop(0) if self.pending else self._promote()
         if name is not None:
-            self._name[trial] = name
-            return {"trial": name, **self.record.trials[name].config}
+            return self._go_on(trial, name)
         config = self._suggest(trial)
+        if config is None and self._suggested >= self.limit:
+            name = self._finish()
+            if name is not None:
+                return self._go_on(trial, name)
         if config is None and self._paused and not self._name:
             for left in [t for t in self.record.trials.values() if t.paused and self._mine(t)]:
                 self._end(left.name, "stopped", f"paused at step {left.step} to the end")
@@ -218,11 +221,21 @@ class Conductor:
         self._name[trial] = name
         return {"trial": name, **variant.config}
 
+    def _go_on(self, trial: str, name: str) -> Config:
+        """A trial of before, under Tune's name of now."""
+        self._name[trial] = name
+        return {"trial": name, **self.record.trials[name].config}
+
     def _promote(self) -> str | None:
-        """A paused trial that goes on now."""
-        if not isinstance(self.scheduler, Promoting):
-            return None
-        while (name := self.scheduler.promote()) is not None:
+        """A paused trial that is promoted."""
+        return self._paused_of(self.scheduler.promote) if isinstance(self.scheduler, Promoting) else None
+
+    def _finish(self) -> str | None:
+        """A paused trial that goes on, now that no more begin."""
+        return self._paused_of(self.scheduler.finish) if isinstance(self.scheduler, Finishing) else None
+
+    def _paused_of(self, promote: Callable[[], str | None]) -> str | None:
+        while (name := promote()) is not None:
             if name in self._paused:
                 self._write("promotion", trial=name)
                 self._paused.remove(name)

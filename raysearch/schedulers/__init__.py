@@ -11,6 +11,10 @@ SCHEDULERS = {
     "successive_halving": Method(
         "raysearch.schedulers.successive_halving:SuccessiveHalving", "the best 1/eta of each rung go on"
     ),
+    "front_halving": Method(
+        "raysearch.schedulers.front_halving:FrontHalving",
+        "what may end on the front goes on, the best first; the rest pauses",
+    ),
     "median_stopping": Method(
         "raysearch.schedulers.median_stopping:MedianStopping", "the worse half at the same step stops"
     ),

@@ -67,3 +67,12 @@ class Promoting(Protocol):
         A given trial (one that a journal says was promoted) goes on, and no trials are compared.
         """
         ...
+
+
+@runtime_checkable
+class Finishing(Promoting, Protocol):
+    """What a scheduler has besides that lets more paused trials go on once no new ones begin."""
+
+    def finish(self) -> str | None:
+        """A paused trial that shall go on, since no more trials begin; None when there is none."""
+        ...

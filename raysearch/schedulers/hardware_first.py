@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from raysearch.objectives import Goals
-from raysearch.schedulers.base import Decision, Outcome, Promoting, Scheduler
+from raysearch.schedulers.base import Decision, Finishing, Outcome, Promoting, Scheduler
 
 
 class HardwareFirst:
     """Stops a trial at step 0 if its static metrics break a constraint; all else is the inner scheduler's.
 
-    It has a ``promote`` where the inner scheduler has one, and only there.
+    It has a ``promote`` and a ``finish`` where the inner scheduler has them, and only there.
 
     Args:
         inner: judges the trials that keep the constraints, from step 0 on.
@@ -24,6 +24,8 @@ class HardwareFirst:
         self._goals = goals
         if isinstance(inner, Promoting):
             self.promote = inner.promote
+        if isinstance(inner, Finishing):
+            self.finish = inner.finish
 
     def decide(
         self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,17 @@ class Rung:
         """The trial waits no longer."""
         self._waits[self.trials[trial]] = False
 
-    def promote(self, eta: float) -> str | None:
-        """The best waiting trial that by now is among the first max(1, n // eta); it waits no longer."""
+    def promote(self, eta: float, accepted: Callable[[Rung], NDArray[np.bool_]] | None = None) -> str | None:
+        """The best waiting trial that by now is among the first max(1, n // eta); it waits no longer.
+
+        Args:
+            eta: one in so many.
+            accepted: which rows may go on, shape (n,); it is asked again after another trial has come.
+        """
         if self._ready is None:
             waits = self._waits[: len(self._names)].copy()
+            if accepted is not None and waits.any():
+                waits &= accepted(self)
             self._ready = self._stand().first_of(waits, self._places(eta)) if waits.any() else iter(())
         for row in self._ready:
             if self._waits[row]:

@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raysearch.schedulers.base import Deciding, Decision, Outcome, Promoting
+from raysearch.schedulers.base import Deciding, Decision, Finishing, Outcome, Promoting
 
 _DECISIONS = {
     Decision.CONTINUE: TrialScheduler.CONTINUE,
@@ -78,6 +78,8 @@ class TuneScheduler(FIFOScheduler):
         """The trial that was promoted, until it runs; None otherwise: pending trials start without it."""
         if self._promoted is None:
             self._promoted = self._promote()
+        if self._promoted is None and not self._active:
+            self._promoted = self._finish()  # Tune asks the searcher first: it has no more trials
         trial = self._promoted
         if trial is None:
             self._stop_leftovers(tune_controller)
@@ -135,17 +137,19 @@ class TuneScheduler(FIFOScheduler):
         self._end(trial, "stopped")
 
     def _promote(self) -> Trial | None:
-        name = self.scheduler.promote() if isinstance(self.scheduler, Promoting) else None
+        return self._paused_of(self.scheduler.promote()) if isinstance(self.scheduler, Promoting) else None
+
+    def _finish(self) -> Trial | None:
+        return self._paused_of(self.scheduler.finish()) if isinstance(self.scheduler, Finishing) else None
+
+    def _paused_of(self, name: str | None) -> Trial | None:
         if name is None or name not in self._paused:
             return None
         self._active.add(name)
         return self._paused.pop(name)[0]
 
     def _stop_leftovers(self, tune_controller: Any) -> None:
-        """Stop the paused trials if nothing is left that could have one promoted.
-
-        Tune asks the searcher before the scheduler: where no trial is active now, it had none to suggest.
-        """
+        """Stop the paused trials if nothing is left that could have one promoted."""
         if not self._paused or self._active:
             return
         trials = [trial for trial, _ in self._paused.values()]

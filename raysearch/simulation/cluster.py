@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from raysearch.basics.failures import UserError
-from raysearch.schedulers.base import Deciding, Decision, Promoting
+from raysearch.schedulers.base import Deciding, Decision, Finishing, Promoting
 from raysearch.searchers.base import Config, Outcome, Suggesting
 from raysearch.simulation.faults import Faults, Mishap
 
@@ -279,15 +279,27 @@ class _Cluster:
         """Give every idle worker a promoted trial, else a new one, as long as there are any."""
         self._wanting = False
         while self._idle:
-            promoted = self._promoting.promote() if self._promoting else None
-            if promoted is not None:
-                if promoted not in self._paused:
-                    raise ValueError(f"promote() gave {promoted!r}, which is not paused")
-                del self._paused[promoted]
-                self._begin(promoted, self._trials[promoted].saved)
-            elif not self._begin_new():
+            if not (self._promote() or self._begin_new() or self._finish()):
                 return
             self._idle -= 1
+
+    def _promote(self) -> bool:
+        """Let a paused trial go on that is promoted; whether there was one."""
+        return self._promoting is not None and self._go_on(self._promoting.promote())
+
+    def _finish(self) -> bool:
+        """Let a paused trial go on, now that no more begin; whether there was one."""
+        finishing = self._promoting if self._left == 0 and isinstance(self._promoting, Finishing) else None
+        return finishing is not None and self._go_on(finishing.finish())
+
+    def _go_on(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        if name not in self._paused:
+            raise ValueError(f"promote() gave {name!r}, which is not paused")
+        del self._paused[name]
+        self._begin(name, self._trials[name].saved)
+        return True
 
     def _begin_new(self) -> bool:
         if self._left == 0:

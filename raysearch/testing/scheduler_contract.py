@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.schedulers.base import Deciding, Decision, Outcome, Promoting, Scheduler
+from raysearch.schedulers.base import Deciding, Decision, Finishing, Outcome, Promoting, Scheduler
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
 from raysearch.simulation import Problem, simulate
@@ -148,6 +148,10 @@ class _Reloaded:
     def promote(self) -> str | None:
         inner = self._fresh()
         return inner.promote() if isinstance(inner, Promoting) else None
+
+    def finish(self) -> str | None:
+        inner = self._fresh()
+        return inner.finish() if isinstance(inner, Finishing) else None
 
     def end(self, trial: str, outcome: Outcome) -> None:
         self._fresh().end(trial, outcome)
