@@ -52,14 +52,17 @@ def bind(
     architecture = bound.get("architecture")
     free = architecture is not None and bool(domains.read(architecture))
     over = (model, example_input) if model is not None and not free else architecture
+    groups, layers = _model_parts(space, over, exclude)
+    parts = {"pruning": list(groups), "bits": list(layers)} if isinstance(over, tuple) else {}
     for section in ("pruning", "bits", "teacher"):
         if space.get(section):
-            bound[section] = _bind_section(section, space[section], over, exclude)
+            bound[section] = _bind_section(section, space[section], parts.get(section, over), exclude)
     if "pruning" in bound:
         bound["pruning"].setdefault("multiple", channel_multiple)
     result = Space(
         {s: bound[s] for s in SECTIONS if s in bound},
-        *_model_parts(bound, over, exclude),
+        groups,
+        layers,
         multiple=channel_multiple,
     )
     _check(result)
@@ -70,8 +73,6 @@ def _bind_section(section: str, value: Any, over: Any, exclude: Sequence[str]) -
     if isinstance(value, Deferred):
         if over is None:
             raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
-        if isinstance(over, tuple) and over[1] is None:
-            raise UserError("a model needs an example input beside it: give example_input=")
         value = value.bind(over, exclude)
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if domains.read(given) else _as_choices(given)
@@ -85,18 +86,21 @@ def _as_choices(fixed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model_parts(
-    bound: Mapping[str, Any], over: Any, exclude: Sequence[str]
+    space: Mapping[str, Any], over: Any, exclude: Sequence[str]
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Prunable groups and quantisable layers of a given model, as far as the space needs them."""
     if not isinstance(over, tuple):
-        if "pruning" in bound and over is None:
+        pruning = space.get("pruning")
+        if pruning and over is None and not isinstance(pruning, Deferred):
             raise UserError("pruning ratios over a model: give bind the model and its example input")
         return {}, ()
     from raysearch.networks.groups import quantizable_layers
 
     model, example_input = over
-    groups = groups_of(model, example_input, exclude) if "pruning" in bound else {}
-    return groups, quantizable_layers(model, example_input, exclude) if "bits" in bound else ()
+    if example_input is None and (space.get("pruning") or space.get("bits")):
+        raise UserError("a model needs an example input beside it: give example_input=")
+    groups = groups_of(model, example_input, exclude) if space.get("pruning") else {}
+    return groups, quantizable_layers(model, example_input, exclude) if space.get("bits") else ()
 
 
 def _check(space: Space) -> None:

@@ -58,8 +58,8 @@ def bit_widths(
     Args:
         weights: bits to choose from for weights, out of 2, 4, 8, 16, 32.
         activations: the same for activations.
-        over: an architecture space, giving bits a stage, or (model, example input), giving bits a layer. Left
-            out, a Study supplies it.
+        over: an architecture space, giving bits a stage, or (model, example input), giving bits a layer, or
+            a list of the layers. Left out, a Study supplies it.
         exclude: layers, or parts with all their layers, that stay in float.
 
     Returns:
@@ -95,10 +95,13 @@ def _choices(values: Mapping[str, list[Any]]) -> dict[str, Any]:
 def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in possible_parts(over) if part_of(part, exclude) is None)
-    from raysearch.networks.groups import quantizable_layers
+    if isinstance(over, list):
+        parts = tuple(over)
+    else:
+        from raysearch.networks.groups import quantizable_layers
 
-    model, example_input = over
-    parts = quantizable_layers(model, example_input, exclude)
+        model, example_input = over
+        parts = quantizable_layers(model, example_input, exclude)
     if not parts:
         raise UserError("bit_widths: the model has no layer with weights to quantise")
     return parts

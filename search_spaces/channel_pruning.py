@@ -82,7 +82,8 @@ def channel_pruning(
             L2 norm over the dependency group), "random", or by a search for those that
             keep the loss on training examples low, "annealing" or "genetic".
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
-            dependency group under the name of its root layer. Left out, a Study supplies it.
+            dependency group under the name of its root layer, or a list of these. Left out, a Study
+            supplies it.
         exclude: layers, or parts with all their layers, that keep their output channels.
 
     Returns:
@@ -116,6 +117,8 @@ def _ratio(max_ratio: float) -> Any:
 def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in possible_parts(over)[:-1] if part_of(part, exclude) is None)
+    if isinstance(over, list):
+        return tuple(over)
     model, example_input = over
     return tuple(groups_of(model, example_input, exclude))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
 from raysearch.trainables.evaluation import Metric
 from raysearch.trainables.task_form import check_form
 
-Builder = Callable[[ResNetPlan | None], nn.Module]
+Builder = Callable[[ResNetPlan | None], nn.Module] | Callable[[], nn.Module]
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -112,7 +113,7 @@ class Task:
             ValueError: a plan for a model that does not take one.
         """
         if not isinstance(self.model, nn.Module):
-            return self.model(plan)
+            return make(self.model, plan)
         if plan is not None:
             raise UserError(
                 "the task's model is fixed: leave the architecture out of the space and the parent"
@@ -131,3 +132,22 @@ class Task:
     def smoothed_loss(self, label_smoothing: float) -> Callable[[Nest, Nest], Tensor]:
         """The loss with its labels smoothed; as it is where that is 0."""
         return partial(self.loss, label_smoothing=label_smoothing) if label_smoothing else self.loss
+
+
+def make(builder: Builder, plan: ResNetPlan | None) -> nn.Module:
+    """What a function makes of a plan; without one, a function or class that needs no argument gets none.
+
+    Raises:
+        UserError: it fails, or makes no module.
+    """
+    try:
+        inspect.signature(builder).bind()
+    except TypeError:
+        alone = False
+    else:
+        alone = plan is None
+    arguments = () if alone else (plan,)
+    made: Any = attempt(lambda: builder(*arguments), "making the model")
+    if not isinstance(made, nn.Module):
+        raise UserError(f"the model's function gives a {type(made).__name__}: let it give a torch module")
+    return made

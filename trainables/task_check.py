@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError, attempt
-from raysearch.networks.nests import Nest, batch_size, call, tensors
+from raysearch.networks.nests import Nest, batch_size, call, names, tensors
 from raysearch.networks.running import check_runs
 from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.data.batches import Batch, batches
@@ -36,6 +36,7 @@ def check_task(task: Task, plan: ResNetPlan | None = None) -> None:
     """
     model = task.build(plan)
     check_excluded(task, model)
+    _check_sizes(task)
     for split in SPLITS:
         for inputs, targets in _few(task, split):
             check_runs(model, inputs)
@@ -59,6 +60,25 @@ def _few(task: Task, split: str) -> list[Batch]:
             f"reading the examples of {split}",
         )
     )
+
+
+def _check_sizes(task: Task) -> None:
+    """Refuse an axis whose size differs between batches unless the task names it as varying."""
+    known: dict[tuple[str, int], int] = {}
+    for split in SPLITS:
+        examples = getattr(task, split)
+        some = islice(batches(examples, 1, collate=task.collate), 2 * _SIZE)
+        single = attempt(lambda some=some: list(some), f"reading the examples of {split}")  # type: ignore[misc]
+        for inputs, _ in [*single, *_few(task, split)]:
+            for name, tensor in zip(names(inputs, "input"), tensors(inputs), strict=True):
+                for axis in set(range(1, tensor.dim())) - set(task.varying.get(name, {})):
+                    size = tensor.shape[axis]
+                    other = known.setdefault((name, axis), size)
+                    if size != other:
+                        raise UserError(
+                            f"axis {axis} of {name} has the size {other} in one batch and {size} in another: "
+                            f"name it, as by varying={{{name!r}: {{{axis}: 'length'}}}}"
+                        )
 
 
 def _wants_classes(task: Task) -> str:

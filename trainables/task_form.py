@@ -41,6 +41,8 @@ def check_form(task: Task) -> None:
         value = getattr(task, what)
         if not callable(value) and not (value is None and what != "loss"):
             raise UserError(f"{what} is {value!r}: give a function")
+        if inspect.isclass(value):
+            raise UserError(f"{what} is the class {value.__name__}: give an object of it")
     _check_metrics(task.metrics)
     _check_examples(task)
     _check_varying(task)
@@ -118,7 +120,10 @@ def _check_examples(task: Task) -> None:
         forms[split] = dict.fromkeys(shapes, ()) if free else shapes
         if forms[split] != forms["train"]:
             own, others = (", ".join(f"{n} {s}" for n, s in forms[k].items()) for k in (split, "train"))
-            raise UserError(f"an example of {split} has the inputs {own}, one of train {others}")
+            raise UserError(
+                f"an example of {split} has the inputs {own}, one of train {others}: make them alike, or "
+                "pad batches by collate= and name the axis that varies by varying="
+            )
 
 
 def _check_varying(task: Task) -> None:

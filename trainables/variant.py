@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import MissingFile, UserError
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
-from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
+from raysearch.search_spaces.resnet import decode_architecture, encode_architecture
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import History, prune_like
 from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
-from raysearch.trainables.task import Task
+from raysearch.trainables.task import Builder, Task, make
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 VERSION = 2
 
-Model = nn.Module | Callable[[ResNetPlan | None], nn.Module]
+Model = nn.Module | Builder
 
 
 def save_variant(
@@ -71,16 +71,18 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     Args:
         folder: with spec.json and weights.safetensors.
         model: where the network is not one of raysearch's own: the module that was compressed, or the
-            function that made it from a plan (the task's ``model``). It is left as it is.
+            function or class that made it (the task's ``model``). It is left as it is.
 
     Returns:
         The module that was exported, with its fake quantisers.
 
     Raises:
-        FileNotFoundError: a file is missing.
+        MissingFile: the folder holds no variant.
         ValueError: the spec is of another version, the model is needed or is another one.
     """
     folder = Path(folder)
+    if not (folder / SPEC).is_file():
+        raise MissingFile(f"{folder} holds no variant: give a folder such as RUN/variants/0007")
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if spec.get("version") != VERSION:
         raise UserError(
@@ -104,7 +106,7 @@ def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module
     if isinstance(model, nn.Module):
         return copy_of(model).cpu()
     if model is not None:
-        return model(plan)
+        return make(model, plan)
     if plan is None:
         raise UserError(f"{folder} holds a variant of a model of your own: give it as model=...")
     return build_resnet(plan, spec["inputs"]["shape"][0], spec["classes"])

@@ -52,6 +52,7 @@ class Signature:
         arguments: the names of the forward's arguments.
         ranges: of the symbols that stand for sizes that vary.
         batch: the symbol that stands for the size of a batch.
+        axes: a word for each symbol: "batch", and what the task calls an axis that varies.
         fakes: torch's mode whose tensors without memory stand for the graph's values.
     """
 
@@ -62,6 +63,7 @@ class Signature:
     arguments: tuple[str, ...]
     ranges: Mapping[Any, Any]
     batch: Any
+    axes: Mapping[str, str]
     fakes: Any
 
     def __deepcopy__(self, _: Any) -> Signature:
@@ -94,7 +96,7 @@ def capture(model: nn.Module, inputs: Nest, varying: Varying | None = None) -> f
     program = _exported(network, batch, varying or {})
     graph_module = unlifted(program, type(network).__name__)
     compute_weights(graph_module)
-    graph_module.meta[_META] = _signature(program, graph_module, batch)
+    graph_module.meta[_META] = _signature(program, graph_module, batch, varying or {})
     return graph_module
 
 
@@ -208,11 +210,19 @@ def _has_regions(program: ExportedProgram) -> bool:
     return any(str(node.target).startswith("wrap_with_") for node in program.graph.nodes)
 
 
-def _signature(program: ExportedProgram, graph_module: fx.GraphModule, inputs: Nest) -> Signature:
+def _signature(
+    program: ExportedProgram, graph_module: fx.GraphModule, inputs: Nest, varying: Varying
+) -> Signature:
     call = program.module_call_graph[0].signature
     given = [node.meta.get("val") for node in graph_module.graph.find_nodes(op="placeholder")]
     results = cast(Any, graph_module.graph.output_node().args[0])
     values = [node.meta.get("val") if isinstance(node, fx.Node) else node for node in results]
+    tensors = [v for v in given if isinstance(v, Tensor)]
+    batch = next(cast(Any, v.shape[0]).node.expr for v in tensors if v.dim())
+    words = {str(batch): "batch"}
+    for name, tensor in zip(nests.names(inputs, "input"), tensors, strict=True):
+        for axis, word in varying.get(name, {}).items():
+            words.setdefault(str(tensor.shape[axis]), word)
     return Signature(
         inputs=tuple(nests.names(inputs, "input")),
         outputs=tuple(nests.names(pytree.tree_unflatten(values, call.out_spec), "output")),
@@ -220,6 +230,7 @@ def _signature(program: ExportedProgram, graph_module: fx.GraphModule, inputs: N
         out_spec=call.out_spec,
         arguments=tuple(call.forward_arg_names),
         ranges=dict(program.range_constraints),
-        batch=next(cast(Any, v.shape[0]).node.expr for v in given if isinstance(v, Tensor) and v.dim()),
+        batch=batch,
+        axes=words,
         fakes=next(v.fake_mode for v in given if isinstance(v, FakeTensor)),
     )

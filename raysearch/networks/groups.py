@@ -32,6 +32,7 @@ class CannotPrune(UserError):
     """A model runs, and no channels can be removed from it."""
 
 
+_UNREAD = (nn.RNNBase, nn.RNNCellBase)
 _ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
@@ -128,8 +129,29 @@ def take_apart(
 
 
 def _outputs(model: nn.Module, inputs: Nest) -> list[Any]:
-    """What the model gives, as a list of tensors with gradients: torch-pruning knows no other nest."""
-    return [tensor for tensor in nests.tensors(nests.call(model, inputs)) if tensor.requires_grad]
+    """What the model gives, as a list of tensors with gradients: torch-pruning knows no other nest.
+
+    It cannot read a recurrent layer other than an LSTM. What such a layer reads counts as an output of the
+    model, whose channels stay, and what it gives as an input.
+    """
+    read: list[Any] = []
+
+    def cut(_: nn.Module, given: Any) -> Any:
+        read.extend(nests.tensors(given))
+        return nests.map_tensors(torch.Tensor.detach, given)
+
+    layers = [m for m in model.modules() if isinstance(m, _UNREAD) and not isinstance(m, nn.LSTM)]
+    hooks = [layer.register_forward_pre_hook(cut) for layer in layers]
+    hooks += [
+        layer.register_forward_hook(lambda _, __, given: nests.map_tensors(torch.Tensor.detach, given))
+        for layer in layers
+    ]
+    try:
+        given = nests.tensors(nests.call(model, inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [tensor for tensor in [*given, *read] if tensor.requires_grad]
 
 
 def _groups(graph: tp.DependencyGraph, exclude: Sequence[str]) -> dict[str, int]:

@@ -161,7 +161,8 @@ class StudyFile(Section):
     )
     constraints: list[str] = Field(
         default_factory=list,
-        description='a list of "METRIC >= NUMBER", "METRIC >= parent - NUMBER", "METRIC <= 0.5 parent"',
+        description='a list of "METRIC >= NUMBER", "METRIC >= parent - NUMBER", "METRIC <= parent + NUMBER", '
+        '"METRIC <= 0.5 parent"',
     )
     targets: list[str] = Field(
         default_factory=lambda: ["onnxruntime-cpu"], min_length=1, description="where the variants will run"

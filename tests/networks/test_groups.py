@@ -132,3 +132,27 @@ def test_layers_whose_weights_are_computed_keep_their_channels():
     with pytest.warns(UserWarning, match="left out of pruning"):
         groups = prunable_groups(model, torch.zeros(2, 3))
     assert groups == {"2": 6}
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer, or a cell that is called step by step, between linear layers."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.first, self.before, self.cell = nn.Linear(4, 8), nn.Linear(8, 8), kind(8, 6)
+        self.behind, self.last = nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.before(torch.relu(self.first(x))))
+        if isinstance(self.cell, nn.RNNBase):
+            state = self.cell(x)[0][:, -1]
+        else:
+            state = self.cell(x[:, 1], self.cell(x[:, 0]))
+        return self.last(torch.relu(self.behind(state)))
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN, nn.GRUCell, nn.RNNCell])
+def test_what_a_recurrent_layer_reads_keeps_its_channels_and_all_else_may_lose_some(kind):
+    model, x = Recurrent(kind), torch.randn(2, 3, 4)
+    assert prunable_groups(model, x) == {"first": 8, "behind": 8}
+    assert prunable_groups(Recurrent(nn.LSTM), x) == {"first": 8, "before": 8, "behind": 8}

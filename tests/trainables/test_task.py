@@ -39,6 +39,28 @@ def test_a_builder_is_given_the_plan():
     assert task.build(ResNetPlan(5, (StagePlan(1, 8),))).out_features == 5
 
 
+class Net(nn.Linear):
+    def __init__(self, width=2):
+        super().__init__(3, width)
+
+
+def test_what_needs_no_argument_gets_none_where_there_is_no_plan():
+    assert Task(model=Net, **splits()).build().out_features == 2
+    assert Task(model=lambda: Net(4), **splits()).build().out_features == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear, r"making the model fails: TypeError: Linear.__init__\(\) missing"),
+        (lambda: 3, "the model's function gives a int: let it give a torch module"),
+    ],
+)
+def test_what_makes_no_model_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        Task(model=model, **splits()).build()
+
+
 def test_example_inputs_come_from_the_training_split():
     task = Task(model=make, **splits())
     assert torch.equal(task.example_input(2), examples().tensors[0][:2])

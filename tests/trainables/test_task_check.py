@@ -70,6 +70,22 @@ class Equal(Every):
         return 1.0
 
 
+LENGTHS = [(torch.rand(k, 4), k % 3) for k in (5, 3, 4) * 7]
+
+
+def padded(rows):
+    x, labels = zip(*rows, strict=True)
+    return nn.utils.rnn.pad_sequence(list(x), batch_first=True), torch.tensor(labels)
+
+
+class Mean(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 3)
+
+    def forward(self, x):
+        return super().forward(x.mean(1))
+
+
 class Unreadable(Dataset):
     """Examples of which one cannot be read."""
 
@@ -114,6 +130,11 @@ def one_class_first():
 )
 def test_what_works_passes(task):
     check_task(task)
+
+
+def test_an_axis_that_the_task_names_may_vary():
+    splits = {"train": LENGTHS, "validation": LENGTHS, "test": LENGTHS}
+    check_task(make(model=Mean(), collate=padded, varying={"input": {1: "length"}}, **splits))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +190,11 @@ def test_what_works_passes(task):
             r"metrics\['m'\] gives a Tensor of shape \(16, 16\)",
         ),
         (regression(metrics={"m": lambda o, t: o[0, 9]}), r"metrics\['m'\], on outputs .* fails: IndexError"),
+        (
+            make(model=Mean(), collate=padded, train=LENGTHS, validation=LENGTHS, test=LENGTHS),
+            r"axis 1 of input has the size 5 in one batch and 3 in another: name it, as by "
+            r"varying=\{'input': \{1: 'length'\}\}",
+        ),
         (
             make(train=Unreadable(20)),
             r"reading the examples of train fails: KeyError: 20 \(test_task_check.py, line \d+\)",

@@ -61,6 +61,7 @@ def test_parts_may_be_excluded_whole():
         (splits(model=make, metrics={"f1": 1.0}), r"metrics\['f1'\] is 1.0: give a function of outputs"),
         (splits(model=make, metrics={"f1": dict}), r"metrics\['f1'\] is the class dict: give an object"),
         (splits(model=make, loss=None), "loss is None: give a function"),
+        (splits(model=make, loss=nn.CrossEntropyLoss), "loss is the class CrossEntropyLoss: give an object"),
         (splits(model=make, collate=3), "collate is 3: give a function"),
         (splits(model=nn.Linear(3, 2), exclude="head"), "exclude is 'head': give a list"),
         (

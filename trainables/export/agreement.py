@@ -65,7 +65,7 @@ class Agreement:
         """
         if self.top1 is None or self.top1 >= TOP1:
             return None
-        return f"{target}'s optimisations change the class of {1 - self.top1:.1%} of the validation inputs"
+        return f"{target}'s optimisations change {1 - self.top1:.1%} of the predicted classes"
 
 
 def check_agreement(

@@ -20,7 +20,7 @@ from raysearch.networks.lifting import lifted
 from raysearch.trainables.export.forms import float_form, onnx_form
 from raysearch.trainables.export.onnx_exporter import without_repeated_work
 from raysearch.trainables.export.symbols import OPSET
-from raysearch.trainables.export.tidying import tidied
+from raysearch.trainables.export.tidying import name_axes, tidied
 
 
 def export_onnx(graph_module: fx.GraphModule, path: Path) -> None:
@@ -37,7 +37,9 @@ def export_onnx(graph_module: fx.GraphModule, path: Path) -> None:
     """
     program = lifted(onnx_form(graph_module))
     known = signature(graph_module)
-    onnx.save(tidied(_to_onnx(program, known.inputs, known.outputs)), str(path))
+    model = tidied(_to_onnx(program, known.inputs, known.outputs))
+    name_axes(model, known.axes)
+    onnx.save(model, str(path))
 
 
 def export_torch(graph_module: fx.GraphModule, path: Path) -> None:

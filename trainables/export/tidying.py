@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -30,6 +33,19 @@ def tidied(model: ModelProto) -> ModelProto:
     graph.initializer.extend(kept)
     onnx.checker.check_model(model)
     return model
+
+
+def name_axes(model: ModelProto, words: Mapping[str, str]) -> None:
+    """Call the axes of inputs and outputs that vary by words, "batch" or "2*length", not by symbols.
+
+    Args:
+        model: changed in place.
+        words: a word for each symbol; of other symbols the names stay.
+    """
+    for value in (*model.graph.input, *model.graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_param = re.sub(r"\w+", lambda found: words.get(found[0], found[0]), axis.dim_param)
 
 
 def _compute_constants(graph: GraphProto) -> None:

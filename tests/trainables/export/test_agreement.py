@@ -133,7 +133,7 @@ def test_a_deployed_session_with_other_classes_is_remarked_on(
     assert same.top1 == 1.0
     other = check_agreement(module, path, _Backend(module, 2), data)  # type: ignore[arg-type]
     assert other.top1 == pytest.approx(30 / 32)
-    assert other.remark("here") == "here's optimisations change the class of 6.2% of the validation inputs"
+    assert other.remark("here") == "here's optimisations change 6.2% of the predicted classes"
 
 
 def test_classes_are_compared_only_where_targets_are_classes(

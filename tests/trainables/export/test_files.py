@@ -161,3 +161,16 @@ def test_what_cannot_be_exported_is_named(
     captured = capture(nn.Sequential(nn.ReLU(), _Computes(function)), torch.randn(2, 3))
     with pytest.raises(ValueError, match=message):
         export_onnx(captured, tmp_path / "model.onnx")
+
+
+def test_axes_that_vary_are_called_by_their_names(tmp_path: Path) -> None:
+    class Both(nn.Module):
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            return torch.cat([ids * mask, ids], 1)
+
+    inputs = {"ids": torch.randn(2, 5), "mask": torch.ones(2, 5)}
+    varying = {"ids": {1: "length"}, "mask": {1: "length"}}
+    export_onnx(capture(Both(), inputs, varying), tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    shapes = [[d.dim_param for d in v.type.tensor_type.shape.dim] for v in (*graph.input, *graph.output)]
+    assert shapes == [["batch", "length"], ["batch", "length"], ["batch", "2*length"]]
