@@ -55,6 +55,21 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     return table
 
 
+def read_curves(path: Path) -> list[tuple[Floats, Floats]]:
+    """The tables of an .npz file with error_NAME (n, epochs) and log10_params_NAME (n,).
+
+    Exits with code 2 and one sentence where one of them is missing.
+    """
+    with np.load(path) as file:
+        errors = sorted(key for key in file if key.startswith("error_"))
+        sizes = [key.replace("error_", "log10_params_") for key in errors]
+        check_columns(path, file, sizes or ["error_NAME"])
+        return [
+            (file[error].astype(np.float64), file[size].astype(np.float64))
+            for error, size in zip(errors, sizes, strict=True)
+        ]
+
+
 def check_columns(path: Path, given: Iterable[str], needed: Iterable[str]) -> None:
     """Exit with code 2 and one sentence where a table lacks a column."""
     known = list(given)

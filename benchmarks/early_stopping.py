@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Floats, Merit, arguments, by_budget, check_columns, data_file, report, show
+from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, read_curves, report, show
 from benchmarks.oracles import Oracle
 from benchmarks.published.syne_tune_moasha import MOASHA
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Scheduler
+from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.learning_curve import LearningCurveStopping
 from raysearch.schedulers.median_stopping import MedianStopping
@@ -56,6 +57,7 @@ METHODS: dict[str, Make] = {
     "successive_halving (promote)": lambda pool, epochs: SuccessiveHalving(
         GOALS, max_step=epochs, form="promote"
     ),
+    "front_halving": lambda pool, epochs: FrontHalving(GOALS, max_step=epochs),
     "median_stopping": lambda pool, epochs: MedianStopping(GOALS, max_step=epochs),
     "full_training": lambda pool, epochs: FullTraining(),
     "oracle after 1": lambda pool, epochs: Oracle(pool, 1),
@@ -97,14 +99,7 @@ def found(run: Simulation, budget: int) -> Floats:
 
 def measure(path: Path, methods: Mapping[str, Make], seeds: int) -> dict[str, Floats]:
     """Of each method the mean over tables, shape (seeds, budgets)."""
-    with np.load(path) as file:
-        errors = sorted(key for key in file if key.startswith("error_"))
-        parameters = [key.replace("error_", "log10_params_") for key in errors]
-        check_columns(path, file, parameters or ["error_NAME"])
-        tables = [
-            (file[error].astype(np.float64), file[size].astype(np.float64))
-            for error, size in zip(errors, parameters, strict=True)
-        ]
+    tables = read_curves(path)
     return {
         name: np.array(
             [np.mean([shares(*table, make, seed) for table in tables], axis=0) for seed in range(seeds)]

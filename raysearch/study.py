@@ -74,7 +74,7 @@ class Study:
         parent: Config | None = None,
         epochs: int = 9,
         searcher: Choice = "model_based",
-        scheduler: Choice = "successive_halving",
+        scheduler: Choice = "front_halving",
         evaluate_first: Sequence[Config] = (),
         warm_start: Sequence[str | Path] = (),
         grace: int | None = None,

@@ -34,7 +34,8 @@ class FrontHalving:
     From ``grace`` on a trial is compared at every step with those that reached it too. It waits where one of
     them dominates it by a margin: is as good in every metric known before training, and in each trained one
     better by more than ``margin`` times the distance of the best from the median there. As the last step
-    comes near, the margin shrinks in proportion to the steps that are left.
+    comes near, the margin shrinks in proportion to the steps that are left. One that breaks constraints waits
+    where others keep them, unless it breaks them by less than ``margin`` times the median of all.
 
     At the rungs, grace, grace * eta, grace * eta**2, ..., it waits besides unless it is among the best 1/eta
     of those that came so far; where fewer than ``eta`` came, nobody goes on yet. Once no more trials begin,
@@ -60,7 +61,7 @@ class FrontHalving:
             raise UserError(f"margin is {margin}: give 0 or more, such as 0.7")
         if not 1 <= grace <= max_step:
             raise UserError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
-        self._goals, self._max_step, self._eta = goals, max_step, eta
+        self._goals, self._max_step, self._eta, self._margin = goals, max_step, eta, margin
         self._margins = np.array([0.0 if is_static(metric) else margin for metric in goals.metrics])
         self._steps = {at: Rung(at, len(goals.metrics), "epsilon_net") for at in range(grace, max_step)}
         levels = (round(grace * eta**i) for i in range(max_step))
@@ -168,19 +169,21 @@ class FrontHalving:
     def _hopeful(self, rung: Rung, rows: slice = _ALL) -> NDArray[np.bool_]:
         """Which of the trials that came to a step may end on the front, shape (n,).
 
-        No feasible one is better than they are by the margin; infeasible ones may while all are.
+        None of the feasible is better than they are by the margin, and they are feasible or by their own
+        margin near to it; while none is feasible, all may.
         """
         costs, violations = rung.rows
         front = costs[non_dominated(costs, violations)]
         if not len(front):
             return np.ones(len(costs[rows]), dtype=np.bool_)
+        front = front[:: 1 + len(front) // _COMPARED]
+        left = 1 - rung.at / self._max_step
         finite = costs[(violations <= 0) & np.isfinite(costs).all(axis=1)]
         spread = np.median(finite, axis=0) - finite.min(axis=0) if len(finite) else np.zeros(costs.shape[1])
-        allowed = self._margins * spread * (1 - rung.at / self._max_step)
+        allowed, near = left * self._margins * spread, left * self._margin * np.median(violations)
         own = costs[rows][:, None]
-        front = front[:: 1 + len(front) // _COMPARED]
         ahead = np.all(front <= own - allowed, axis=2) & np.any(front < own, axis=2)
-        hopeful: NDArray[np.bool_] = (violations[rows] <= 0) & ~np.any(ahead, axis=1)
+        hopeful: NDArray[np.bool_] = (violations[rows] <= near) & ~np.any(ahead, axis=1)
         return hopeful
 
     def _release(self, trial: str) -> None:

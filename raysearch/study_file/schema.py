@@ -86,7 +86,7 @@ class Search(Section):
     epochs: int = Field(default=9, ge=1, description="epochs of a trial that is not stopped early")
     searcher: Choice = Field(default="model_based", description="what proposes configs; see Searchers")
     scheduler: Choice = Field(
-        default="successive_halving",
+        default="front_halving",
         description="what stops hopeless trials early; see Schedulers",
     )
     grace: int | None = Field(

@@ -89,3 +89,15 @@ def test_bad_arguments_are_refused_in_a_sentence(name, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_small_studies_take_any_file_of_the_format(tmp_path):
+    rng = np.random.default_rng(0)
+    floor = rng.random((80, 1))
+    curves = 100 * (floor + (1 - floor) / np.arange(1, 28))
+    path = tmp_path / "curves.npz"
+    np.savez(path, error_a=curves, log10_params_a=rng.random(80))
+    found = figures("small_studies", "--data", str(path), "--seeds", "2")
+    assert found["figures"]["worst_share"] == 1, "curves that never cross hide nothing"
+    assert found["figures"]["epochs@27"] < 0.4
+    assert set(found["peers"]["full_training"].values()) == {1.0}

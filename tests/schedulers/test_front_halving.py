@@ -79,6 +79,15 @@ def test_what_is_infeasible_goes_on_only_while_all_are() -> None:
     assert met(scheduler, 3, at(0.1, 2), at(0.3, 1), at(0.1, 2)) == [CONTINUE, CONTINUE, PAUSE]
 
 
+def test_what_is_nearly_feasible_goes_on() -> None:
+    goals = Goals.parse(["minimize error"], ["size_mb <= 1"])
+    scheduler = FrontHalving(goals, max_step=9, grace=2, eta=9, margin=0.7)
+    met(scheduler, 3, at(0.3, 2), at(0.3, 2), at(0.3, 1))
+    # Violations 1, 1, 0 and its own: the median is above .6, of which .7 * 6 / 9 are allowed.
+    assert scheduler.decide("near", 3, at(0.2, 1.3)) is CONTINUE
+    assert scheduler.decide("far", 3, at(0.2, 1.6)) is PAUSE
+
+
 def test_an_objective_that_is_no_number_stops_the_trial() -> None:
     scheduler = FrontHalving(GOALS, max_step=9)
     assert scheduler.decide("0", 1, at(math.nan, 1)) is STOP

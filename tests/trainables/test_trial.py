@@ -52,7 +52,8 @@ def test_a_stage_that_fails_ends_the_trial_with_its_reason(
 ) -> None:
     result = make(make_setup(tmp_path, small_task(model=broken)), monkeypatch).step()
     assert result["done"]
-    assert result["failure"].startswith("RuntimeError: no such layer (test_trial.py, line ")
+    reason = "UserError: making the model fails: RuntimeError: no such layer (test_trial.py, line "
+    assert result["failure"].startswith(reason)
     assert "no such layer\nand more" in result["traceback"]
     assert "in broken" in result["traceback"]
     assert not result["stuck"]
