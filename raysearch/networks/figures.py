@@ -60,6 +60,8 @@ def _macs(node: fx.Node, shape: Callable[[Any], tuple[int, ...]]) -> int:
         return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
     if name == "einsum":
         return _einsum_macs(cast(str, node.args[0]), [shape(a) for a in cast(Any, node.args[1])])
+    if name in operators.CELLS:
+        return math.prod(shape(node.args[0])[:-1]) * sum(math.prod(shape(w)) for w in node.args[2:4])
     if name in operators.RECURRENT:
         steps = math.prod(shape(node.args[0])[:-1])
         held = [shape(p) for p in cast(Any, node.args[2])]

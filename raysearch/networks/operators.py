@@ -48,6 +48,7 @@ _LAYERS: dict[Any, Layer] = {
 }
 #: Layers of several steps: the input, the state and a list of all weights are their first arguments.
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+CELLS = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")  # one step of them
 _PRODUCTS = (aten.matmul.default, aten.mm.default, aten.bmm.default)
 _SUMS = (aten.add.Tensor, aten.mul.Tensor)
 _POOLS = tuple(

@@ -39,7 +39,8 @@ class FrontHalving:
 
     At the rungs, grace, grace * eta, grace * eta**2, ..., it waits besides unless it is among the best 1/eta
     of those that came so far; where fewer than ``eta`` came, nobody goes on yet. Once no more trials begin,
-    those go on that no other dominates by the margin, whatever their rank: the front is finished.
+    those go on that no other dominates by the margin, whatever their rank: the front is finished. Where fewer
+    than ``eta`` came to a step, nobody is judged there: a study of three trials trains them all.
 
     Args:
         goals: objectives and constraints.
@@ -170,11 +171,11 @@ class FrontHalving:
         """Which of the trials that came to a step may end on the front, shape (n,).
 
         None of the feasible is better than they are by the margin, and they are feasible or by their own
-        margin near to it; while none is feasible, all may.
+        margin near to it. While none is feasible, or fewer than ``eta`` came, all may.
         """
         costs, violations = rung.rows
         front = costs[non_dominated(costs, violations)]
-        if not len(front):
+        if not len(front) or len(costs) < self._eta:
             return np.ones(len(costs[rows]), dtype=np.bool_)
         front = front[:: 1 + len(front) // _COMPARED]
         left = 1 - rung.at / self._max_step

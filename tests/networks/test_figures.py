@@ -33,6 +33,8 @@ def by_hand(model: nn.Module, *shape: int) -> int:
 
 
 def test_macs_of_recurrent_layers() -> None:
+    cell = nn.GRUCell(4, 8)
+    assert by_hand(Net(lambda m, x: m.a(x[:, 1], m.a(x[:, 0])), a=cell), 7, 4) == 2 * 3 * 8 * (4 + 8)
     # Each of 7 steps multiplies by all matrices: four gates of an LSTM, three of a GRU, in both directions.
     lstm = nn.LSTM(4, 8, batch_first=True)
     assert by_hand(Net(lambda m, x: m.a(x)[0], a=lstm), 7, 4) == 7 * 4 * 8 * (4 + 8)

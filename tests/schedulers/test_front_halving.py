@@ -45,47 +45,57 @@ def test_nobody_passes_a_rung_before_eta_trials_came() -> None:
 
 
 def test_between_rungs_a_trial_waits_only_if_it_is_dominated_by_the_margin() -> None:
-    scheduler = FrontHalving(GOALS, max_step=11, eta=9, grace=1, margin=1.0)
-    # At step 2 the best is .1 and the median .3, then .285: at 2 of 11 steps margins of .164 and .151.
-    errors = [0.1, 0.5, 0.3, 0.3, 0.27, 0.25]
-    assert met(scheduler, 2, *(at(error, 1) for error in errors))[4:] == [PAUSE, CONTINUE]
-    assert scheduler.decide("small", 2, at(0.9, 0.5)) is CONTINUE, "no other is as small"
+    scheduler = FrontHalving(GOALS, max_step=11, eta=1.5, margin=1.0)
+    # At step 4 the best is .1 and the median .3, then .27: with 7 of 11 steps left margins of .127 and .108.
+    errors = [0.1, 0.5, 0.3, 0.3, 0.24, 0.2]
+    assert met(scheduler, 4, *(at(error, 1) for error in errors))[4:] == [PAUSE, CONTINUE]
+    assert scheduler.decide("small", 4, at(0.9, 0.5)) is CONTINUE, "no other is as small"
 
 
 def test_what_is_known_before_training_needs_no_margin() -> None:
-    scheduler = FrontHalving(GOALS, max_step=10, grace=2, eta=9, margin=9.0)
-    met(scheduler, 3, at(0.1, 1.0), at(0.5, 1.0), at(0.5, 1.0))
-    assert scheduler.decide("as large", 3, at(0.4, 1.0)) is CONTINUE
-    scheduler = FrontHalving(GOALS, max_step=10, grace=2, eta=9, margin=0.0)
-    met(scheduler, 3, at(0.1, 1.0))
-    assert scheduler.decide("larger", 3, at(0.2, 1.1)) is PAUSE
-    assert scheduler.decide("smaller", 3, at(0.2, 0.9)) is CONTINUE
+    scheduler = FrontHalving(GOALS, max_step=10, grace=2, eta=1.5, margin=9.0)
+    met(scheduler, 5, at(0.1, 1.0), at(0.5, 1.0), at(0.5, 1.0))
+    assert scheduler.decide("as large", 5, at(0.4, 1.0)) is CONTINUE
+    scheduler = FrontHalving(GOALS, max_step=10, grace=2, eta=1.5, margin=0.0)
+    met(scheduler, 5, at(0.1, 1.0))
+    assert scheduler.decide("larger", 5, at(0.2, 1.1)) is PAUSE
+    assert scheduler.decide("smaller", 5, at(0.2, 0.9)) is CONTINUE
 
 
 def test_the_front_is_finished_once_no_more_trials_begin() -> None:
-    scheduler = FrontHalving(GOALS, max_step=9, eta=9, margin=0.0)
+    scheduler = FrontHalving(GOALS, max_step=9, eta=3, margin=0.0)
     assert met(scheduler, 1, at(0.1, 2), at(0.3, 1), at(0.4, 1)) == [PAUSE, PAUSE, PAUSE]
-    assert scheduler.promote() is None
-    assert {scheduler.finish() for _ in range(3)} == {"0", "1", None}
+    first = scheduler.promote()
+    assert scheduler.promote() is None, "one in three"
+    other = scheduler.finish()
+    assert {first, other} == {"0", "1"}
+    assert scheduler.finish() is None
     assert scheduler.decide("1", 2, at(0.3, 1)) is CONTINUE
     assert scheduler.decide("1", 3, at(0.3, 1)) is CONTINUE, "at a rung too"
     assert scheduler.decide("new", 1, at(0.35, 1.5)) is PAUSE, "a trial that begins after all ends that"
     assert scheduler.promote() is None
 
 
+def test_where_fewer_than_eta_came_all_are_finished() -> None:
+    scheduler = FrontHalving(GOALS, max_step=9, eta=4, margin=0.0)
+    assert met(scheduler, 1, at(0.1, 1), at(0.3, 2), at(0.4, 3)) == [PAUSE, PAUSE, PAUSE]
+    assert scheduler.promote() is None
+    assert {scheduler.finish() for _ in range(4)} == {"0", "1", "2", None}
+
+
 def test_what_is_infeasible_goes_on_only_while_all_are() -> None:
     goals = Goals.parse(["minimize error"], ["size_mb <= 1"])
-    scheduler = FrontHalving(goals, max_step=9, grace=2, eta=9)
-    assert met(scheduler, 3, at(0.1, 2), at(0.3, 1), at(0.1, 2)) == [CONTINUE, CONTINUE, PAUSE]
+    scheduler = FrontHalving(goals, max_step=9, grace=2, eta=1.5)
+    assert met(scheduler, 5, at(0.1, 2), at(0.3, 1), at(0.1, 2)) == [CONTINUE, CONTINUE, PAUSE]
 
 
 def test_what_is_nearly_feasible_goes_on() -> None:
     goals = Goals.parse(["minimize error"], ["size_mb <= 1"])
-    scheduler = FrontHalving(goals, max_step=9, grace=2, eta=9, margin=0.7)
-    met(scheduler, 3, at(0.3, 2), at(0.3, 2), at(0.3, 1))
-    # Violations 1, 1, 0 and its own: the median is above .6, of which .7 * 6 / 9 are allowed.
-    assert scheduler.decide("near", 3, at(0.2, 1.3)) is CONTINUE
-    assert scheduler.decide("far", 3, at(0.2, 1.6)) is PAUSE
+    scheduler = FrontHalving(goals, max_step=9, grace=2, eta=1.5, margin=0.7)
+    met(scheduler, 5, at(0.3, 2), at(0.3, 2), at(0.3, 1))
+    # Violations 1, 1, 0 and its own: the median is .575, then .6, of which .7 * 4 / 9 are allowed.
+    assert scheduler.decide("near", 5, at(0.2, 1.15)) is CONTINUE
+    assert scheduler.decide("far", 5, at(0.2, 1.6)) is PAUSE
 
 
 def test_an_objective_that_is_no_number_stops_the_trial() -> None:

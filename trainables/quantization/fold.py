@@ -44,13 +44,13 @@ def _fold(graph_module: fx.GraphModule, norm: fx.Node) -> None:
     norms = _norms_of(cast(fx.Node, node), layer)
     if norm not in norms or norm.args[3] is None:  # without statistics it takes those of each batch
         return
-    bias = _folded(graph_module, norm, layer)
+    bias, value = _folded(graph_module, norm, layer), operators.value_of(norm.args[4])
     for each in norms:
         call = cast(fx.Node, each.args[0])
         arguments = [*call.args, *[None] * (layer.bias + 1 - len(call.args))]
         with graph_module.graph.inserting_before(call):
             arguments[layer.bias] = graph_module.graph.get_attr(bias)
-        cast(fx.Node, arguments[layer.bias]).meta = {"val": operators.value_of(norm.args[4])}
+        cast(fx.Node, arguments[layer.bias]).meta = {"val": value}
         call.args = tuple(arguments)
         each.replace_all_uses_with(call)
         graph_module.graph.erase_node(each)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from raysearch.networks.capture import capture
-from raysearch.trainables.quantization import fold_batch_norm
+from raysearch.search_spaces.bit_widths import BitWidthPlan
+from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
 
 aten = torch.ops.aten
 
@@ -160,6 +161,9 @@ def test_a_layer_called_twice_with_one_norm_behind_it_takes_it_in() -> None:
         encoder = nn.Sequential(nn.Conv2d(2, 2, 3, bias=bias), nn.BatchNorm2d(2), nn.ReLU())
         module = assert_folds(Own(compare, encoder=encoder), torch.randn(3, 2, 4, 4))
         assert sum(p.numel() for p in module.parameters()) == 2 * 2 * 9 + 2, "the weights and one bias"
+        assert all(isinstance(n.meta["val"], Tensor) for n in module.graph.find_nodes(op="get_attr"))
+        eight = BitWidthPlan({"encoder.0": 8}, {"encoder.0": 8})
+        assert "encoder.0.weight_quantizer" in dict(insert_quantizers(module, eight).named_modules())
 
 
 def test_a_norm_over_tokens_is_along_another_axis() -> None:
