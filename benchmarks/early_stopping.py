@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = measure(path, METHODS, options.seeds)
     ours, control = rows[OURS], rows["successive_halving"]
     p_values = [better(ours[:, i].tolist(), control[:, i].tolist()) for i in range(len(BUDGETS))]
-    show(f"{NAME}, all orders", rows, BUDGETS, {"p (front above successive halving)": p_values})
+    show(f"{NAME}, all orders", rows, BUDGETS, {"p (ours above successive halving)": p_values})
     if options.peers:
         rows |= measure(path, PEERS, 1)
     show(f"{NAME}, file order", {name: ratios[:1] for name, ratios in rows.items()}, BUDGETS, {})

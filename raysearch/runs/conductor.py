@@ -88,8 +88,8 @@ class Conductor:
                 reports[trial.name] = event
                 self.scheduler.decide(trial.name, event["step"], event["values"], Decision(event["decision"]))
                 self.searcher.tell(trial.name, event["step"], event["values"])
-            elif event["event"] == "promotion" and isinstance(self.scheduler, Promoting):
-                self.scheduler.promote(trial.name)
+            elif event["event"] == "promotion":
+                self._promote_again(trial.name, finishing=event.get("finishing", False))
             elif event["event"] == "end":
                 self._end_algorithms(trial.name, event["outcome"])
         for name, last in reports.items():
@@ -103,7 +103,8 @@ class Conductor:
         """The next config, its trial's name under "trial"; None while all workers are busy, or at the end.
 
         An unfinished trial comes first, then a promoted one, then a new one. Where there is none of these and
-        nothing is in flight, no report can have a paused trial promoted any more: they end as stopped.
+        nothing is in flight, no report can have a paused trial promoted any more: what the scheduler does not
+        finish ends as stopped.
         """
         if len(self._name) >= self.workers or self.error is not None:
             return None
@@ -111,7 +112,7 @@ class Conductor:
         if name is not None:
             return self._go_on(trial, name)
         config = self._suggest(trial)
-        if config is None and self._suggested >= self.limit:
+        if config is None and (self._suggested >= self.limit or not self._name):
             name = self._finish()
             if name is not None:
                 return self._go_on(trial, name)
@@ -232,15 +233,24 @@ class Conductor:
 
     def _finish(self) -> str | None:
         """A paused trial that goes on, now that no more begin."""
-        return self._paused_of(self.scheduler.finish) if isinstance(self.scheduler, Finishing) else None
+        if not isinstance(self.scheduler, Finishing):
+            return None
+        return self._paused_of(self.scheduler.finish, finishing=True)
 
-    def _paused_of(self, promote: Callable[[], str | None]) -> str | None:
+    def _paused_of(self, promote: Callable[[], str | None], **fields: Any) -> str | None:
         while (name := promote()) is not None:
             if name in self._paused:
-                self._write("promotion", trial=name)
+                self._write("promotion", trial=name, **fields)
                 self._paused.remove(name)
                 return name
         return None
+
+    def _promote_again(self, name: str, *, finishing: bool) -> None:
+        """Tell the scheduler of a promotion of before; another scheduler may know none."""
+        if finishing and isinstance(self.scheduler, Finishing):
+            self.scheduler.finish(name)
+        elif isinstance(self.scheduler, Promoting):
+            self.scheduler.promote(name)
 
     def _end_after(self, name: str, step: int, decision: Decision) -> bool:
         """Record the end that a report brings, if it brings one."""

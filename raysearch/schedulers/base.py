@@ -73,6 +73,9 @@ class Promoting(Protocol):
 class Finishing(Promoting, Protocol):
     """What a scheduler has besides that lets more paused trials go on once no new ones begin."""
 
-    def finish(self) -> str | None:
-        """A paused trial that shall go on, since no more trials begin; None when there is none."""
+    def finish(self, given: str | None = None) -> str | None:
+        """A paused trial that shall go on, since no more trials begin.
+
+        None when there is none, and then nothing has changed. A given trial goes on, as with ``promote``.
+        """
         ...

@@ -104,14 +104,14 @@ class FrontHalving:
             self._release(found)
         return found
 
-    def finish(self) -> str | None:
+    def finish(self, given: str | None = None) -> str | None:
         """A paused trial that may end on the front.
 
-        From now on none waits for its rank, until a new trial begins.
+        Once there was one none waits for its rank, until a new trial begins.
         """
-        self._ending = True
-        found = self._next_of_the_front()
+        found = given or self._next_of_the_front()
         if found is not None:
+            self._ending = True
             self._release(found)
         return found
 

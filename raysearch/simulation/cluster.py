@@ -289,8 +289,8 @@ class _Cluster:
 
     def _finish(self) -> bool:
         """Let a paused trial go on, now that no more begin; whether there was one."""
-        finishing = self._promoting if self._left == 0 and isinstance(self._promoting, Finishing) else None
-        return finishing is not None and self._go_on(finishing.finish())
+        no_more = self._left == 0 or not self._events
+        return no_more and isinstance(self._promoting, Finishing) and self._go_on(self._promoting.finish())
 
     def _go_on(self, name: str | None) -> bool:
         if name is None:

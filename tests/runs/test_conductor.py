@@ -15,6 +15,7 @@ from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
+from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.search_spaces.plans import TrialPlan, Variant
@@ -88,11 +89,15 @@ def pausing() -> SuccessiveHalving:
     return SuccessiveHalving(GOALS, max_step=EPOCHS, form="promote", brackets=2)
 
 
+def finishing() -> FrontHalving:
+    return FrontHalving(GOALS, max_step=EPOCHS)
+
+
 def kinds(folder: Path) -> Counter[str]:
     return Counter(line.get("decision", line.get("outcome", line["event"])) for line in lines(folder))
 
 
-@pytest.mark.parametrize("scheduler", [stopping, pausing])
+@pytest.mark.parametrize("scheduler", [stopping, pausing, finishing])
 def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, scheduler):
     whole, _ = make_conductor(tmp_path / "whole", scheduler=scheduler())
     work(whole)
@@ -108,7 +113,7 @@ def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, sche
     assert cut.state() == whole.state()
 
 
-@pytest.mark.parametrize(("scheduler", "limit"), [(stopping, 6), (pausing, 12)])
+@pytest.mark.parametrize(("scheduler", "limit"), [(stopping, 6), (pausing, 12), (finishing, 12)])
 def test_a_kill_after_any_line_changes_nothing(tmp_path, scheduler, limit):
     whole, _ = make_conductor(tmp_path / "whole", limit, scheduler=scheduler())
     work(whole)
@@ -135,6 +140,13 @@ def test_what_is_paused_is_promoted_or_ends_as_stopped(tmp_path):
     stopped = [t for t in conductor.record.trials.values() if t.outcome == "stopped"]
     assert {t.reason for t in stopped} == {f"paused at step {t.step} to the end" for t in stopped}
     assert not any(t.paused for t in conductor.record.trials.values())
+
+
+def test_what_may_end_on_the_front_is_finished(tmp_path):
+    conductor, _ = make_conductor(tmp_path, 12, scheduler=finishing())
+    work(conductor)
+    assert any(line.get("finishing") for line in lines(tmp_path))
+    assert conductor.complete
 
 
 def test_every_step_of_a_promoted_trial_is_reported_once(tmp_path):
