@@ -44,8 +44,9 @@ from raysearch.trainables.masks.mask_search import (
     trade_off_masks,
 )
 from raysearch.trainables.models.lenet import build_lenet5
+from raysearch.trainables.schedule import cosine
 from raysearch.trainables.task import accuracy, cross_entropy
-from raysearch.trainables.training import cosine, train_epoch
+from raysearch.trainables.training import train_epoch
 
 NAME = "masks"
 SPARSITIES = (0.4133, 0.4384, 0.8, 0.9, 0.95)

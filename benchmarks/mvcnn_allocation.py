@@ -58,8 +58,9 @@ from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
+from raysearch.trainables.schedule import cosine
 from raysearch.trainables.task import accuracy, cross_entropy
-from raysearch.trainables.training import cosine, train_epoch
+from raysearch.trainables.training import train_epoch
 
 NAME = "mvcnn_allocation"
 FOLDS = 5

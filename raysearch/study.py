@@ -31,6 +31,7 @@ from raysearch.searchers.tune import parameters_of
 from raysearch.study_file.build import build_task
 from raysearch.study_file.schema import StudyFile, check_search
 from raysearch.study_file.space_text import dump_space, parse_space
+from raysearch.trainables.setup import LONGER
 from raysearch.trainables.task import Task
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
@@ -47,6 +48,7 @@ class Study:
         constraints: such as "accuracy >= parent - 0.02".
         targets: where the models will run; see ``raysearch targets``.
         parent: the unchanged network, {"architecture": ..., "training": ...}; the task's own if left out.
+            It is trained until it is done, or for its "epochs".
         epochs: each trial's, >= 1.
         searcher: a name of ``raysearch.searchers.SEARCHERS``, or {"name": "nsga2", "population": 40}.
         scheduler: a name of ``raysearch.schedulers.SCHEDULERS``, or a mapping of the name and options.
@@ -123,11 +125,15 @@ class Study:
 
     @property
     def references(self) -> dict[str, Config]:
-        """The configs that are trained before the search: the parent, and the larger net if one may teach."""
+        """The configs that are trained before the search.
+
+        The parent, the larger network if one may teach, and the parent once more, trained on for a trial's
+        epochs: what compression brings must not be taken for what longer training does.
+        """
         references = {"parent": self.parent}
         if "larger" in self.space.teachers:
             references["larger"] = {**self.parent, "architecture": enlarge(self.parent["architecture"])}
-        return references
+        return {**references, LONGER: self.parent}
 
     def make_searcher(self, goals: Goals) -> Searcher:
         """A fresh searcher over the space, starting from what is given and the fixed design."""
@@ -254,7 +260,10 @@ def describe(
     document = {
         "task": conditions.task.source or {"name": conditions.task.name},
         "space": dump_space(space.domains),
-        "parent": conditions.parent,
+        "parent": {
+            **conditions.parent,
+            **({"epochs": conditions.parent_epochs} if conditions.parent_epochs else {}),
+        },
         "objectives": [str(o) for o in goals.objectives],
         "constraints": [str(c) for c in goals.constraints],
         "targets": list(conditions.targets),

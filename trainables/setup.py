@@ -12,10 +12,12 @@ import numpy as np
 from raysearch import backends
 from raysearch.backends.base import Feed
 from raysearch.search_spaces.space import Space
+from raysearch.trainables.schedule import cycles
 from raysearch.trainables.task import Task
 
 CALIBRATION_SAMPLES = 256
 # How long tracing and exporting one network may take: a ResNet-50 needs some ten seconds on a busy core.
+LONGER = "parent-longer"
 TRACING_LIMIT_S = 180.0
 FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
 
@@ -55,7 +57,9 @@ class TrialSetup:
         targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
         epochs: E >= 1.
         folder: the run's folder, seen by every worker.
-        references: configs by name; "parent" is inherited from and taught by, "larger" only taught by.
+        references: configs by name; "parent" is inherited from and taught by, "larger" only taught by,
+            ``LONGER`` is the parent once more, trained on.
+        parent_epochs: how long the parent is trained; None: until it is done.
         seed: of the study.
         service: the name of the measurement service's actor.
         maximize: of each metric of the task whether higher is better; one that is not named is.
@@ -70,6 +74,21 @@ class TrialSetup:
     seed: int = 0
     service: str = "raysearch"
     maximize: Mapping[str, bool] = field(default_factory=dict)
+    parent_epochs: int | None = None
+
+    @property
+    def from_scratch(self) -> frozenset[str]:
+        """The references that start from no other's weights."""
+        return frozenset(self.references) - {LONGER}
+
+    def last_step(self, name: str) -> int:
+        """The step of a trial's exported model: E + 1; later of what may be trained for longer."""
+        longest = self.epochs
+        if name in self.from_scratch:
+            longest = cycles(self.epochs)[-1]
+            if name == "parent" and self.parent_epochs is not None:
+                longest = max(self.epochs, self.parent_epochs)
+        return longest + 1
 
     @property
     def forms(self) -> tuple[str, ...]:

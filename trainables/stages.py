@@ -1,8 +1,10 @@
 """The stages of one trial, without Ray: build, measure, train, quantise, export, check.
 
-TrialStages give one report at a time. Step 0 is the hardware report, 1 to E are epochs, E + 1 is the exported
-model. After each report their whole state, the reports included, is on disk: what is built again for the same
-trial repeats the reports that were saved and goes on from there.
+TrialStages give one report at a time. Step 0 is the hardware report, with the task's metrics before training;
+1 to E are epochs, E + 1 is the exported model. A network that others are compared with may be trained for
+longer (see ``schedule``): it goes on to its last step when it is done. After each report their whole state,
+the reports included, is on disk: what is built again for the same trial repeats the reports that were saved
+and goes on from there.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.quantization import nonzero_rate
+from raysearch.trainables.recalibration import recalibrated
+from raysearch.trainables.schedule import Schedule, cycles
 from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Measure, TrialSetup
-from raysearch.trainables.training import cosine, train_epoch
+from raysearch.trainables.training import train_epoch
 from raysearch.trainables.variant import save_variant
 
 _FROZEN = "all layers are frozen, so that nothing was trained"
@@ -76,14 +80,14 @@ class TrialStages:
 
     @property
     def last_step(self) -> int:
-        """E + 1."""
-        return self.setup.epochs + 1
+        """The step of the exported model: E + 1 for a trial."""
+        return self.setup.last_step(self.name)
 
     def next_report(self) -> Report:
         """Repeat a saved report, or do the next step's work and save it."""
         if self._repeat:
             return self._repeat.pop(0)
-        step = len(self.reports)
+        step = self._next_step()
         if step == 0:
             report = self._hardware()
         elif step < self.last_step:
@@ -93,6 +97,15 @@ class TrialStages:
         self.reports.append(report)
         self._save()
         return report
+
+    def _next_step(self) -> int:
+        if not self.reports:
+            return 0
+        curve = self._curve()
+        return self.last_step if self.schedule.is_done(curve) else max(curve) + 1
+
+    def _curve(self) -> dict[int, dict[str, float]]:
+        return {report.step: report.values for report in self.reports}
 
     # -- building ------------------------------------------------------------------------------------------
 
@@ -113,6 +126,7 @@ class TrialStages:
         self.module: nn.Module = model.to(self.device)
         self.quantized = False
         self.float_epochs = self._float_epochs(straight=inherited and not self.history)
+        self.schedule = self._schedule()
         self.optimizer = self._new_optimizer()
 
     def _examples_to_search(self) -> Examples | None:
@@ -126,9 +140,19 @@ class TrialStages:
         if self.task.pretrained:
             return True
         weights = self.setup.reference_weights("parent")
-        if self.name in self.setup.references or not weights.exists():
+        if self.name in self.setup.from_scratch or not weights.exists():
             return False
         return inherit(model, load_file(weights))
+
+    def _schedule(self) -> Schedule:
+        epochs, metric = self.setup.epochs, next(iter(self.task.metrics))
+        if self.name not in self.setup.from_scratch:
+            return Schedule((self.float_epochs, epochs))
+        if self.name == "parent" and self.task.pretrained:
+            return Schedule((1,))  # it is evaluated once
+        if self.name == "parent" and self.setup.parent_epochs is not None:
+            return Schedule((self.setup.parent_epochs,))
+        return Schedule(cycles(epochs), metric, self.setup.maximize.get(metric, True))
 
     def _float_epochs(self, *, straight: bool) -> int:
         """Epochs trained in float; trained and unpruned weights go straight to the quantised part."""
@@ -155,15 +179,23 @@ class TrialStages:
     # -- the stages ----------------------------------------------------------------------------------------
 
     def _hardware(self) -> Report:
-        """Step 0: what does not depend on the weights' values, before any of them is trained."""
+        """Step 0: what does not depend on training, and the metrics before it.
+
+        Batch norm's statistics and the steps of the quantisers are taken anew, the weights are as they were
+        inherited and pruned.
+        """
         with tempfile.TemporaryDirectory() as folder:
 
             def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-                module = self._as_deployed()
+                model = recalibrated(self.module, self.task.train, self.task.collate, self.seed)
+                module = as_deployed(model, self.task, self.plan, self.setup.seed)
                 return module, write_files(module, Path(folder), self.setup.forms)
 
             module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
             values = static_figures(module, files, self.setup.targets)
+            values |= evaluate(
+                module.to(self.device), self.task.validation, self.task.metrics, self.task.collate
+            )
             measurements = []
             for target in self.setup.targets:
                 measured = self.measure(
@@ -176,13 +208,18 @@ class TrialStages:
                 measurements.append(measured)
         return Report(0, values, measurements, remarks(module, self.plan))
 
+    def _metrics(self, module: nn.Module) -> dict[str, float]:
+        return evaluate(module, self.task.validation, self.task.metrics, self.task.collate)
+
     def _epoch(self, epoch: int) -> Report:
-        if epoch > self.float_epochs and not self.quantized:
+        if epoch > self.float_epochs and self.plan.bits.quantized and not self.quantized:
             self._start_quantized()
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
-        task = self.task
-        values = evaluate(self.module, task.validation, task.metrics, task.collate)
+        values = self._metrics(self.module)
+        if self.schedule.is_best({**self._curve(), epoch: values}):
+            with replacing(self._best, self._part("best")):
+                torch.save(self.module.state_dict(), self._part("best"))
         trained = any(p.requires_grad for p in self.module.parameters())
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
@@ -194,7 +231,6 @@ class TrialStages:
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
         training = self.plan.training
-        first, last = (self.float_epochs, self.setup.epochs) if self.quantized else (0, self.float_epochs)
         peak = training.lr * (training.quantized_lr if self.quantized else 1.0)
         train_epoch(
             self.module,
@@ -202,7 +238,7 @@ class TrialStages:
             self._loss(),
             self.optimizer,
             batch_size=training.batch_size,
-            lr=lambda share: peak * cosine((epoch - 1 - first + share) / (last - first)),
+            lr=lambda share: peak * self.schedule.rate(epoch, share),
             generator=torch.Generator().manual_seed(self.seed + epoch),
             augment=self.task.augment,
             collate=self.task.collate,
@@ -228,6 +264,8 @@ class TrialStages:
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
+        if self._best.exists():
+            self.module.load_state_dict(torch.load(self._best, weights_only=True, map_location=self.device))
         deployed = self.module if self.quantized else self._as_deployed()
         module = cast(fx.GraphModule, deployed.cpu().eval())
         if self.name in self.setup.references:
@@ -259,6 +297,11 @@ class TrialStages:
         return Report(step, values, notes=notes)
 
     # -- the state on disk ---------------------------------------------------------------------------------
+
+    @property
+    def _best(self) -> Path:
+        """The state at the end of the best cycle of a network that is trained until it is done."""
+        return self.setup.trial_folder(self.name) / "best.pt"
 
     def _part(self, what: str) -> Path:
         """Where a file or folder is written before it is moved to its place.

@@ -18,13 +18,6 @@ class TrainingDiverged(RuntimeError):
     """The loss became NaN or infinite."""
 
 
-def cosine(progress: float, *, warmup: float = 0.05) -> float:
-    """The factor on the learning rate at a share in [0, 1] of a phase: linear warm-up, then cosine."""
-    if progress < warmup:
-        return max(progress / warmup, 0.05)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-
-
 def train_epoch(
     module: nn.Module,
     examples: Examples,

@@ -27,6 +27,7 @@ class Conditions:
     Attributes:
         task: the model, its data and its metric.
         parent: the unchanged network's config, "architecture" and "training".
+        parent_epochs: how long it is trained, >= 1; None: until it is done.
         targets: names of backends, at least one.
         epochs: each trial's, >= 1.
         seed: of every random choice.
@@ -41,6 +42,7 @@ class Conditions:
     seed: int
     resources: dict[str, float]
     workers: int | None
+    parent_epochs: int | None = None
 
     @property
     def last_step(self) -> int:
@@ -111,14 +113,17 @@ def check_conditions(
         raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
     _check_targets(targets)
     own = as_mapping(parent or {}, "parent")
-    check_keys(own, ("architecture", "training"), "parent")
+    check_keys(own, ("architecture", "training", "epochs"), "parent")
     whole = {**task.parent, **own}
-    _check_parent(whole)
-    return Conditions(task, whole, tuple(targets), epochs, seed, dict(resources), workers)
+    parent_epochs = whole.pop("epochs", None)
+    _check_parent(whole, parent_epochs)
+    return Conditions(task, whole, tuple(targets), epochs, seed, dict(resources), workers, parent_epochs)
 
 
-def _check_parent(parent: Config) -> None:
+def _check_parent(parent: Config, epochs: Any) -> None:
     """Refuse what no network is built of, and what nothing is trained with."""
+    if epochs is not None and (type(epochs) is not int or epochs < 1):
+        raise UserError(f"parent.epochs is {epochs!r}: give a whole number from 1 on, or leave it out")
     try:
         if parent.get("architecture"):
             decode_architecture(as_mapping(parent["architecture"], "architecture"))

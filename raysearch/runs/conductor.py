@@ -33,7 +33,7 @@ class Conductor:
         variant: what a config amounts to.
         limit: how many trials to suggest in all, those of earlier sessions counted.
         workers: how many may be in flight.
-        last_step: the step that completes a trial.
+        last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was written.
 
@@ -52,7 +52,7 @@ class Conductor:
         variant: Callable[[Config], Variant],
         limit: int,
         workers: int,
-        last_step: int,
+        last_step: Callable[[str], int],
         origin: Callable[[str], str],
         names: Sequence[str] = (),
         listener: Callable[[Event], None] = lambda event: None,
@@ -256,7 +256,7 @@ class Conductor:
         """Record the end that a report brings, if it brings one."""
         if decision is Decision.STOP:
             self._end(name, "stopped", f"stopped at step {step}")
-        elif step >= self.last_step:
+        elif step >= self.last_step(name):
             self._end(name, "finished")
         else:
             return False

@@ -169,7 +169,7 @@ def _search(session: Session) -> bool:
         variant=work.space.variant,
         limit=session.num_trials,
         workers=conditions.workers or tuning.workers(conditions.resources),
-        last_step=conditions.last_step,
+        last_step=session.setup.last_step,
         origin=work.origin,
         listener=session.note,
     )

@@ -78,15 +78,17 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
             Path(folder),
             references={"parent": conditions.parent},
             seed=conditions.seed,
+            parent_epochs=1,
         )
         tried = [_take_through(setup, name, config) for name, config in configs.items()]
     stages, seconds = tried[-1]
+    complete = stages.reports[-1].step == stages.last_step
     share = _passes(conditions) / _passes(replace(conditions, task=few, epochs=1))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return Findings(
         pruned=space.groups,
         quantized=space.layers or tuple(stages.plan.bits.weights),
-        remarks=(*stages.reports[0].notes, *([] if len(seconds) > stages.last_step else [_DIVERGED])),
+        remarks=(*stages.reports[0].notes, *([] if complete else [_DIVERGED])),
         # An epoch that begins the quantised part has its start in it; the other is the measure.
         seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
         memory_mb=most,
@@ -104,9 +106,10 @@ def _take_through(setup: TrialSetup, name: str, config: Config) -> tuple[TrialSt
     seconds = []
     try:
         stages = TrialStages(setup, name, config, _run_once)
-        for _ in range(stages.last_step + 1):
+        step = -1
+        while step < stages.last_step:
             start = time.perf_counter()
-            stages.next_report()
+            step = stages.next_report().step
             seconds.append(time.perf_counter() - start)
     except TrainingDiverged:  # a matter of this learning rate: other trials have others
         pass

@@ -1,6 +1,8 @@
-"""What a search is compared with, made before it: the parent, a larger teacher, the static int8 form."""
+"""What a search is compared with, made before it: the parent, a larger teacher, the static int8 form ..."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import ray
 
@@ -12,7 +14,7 @@ from raysearch.runs.conductor import Conductor
 from raysearch.runs.session import Session
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
-from raysearch.searchers.base import Config
+from raysearch.searchers.base import Config, Outcome
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.finalists import static_int8_reports
@@ -20,7 +22,7 @@ from raysearch.trainables.setup import FILES
 
 
 def make_references(session: Session, service: RemoteService) -> bool:
-    """Train the parent (and the larger teacher), then quantise the parent by the runtime's own means.
+    """Train the parent and what else is asked for, then quantise the parent by the runtime's own means.
 
     Returns:
         Whether all are complete.
@@ -28,8 +30,11 @@ def make_references(session: Session, service: RemoteService) -> bool:
     Raises:
         RunError: a reference failed; without it nothing can be compared.
     """
-    for name, config in session.work.references.items():
-        _train(session, name, config)
+    known = session.record.parent
+    if known is not None and known.outcome == "finished":
+        _compare_with_parent(session, service)
+    _train(session, session.work.references)
+    for name in session.work.references:
         trial = session.record.trials.get(name)
         if trial is None or trial.outcome is None:
             return False
@@ -38,25 +43,32 @@ def make_references(session: Session, service: RemoteService) -> bool:
             raise RunError(
                 f"the {name} network failed, so nothing can be compared with it: {trial.reason}{kept}"
             )
-        if name == "parent":
-            _compare_with_parent(session, service)
     make_static_int8(session)
     return True
 
 
-def _train(session: Session, name: str, config: Config) -> None:
+class _OneByOne(FixedList):
+    """Suggests nothing more after one that failed: what follows may need it."""
+
+    def end(self, trial: str, outcome: Outcome) -> None:
+        if outcome == "failed":
+            self._asked = len(self._configs)
+
+
+def _train(session: Session, references: Mapping[str, Config]) -> None:
+    """One after another in one worker: a later one may start from the weights of the first."""
     conditions = session.work.conditions
     conductor = Conductor(
         session.journal,
         session.record,
-        FixedList([config]),
+        _OneByOne(list(references.values())),
         FullTraining(),
         role="reference",
-        names=[name],
+        names=list(references),
         variant=session.work.space.variant,
-        limit=1,
+        limit=len(references),
         workers=1,
-        last_step=conditions.last_step,
+        last_step=session.setup.last_step,
         origin=lambda key: "reference",
         listener=session.note,
     )

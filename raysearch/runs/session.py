@@ -100,6 +100,7 @@ class Session:
             self.folder,
             references=self.work.references,
             seed=conditions.seed,
+            parent_epochs=conditions.parent_epochs,
             maximize=self.work.maximize,
             service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raysearch.metrics import is_static
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision, Finishing, Outcome, Promoting, Scheduler
 
@@ -31,7 +32,8 @@ class HardwareFirst:
         self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
     ) -> Decision:
         """STOP a hardware report that breaks a constraint, else what the inner scheduler says."""
-        if step == 0 and self._goals.violation(values, step) > 0:
+        static = {metric: value for metric, value in values.items() if is_static(metric)}
+        if step == 0 and self._goals.violation(static, step) > 0:
             return given or Decision.STOP
         return self._inner.decide(trial, step, values, given)
 

@@ -68,6 +68,11 @@ class Parent(Section):
     training: dict[str, Any] | None = Field(
         default=None, description="how it is trained; left out: the task's default"
     )
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="how long it is trained; left out: in rounds of `search.epochs`, until one brings little",
+    )
 
 
 class Resources(Section):

@@ -49,7 +49,7 @@ def make_conductor(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[C
         variant=variant,
         limit=limit,
         workers=workers,
-        last_step=EPOCHS + 1,
+        last_step=lambda name: EPOCHS + 1,
         origin=lambda key: "nsga2",
     )
     return conductor, events
@@ -308,7 +308,7 @@ def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
         variant=variant,
         limit=30,
         workers=1,
-        last_step=EPOCHS + 1,
+        last_step=lambda name: EPOCHS + 1,
         origin=lambda key: "nsga2",
     )
     other.replay(journal.read(tmp_path))

@@ -59,7 +59,7 @@ def make_conductor(folder: Path, searcher: str, seed: int, limit: int, scheduler
         variant=variant,
         limit=limit,
         workers=3,
-        last_step=EPOCHS + 1,
+        last_step=lambda name: EPOCHS + 1,
         origin=lambda key: searcher,
     )
     return conductor, events

@@ -23,7 +23,13 @@ def session(tmp_path: Path) -> Session:
     shown: list[Event] = []
     table: Any = SimpleNamespace(event=shown.append, shown=shown)
     conditions: Any = SimpleNamespace(
-        task=None, targets=("torch-cpu",), epochs=1, seed=0, resources={"cpu": 1.0}, metrics={"accuracy": ""}
+        task=None,
+        targets=("torch-cpu",),
+        epochs=1,
+        seed=0,
+        resources={"cpu": 1.0},
+        metrics={"accuracy": ""},
+        parent_epochs=None,
     )
     goals = Goals.parse(["maximize accuracy", "minimize size_mb"])
     space: Any = None

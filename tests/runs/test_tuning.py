@@ -119,7 +119,7 @@ def make_conductor(folder: Path, setup: Any, configs: list[Any], scheduler: Any)
         variant=setup.space.variant,
         limit=len(configs),
         workers=1,
-        last_step=setup.epochs + 1,
+        last_step=setup.last_step,
         origin=lambda key: "fixed",
     )
     conductor.replay(events)

@@ -25,7 +25,10 @@ from raysearch.trainables.training import TrainingDiverged
 
 
 def reports(run: TrialStages) -> list[Report]:
-    return [run.next_report() for _ in range(run.last_step + 1)]
+    found = [run.next_report()]
+    while found[-1].step < run.last_step:
+        found.append(run.next_report())
+    return found
 
 
 def run_trial(setup: TrialSetup, name: str, config: dict[str, Any]) -> list[Report]:
@@ -45,6 +48,7 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
     measure = FakeMeasure()
     hardware, first, _, last = reports(TrialStages(setup, "whole", EIGHT_BITS, measure))
     assert set(hardware.values) == {
+        "accuracy",
         "size_mb",
         "file_mb",
         "macs",
@@ -102,7 +106,7 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
     assert [p.name for p in (tmp_path / "variants").iterdir()] == ["parent"]
     assert [p.name for p in (tmp_path / "references").iterdir()] == ["parent.safetensors"]
     left = {p.name for p in setup.trial_folder("parent").iterdir()}
-    assert left == {"checkpoint.pt", *(p.name for p in written[:3])}
+    assert left == {"best.pt", "checkpoint.pt", *(p.name for p in written[:3])}
 
 
 def test_the_same_seed_gives_the_same_trial_under_any_name(setup: TrialSetup) -> None:
@@ -232,7 +236,7 @@ def test_a_regressor_is_reported_by_its_own_metrics(tmp_path: Path) -> None:
 def test_a_frozen_network_is_reported_as_it_is(tmp_path: Path) -> None:
     setup = regression(tmp_path)
     setup.task.model.requires_grad_(False)  # type: ignore[union-attr]
-    _, first, second, _ = run_trial(setup, "parent", setup.references["parent"])
+    _, first, second, *_ = run_trial(setup, "parent", setup.references["parent"])
     assert first.notes == ["all layers are frozen, so that nothing was trained"]
     assert first.values == second.values
 

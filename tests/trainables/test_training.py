@@ -7,7 +7,8 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from raysearch.trainables.distillation import plain_loss
-from raysearch.trainables.training import TrainingDiverged, cosine, train_epoch
+from raysearch.trainables.schedule import cosine
+from raysearch.trainables.training import TrainingDiverged, train_epoch
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():

@@ -1,0 +1,80 @@
+"""How a network's epochs are divided, how fast it learns in each, and when it is done.
+
+A trial has a float part and a quantised part, each with a learning rate that falls as a cosine. A network
+that others are compared with is trained in cycles of a trial's length, each with such a fall, until a cycle
+brings little: what is compressed must not look good merely because it was trained for longer.
+
+References:
+    Loshchilov, I., & Hutter, F. (2017). SGDR: stochastic gradient descent with warm restarts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CYCLES = 4
+_LITTLE = 0.05  # of what all cycles before have brought
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The parts of a training.
+
+    Args:
+        ends: the last epoch of each part, ascending from 0; a part may be empty.
+        metric: what says whether the network is done; None: it is after the last epoch alone.
+        higher_is_better: of this metric.
+    """
+
+    ends: tuple[int, ...]
+    metric: str | None = None
+    higher_is_better: bool = True
+
+    def rate(self, epoch: int, share: float) -> float:
+        """The factor on the learning rate after a share in [0, 1] of an epoch >= 1: 1 is the highest."""
+        first = max((end for end in self.ends if end < epoch), default=0)
+        last = min(end for end in self.ends if end >= epoch)
+        return cosine((epoch - 1 - first + share) / (last - first))
+
+    def is_done(self, curve: Mapping[int, Mapping[str, float]]) -> bool:
+        """Whether nothing is left to train.
+
+        Args:
+            curve: the values at each step so far, step 0 before training.
+        """
+        epoch = max(curve)
+        if epoch >= self.ends[-1]:
+            return True
+        if self.metric is None or epoch not in self.ends:
+            return False
+        known = self._cycles(curve)
+        if len(known) < 3:
+            return False
+        return not known[-1] - max(known[:-1]) > _LITTLE * (max(known[:-1]) - known[0])
+
+    def is_best(self, curve: Mapping[int, Mapping[str, float]]) -> bool:
+        """Whether a cycle ends here, and no cycle before ended with a better value."""
+        if self.metric is None or max(curve) not in self.ends:
+            return False
+        _, *before, now = self._cycles(curve)
+        return not any(now < value for value in before)
+
+    def _cycles(self, curve: Mapping[int, Mapping[str, float]]) -> list[float]:
+        """What was known before training and at the end of each cycle so far; higher is better."""
+        sign = 1 if self.higher_is_better else -1
+        steps = [step for step in (0, *self.ends) if step in curve]
+        return [sign * curve[step].get(str(self.metric), math.nan) for step in steps]
+
+
+def cycles(epochs: int) -> tuple[int, ...]:
+    """The ends of the cycles of a network whose trials have so many epochs."""
+    return tuple(epochs * (i + 1) for i in range(CYCLES))
+
+
+def cosine(progress: float, *, warmup: float = 0.05) -> float:
+    """The factor on the learning rate at a share in [0, 1] of a part: linear warm-up, then cosine."""
+    if progress < warmup:
+        return max(progress / warmup, 0.05)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
