@@ -43,6 +43,8 @@ class Backend(Protocol):
         suffix: the ending of such a file, with its dot.
         channel_multiple: pruned layers keep a multiple of this many channels, since its kernels work in such
             blocks.
+        integers: bits in which it computes with integers, where weights and activations both have them; fewer
+            bits than float on one side alone, and bits that are not named, it only stores.
         threads: how many threads one inference uses.
     """
 
@@ -51,6 +53,7 @@ class Backend(Protocol):
     form: Form
     suffix: str
     channel_multiple: int
+    integers: frozenset[int]
     threads: int
 
     def unavailable(self) -> str | None:

@@ -26,6 +26,7 @@ class OnnxRuntimeCpu:
     form: Form = "uint8"
     suffix = ".onnx"
     channel_multiple = 8
+    integers = frozenset({2, 4, 8})  # those below 8 bits as 8
     threads = 1
 
     def unavailable(self) -> str | None:

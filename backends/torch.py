@@ -24,6 +24,7 @@ class TorchCpu:
     form: Form = "pt2"
     suffix = ".pt2"
     channel_multiple = 8
+    integers: frozenset[int] = frozenset()
     threads = 1
 
     def unavailable(self) -> str | None:

@@ -22,11 +22,13 @@ from raysearch.runs.conditions import Conditions, check_conditions
 from raysearch.runs.session import Work
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.bit_widths import precision_prior
 from raysearch.search_spaces.keys import as_mapping
 from raysearch.search_spaces.resnet import enlarge
 from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
+from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.tune import parameters_of
 from raysearch.study_file.build import build_task
 from raysearch.study_file.schema import StudyFile, check_search
@@ -139,12 +141,17 @@ class Study:
         """A fresh searcher over the space, starting from what is given and the fixed design."""
         return make_searcher(
             self.searcher,
-            parameters_of(self.space.domains),
+            self._parameters,
             goals,
             seed=self.seed,
             initial=[*self.evaluate_first, *self.space.design(self.parent)],
             identity=self._identity,
         )
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        priors = precision_prior(self.space.searched, self.conditions.integers)
+        return parameters_of(self.space.domains, priors)
 
     def _key(self, config: Config) -> str:
         return self.space.variant(config).key
@@ -157,7 +164,7 @@ class Study:
         """The best configs of earlier runs that are legal in this space, completed."""
         start = best_of_earlier_runs(
             folders,
-            parameters_of(self.space.domains),
+            self._parameters,
             self.goals,
             count=_WARM,
             complete=lambda config: self.space.completed(config, self.parent),

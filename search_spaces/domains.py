@@ -80,6 +80,21 @@ class Numbers:
         return int(number) if self.integer else float(number)
 
 
+@dataclass(frozen=True)
+class Prior:
+    """How likely the choices of a parameter are in a random draw.
+
+    Attributes:
+        odds: of each choice, relative to one another; empty: all alike.
+        partner: another parameter, which is drawn first; empty: none.
+        fitting: the choices that fit each value of the partner; a value that is not named fits all.
+    """
+
+    odds: tuple[float, ...] = ()
+    partner: Path = ()
+    fitting: tuple[tuple[Any, tuple[Any, ...]], ...] = ()
+
+
 Values = Choices | Numbers
 
 

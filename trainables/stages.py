@@ -34,8 +34,8 @@ from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.pruning.channel_search import searchable
+from raysearch.trainables.pruning.recalibration import recalibrated
 from raysearch.trainables.quantization import nonzero_rate
-from raysearch.trainables.recalibration import recalibrated
 from raysearch.trainables.schedule import Schedule, cycles
 from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Measure, TrialSetup
 from raysearch.trainables.training import train_epoch

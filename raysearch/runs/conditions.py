@@ -50,6 +50,11 @@ class Conditions:
         return self.epochs + 1
 
     @property
+    def integers(self) -> frozenset[int]:
+        """The bits in which a target computes with integers."""
+        return frozenset[int]().union(*(backends.get(target).integers for target in self.targets))
+
+    @property
     def metrics(self) -> dict[str, str]:
         """The task's metrics, the first one first, with their units; only accuracy's is known."""
         return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}

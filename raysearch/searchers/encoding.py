@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raysearch.basics.failures import UserError
+from raysearch.search_spaces.domains import Prior
 from raysearch.searchers.base import Config
 
 Vector = NDArray[np.float64]
@@ -29,6 +30,7 @@ class Parameter:
         log: whether the logarithm is spread evenly; then low > 0.
         step: distance of the legal values from ``low`` on; None only for a continuous float.
         choices: the values of a categorical parameter.
+        prior: how likely they are in random draws; None: all alike.
 
     Raises:
         ValueError: no choice, low > high (a continuous float: low >= high), a bound that is not finite,
@@ -42,6 +44,7 @@ class Parameter:
     log: bool = False
     step: float | None = None
     choices: tuple[Any, ...] = ()
+    prior: Prior | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "categorical":
@@ -133,6 +136,54 @@ class Parameter:
         return equal[0]
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """How one coordinate is drawn where its parameter has a prior.
+
+    Attributes:
+        column: the coordinate.
+        partner: the one that it depends on; itself where there is none.
+        cells: how many values the partner has.
+        below: for each of them the chances that its cell is this one or lower, shape (cells, choices).
+        middles: of its own cells, shape (choices,).
+    """
+
+    column: int
+    partner: int
+    cells: int
+    below: Vector
+    middles: Vector
+
+    @classmethod
+    def of(cls, column: int, parameters: Sequence[Parameter]) -> _Draw:
+        """The draw of one parameter of a space.
+
+        Raises:
+            ValueError: its partner is not categorical, or does not stand before it.
+        """
+        own = parameters[column]
+        prior = own.prior or Prior()
+        names = [p.name for p in parameters[:column]]
+        if prior.partner and prior.partner not in names:
+            raise ValueError(f"{own} depends on {'/'.join(prior.partner)}, which must stand before it")
+        partner = names.index(prior.partner) if prior.partner else column
+        other, fitting = parameters[partner], dict(prior.fitting)
+        odds = np.array(prior.odds or [1.0] * len(own.choices))
+        rows = [
+            odds * [choice in fitting.get(value, own.choices) for choice in own.choices]
+            for value in (other.choices if prior.partner else (None,))
+        ]
+        below = np.cumsum(rows, axis=1) / np.sum(rows, axis=1, keepdims=True)
+        middles = np.array([own.middle(cell) for cell in range(len(own.choices))])
+        return cls(column, partner, len(rows), below, middles)
+
+    def apply(self, vectors: Vector) -> None:
+        """Replace the coordinate of points (k, n), which is even in [0, 1], in place."""
+        rows = np.minimum((vectors[:, self.partner] * self.cells).astype(np.intp), self.cells - 1)
+        cells = (vectors[:, self.column, None] >= self.below[rows]).sum(axis=1)
+        vectors[:, self.column] = self.middles[np.minimum(cells, len(self.middles) - 1)]
+
+
 class Encoding:
     """All parameters of a space: configs to vectors of shape (n,) in [0, 1] and back.
 
@@ -154,6 +205,9 @@ class Encoding:
                 raise UserError(f"the space has {p} below another parameter: a value cannot hold parameters")
         self.parameters = tuple(parameters)
         self.names = tuple(str(p) for p in parameters)
+        self._draws = [
+            _Draw.of(i, self.parameters) for i, p in enumerate(self.parameters) if p.prior is not None
+        ]
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -195,8 +249,18 @@ class Encoding:
         return vector
 
     def sample(self, rng: np.random.Generator) -> Vector:
-        """A random point, shape (n,), evenly over the unit cube."""
-        return rng.random(len(self))
+        """A random point, shape (n,): evenly over the unit cube, but for priors."""
+        point: Vector = self.drawn(rng.random((1, len(self))))[0]
+        return point
+
+    def drawn(self, vectors: Vector) -> Vector:
+        """Points drawn evenly over the unit cube as the priors would have them, shape (k, n)."""
+        if not self._draws:
+            return vectors
+        vectors = vectors.copy()
+        for draw in self._draws:
+            draw.apply(vectors)
+        return vectors
 
     def cell(self, index: int) -> Vector:
         """The middle of cell ``index`` of a space without continuous parameters, 0 <= index < cells."""

@@ -15,22 +15,29 @@ from raysearch.searchers.base import Config, Outcome, Suggesting
 from raysearch.searchers.encoding import Parameter
 
 
-def parameters_of(space: Mapping[str, Any]) -> tuple[Parameter, ...]:
+def parameters_of(
+    space: Mapping[str, Any], priors: Mapping[domains.Path, domains.Prior] | None = None
+) -> tuple[Parameter, ...]:
     """The searched parameters of a Tune ``param_space``, in its order; constants are left out.
 
     Takes choice, uniform, quniform, loguniform, qloguniform, randint, lograndint, qrandint and qlograndint in
     dicts of any depth, and gives each the values that Tune itself would draw.
 
+    Args:
+        space: nested domains and constants.
+        priors: how likely choices are in random draws, by their paths.
+
     Raises:
         ValueError: the space holds grid_search, sample_from, randn or another domain that cannot be searched,
             a domain inside a list or a choice, or one with low >= high.
     """
-    return tuple(_parameter(path, values) for path, values in domains.read(space).items())
+    known = priors or {}
+    return tuple(_parameter(path, values, known.get(path)) for path, values in domains.read(space).items())
 
 
-def _parameter(path: domains.Path, values: domains.Values) -> Parameter:
+def _parameter(path: domains.Path, values: domains.Values, prior: domains.Prior | None) -> Parameter:
     if isinstance(values, domains.Choices):
-        return Parameter(path, "categorical", choices=values.values)
+        return Parameter(path, "categorical", choices=values.values, prior=prior)
     kind: Literal["integer", "float"] = "integer" if values.integer else "float"
     return Parameter(path, kind, values.low, values.high, values.log, values.step)
 

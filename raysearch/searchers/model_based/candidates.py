@@ -17,13 +17,13 @@ class Candidates:
     """Makes candidates of one space, all on legal cells, shape (k, n)."""
 
     def __init__(self, encoding: Encoding, representation: Representation) -> None:
-        self._snapped = representation.snapped
+        self._snapped, self._drawn = representation.snapped, encoding.drawn
         self._size = len(encoding)
         self._choices = np.array([len(p.choices) for p in encoding.parameters])
 
     def random(self, count: int, rng: np.random.Generator) -> Vector:
-        """Spread evenly over the unit cube."""
-        return self._snapped(rng.random((count, self._size)))
+        """Drawn as the space's priors would have them."""
+        return self._snapped(self._drawn(rng.random((count, self._size))))
 
     def bred(
         self, parents: Vector, active: NDArray[np.bool_], count: int, rng: np.random.Generator
@@ -36,7 +36,7 @@ class Candidates:
         mixed = (rng.random((count, self._size)) < 0.5) & (rng.random((count, 1)) < 0.5)
         children = np.where(mixed, parents[second], parents[first])
         inherited = np.where(mixed, active[second], active[first])
-        children = np.where(inherited, children, rng.random(children.shape))
+        children = np.where(inherited, children, self._drawn(rng.random(children.shape)))
         changes = rng.integers(1, 4, size=count)
         order = np.argsort(rng.random((count, self._size)) - active[first], axis=1)
         for i in range(min(3, self._size)):

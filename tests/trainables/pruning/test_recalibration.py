@@ -7,12 +7,14 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from raysearch.trainables.recalibration import recalibrated
+from raysearch.trainables.pruning.recalibration import recalibrated
 
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3)
+    )
 
 
 def examples(count: int = 300) -> TensorDataset:
