@@ -37,6 +37,8 @@ from raysearch.trainables.setup import LONGER
 from raysearch.trainables.task import Task
 from raysearch.warm_start import warm_start as best_of_earlier_runs
 
+TRIALS = 64  # where neither trials nor minutes are given
+SCREEN = 4
 _WARM = 8  # configs taken from earlier runs: enough to cover a front, few beside a usual budget
 
 
@@ -62,6 +64,9 @@ class Study:
         seed: of every random choice.
         resources: {"cpu": ..., "gpu": ...} a trial.
         workers: how many trials at a time; as many as the resources allow if left out.
+        screen: how many candidates are pruned, quantised and measured for each that trains, the most
+            promising of those that wait; 4 with front_halving, else 1, if left out. What is evaluated first
+            trains at once.
 
     Raises:
         ValueError: anything in it that cannot work, in one sentence; no work has been done then.
@@ -85,6 +90,7 @@ class Study:
         seed: int = 0,
         resources: Mapping[str, float] | None = None,
         workers: int | None = None,
+        screen: int | None = None,
     ) -> None:
         for name, texts in {"objectives": objectives, "constraints": constraints}.items():
             if isinstance(texts, str):
@@ -99,6 +105,7 @@ class Study:
             seed=seed,
             resources=resources or {},
             workers=workers,
+            screen=screen,
         )
         if grace is not None and grace > epochs:
             raise UserError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
@@ -119,11 +126,16 @@ class Study:
         self.grace = grace or usual_grace(epochs)
         self.space = self.conditions.bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = search.searcher, search.scheduler
+        self.screen = screen or self._usual_screen
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         if warm_start:
             self.evaluate_first += self._from_earlier_runs(warm_start)
         self.make_searcher(self.goals)
         self.make_scheduler(self.goals)
+
+    @property
+    def _usual_screen(self) -> int:
+        return SCREEN if name_of(self.scheduler) == "front_halving" else 1
 
     @property
     def references(self) -> dict[str, Config]:
@@ -194,6 +206,8 @@ class Study:
             searcher=self.make_searcher,
             scheduler=self.make_scheduler,
             origin=lambda key: self.origins.get(key, name_of(self.searcher)),
+            screen=self.screen,
+            unscreened=self.origins,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -211,12 +225,13 @@ class Study:
                 "scheduler": self.scheduler,
                 "evaluate_first": self.evaluate_first,  # those of a warm start too: its folders may go
                 "grace": self.grace,
+                **({"screen": self.screen} if max(self.screen, self._usual_screen) > 1 else {}),
             },
         )
 
     def run(
         self,
-        num_trials: int = 64,
+        num_trials: int | None = None,
         *,
         folder: str | Path | None = None,
         max_minutes: float | None = None,
@@ -227,9 +242,9 @@ class Study:
         A folder that holds an unfinished run of the same study is gone on with: no finished trial runs again.
 
         Args:
-            num_trials: how many to start in all.
+            num_trials: how many may train in all; 64 if left out, or with ``max_minutes`` any number.
             folder: of the run; seen by every worker. ``runs/<task>-<time>`` if left out.
-            max_minutes: ends the search in time; what was found by then is measured and reported.
+            max_minutes: ends the search in time, its front finished by then, which is measured and reported.
             progress: whether to show the live table (plain lines where the output is no terminal).
 
         Raises:
@@ -240,7 +255,8 @@ class Study:
         check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         path = path.resolve()
-        carry_out(self.work, num_trials, path, max_minutes=max_minutes, progress=progress)
+        trials = num_trials or (None if max_minutes else TRIALS)
+        carry_out(self.work, trials, path, max_minutes=max_minutes, progress=progress)
         return StudyResult(path)
 
 
@@ -261,7 +277,7 @@ def describe(
         conditions: what holds for every trial.
         space: bound.
         goals: objectives and constraints.
-        method: ``searcher``, ``scheduler``, ``evaluate_first`` and ``grace``.
+        method: ``searcher``, ``scheduler``, ``evaluate_first``, ``grace`` and ``screen``.
     """
     search = {"epochs": conditions.epochs, **method, "seed": conditions.seed}
     document = {

@@ -109,7 +109,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
     """Validate a study file, for a sweep where it has no space; nothing is trained."""
     with one_sentence(as_json):
         from raysearch.runs.preflight import check_deployable, check_sendable
-        from raysearch.study import Study, study_of
+        from raysearch.study import TRIALS, Study, study_of
         from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of
         from raysearch.trainables.data.batches import count
@@ -131,7 +131,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         "objectives": study_file.objectives,
         "constraints": study_file.constraints,
         "targets": study_file.targets,
-        "trials": study_file.search.num_trials,
+        "trials": study_file.search.num_trials or (None if study_file.search.max_minutes else TRIALS),
         **asdict(findings),
     }
     if as_json:

@@ -50,7 +50,7 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
 
 def _about_space(record: RunRecord) -> Iterator[str]:
     last = record.sessions[-1] if record.sessions else {}
-    asked, found = last.get("num_trials", 0), len(record.searched())
+    asked, found = last.get("num_trials") or 0, len(record.searched())
     if last.get("action") == "finish" and found < asked:
         yield (
             f"The space is used up: it gave {found} different variants, and {asked} trials were asked for."

@@ -211,7 +211,7 @@ class RunResult:
         """The resolved study as YAML, with the number of trials that the last session was to start."""
         study = dict(self.study)
         asked = [s["num_trials"] for s in self.record.sessions if "num_trials" in s]
-        if asked:
+        if asked and asked[-1] is not None:
             study["search"] = {"num_trials": asked[-1], **study["search"]}
         return yaml.safe_dump(study, sort_keys=False, default_flow_style=None, width=100)
 

@@ -36,7 +36,7 @@ class LiveTable:
 
     Args:
         record: the run; each event is applied to it before ``event`` is told of it.
-        num_trials: how many trials are to be started in all.
+        limit: how many trials are to be suggested in all; inf: any number.
         quiet: show nothing.
         console: where to; standard output if left out.
         clock: seconds, for tests.
@@ -46,12 +46,12 @@ class LiveTable:
         self,
         record: RunRecord,
         *,
-        num_trials: int,
+        limit: float,
         quiet: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.record, self.num_trials, self.quiet = record, num_trials, quiet
+        self.record, self.limit, self.quiet = record, limit, quiet
         self.console = console or Console()
         self.scores = Scores(record)
         self.counts = {"running": 0, "finished": 0, "stopped": 0, "failed": 0}
@@ -115,7 +115,7 @@ class LiveTable:
             note = self._note_reference if trial.role == "reference" else self._note_searched
             worth_a_line = note(event, trial)
         # Nothing but finalists is left once every trial has ended, and the first of them may take long.
-        if kind == "final" or self.ended >= self.num_trials:
+        if kind == "final" or self.ended >= self.limit:
             self.phase = _LAST_PHASE
         return worth_a_line
 
@@ -147,12 +147,20 @@ class LiveTable:
         """The trials that ended, in earlier sessions too."""
         return self.counts["finished"] + self.counts["stopped"] + self.counts["failed"]
 
+    @property
+    def _done(self) -> int:
+        """The trials that ended or wait."""
+        return self.ended + len(self._paused)
+
+    def _progress(self) -> str:
+        return str(self._done) if math.isinf(self.limit) else f"{self._done} of {self.limit:.0f}"
+
     def seconds_left(self) -> float:
         """Until all trials have ended at the pace of this session, or time is up; inf where unknown."""
         now = self._clock()
         left = math.inf
         if self._search_start is not None and self._ended_here:
-            left = (self.num_trials - self.ended) * (now - self._search_start) / self._ended_here
+            left = (self.limit - self.ended) * (now - self._search_start) / self._ended_here
         return max(0.0, min(left, self._deadline - now))
 
     def best(self, objective: Objective) -> TrialRecord | None:
@@ -187,8 +195,12 @@ class LiveTable:
         line.add_column(no_wrap=True)
         elapsed, left = duration(self._clock() - self._start), duration(self.seconds_left())
         line.add_row(
-            ProgressBar(total=self.num_trials, completed=self.ended, complete_style="cyan"),
-            Text(f"{self.ended} of {self.num_trials} · {elapsed} elapsed · {left} left"),
+            ProgressBar(
+                total=None if math.isinf(self.limit) else self.limit,
+                completed=self._done,
+                complete_style="cyan",
+            ),
+            Text(f"{self._progress()} · {elapsed} elapsed · {left} left"),
         )
         return line
 
@@ -231,7 +243,7 @@ class LiveTable:
         if self._search_start is None and not self.ended:
             self.console.print(self.phase, markup=False, highlight=False)
             return
-        parts = [f"{self.ended}/{self.num_trials} trials"]
+        parts = [f"{self._progress()} trials"]
         parts += [f"{count} {name}" for name, count in self._named_counts().items()]
         parts += [f"front {len(self.scores.front)}", f"hypervolume {number(self.scores.hypervolume)}"]
         for objective in goals_of(self.record).objectives:

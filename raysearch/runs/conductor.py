@@ -10,6 +10,8 @@ it is given out again under its name, as an unfinished trial is after a kill, an
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from raysearch.basics.outcome import Outcome
 from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
+from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
 
@@ -31,14 +34,17 @@ class Conductor:
         searcher, scheduler: pure algorithms, fresh (``replay`` brings them to where they stood).
         role: "reference" or "trial"; names in the journal are the caller's for references.
         variant: what a config amounts to.
-        limit: how many trials to suggest in all, those of earlier sessions counted.
+        limit: how many trials to suggest in all, those of earlier sessions counted; inf: any number.
         workers: how many may be in flight.
         last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was written.
+        deadline: seconds since the epoch. Before it, while there is time for it, no more trials begin and the
+            front is finished.
 
     Attributes:
         error: what could not be stored, None while all could; no trial is begun after it.
+        closing: whether no more trials begin for lack of time.
     """
 
     def __init__(
@@ -50,17 +56,20 @@ class Conductor:
         *,
         role: str,
         variant: Callable[[Config], Variant],
-        limit: int,
+        limit: float,
         workers: int,
         last_step: Callable[[str], int],
         origin: Callable[[str], str],
         names: Sequence[str] = (),
         listener: Callable[[Event], None] = lambda event: None,
+        deadline: float = math.inf,
     ) -> None:
         self.journal, self.record = journal, record
         self.searcher, self.scheduler = searcher, scheduler
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
+        self.deadline, self.closing = deadline, False
+        self._pace = Pace()
         self.pending: list[str] = []
         self.error: StorageError | None = None
         self._paused: set[str] = set()
@@ -104,11 +113,17 @@ class Conductor:
 
         An unfinished trial comes first, then a promoted one, then a new one. Where there is none of these and
         nothing is in flight, no report can have a paused trial promoted any more: what the scheduler does not
-        finish ends as stopped.
+        finish ends as stopped. Once time is short only what the scheduler finishes goes on.
         """
         if len(self._name) >= self.workers or self.error is not None:
             return None
-        name = self.pending.pop(0) if self.pending else self._promote()
+        self.closing = self.closing or self._time_is_short()
+        if self.pending:
+            return self._go_on(trial, self.pending.pop(0))
+        if self.closing:
+            name = self._finish() if self._left() else None
+            return self._go_on(trial, name) if name is not None else None
+        name = self._promote()
         if name is not None:
             return self._go_on(trial, name)
         config = self._suggest(trial)
@@ -148,6 +163,7 @@ class Conductor:
             notes=list(notes),
             decision=decision.value,
         )
+        self._pace.reported(name, step, self.record.last_time)
         self.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
             del self._name[trial]
@@ -225,7 +241,21 @@ class Conductor:
     def _go_on(self, trial: str, name: str) -> Config:
         """A trial of before, under Tune's name of now."""
         self._name[trial] = name
+        self._pace.began(name, self.record.trials[name].step, time.time())
         return {"trial": name, **self.record.trials[name].config}
+
+    def _left(self) -> dict[str, int]:
+        """What the scheduler would finish, with the steps that it reached."""
+        return self.scheduler.left() if isinstance(self.scheduler, Finishing) else {}
+
+    def _time_is_short(self) -> bool:
+        """Whether finishing what is under way and what may end on the front takes all that is left."""
+        if self.deadline == math.inf:
+            return False
+        under_way = {name: self.record.trials[name].step for name in self._name.values()}
+        left = {**self._left(), **under_way}
+        seconds = sum(self._pace.until(name, step, self.last_step(name)) for name, step in left.items())
+        return time.time() + seconds / self.workers >= self.deadline
 
     def _promote(self) -> str | None:
         """A paused trial that is promoted."""

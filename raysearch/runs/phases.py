@@ -18,6 +18,7 @@ import ray
 from raysearch.backends.remote import start_service
 from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
+from raysearch.objectives import Goals
 from raysearch.record import journal as journals
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.results import RunResult
@@ -31,13 +32,16 @@ from raysearch.runs.conductor import Conductor
 from raysearch.runs.preflight import check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import make_references
-from raysearch.runs.session import Session, Work
+from raysearch.runs.session import Session, Work, limit_of
+from raysearch.schedulers.base import Scheduler
+from raysearch.schedulers.screening import Screening
+from raysearch.searchers.base import Choosing, Searcher
 from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.finalists import final_figures
 
 
 def carry_out(
-    work: Work, num_trials: int, folder: Path, *, max_minutes: float | None, progress: bool
+    work: Work, num_trials: int | None, folder: Path, *, max_minutes: float | None, progress: bool
 ) -> RunResult:
     """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
     with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
@@ -45,7 +49,8 @@ def carry_out(
         if _is_done(record, num_trials):
             return conclude(work, folder)
         deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
-        with tuning.cluster(), LiveTable(record, num_trials=num_trials, quiet=not progress) as table:
+        limit = limit_of(work, num_trials)
+        with tuning.cluster(), LiveTable(record, limit=limit, quiet=not progress) as table:
             _check(work, table, anew=not events)
             session = Session(work, folder, num_trials, journal, record, table, deadline, events)
             return _work_through(session, max_minutes)
@@ -130,10 +135,12 @@ def _placeless(described: Mapping[str, Any]) -> dict[str, Any]:
     return {**described, "task": {k: v for k, v in described["task"].items() if k != "module_folder"}}
 
 
-def _is_done(record: RunRecord, num_trials: int) -> bool:
+def _is_done(record: RunRecord, num_trials: int | None) -> bool:
     """Whether an earlier session has already done all that is asked for."""
-    finished = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
-    return finished and len(record.searched()) >= num_trials
+    if not record.sessions or record.sessions[-1]["action"] != "finish":
+        return False
+    asked = record.sessions[-1].get("num_trials")
+    return asked is None or (num_trials is not None and asked >= num_trials)
 
 
 def _phases(session: Session) -> str:
@@ -145,37 +152,56 @@ def _phases(session: Session) -> str:
             return "interrupt" if session.seconds_left() > 0 else "timeout"
         if session.work.after_references is not None:
             session.work.after_references(session)
-        complete = _search(session)
-        if not complete and session.seconds_left() > 0:
-            return "interrupt"
-        _measure_finalists(session)
-        return "finish" if complete else "timeout"
+        ending = _search(session)
+        if ending != "interrupt":
+            _measure_finalists(session)
+        return ending
     except KeyboardInterrupt:
         return "interrupt"
     finally:
         service.stop()
 
 
-def _search(session: Session) -> bool:
-    """The search itself. Returns whether every trial has ended."""
+def _search(session: Session) -> str:
+    """The search itself. Returns how it ended, "finish" where every trial has."""
     work, goals = session.work, goals_of(session.record)
     conditions = work.conditions
+    searcher = work.searcher(goals)
     conductor = Conductor(
         session.journal,
         session.record,
-        work.searcher(goals),
-        work.scheduler(goals),
+        searcher,
+        _scheduler(session, goals, searcher),
         role="trial",
         variant=work.space.variant,
-        limit=session.num_trials,
+        limit=limit_of(work, session.num_trials),
         workers=conditions.workers or tuning.workers(conditions.resources),
         last_step=session.setup.last_step,
         origin=work.origin,
         listener=session.note,
+        deadline=session.deadline,
     )
     conductor.replay(session.events)
     tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())
-    return conductor.complete
+    if conductor.complete:
+        return "finish"
+    return "timeout" if conductor.closing or session.seconds_left() <= 0 else "interrupt"
+
+
+def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
+    """The study's scheduler, behind a screen where it has one."""
+    work = session.work
+    scheduler = work.scheduler(goals)
+    if work.screen == 1:
+        return scheduler
+    return Screening(
+        scheduler,
+        goals,
+        candidates=work.screen,
+        trials=session.num_trials,
+        exempt=lambda trial: session.record.trials[trial].key in work.unscreened,
+        choose=searcher.choose if isinstance(searcher, Choosing) else None,
+    )
 
 
 def _measure_finalists(session: Session) -> None:

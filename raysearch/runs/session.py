@@ -5,9 +5,10 @@ A run is a folder; a session is what one process does in it, between two ``sessi
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -44,6 +45,8 @@ class Work:
         origin: who proposes a config, by the key of its canonical form.
         after_references: measures more of the parent, once it is trained.
         write_pages: writes into the run's folder what is shown of it besides its report.
+        screen: candidates that go through step 0 for each trial that trains.
+        unscreened: keys of the variants that train whatever step 0 says.
     """
 
     described: Mapping[str, Any]
@@ -56,12 +59,22 @@ class Work:
     origin: Callable[[str], str]
     after_references: Callable[[Session], None] | None = None
     write_pages: Callable[[Path], object] | None = None
+    screen: int = 1
+    unscreened: Collection[str] = ()
 
     @property
     def maximize(self) -> dict[str, bool]:
         """Whether higher is better, of each of the task's metrics of which something says it."""
         said = {name: self.goals.higher_is_better(name) for name in self.conditions.metrics}
         return {name: higher for name, higher in said.items() if higher is not None}
+
+
+def limit_of(work: Work, num_trials: int | None) -> float:
+    """How many trials may be suggested where so many may train; None: any number, inf."""
+    if num_trials is None:
+        return math.inf
+    unscreened = min(num_trials, len(work.unscreened))
+    return unscreened + work.screen * (num_trials - unscreened)
 
 
 @dataclass
@@ -71,7 +84,7 @@ class Session:
     Attributes:
         work: what is to be done.
         folder: of the run.
-        num_trials: to be suggested in all.
+        num_trials: that may train, in all; None: any number.
         journal: open for writing.
         record: what the journal says, kept up to date.
         table: the live table.
@@ -81,7 +94,7 @@ class Session:
 
     work: Work
     folder: Path
-    num_trials: int
+    num_trials: int | None
     journal: Journal
     record: RunRecord
     table: LiveTable

@@ -73,6 +73,10 @@ class Promoting(Protocol):
 class Finishing(Promoting, Protocol):
     """What a scheduler has besides that lets more paused trials go on once no new ones begin."""
 
+    def left(self) -> dict[str, int]:
+        """The paused trials that ``finish`` would let go on one after another, with their last steps."""
+        ...
+
     def finish(self, given: str | None = None) -> str | None:
         """A paused trial that shall go on, since no more trials begin.
 

@@ -104,6 +104,15 @@ class FrontHalving:
             self._release(found)
         return found
 
+    def left(self) -> dict[str, int]:
+        """The paused trials that may end on the front, with the steps that they reached."""
+        found: dict[str, int] = {}
+        for rung in self._steps.values():
+            waiting = [trial for trial, at in self._waiting.items() if at is rung]
+            hopeful = self._hopeful(rung) if waiting else ()
+            found |= {trial: int(rung.at) for trial in waiting if hopeful[rung.trials[trial]]}
+        return found
+
     def finish(self, given: str | None = None) -> str | None:
         """A paused trial that may end on the front.
 

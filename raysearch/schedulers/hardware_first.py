@@ -13,7 +13,7 @@ from raysearch.schedulers.base import Decision, Finishing, Outcome, Promoting, S
 class HardwareFirst:
     """Stops a trial at step 0 if its static metrics break a constraint; all else is the inner scheduler's.
 
-    It has a ``promote`` and a ``finish`` where the inner scheduler has them, and only there.
+    It has ``promote``, ``finish`` and ``left`` where the inner scheduler has them, and only there.
 
     Args:
         inner: judges the trials that keep the constraints, from step 0 on.
@@ -26,7 +26,7 @@ class HardwareFirst:
         if isinstance(inner, Promoting):
             self.promote = inner.promote
         if isinstance(inner, Finishing):
-            self.finish = inner.finish
+            self.finish, self.left = inner.finish, inner.left
 
     def decide(
         self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from raysearch.basics.outcome import Outcome as Outcome
 
@@ -54,4 +54,13 @@ class Searcher(Suggesting, Protocol):
         Raises:
             ValueError: the config given is not legal in the space.
         """
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """What a searcher has besides that can tell which of its trials to go on with."""
+
+    def choose(self, trials: Sequence[str]) -> str | None:
+        """Of trials that wait at a step the most promising; None while too little is known to tell."""
         ...

@@ -12,11 +12,13 @@ The same arguments always give the same simulation.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from raysearch.basics.failures import UserError
 from raysearch.schedulers.base import Deciding, Decision, Finishing, Promoting
+from raysearch.schedulers.pace import Pace
 from raysearch.searchers.base import Config, Outcome, Suggesting
 from raysearch.simulation.faults import Faults, Mishap
 
@@ -86,6 +88,7 @@ def simulate(
     workers: int = 1,
     max_trials: int | None = None,
     max_cost: float | None = None,
+    closing: bool = False,
     faults: Faults | None = None,
 ) -> Simulation:
     """Run a search until the trials or the cost are used up, or the searcher has nothing more to suggest.
@@ -99,6 +102,8 @@ def simulate(
         workers: how many trials run at once, >= 1.
         max_trials: begin no more trials than this.
         max_cost: end with the last report that keeps the total cost within this.
+        closing: begin no more trials once finishing what is under way, and what waits and the scheduler would
+            finish, costs all that is left of ``max_cost``.
         faults: what goes wrong; None: nothing.
 
     Raises:
@@ -110,7 +115,8 @@ def simulate(
         raise UserError("a simulation without end: give max_trials or max_cost")
     if problem.last_step < problem.first_step:
         raise UserError(f"last_step {problem.last_step} lies before first_step {problem.first_step}")
-    cluster = _Cluster(problem, searcher, scheduler, workers, max_trials, faults)
+    budget = max_cost if closing and max_cost is not None else math.inf
+    cluster = _Cluster(problem, searcher, scheduler, workers, max_trials, budget, faults)
     while cluster.step(max_cost):
         pass
     return cluster.record
@@ -126,6 +132,8 @@ class _Trial:
         attempts: how many steps it began.
         begun: when the step under way began, of what cost and lasting how long; cost 0 when none is.
         told: when its latest report arrives.
+        taken: the cost of all that it began.
+        step: the last that it reported.
     """
 
     config: Config
@@ -138,6 +146,8 @@ class _Trial:
     lasts: float = 0.0
     mishap: Mishap = _NO_MISHAP
     told: float = 0.0
+    taken: float = 0.0
+    step: int = -1
 
 
 # An event: (time, order of beginning, trial, step, life, whether it is a report that arrives late).
@@ -155,6 +165,7 @@ class _Cluster:
         scheduler: Deciding,
         workers: int,
         max_trials: int | None,
+        budget: float,
         faults: Faults | None,
     ) -> None:
         self.record = Simulation()
@@ -163,13 +174,14 @@ class _Cluster:
         self._scheduler = scheduler
         self._faults = faults
         self._idle = workers
-        self._left = max_trials
+        self._to_begin = max_trials
         self._time = self._spent = 0.0
         self._events: list[_Event] = []
         self._pushed = 0
         self._trials: dict[str, _Trial] = {}
         self._paused: dict[str, None] = {}
         self._promoting = scheduler if isinstance(scheduler, Promoting) else None
+        self._budget, self._closing, self._pace = budget, False, Pace()
         self._wanting = False
         self._employ()
 
@@ -222,6 +234,8 @@ class _Cluster:
         """Take a report in and follow the decision; ``under_way``: the trial has gone on since."""
         trial = self._trials[name]
         values = self._problem.values(trial.config, step)
+        self._pace.reported(name, step, trial.taken)
+        trial.step = step
         self._searcher.tell(name, step, values)
         decision = self._scheduler.decide(name, step, values)
         self.record.reports.append(Report(self._time, self._spent, name, step, values, decision))
@@ -269,6 +283,8 @@ class _Cluster:
         trial.attempts += 1
         trial.begun, trial.cost = self._time, self._problem.cost(trial.config, step)
         trial.lasts = trial.cost * trial.mishap.slowdown
+        self._pace.began(name, step - 1, trial.taken)
+        trial.taken += trial.cost
         self._push(self._time + trial.lasts, name, step, late=False)
 
     def _push(self, time: float, name: str, step: int, *, late: bool) -> None:
@@ -279,9 +295,25 @@ class _Cluster:
         """Give every idle worker a promoted trial, else a new one, as long as there are any."""
         self._wanting = False
         while self._idle:
-            if not (self._promote() or self._begin_new() or self._finish()):
+            self._closing = self._closing or self._cost_is_short()
+            if self._closing and not self._left():
+                return
+            if not ((not self._closing and (self._promote() or self._begin_new())) or self._finish()):
                 return
             self._idle -= 1
+
+    def _left(self) -> dict[str, int]:
+        """What the scheduler would finish, with the steps that it reached."""
+        return self._scheduler.left() if isinstance(self._scheduler, Finishing) else {}
+
+    def _cost_is_short(self) -> bool:
+        if math.isinf(self._budget):
+            return False
+        under_way = {name: trial.step for name, trial in self._trials.items() if name not in self._paused}
+        left = {**self._left(), **under_way}
+        last = self._problem.last_step
+        cost = sum(self._pace.until(name, step, last) for name, step in left.items())
+        return self._spent + cost >= self._budget
 
     def _promote(self) -> bool:
         """Let a paused trial go on that is promoted; whether there was one."""
@@ -289,7 +321,7 @@ class _Cluster:
 
     def _finish(self) -> bool:
         """Let a paused trial go on, now that no more begin; whether there was one."""
-        no_more = self._left == 0 or not self._events
+        no_more = self._closing or self._to_begin == 0 or not self._events
         return no_more and isinstance(self._promoting, Finishing) and self._go_on(self._promoting.finish())
 
     def _go_on(self, name: str | None) -> bool:
@@ -302,7 +334,7 @@ class _Cluster:
         return True
 
     def _begin_new(self) -> bool:
-        if self._left == 0:
+        if self._to_begin == 0:
             return False
         number = len(self.record.configs)
         name = f"{number:04d}"
@@ -313,7 +345,7 @@ class _Cluster:
             return False
         self.record.configs[name] = config
         self._trials[name] = _Trial(config, number, self._problem.first_step)
-        if self._left is not None:
-            self._left -= 1
+        if self._to_begin is not None:
+            self._to_begin -= 1
         self._begin(name, self._problem.first_step)
         return True

@@ -85,8 +85,11 @@ class Resources(Section):
 class Search(Section):
     """How long and by what method to search."""
 
-    num_trials: int = Field(
-        default=64, ge=1, description="trials to start, the parent and other references aside"
+    num_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="trials to train, the parent and other references aside; null: 64, or with `max_minutes` "
+        "as many as there is time for",
     )
     epochs: int = Field(default=9, ge=1, description="epochs of a trial that is not stopped early")
     searcher: Choice = Field(default="model_based", description="what proposes configs; see Searchers")
@@ -101,7 +104,15 @@ class Search(Section):
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the search and of the training")
     max_minutes: float | None = Field(
-        default=None, gt=0, description="end the search after this time; null: no limit"
+        default=None,
+        gt=0,
+        description="end the search after this time, its front finished within it; null: no limit",
+    )
+    screen: int | None = Field(
+        default=None,
+        ge=1,
+        description="candidates that are pruned, quantised and measured for each trial that trains; null: 4 "
+        "with front_halving, else 1",
     )
     resources: Resources = Field(default_factory=Resources, description="what one trial gets")
     workers: int | None = Field(

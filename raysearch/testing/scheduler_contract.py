@@ -149,6 +149,10 @@ class _Reloaded:
         inner = self._fresh()
         return inner.promote() if isinstance(inner, Promoting) else None
 
+    def left(self) -> dict[str, int]:
+        inner = self._fresh()
+        return inner.left() if isinstance(inner, Finishing) else {}
+
     def finish(self) -> str | None:
         inner = self._fresh()
         return inner.finish() if isinstance(inner, Finishing) else None

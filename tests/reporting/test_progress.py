@@ -29,7 +29,7 @@ def play(events: Iterable[dict[str, Any]], **keywords: Any) -> tuple[str, LiveTa
     text = io.StringIO()
     console = Console(file=text, width=100, force_terminal=keywords.pop("terminal", False))
     clock, record = Clock(), RunRecord()
-    with LiveTable(record, num_trials=48, console=console, clock=clock, **keywords) as table:
+    with LiveTable(record, limit=48, console=console, clock=clock, **keywords) as table:
         for event in events:
             record.apply(event)
             clock.now += 0.5
@@ -54,7 +54,7 @@ def test_quiet_is_silent() -> None:
 @pytest.mark.parametrize(("quiet", "said"), [(False, ["trying the model"]), (True, [])])
 def test_what_is_done_before_the_first_event_is_said_at_once(quiet: bool, said: list[str]) -> None:
     text = io.StringIO()
-    with LiveTable(RunRecord(), num_trials=3, console=Console(file=text), quiet=quiet) as table:
+    with LiveTable(RunRecord(), limit=3, console=Console(file=text), quiet=quiet) as table:
         table.begin("trying the model")
         assert text.getvalue().splitlines() == said
 
@@ -64,7 +64,7 @@ def test_plain_lines_are_rate_limited_and_have_no_escapes() -> None:
     lines = text.splitlines()
     assert 5 < len(lines) < 40  # about 470 events in 240 s
     assert "\x1b" not in text
-    assert "48/48 trials" in lines[-1]
+    assert "48 of 48 trials" in lines[-1]
     assert "best accuracy" in lines[-1]
 
 
@@ -106,7 +106,7 @@ def test_it_goes_on_from_a_record_that_was_read() -> None:
     record = RunRecord()
     for event in make_events():
         record.apply(event)
-    table = LiveTable(record, num_trials=60, quiet=True)
+    table = LiveTable(record, limit=60, quiet=True)
     assert table.ended == 48
     assert len(table.scores.front) > 2
 
@@ -131,7 +131,7 @@ def resumed() -> tuple[LiveTable, Clock, FakeRun]:
     for event in (e for e in run.events if e not in later):
         record.apply(event)
     run.events = later
-    return LiveTable(record, num_trials=4, quiet=True, clock=clock), clock, run
+    return LiveTable(record, limit=4, quiet=True, clock=clock), clock, run
 
 
 def test_a_resumed_search_is_searching_from_the_first_report_on(

@@ -20,7 +20,7 @@ def test_a_file_of_the_least_keys_has_all_defaults() -> None:
     file = parse(LEAST)
     assert file.task == {"name": "digits"}
     assert (file.parent, file.constraints, file.targets) == (None, [], ["onnxruntime-cpu"])
-    assert (file.search.num_trials, file.search.epochs, file.search.searcher) == (64, 9, "model_based")
+    assert (file.search.num_trials, file.search.epochs, file.search.searcher) == (None, 9, "model_based")
     assert file.sweep.ratios == [i / 10 for i in range(10)]
     assert parse(file.model_dump()) == file
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from raysearch.searchers.model_based.fidelity import final_values, stage_of
 
 Mask = NDArray[np.bool_]
 
+_UNCHANGED = 3  # trials that reported a metric again without a change, and none that changed it
 _LARGEST = 1e100  # a larger figure, whose square might overflow, counts as not known
 
 
@@ -54,7 +55,7 @@ class Evidence:
         targets: costs of the objectives, then the constraints' margins (<= 0 is kept), shape (n, m + c);
             NaN where nothing is known.
         variances: of the targets where they are estimates from an early step, else 0.
-        finished: which trials are complete; running: which are under way.
+        finished: which trials are complete; running: which are under way; steps: the last that each reported.
         violations: of the finished trials; inf for the others.
     """
 
@@ -64,7 +65,9 @@ class Evidence:
     variances: Vector
     finished: Mask
     running: Mask
+    steps: NDArray[np.intp]
     violations: Vector
+    names: NDArray[np.str_]
 
 
 class Evidences:
@@ -72,6 +75,8 @@ class Evidences:
 
     def __init__(self, goals: Goals) -> None:
         self._goals = goals
+        self._metrics = [o.metric for o in goals.objectives] + [c.metric for c in goals.constraints]
+        self.trained = [m for m in dict.fromkeys(self._metrics) if not is_static(m)]
         self.trials: dict[str, Observed] = {}
         self.ended = 0
 
@@ -86,12 +91,12 @@ class Evidences:
         observed.outcome = outcome
         self.ended += 1
 
-    def select(self, limit: int) -> Evidence:
+    def select(self, limit: int, those: Sequence[str] = ()) -> Evidence:
         """At most ``limit`` trials that ended: the best half, and the rest spread over time.
 
-        Besides, the latest of those under way, as many at most.
+        Besides, the latest of those under way, a third as many at most, and those that are named.
         """
-        every = self._arrays(list(self.trials.values()))
+        every = self._arrays(self.trials)
         ended = np.flatnonzero(~every.running & np.isfinite(every.targets).any(axis=1))
         if len(ended) > limit:
             objectives = len(self._goals.objectives)
@@ -99,8 +104,30 @@ class Evidences:
             best, rest = ended[order[: limit // 2]], np.sort(ended[order[limit // 2 :]])
             places = np.linspace(0, len(rest) - 1, limit - len(best)).round().astype(np.intp)
             ended = np.sort(np.concatenate([best, rest[places]]))
-        rows = np.concatenate([ended, np.flatnonzero(every.running)[-limit:]])
+        latest = np.flatnonzero(every.running)[-limit // 3 :]
+        named = np.flatnonzero(every.running & np.isin(every.names, list(those)))
+        rows = np.concatenate([ended, np.union1d(latest, named)])
         return Evidence(**{name: getattr(every, name)[rows] for name in Evidence.__dataclass_fields__})
+
+    def seen(self, names: Sequence[str], step: int) -> list[list[float]]:
+        """What trials reported about a step of each of the metrics that are trained, NaN where nothing."""
+        stage = stage_of(step)
+        return [[self.trials[n].stages.get(m, {}).get(stage, math.nan) for m in self.trained] for n in names]
+
+    def known_early(self) -> Mask:
+        """Which objectives and constraints are on metrics that training does not change, shape (m + c,)."""
+        return np.array([self._is_known_early(metric) for metric in self._metrics])
+
+    def _is_known_early(self, metric: str) -> bool:
+        """Whether it is static, or no trial that reported it again has ever changed it."""
+        if is_static(metric):
+            return True
+        histories = [
+            set(t.stages.get(metric, {}).values())
+            for t in self.trials.values()
+            if len(t.stages.get(metric, ())) > 1
+        ]
+        return len(histories) >= _UNCHANGED and all(len(values) == 1 for values in histories)
 
     def limits(self) -> tuple[Vector, Mask]:
         """The highest cost allowed by objective (m,), inf where none is; which constraints say it (c,)."""
@@ -124,7 +151,8 @@ class Evidences:
         self.trials = {name: Observed(**_copied(saved)) for name, saved in state.items()}
         self.ended = sum(observed.outcome is not None for observed in self.trials.values())
 
-    def _arrays(self, trials: list[Observed]) -> Evidence:
+    def _arrays(self, by_name: Mapping[str, Observed]) -> Evidence:
+        trials = list(by_name.values())
         finished = np.array([t.outcome == "finished" for t in trials], dtype=bool)
         columns = [self._metric(o.metric, trials, finished) for o in self._goals.objectives]
         signs = [-1.0 if o.maximize else 1.0 for o in self._goals.objectives]
@@ -144,14 +172,16 @@ class Evidences:
             np.column_stack(variances),
             finished & np.isfinite(np.column_stack(targets)[:, : len(signs)]).all(axis=1),
             np.array([t.outcome is None for t in trials], dtype=bool),
+            np.array([t.step for t in trials], dtype=np.intp),
             np.array([self._goals.violation(t.values, last) if t.outcome else math.inf for t in trials]),
+            np.array(list(by_name)),
         )
 
     def _metric(self, metric: str, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
         """The final value of a metric and its variance by trial; of a static one whatever was reported."""
         values = np.array([t.values.get(metric, math.nan) for t in trials], dtype=np.float64)
         values[~(np.abs(values) < _LARGEST)] = np.nan
-        if is_static(metric):
+        if self._is_known_early(metric):
             return values, np.zeros(len(values))
         finals = np.where(finished, values, np.nan)
         if np.isfinite(finals).any() and not np.isfinite(finals).all():

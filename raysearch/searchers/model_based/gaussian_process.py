@@ -27,14 +27,22 @@ class Kernel:
 
     A hyperparameter vector ``theta`` holds the parts of the features' logarithmic weights, then the
     logarithms of the two variances (of the product, of the sums alone) and of the noise's variance.
+
+    Args:
+        representation: of the space.
+        seen: how many features from 0 to 1 come behind its own: what else was seen of a trial.
     """
 
-    def __init__(self, representation: Representation) -> None:
-        self._loading, self._summed = representation.loading, representation.summed
-        parts = representation.parts
+    def __init__(self, representation: Representation, seen: int = 0) -> None:
+        features, own = representation.loading.shape
+        self._loading = np.zeros((features + seen, own + seen))
+        self._loading[:features, :own] = representation.loading
+        self._loading[features:, own:] = np.eye(seen)
+        self._summed = np.append(representation.summed, np.zeros(seen, dtype=bool))
+        parts = np.append(representation.parts, ["seen"] * seen)
         self._parts = len(parts)
         parameters = np.isin(parts, ("category", "number")).sum()
-        total = {"category": 3 / parameters, "number": 8 / parameters, "choice": 1.0}
+        total = {"category": 3 / parameters, "number": 8 / parameters, "choice": 1.0, "seen": 4.0}
         total["sum"] = 2 / max((parts == "sum").sum(), 1)
         self.prior_mean = np.concatenate([np.log([total[kind] for kind in parts]), [0.0, 0.0, -6.0]])
         self.prior_deviation = np.concatenate([np.ones(len(parts) + 2), [2.0]])

@@ -35,6 +35,7 @@ from raysearch.searchers.model_based.gaussian_process import Kernel, Posterior
 from raysearch.searchers.model_based.improvement import directions, expected_improvement
 from raysearch.searchers.model_based.representation import Representation
 from raysearch.searchers.model_based.scaling import scaled
+from raysearch.searchers.model_based.waiting import Limits, as_features, most_promising
 from raysearch.searchers.novelty import Novelty
 
 _POINTS = 300  # on which the processes are conditioned
@@ -87,6 +88,8 @@ class ModelBased:
         self._asked = self._fitted_at = 0
         models = len(goals.objectives) + len(goals.constraints)
         self._thetas = np.tile(self._kernel.prior_mean, (models, 1))
+        self._kernel_seen = Kernel(self._representation, len(self._evidences.trained))
+        self._thetas_seen = np.tile(self._kernel_seen.prior_mean, (models, 1))
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted.
@@ -115,12 +118,38 @@ class ModelBased:
         """The trial is over; a trial never asked for is ignored."""
         self._evidences.end(trial, outcome)
 
+    def choose(self, trials: Sequence[str]) -> str | None:
+        """Of trials that wait at a step the most promising; None while too little is known to tell."""
+        with _pools().limit(limits=1):
+            evidence = self._evidences.select(_POINTS, those=trials)
+            waiting = np.flatnonzero(np.isin(evidence.names, list(trials)))
+            if not len(waiting):
+                return None
+            step = int(evidence.steps[waiting].max())
+            seen = as_features(self._evidences.seen(evidence.names.tolist(), step))
+            features = np.concatenate([self._representation(evidence.vectors, evidence.active), seen], axis=1)
+            found = most_promising(
+                evidence,
+                features,
+                waiting,
+                step,
+                Limits(*self._evidences.limits(), self._evidences.known_early()),
+                self._kernel_seen,
+                self._thetas_seen,
+                np.random.default_rng([self._seed, self._asked, self._evidences.ended]),
+            )
+        if found is None:
+            return None
+        row, self._thetas_seen = found
+        return str(evidence.names[row])
+
     def state(self) -> dict[str, Any]:
         """All trials, the hyperparameters, and what was suggested."""
         return {
             "asked": self._asked,
             "fitted_at": self._fitted_at,
             "thetas": self._thetas.tolist(),
+            "thetas_seen": self._thetas_seen.tolist(),
             "trials": self._evidences.state(),
             "novelty": self._novelty.state(),
         }
@@ -129,6 +158,7 @@ class ModelBased:
         """Go on from a state."""
         self._asked, self._fitted_at = state["asked"], state["fitted_at"]
         self._thetas = np.array(state["thetas"])
+        self._thetas_seen = np.array(state["thetas_seen"])
         self._evidences.load(state["trials"])
         self._novelty.load(**state["novelty"])
 

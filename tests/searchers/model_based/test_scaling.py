@@ -19,7 +19,9 @@ def evidence(costs, violations=None):
         variances=np.zeros(costs.shape),
         finished=np.ones(n, dtype=bool),
         running=np.zeros(n, dtype=bool),
+        steps=np.full(n, 9),
         violations=np.zeros(n) if violations is None else np.array(violations),
+        names=np.arange(n).astype(str),
     )
 
 

@@ -1,0 +1,1 @@
+"""The project's own trials, recorded: whole learning curves of compression trials of two networks."""
