@@ -48,6 +48,19 @@ class Measure(Protocol):
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A reference that was trained before.
+
+    Attributes:
+        weights: the file of its trained float weights.
+        curve: what it reported at each step.
+    """
+
+    weights: str
+    curve: Mapping[int, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class TrialSetup:
     """What all trials of a study share.
 
@@ -60,6 +73,7 @@ class TrialSetup:
         references: configs by name; "parent" is inherited from and taught by, "larger" only taught by,
             ``LONGER`` is the parent once more, trained on.
         parent_epochs: how long the parent is trained; None: until it is done.
+        kept: references that were trained before, by name.
         seed: of the study.
         service: the name of the measurement service's actor.
         maximize: of each metric of the task whether higher is better; one that is not named is.
@@ -75,6 +89,7 @@ class TrialSetup:
     service: str = "raysearch"
     maximize: Mapping[str, bool] = field(default_factory=dict)
     parent_epochs: int | None = None
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
     @property
     def from_scratch(self) -> frozenset[str]:

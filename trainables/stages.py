@@ -10,6 +10,7 @@ and goes on from there.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -37,10 +38,12 @@ from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.pruning.recalibration import recalibrated
 from raysearch.trainables.quantization import nonzero_rate
 from raysearch.trainables.schedule import Schedule, cycles
-from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Measure, TrialSetup
+from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Kept, Measure, TrialSetup
 from raysearch.trainables.training import train_epoch
 from raysearch.trainables.variant import save_variant
 
+_TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
+_ROUNDING = 0.01
 _FROZEN = "all layers are frozen, so that nothing was trained"
 
 
@@ -128,6 +131,26 @@ class TrialStages:
         self.float_epochs = self._float_epochs(straight=inherited and not self.history)
         self.schedule = self._schedule()
         self.optimizer = self._new_optimizer()
+        self.kept = self._taken_over()
+
+    def _taken_over(self) -> Kept | None:
+        """The same network as it was trained before, its weights loaded; None where there is none.
+
+        It is the same if it gives the metrics that it gave there, up to what a runtime rounds differently.
+        """
+        kept = self.setup.kept.get(self.name)
+        if kept is None:
+            return None
+        fresh = {key: value.clone() for key, value in self.module.state_dict().items()}
+        try:
+            self.module.load_state_dict(load_file(kept.weights))
+            found, known = self._metrics(self.module), kept.curve[self.last_step]
+            if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
+                return kept
+        except (RuntimeError, OSError, KeyError):  # another network, or a file that is gone
+            pass
+        self.module.load_state_dict(fresh)
+        return None
 
     def _examples_to_search(self) -> Examples | None:
         """What the pruning criteria that search look at, and only they."""
@@ -212,6 +235,8 @@ class TrialStages:
         return evaluate(module, self.task.validation, self.task.metrics, self.task.collate)
 
     def _epoch(self, epoch: int) -> Report:
+        if self.kept is not None:
+            return Report(epoch, dict(self.kept.curve[epoch]), notes=[_TAKEN_OVER])
         if epoch > self.float_epochs and self.plan.bits.quantized and not self.quantized:
             self._start_quantized()
         if not (self.task.pretrained and self.name == "parent"):

@@ -6,7 +6,8 @@ it takes effect. Resume, the live table, the report, warm starts and trials.csv 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
-                 (0.1.0 had none: accuracy), software {package: version}, machine
+                 (0.1.0 had none: accuracy), references (a digest of what they are made of), software
+                 {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials, max_minutes
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
                  the searcher gave, inactive parameters included) where that is not the config itself

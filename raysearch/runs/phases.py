@@ -29,6 +29,7 @@ from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
 from raysearch.runs.carried import Carried
 from raysearch.runs.conductor import Conductor
+from raysearch.runs.kept import made_of
 from raysearch.runs.preflight import check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import make_references
@@ -67,7 +68,8 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     try:
         if not session.record.header:
             head = {"study": work.described, "metrics": work.conditions.metrics}
-            session.write("run", version=journals.VERSION, **head, **provenance())
+            made = made_of(work.conditions, work.described)
+            session.write("run", version=journals.VERSION, **head, references=made, **provenance())
         session.write("session", action="resume" if session.events else "start", **budget)
         try:
             ending = _phases(session)

@@ -25,6 +25,7 @@ from raysearch.record.tracebacks import keep_traceback
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs.carried import Carried
 from raysearch.runs.conditions import Conditions
+from raysearch.runs.kept import kept_references
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config, Searcher
@@ -114,6 +115,7 @@ class Session:
             references=self.work.references,
             seed=conditions.seed,
             parent_epochs=conditions.parent_epochs,
+            kept=kept_references(self.folder, self.record.header.get("references", "")),
             maximize=self.work.maximize,
             service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
         )

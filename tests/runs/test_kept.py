@@ -1,0 +1,119 @@
+"""References of an earlier run are taken over where they are made of the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from trial_setup import PARENT, FakeMeasure, make_setup
+
+from raysearch.record.journal import Journal
+from raysearch.runs.kept import kept_references, made_of
+from raysearch.trainables.setup import Kept, TrialSetup
+from raysearch.trainables.stages import Report, TrialStages
+
+DESCRIBED = {"parent": {"training": {"lr": 0.003}}}
+
+
+def conditions(source: dict[str, Any] | None, **changes: Any) -> Any:
+    return SimpleNamespace(**{"task": SimpleNamespace(source=source), "epochs": 9, "seed": 0, **changes})
+
+
+def test_a_digest_says_what_references_are_made_of(tmp_path: Path) -> None:
+    whole = made_of(conditions({"name": "digits"}), DESCRIBED)
+    assert whole == made_of(conditions({"name": "digits"}), DESCRIBED) != ""
+    assert made_of(conditions(None), DESCRIBED) == ""  # a task of Python may be anything
+    others = [
+        made_of(conditions({"name": "mnist"}), DESCRIBED),
+        made_of(conditions({"name": "digits"}, epochs=8), DESCRIBED),
+        made_of(conditions({"name": "digits"}, seed=1), DESCRIBED),
+        made_of(conditions({"name": "digits"}), {"parent": {"training": {"lr": 0.004}}}),
+    ]
+    assert len({whole, *others}) == 5
+    module = tmp_path / "mine.py"
+    source = {"import": "mine:task", "module_folder": str(tmp_path)}
+    codes = []
+    for text in ("a = 1", "a = 2", "a = 1"):
+        module.write_text(text)
+        codes.append(made_of(conditions(source), DESCRIBED))
+    assert codes[0] == codes[2] != codes[1]
+
+
+def run_of(folder: Path, digest: str, seconds: float) -> None:
+    journal = Journal(folder)
+    journal.write("run", version=1, study={}, metrics={}, references=digest)
+    journal.write("suggestion", trial="parent", role="reference", config={}, key="k", origin="reference")
+    journal.write("report", trial="parent", step=0, values={"accuracy": seconds}, decision="continue")
+    journal.write("end", trial="parent", outcome="finished")
+    journal.close()
+    (folder / "references").mkdir()
+    save_file({"w": torch.ones(1)}, folder / "references" / "parent.safetensors")
+
+
+def test_the_latest_run_beside_that_is_made_of_the_same(tmp_path: Path) -> None:
+    for i, digest in enumerate(["same", "same", "other"]):
+        run_of(tmp_path / f"run{i}", digest, float(i))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "journal.jsonl").write_text("no JSON\n")
+    found = kept_references(tmp_path / "new", "same")
+    assert found == {
+        "parent": Kept(str(tmp_path / "run1" / "references" / "parent.safetensors"), {0: {"accuracy": 1.0}})
+    }
+    assert kept_references(tmp_path / "new", "") == kept_references(tmp_path / "new", "third") == {}
+    (tmp_path / "run1" / "references" / "parent.safetensors").unlink()
+    assert kept_references(tmp_path / "new", "same")["parent"].curve == {0: {"accuracy": 0.0}}
+
+
+def reports(setup: TrialSetup, name: str = "parent") -> list[Report]:
+    stages = TrialStages(setup, name, PARENT, FakeMeasure())
+    found = [stages.next_report()]
+    while found[-1].step < stages.last_step:
+        found.append(stages.next_report())
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialSetup, list[Report]]:
+    torch.set_num_threads(1)
+    setup = make_setup(tmp_path_factory.mktemp("earlier"), epochs=1)
+    return setup, reports(setup)
+
+
+def test_a_network_that_was_trained_is_the_same_without_training(
+    trained: tuple[TrialSetup, list[Report]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, before = trained
+    kept = Kept(str(earlier.reference_weights("parent")), {r.step: r.values for r in before})
+    setup = replace(make_setup(tmp_path, epochs=1), kept={"parent": kept})
+    monkeypatch.setattr(TrialStages, "_train", lambda *_: pytest.fail("it was trained again"))
+    again = reports(setup)
+    assert [(r.step, r.values.get("accuracy")) for r in again] == [
+        (r.step, r.values.get("accuracy")) for r in before
+    ]
+    assert again[1].notes == ["trained in an earlier run of the same task, and taken over"]
+    weights = [load_file(s.reference_weights("parent")) for s in (earlier, setup)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("what", ["other metrics", "other layers", "no file"])
+def test_what_is_not_the_same_is_trained(
+    trained: tuple[TrialSetup, list[Report]], tmp_path: Path, what: str
+) -> None:
+    earlier, before = trained
+    curve = {r.step: dict(r.values) for r in before}
+    weights = tmp_path / "weights.safetensors"
+    if what == "other layers":
+        save_file({"w": torch.ones(1)}, weights)
+    if what == "other metrics":
+        weights.write_bytes(earlier.reference_weights("parent").read_bytes())
+        curve[max(curve)]["accuracy"] += 0.1
+    setup = replace(make_setup(tmp_path, epochs=1), kept={"parent": Kept(str(weights), curve)})
+    again = reports(setup)
+    assert not again[1].notes
+    assert [r.values.get("accuracy") for r in again] == [r.values.get("accuracy") for r in before]
