@@ -1,9 +1,9 @@
 """Recorded trials as a problem of the simulator: what a trial of any config reports, and what it costs.
 
-A config that was recorded reports what it did. Any other reports what a forest of regression trees predicts of
-it, plus the difference between a recorded trial, drawn by the config's key, and what trees that had not seen
-that trial predict of it: so curves are as uneven, and as hard to foresee, as real ones. Sizes and operations are
-counted.
+A config that was recorded reports what it did. Any other reports what a forest of regression trees predicts
+of it, plus the difference between a recorded trial, drawn by the config's key, and what trees that had not
+seen that trial predict of it: so curves are as uneven, and as hard to foresee, as real ones. Sizes and
+operations are counted.
 
 References:
     Pfisterer, F., Schneider, L., Moosbauer, J., Binder, M., & Bischl, B. (2022). YAHPO Gym: an efficient

@@ -66,6 +66,7 @@ def study_of(name: str, data: Path | None = None, **method: Any) -> Study:
         method: what ``Study`` takes beside.
     """
     task = tasks.digits() if name == "digits" else small_cifar10(data)
+    task.source = {"name": "digits"} if name == "digits" else {"import": f"{__name__}:small_cifar10"}
     return Study(
         task,
         space_of(name),

@@ -22,7 +22,7 @@ from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
 from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
-from raysearch.searchers.base import Config, Searcher
+from raysearch.searchers.base import Choosing, Config, Searcher
 
 
 class Conductor:
@@ -44,7 +44,7 @@ class Conductor:
 
     Attributes:
         error: what could not be stored, None while all could; no trial is begun after it.
-        closing: whether no more trials begin for lack of time.
+        closing: whether no trial begins now for lack of time.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Conductor:
         """
         if len(self._name) >= self.workers or self.error is not None:
             return None
-        self.closing = self.closing or self._time_is_short()
+        self.closing = self._time_is_short()
         if self.pending:
             return self._go_on(trial, self.pending.pop(0))
         if self.closing:
@@ -249,11 +249,12 @@ class Conductor:
         return self.scheduler.left() if isinstance(self.scheduler, Finishing) else {}
 
     def _time_is_short(self) -> bool:
-        """Whether finishing what is under way and what may end on the front takes all that is left."""
+        """Whether one more trial would leave too little to finish it and all that may end on the front."""
         if self.deadline == math.inf:
             return False
         under_way = {name: self.record.trials[name].step for name in self._name.values()}
         left = {**self._left(), **under_way}
+        left["one more"] = 0
         seconds = sum(self._pace.until(name, step, self.last_step(name)) for name, step in left.items())
         return time.time() + seconds / self.workers >= self.deadline
 
@@ -265,15 +266,23 @@ class Conductor:
         """A paused trial that goes on, now that no more begin."""
         if not isinstance(self.scheduler, Finishing):
             return None
+        left = [name for name in self.scheduler.left() if name in self._paused]
+        chosen = self.searcher.choose(left) if isinstance(self.searcher, Choosing) and len(left) > 1 else None
+        if chosen in left:
+            self.scheduler.finish(chosen)
+            return self._released(chosen, finishing=True)
         return self._paused_of(self.scheduler.finish, finishing=True)
 
     def _paused_of(self, promote: Callable[[], str | None], **fields: Any) -> str | None:
         while (name := promote()) is not None:
             if name in self._paused:
-                self._write("promotion", trial=name, **fields)
-                self._paused.remove(name)
-                return name
+                return self._released(name, **fields)
         return None
+
+    def _released(self, name: str, **fields: Any) -> str:
+        self._write("promotion", trial=name, **fields)
+        self._paused.remove(name)
+        return name
 
     def _promote_again(self, name: str, *, finishing: bool) -> None:
         """Tell the scheduler of a promotion of before; another scheduler may know none."""

@@ -1,8 +1,9 @@
 """References that an earlier run of the same task has trained, taken over: the same numbers without the work.
 
-A run's first line names what its references are made of: the task, the parent, the epochs, the seed, the code
-of the task's module and the versions of what trains. Runs beside it in the same folder that name the same have
-trained the same networks. A trial that takes one over makes sure that it gives the metrics that it gave there.
+A run's first line names what its references are made of: the task, the parent, the epochs, the seed, the
+code of the task's module and the versions of what trains. Runs beside it in the same folder that name the
+same have trained the same networks. A trial that takes one over makes sure that it gives the metrics that
+it gave there.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from raysearch.basics.failures import UserError
 from raysearch.schedulers.base import Deciding, Decision, Finishing, Promoting
 from raysearch.schedulers.pace import Pace
-from raysearch.searchers.base import Config, Outcome, Suggesting
+from raysearch.searchers.base import Choosing, Config, Outcome, Suggesting
 from raysearch.simulation.faults import Faults, Mishap
 
 _NO_MISHAP = Mishap()
@@ -102,8 +102,8 @@ def simulate(
         workers: how many trials run at once, >= 1.
         max_trials: begin no more trials than this.
         max_cost: end with the last report that keeps the total cost within this.
-        closing: begin no more trials once finishing what is under way, and what waits and the scheduler would
-            finish, costs all that is left of ``max_cost``.
+        closing: begin no trial that would leave too little of ``max_cost`` to finish it, what is under way,
+            and what waits and the scheduler would finish.
         faults: what goes wrong; None: nothing.
 
     Raises:
@@ -295,7 +295,7 @@ class _Cluster:
         """Give every idle worker a promoted trial, else a new one, as long as there are any."""
         self._wanting = False
         while self._idle:
-            self._closing = self._closing or self._cost_is_short()
+            self._closing = self._cost_is_short()
             if self._closing and not self._left():
                 return
             if not ((not self._closing and (self._promote() or self._begin_new())) or self._finish()):
@@ -310,7 +310,7 @@ class _Cluster:
         if math.isinf(self._budget):
             return False
         under_way = {name: trial.step for name, trial in self._trials.items() if name not in self._paused}
-        left = {**self._left(), **under_way}
+        left = {**self._left(), **under_way, "one more": 0}
         last = self._problem.last_step
         cost = sum(self._pace.until(name, step, last) for name, step in left.items())
         return self._spent + cost >= self._budget
@@ -322,7 +322,12 @@ class _Cluster:
     def _finish(self) -> bool:
         """Let a paused trial go on, now that no more begin; whether there was one."""
         no_more = self._closing or self._to_begin == 0 or not self._events
-        return no_more and isinstance(self._promoting, Finishing) and self._go_on(self._promoting.finish())
+        if not no_more or not isinstance(self._promoting, Finishing):
+            return False
+        left, choosing = list(self._promoting.left()), isinstance(self._searcher, Choosing)
+        chosen = self._searcher.choose(left) if choosing and len(left) > 1 else None
+        finish = self._promoting.finish
+        return self._go_on(finish() if chosen is None else finish(chosen))
 
     def _go_on(self, name: str | None) -> bool:
         if name is None:

@@ -153,9 +153,9 @@ class _Reloaded:
         inner = self._fresh()
         return inner.left() if isinstance(inner, Finishing) else {}
 
-    def finish(self) -> str | None:
+    def finish(self, given: str | None = None) -> str | None:
         inner = self._fresh()
-        return inner.finish() if isinstance(inner, Finishing) else None
+        return inner.finish(given) if isinstance(inner, Finishing) else None
 
     def end(self, trial: str, outcome: Outcome) -> None:
         self._fresh().end(trial, outcome)

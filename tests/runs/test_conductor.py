@@ -370,3 +370,36 @@ def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
     assert conductor.error is not None
     assert conductor.ask("b") is None
     assert conductor.record.trials["0000"].step == -1
+
+
+def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("raysearch.runs.conductor.time.time", lambda: clock[0])
+    conductor, _ = make_conductor(tmp_path, 10_000, scheduler=finishing())
+    conductor.deadline = clock[0] + 200
+    tune_id = 0
+    while (config := conductor.ask(f"tune{tune_id}")) is not None:
+        x, y = config["a"]["x"], config["a"]["y"]
+        name = config["trial"]
+        for step in range(conductor.record.trials[name].step + 1, EPOCHS + 2):
+            clock[0] += 1.0
+            values = {"size_mb": y + x} if step == 0 else {"error": (1 - x) / step + 1 / y}
+            if conductor.decide(f"tune{tune_id}", step, values) is Decision.STOP:
+                break
+        tune_id += 1
+    conductor.journal.close()
+    assert conductor.closing
+    assert not conductor.complete  # more trials may begin where there is more time
+    assert 150 < clock[0] - 1000 <= 210
+    assert conductor.scheduler.left() == {}
+    assert any(line.get("finishing") for line in lines(tmp_path))
+    begun = [i for i, line in enumerate(lines(tmp_path)) if line["event"] == "suggestion"]
+    finishing_lines = [i for i, line in enumerate(lines(tmp_path)) if line.get("finishing")]
+    assert max(begun) < min(finishing_lines)
+
+
+def test_a_choice_that_is_not_waiting_is_passed_over(tmp_path):
+    conductor, _ = make_conductor(tmp_path, 12, scheduler=finishing())
+    conductor.searcher.choose = lambda trials: "nobody"
+    work(conductor)
+    assert conductor.complete

@@ -150,3 +150,13 @@ def test_nearly_all_of_the_front_is_found_at_half_the_epochs(trials: int) -> Non
         spent.append(len(run.reports) / (9 * trials))
     assert np.mean(found) > 0.9
     assert trials < 12 or np.mean(spent) < 0.7
+
+
+def test_what_would_be_finished_is_known_with_its_steps() -> None:
+    scheduler = FrontHalving(GOALS, max_step=9, grace=2, eta=3, margin=0.0)
+    assert scheduler.left() == {}
+    assert met(scheduler, 2, at(0.1, 2), at(0.3, 1), at(0.4, 1)) == [PAUSE, PAUSE, PAUSE]
+    assert scheduler.left() == {"0": 2, "1": 2}
+    while (trial := scheduler.finish()) is not None:
+        assert trial in {"0", "1"}
+    assert scheduler.left() == {}

@@ -4,6 +4,7 @@ import pytest
 
 from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision
+from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.searchers.encoding import Parameter
@@ -171,3 +172,15 @@ def test_bad_settings_are_refused(keywords, message):
 def test_steps_out_of_order_are_refused():
     with pytest.raises(ValueError, match="last_step 0 lies before first_step 1"):
         simulate(Problem(TABLE.values, 0), rows(1), FullTraining(), max_trials=1)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_cost_that_is_known_leaves_what_finishing_takes(workers):
+    problem = Problem(learning, last_step=12)
+    scheduler = FrontHalving(GOALS, max_step=11, grace=3)
+    searcher = NSGA2(SPACE, GOALS, seed=0)
+    run = simulate(problem, searcher, scheduler, workers=workers, max_cost=150, closing=True)
+    assert 130 < run.spent <= 150
+    assert [r.spent for r in run.reports if r.step == 1][-1] < 140
+    left = set(run.configs) - set(run.outcomes)
+    assert not left & set(scheduler.left())  # all that may end on the front was trained to the end

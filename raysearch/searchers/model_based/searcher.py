@@ -35,7 +35,7 @@ from raysearch.searchers.model_based.gaussian_process import Kernel, Posterior
 from raysearch.searchers.model_based.improvement import directions, expected_improvement
 from raysearch.searchers.model_based.representation import Representation
 from raysearch.searchers.model_based.scaling import scaled
-from raysearch.searchers.model_based.waiting import Limits, as_features, most_promising
+from raysearch.searchers.model_based.waiting import Group, Limits, as_features, most_promising
 from raysearch.searchers.novelty import Novelty
 
 _POINTS = 300  # on which the processes are conditioned
@@ -119,29 +119,27 @@ class ModelBased:
         self._evidences.end(trial, outcome)
 
     def choose(self, trials: Sequence[str]) -> str | None:
-        """Of trials that wait at a step the most promising; None while too little is known to tell."""
+        """Of trials that wait the most promising; None while too little is known to tell."""
+        rng = np.random.default_rng([self._seed, self._asked, self._evidences.ended])
+        rays = directions(len(self._goals.objectives), rng)
+        found: list[tuple[float, str]] = []
         with _pools().limit(limits=1):
             evidence = self._evidences.select(_POINTS, those=trials)
             waiting = np.flatnonzero(np.isin(evidence.names, list(trials)))
-            if not len(waiting):
-                return None
-            step = int(evidence.steps[waiting].max())
-            seen = as_features(self._evidences.seen(evidence.names.tolist(), step))
-            features = np.concatenate([self._representation(evidence.vectors, evidence.active), seen], axis=1)
-            found = most_promising(
-                evidence,
-                features,
-                waiting,
-                step,
-                Limits(*self._evidences.limits(), self._evidences.known_early()),
-                self._kernel_seen,
-                self._thetas_seen,
-                np.random.default_rng([self._seed, self._asked, self._evidences.ended]),
-            )
-        if found is None:
-            return None
-        row, self._thetas_seen = found
-        return str(evidence.names[row])
+            own = self._representation(evidence.vectors, evidence.active)
+            limits = Limits(*self._evidences.limits(), self._evidences.known_early())
+            for step in np.unique(evidence.steps[waiting]).tolist():
+                seen = as_features(self._evidences.seen(evidence.names.tolist(), step))
+                group = Group(
+                    waiting[evidence.steps[waiting] == step], step, np.concatenate([own, seen], axis=1)
+                )
+                best = most_promising(
+                    evidence, group, waiting, limits, self._kernel_seen, self._thetas_seen, rays, rng
+                )
+                if best is not None:
+                    worth, row, self._thetas_seen = best
+                    found.append((worth, str(evidence.names[row])))
+        return max(found)[1] if found else None
 
     def state(self) -> dict[str, Any]:
         """All trials, the hyperparameters, and what was suggested."""

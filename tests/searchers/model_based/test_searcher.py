@@ -108,3 +108,65 @@ def test_a_figure_too_large_to_compute_with_counts_as_not_known(huge):
         searcher.tell(str(i), 9, {"f": config["x"], "latency_ms": 1 - config["x"]})
         searcher.end(str(i), "finished")
     assert searcher.ask("next")
+
+
+def waiting_for(searcher, count, quality, latency):
+    """Trials that wait after step 0, as good before training as ``quality`` says."""
+    for i in range(count):
+        searcher.ask(f"w{i}")
+        searcher.tell(f"w{i}", 0, {"f": quality(i), "latency_ms": latency(i)})
+
+
+def halfway(trials):
+    """A searcher whose trials came out half as bad as they began, whatever their config."""
+    searcher, rng = ModelBased(MIXED, TWO, startup=4), np.random.default_rng(0)
+    for i in range(trials):
+        searcher.ask(str(i))
+        begun, latency = rng.uniform(1, 2, 2)
+        searcher.tell(str(i), 0, {"f": begun, "latency_ms": latency})
+        searcher.tell(str(i), 9, {"f": begun / 2, "latency_ms": latency})
+        searcher.end(str(i), "finished")
+    return searcher
+
+
+def test_of_those_that_wait_the_fastest_is_chosen_where_all_began_alike():
+    searcher = halfway(16)
+    waiting_for(searcher, 6, quality=lambda i: 1.2, latency=lambda i: [1.05, 1.02, 0.9, 1.1, 1.2, 1.8][i])
+    assert searcher.choose([f"w{i}" for i in range(6)]) == "w2"
+    assert searcher.choose(["w0", "w1"]) == "w1"
+
+
+def test_of_those_that_wait_the_one_that_began_best_is_chosen_where_all_are_as_fast():
+    searcher = halfway(16)
+    waiting_for(searcher, 6, quality=lambda i: [1.9, 1.8, 1.85, 0.9, 1.7, 1.95][i], latency=lambda i: 1.0)
+    assert searcher.choose([f"w{i}" for i in range(6)]) == "w3"
+
+
+def test_trials_that_wait_at_several_steps_are_compared():
+    searcher = halfway(16)
+    waiting_for(searcher, 3, quality=lambda i: 1.5, latency=lambda i: [1.5, 1.5, 0.7][i])
+    searcher.tell("w0", 3, {"f": 1.4, "latency_ms": 1.5})
+    assert searcher.choose(["w0", "w1", "w2"]) == "w2"
+
+
+def test_while_too_little_is_known_nobody_is_chosen():
+    searcher = halfway(3)
+    waiting_for(searcher, 2, quality=lambda i: 1.0, latency=lambda i: 1.0)
+    assert searcher.choose(["w0", "w1"]) is None
+    assert halfway(8).choose(["never asked for"]) is None
+
+
+def test_where_none_promises_a_gain_nobody_is_chosen():
+    searcher = halfway(16)
+    waiting_for(searcher, 2, quality=lambda i: 1.9, latency=lambda i: 50.0)
+    assert searcher.choose(["w0", "w1"]) is None
+
+
+def test_a_choice_survives_a_state():
+    searcher = halfway(12)
+    waiting_for(searcher, 5, quality=lambda i: 1 + i / 10, latency=lambda i: 2 - i / 10)
+    resumed = ModelBased(MIXED, TWO, startup=4)
+    resumed.load(json.loads(json.dumps(searcher.state())))
+    names = [f"w{i}" for i in range(5)]
+    assert searcher.choose(names) == resumed.choose(names)
+    assert searcher.ask("next") == resumed.ask("next")
