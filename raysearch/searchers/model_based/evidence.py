@@ -31,6 +31,7 @@ class Observed:
     active: list[bool]
     step: int = -1
     outcome: Outcome | None = None
+    violation: float = math.inf
     values: dict[str, float] = field(default_factory=dict)
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -89,6 +90,7 @@ class Evidences:
             del self.trials[trial]
             return
         observed.outcome = outcome
+        observed.violation = self._goals.violation(observed.values, self._goals.last_step)
         self.ended += 1
 
     def select(self, limit: int, those: Sequence[str] = ()) -> Evidence:
@@ -96,18 +98,34 @@ class Evidences:
 
         Besides, the latest of those under way, a third as many at most, and those that are named.
         """
-        every = self._arrays(self.trials)
-        ended = np.flatnonzero(~every.running & np.isfinite(every.targets).any(axis=1))
+        trials = list(self.trials.values())
+        names = np.array(list(self.trials))
+        finished = np.array([t.outcome == "finished" for t in trials], dtype=bool)
+        running = np.array([t.outcome is None for t in trials], dtype=bool)
+        targets, variances = self._targets(trials, finished)
+        objectives = len(self._goals.objectives)
+        ended = np.flatnonzero(~running & np.isfinite(targets).any(axis=1))
         if len(ended) > limit:
-            objectives = len(self._goals.objectives)
-            order = priority(every.targets[ended, :objectives], np.maximum(self._missed(every)[ended], 0.0))
+            missed = np.maximum(np.nan_to_num(targets[ended, objectives:], nan=0.0), 0.0).sum(axis=1)
+            order = priority(targets[ended, :objectives], missed)
             best, rest = ended[order[: limit // 2]], np.sort(ended[order[limit // 2 :]])
             places = np.linspace(0, len(rest) - 1, limit - len(best)).round().astype(np.intp)
             ended = np.sort(np.concatenate([best, rest[places]]))
-        latest = np.flatnonzero(every.running)[-limit // 3 :]
-        named = np.flatnonzero(every.running & np.isin(every.names, list(those)))
+        latest = np.flatnonzero(running)[-limit // 3 :]
+        named = np.flatnonzero(running & np.isin(names, list(those))) if those else latest
         rows = np.concatenate([ended, np.union1d(latest, named)])
-        return Evidence(**{name: getattr(every, name)[rows] for name in Evidence.__dataclass_fields__})
+        some = [trials[row] for row in rows.tolist()]
+        return Evidence(
+            np.array([t.vector for t in some]),
+            np.array([t.active for t in some], dtype=bool),
+            targets[rows],
+            variances[rows],
+            finished[rows] & np.isfinite(targets[rows, :objectives]).all(axis=1),
+            running[rows],
+            np.array([t.step for t in some], dtype=np.intp),
+            np.array([t.violation for t in some]),
+            names[rows],
+        )
 
     def seen(self, names: Sequence[str], step: int) -> list[list[float]]:
         """What trials reported about a step of each of the metrics that are trained, NaN where nothing."""
@@ -151,9 +169,8 @@ class Evidences:
         self.trials = {name: Observed(**_copied(saved)) for name, saved in state.items()}
         self.ended = sum(observed.outcome is not None for observed in self.trials.values())
 
-    def _arrays(self, by_name: Mapping[str, Observed]) -> Evidence:
-        trials = list(by_name.values())
-        finished = np.array([t.outcome == "finished" for t in trials], dtype=bool)
+    def _targets(self, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
+        """Costs and margins of all trials, and their variances, each of shape (n, m + c)."""
         columns = [self._metric(o.metric, trials, finished) for o in self._goals.objectives]
         signs = [-1.0 if o.maximize else 1.0 for o in self._goals.objectives]
         targets = [sign * estimate for sign, (estimate, _) in zip(signs, columns, strict=True)]
@@ -164,18 +181,7 @@ class Evidences:
             size = abs(limit) or 1.0
             targets.append((estimate - limit) / size * (1 if constraint.upper else -1))
             variances.append(variance / size**2)
-        last = self._goals.last_step
-        return Evidence(
-            np.array([t.vector for t in trials]),
-            np.array([t.active for t in trials], dtype=bool),
-            np.column_stack(targets),
-            np.column_stack(variances),
-            finished & np.isfinite(np.column_stack(targets)[:, : len(signs)]).all(axis=1),
-            np.array([t.outcome is None for t in trials], dtype=bool),
-            np.array([t.step for t in trials], dtype=np.intp),
-            np.array([self._goals.violation(t.values, last) if t.outcome else math.inf for t in trials]),
-            np.array(list(by_name)),
-        )
+        return np.column_stack(targets), np.column_stack(variances)
 
     def _metric(self, metric: str, trials: list[Observed], finished: Mask) -> tuple[Vector, Vector]:
         """The final value of a metric and its variance by trial; of a static one whatever was reported."""
@@ -194,11 +200,6 @@ class Evidences:
         parent = self._goals.parent[max(steps)][constraint.metric] if steps else math.nan
         limit = constraint.limit(parent)
         return limit if math.isfinite(limit) else math.copysign(1e12, 1 if constraint.upper else -1)
-
-    def _missed(self, evidence: Evidence) -> Vector:
-        margins = np.nan_to_num(evidence.targets[:, len(self._goals.objectives) :], nan=0.0)
-        missed: Vector = np.maximum(margins, 0.0).sum(axis=1)
-        return missed
 
 
 def front_of(evidence: Evidence, objectives: int) -> Mask:

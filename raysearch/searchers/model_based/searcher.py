@@ -43,7 +43,8 @@ _FITTED = 128  # of them, on which hyperparameters are fitted
 _CANDIDATES = (100, 400, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
 _TRIED = 100  # of the best candidates, until one is new
-_CHECKED = 30  # of them, with what truly matters in them
+_CHECKED = 16  # of them, with what truly matters in them
+_FEW_RAYS = 20  # to sort out the candidates by; all rays for those that are checked
 
 
 class ModelBased:
@@ -186,11 +187,11 @@ class ModelBased:
             ]
         )
         guessed = self._guessed_activity(evidence)
-        worth = models(vectors, guessed(vectors))
+        worth = models(vectors, guessed(vectors), rays=_FEW_RAYS)
         elite = vectors[np.argsort(-worth, kind="stable")[:_ELITE]]
         around = self._candidates.bred(elite, guessed(elite), refined, rng)
         vectors = np.concatenate([vectors, around])
-        worth = np.append(worth, models(around, guessed(around)))
+        worth = np.append(worth, models(around, guessed(around), rays=_FEW_RAYS))
         best = vectors[np.argsort(-worth, kind="stable")[:_TRIED]]
         if self._conditional:
             top = best[:_CHECKED]
@@ -262,7 +263,7 @@ class _Models:
     reference: Vector
     rays: Vector
 
-    def __call__(self, vectors: Vector, active: Mask) -> Vector:
+    def __call__(self, vectors: Vector, active: Mask, rays: int | None = None) -> Vector:
         """Logarithm of expected gain times probability to be feasible (the latter alone at first), (k,)."""
         from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
@@ -273,7 +274,7 @@ class _Models:
             return likely
         costs = np.array([posterior(features) for posterior in self.objectives])
         means, deviations = costs.transpose(1, 2, 0)
-        gain = expected_improvement(means, deviations, self.front, self.reference, self.rays)
+        gain = expected_improvement(means, deviations, self.front, self.reference, self.rays[:rays])
         worth: Vector = np.log(np.maximum(gain, 1e-300)) + likely
         return worth
 
