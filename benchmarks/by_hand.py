@@ -30,9 +30,8 @@ import numpy as np
 from benchmarks.common import Floats, arguments, report, show
 from benchmarks.recorded.by_hand import recipe
 from benchmarks.recorded.problem import Recorded
-from benchmarks.recorded.studies import EPOCHS, OBJECTIVES, TARGET
+from benchmarks.recorded.studies import EPOCHS, TARGET
 from benchmarks.recorded.training import trained
-from raysearch.objectives import Goals
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
@@ -68,8 +67,7 @@ METHODS = {
 
 def simulated(recorded: Recorded, method: Method, seed: int, budget: int) -> Floats:
     """Accuracy, latency and size of the finished trials of a search on recorded trials, shape (k, 3)."""
-    problem = recorded.problem
-    goals = Goals.parse(OBJECTIVES, last_step=problem.last_step)
+    problem, goals = recorded.problem, recorded.goals
     design = recorded.space.design(recorded.parent)
     searcher: Searcher
     if method.searcher == "by_hand":

@@ -156,6 +156,8 @@ class Goals:
         last_step: the step at which a trial is complete (E + 1 for E epochs); absolute limits on trained
             metrics count from there.
         parent: the parent's values at each step it reported, for relative limits.
+        reference: the worst figure that counts, by objective's metric: a trial that is no better than that in
+            every objective adds nothing to the hypervolume. Empty where none is known.
 
     Raises:
         UserError: no objective, two on the same metric, constraints that contradict each other, or one that
@@ -166,6 +168,7 @@ class Goals:
     constraints: tuple[Constraint, ...] = ()
     last_step: int = 1
     parent: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         metrics = self.metrics

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord
-from raysearch.record.scores import Scores, goals_of, is_complete, reference_figures, search_values
+from raysearch.record.scores import Scores, goals_of, is_complete, search_values
 
 
 def remarks(record: RunRecord) -> list[str]:
@@ -58,7 +58,8 @@ def _about_space(record: RunRecord) -> Iterator[str]:
 
 
 def _about_hypervolume(record: RunRecord) -> Iterator[str]:
-    goals, scores, limits = goals_of(record), Scores(record), reference_figures(record)
+    goals, scores = goals_of(record), Scores(record)
+    limits = goals.reference
     parent = record.parent
     if parent is not None and is_complete(parent, goals) and not limits:
         unknown = [m for m in goals.metrics if not math.isfinite(search_values(parent).get(m, math.nan))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,20 @@ def goals_of(record: RunRecord, *, final: bool = False) -> Goals:
     reports: dict[int, dict[str, float]] = dict(record.parent.reports) if record.parent else {}
     if final and record.parent and record.parent.final:
         reports[last_step] = record.parent.values
-    return Goals.parse(study["objectives"], study["constraints"], last_step, reports)
+    goals = Goals.parse(study["objectives"], study["constraints"], last_step, reports)
+    return replace(goals, reference=_reference_figures(record, goals))
+
+
+def _reference_figures(record: RunRecord, goals: Goals) -> dict[str, float]:
+    """The hypervolume's reference point as figures, by metric; none before the parent's are known."""
+    parent = record.parent
+    known = search_values(parent) if parent and is_complete(parent, goals) else {}
+    point = reference_point(record, goals, known)
+    if not np.isfinite(point).all():
+        return {}
+    signs = [-1 if o.maximize else 1 for o in goals.objectives]
+    scale = [abs(known[metric]) or 1.0 for metric in goals.metrics]
+    return dict(zip(goals.metrics, (point * signs * scale).tolist(), strict=True))
 
 
 def search_values(trial: TrialRecord) -> dict[str, float]:
@@ -84,18 +98,6 @@ def reference_point(record: RunRecord, goals: Goals, parent: Mapping[str, float]
     own = [m.source != "the task" or m.unit == SHARE for m in known]
     units = parent_units(goals, parent, parent)
     return np.where(np.isfinite(units), units + np.where(own, REFERENCE_MARGIN, TASK_MARGIN), np.nan)
-
-
-def reference_figures(record: RunRecord) -> dict[str, float]:
-    """The hypervolume's reference point as figures, by metric; none before the parent's are known."""
-    goals, parent = goals_of(record), record.parent
-    known = search_values(parent) if parent and is_complete(parent, goals) else {}
-    point = reference_point(record, goals, known)
-    if not np.isfinite(point).all():
-        return {}
-    signs = [-1 if o.maximize else 1 for o in goals.objectives]
-    scale = [abs(known[metric]) or 1.0 for metric in goals.metrics]
-    return dict(zip(goals.metrics, (point * signs * scale).tolist(), strict=True))
 
 
 class Scores:

@@ -12,7 +12,7 @@ from raysearch.metrics import TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
-from raysearch.record.scores import reference_figures, violation_of
+from raysearch.record.scores import goals_of, violation_of
 from raysearch.record.verdicts import compare
 from raysearch.reporting import plots, sources, sweep_page
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
@@ -201,7 +201,7 @@ def _hypervolume(result: RunResult) -> str:
         "The volume of trade-offs that the front covers, costs in units of the parent. Pauses between "
         "sessions are left out of the time."
     )
-    limits = reference_figures(result.record)
+    limits = goals_of(result.record).reference
     said = ", ".join(
         f"{metric.title} {metric_value(metric, limits[metric.name])}"
         for metric in map(result.record.metric, limits)

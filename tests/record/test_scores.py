@@ -19,7 +19,6 @@ from raysearch.record.scores import (
     goals_of,
     is_complete,
     parent_units,
-    reference_figures,
     reference_point,
     search_values,
     violation_of,
@@ -167,7 +166,7 @@ def test_figures_of_any_sign_scale_and_direction(given: tuple[list[bool], list[l
     }
     assert {t.name for t in scores.front} == known.keys() - beaten
     # The hypervolume is known with the parent, never falls, and is positive once a trial is inside.
-    reference = reference_figures(record)
+    reference = goals_of(record).reference
     assert math.isnan(scores.hypervolume) == (not reference) == (not all(map(math.isfinite, table[0])))
     if not reference:
         return
@@ -186,9 +185,9 @@ def test_a_trial_as_good_as_the_parent_counts_whatever_the_sign(maximize: bool, 
 
 
 def test_the_reference_is_worse_than_the_parent() -> None:
-    up = reference_figures(record_of_table([True] * 3, [[-2.0, 4.0, 0.9]]))
+    up = goals_of(record_of_table([True] * 3, [[-2.0, 4.0, 0.9]])).reference
     assert up == {"a": -4.0, "b": 0.0, "accuracy": pytest.approx(0.81)}
-    down = reference_figures(record_of_table([False] * 3, [[-2.0, 4.0, 0.0]]))
+    down = goals_of(record_of_table([False] * 3, [[-2.0, 4.0, 0.0]])).reference
     assert down == {"a": 0.0, "b": 8.0, "accuracy": pytest.approx(0.1)}
 
 

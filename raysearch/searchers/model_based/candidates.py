@@ -10,20 +10,37 @@ from numpy.typing import NDArray
 from raysearch.searchers.encoding import Encoding, Vector
 from raysearch.searchers.model_based.representation import Representation
 
+_FAR = 0.25  # of the random points, where good ones are known
 _SCALES = (0.02, 0.4)  # of the normal steps of a number, drawn evenly in the logarithm
 
 
 class Candidates:
-    """Makes candidates of one space, all on legal cells, shape (k, n)."""
+    """Makes candidates of one space, all on legal cells, shape (k, n).
 
-    def __init__(self, encoding: Encoding, representation: Representation) -> None:
+    Args:
+        encoding: the space.
+        representation: of it.
+        good: points that somebody holds for good ones, shape (g, n); g may be 0.
+    """
+
+    def __init__(self, encoding: Encoding, representation: Representation, good: Vector) -> None:
+        self._good = good
         self._snapped, self._drawn = representation.snapped, encoding.drawn
         self._size = len(encoding)
         self._choices = np.array([len(p.choices) for p in encoding.parameters])
 
     def random(self, count: int, rng: np.random.Generator) -> Vector:
-        """Drawn as the space's priors would have them."""
-        return self._snapped(self._drawn(rng.random((count, self._size))))
+        """Drawn as the space's priors would have them, three of four around good points, where there are any.
+
+        These differ from one of them in a share of the parameters that is drawn too, mostly a small one.
+        """
+        points = self._drawn(rng.random((count, self._size)))
+        if len(self._good):
+            share = np.square(rng.random((count, 1)))
+            far = rng.random((count, 1)) < _FAR
+            kept = (rng.random(points.shape) >= share) & ~far
+            points = np.where(kept, self._good[rng.integers(len(self._good), size=count)], points)
+        return self._snapped(points)
 
     def bred(
         self, parents: Vector, active: NDArray[np.bool_], count: int, rng: np.random.Generator

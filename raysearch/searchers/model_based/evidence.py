@@ -148,9 +148,11 @@ class Evidences:
         return len(histories) >= _UNCHANGED and all(len(values) == 1 for values in histories)
 
     def limits(self) -> tuple[Vector, Mask]:
-        """The highest cost allowed by objective (m,), inf where none is; which constraints say it (c,)."""
+        """The highest cost that counts by objective (m,), or inf; which constraints say it (c,)."""
         objectives = self._goals.objectives
-        highest = np.full(len(objectives), math.inf)
+        known = (self._goals.reference.get(o.metric, math.nan) for o in objectives)
+        costs = [-worst if o.maximize else worst for o, worst in zip(objectives, known, strict=True)]
+        highest = np.where(np.isfinite(costs), costs, math.inf)
         said = np.zeros(len(self._goals.constraints), dtype=bool)
         for j, constraint in enumerate(self._goals.constraints):
             for i, objective in enumerate(objectives):

@@ -42,6 +42,7 @@ _POINTS = 300  # on which the processes are conditioned
 _FITTED = 128  # of them, on which hyperparameters are fitted
 _CANDIDATES = (100, 400, 200)  # random, bred from the front, bred from the best candidates
 _ELITE = 10
+_DRAWN = 20  # random draws, until one is new
 _TRIED = 100  # of the best candidates, until one is new
 _CHECKED = 16  # of them, with what truly matters in them
 _FEW_RAYS = 20  # to sort out the candidates by; all rays for those that are checked
@@ -50,7 +51,7 @@ _FEW_RAYS = 20  # to sort out the candidates by; all rays for those that are che
 class ModelBased:
     """Suggests what promises the largest gain in hypervolume, by Gaussian processes over all trials so far.
 
-    The first ``startup`` suggestions are the initial configs and random draws.
+    The first ``startup`` suggestions are the initial configs and random draws, most of them around these.
 
     Args:
         parameters: the space.
@@ -82,7 +83,11 @@ class ModelBased:
         self._novelty = Novelty(encoding, identity, initial)
         self._conditional = identity is not None
         self._representation = Representation(encoding)
-        self._candidates = Candidates(encoding, self._representation)
+        middle = np.full(len(encoding), 0.5)
+        good = [encoding.encode(config, absent=middle) for config in initial]
+        self._candidates = Candidates(
+            encoding, self._representation, np.array(good).reshape(-1, len(encoding))
+        )
         self._kernel = Kernel(self._representation)
         self._evidences = Evidences(goals)
         self._seed = seed
@@ -168,6 +173,8 @@ class ModelBased:
             # On a machine busy with trials, threads for matrices this small wait longer than they work.
             with _pools().limit(limits=1):
                 found = self._novelty.first(self._promising(rng))
+        if found is None:
+            found = self._novelty.first(self._candidates.random(_DRAWN, rng))
         return found or self._novelty.random(rng)
 
     def _promising(self, rng: np.random.Generator) -> Iterator[Vector]:
