@@ -86,9 +86,11 @@ class Recorded:
     def _targets(self) -> Floats:
         """Of the recorded trials, shape (n, columns)."""
         found = self.trials[self.columns].to_numpy(dtype=np.float64, copy=True)
+        seconds = [column.startswith("seconds") for column in self.columns]
+        slowest = _SLOWEST * np.median(found[:, seconds], axis=0)
+        found[:, seconds] = np.clip(found[:, seconds], 1e-3, slowest)
         logs = [not column.startswith("accuracy") for column in self.columns]
-        slowest = _SLOWEST * np.median(found[:, logs], axis=0)
-        found[:, logs] = np.log(np.clip(found[:, logs], 1e-3, slowest))
+        found[:, logs] = np.log(found[:, logs])
         return found
 
     @cached_property

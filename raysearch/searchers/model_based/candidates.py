@@ -20,11 +20,13 @@ class Candidates:
     Args:
         encoding: the space.
         representation: of it.
-        good: points that somebody holds for good ones, shape (g, n); g may be 0.
+        good: points that somebody holds for good ones, shape (g, n), if there are any.
     """
 
-    def __init__(self, encoding: Encoding, representation: Representation, good: Vector) -> None:
-        self._good = good
+    def __init__(
+        self, encoding: Encoding, representation: Representation, good: Vector | None = None
+    ) -> None:
+        self._good = np.empty((0, len(encoding))) if good is None else good
         self._snapped, self._drawn = representation.snapped, encoding.drawn
         self._size = len(encoding)
         self._choices = np.array([len(p.choices) for p in encoding.parameters])

@@ -92,3 +92,13 @@ def test_the_same_generator_gives_the_same_children(seed: int) -> None:
     active = np.ones(own.shape, dtype=bool)
     first, again = (CANDIDATES.bred(own, active, 20, np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+def test_most_random_points_lie_around_good_ones_where_there_are_any() -> None:
+    good = REPRESENTATION.snapped(np.random.default_rng(5).random((2, WIDTH)))
+    made = Candidates(Encoding(PARAMETERS), REPRESENTATION, good)
+    found = made.random(400, np.random.default_rng(6))
+    differ = (np.abs(found[:, None] - good[None]) > 1e-9).sum(axis=2).min(axis=1)
+    assert 0.5 < (differ <= WIDTH // 2).mean() < 0.9
+    assert (differ == WIDTH).mean() > 0.1  # and some anywhere
+    assert np.array_equal(found, REPRESENTATION.snapped(found))
