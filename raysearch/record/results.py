@@ -144,7 +144,7 @@ class RunResult:
             "origin": trial.origin,
             "outcome": trial.outcome or "unfinished",
             "reason": trial.reason,
-            "epochs": max(0, min(trial.step, self.epochs)),
+            "epochs": sum(step > 0 for step in trial.reports) - is_complete(trial, self.goals),
             "complete": is_complete(trial, self.goals),
             "feasible": violation == 0,
             "violation": violation,

@@ -214,9 +214,13 @@ def _stopped(result: RunResult) -> str:
     if not searched:
         return "<p>No trial has ended yet.</p>"
     spent = sum(max(0, min(t.step, result.epochs)) for t in searched)
-    full = len(searched) * result.epochs
+    trained = [t for t in searched if t.step > 0]
+    full = max(len(trained), 1) * result.epochs
     saved = 100 * (1 - spent / full)
-    text = f"<p>{spent} of {full} epochs were trained: early stopping saved {saved:.0f} %.</p>"
+    text = f"<p>{spent} of {full} epochs were trained: early stopping saved {saved:.0f} %"
+    if len(trained) < len(searched):
+        text += f"; {len(searched) - len(trained)} more candidates were measured and not trained"
+    text += ".</p>"
     by_step: dict[int, list[TrialRecord]] = {}
     for trial in searched:
         if trial.outcome == "stopped":
@@ -226,7 +230,7 @@ def _stopped(result: RunResult) -> str:
     rows = []
     for step, trials in sorted(by_step.items()):
         infeasible = sum(violation_of(result.record, t) > 0 for t in trials)
-        when = "before the first epoch, by measured hardware figures" if step == 0 else f"after epoch {step}"
+        when = "before the first epoch, by what was known then" if step == 0 else f"after epoch {step}"
         rows.append(("", [when, str(len(trials)), str(infeasible)]))
     return text + table(["stopped", "trials", "of them infeasible there"], rows)
 
