@@ -15,6 +15,8 @@ _REFERENCES = {
     "parent": "The parent: the network that the search began with, which all others are compared with.",
     "parent-int8": "The parent in eight bits by the runtime's own static quantisation, not trained further: "
     "every variant's cheapest rival.",
+    "parent-longer": "The parent, trained on for a trial's epochs: what longer training brings, without "
+    "compression.",
     "larger": "The larger network: trained to teach the others, not to be deployed.",
 }
 

@@ -18,7 +18,7 @@ SPEC = {"version": 1, "architecture": {"family": "resnet"}}
 def variants(tmp_path: Path) -> Path:
     """The variant folders of a run with every reference; 0001 is of a user's own model."""
     run = FakeRun(STUDY, 0)
-    for name, bits in (("parent", 32), ("parent-int8", 8), ("larger", 32)):
+    for name, bits in (("parent", 32), ("parent-longer", 32), ("parent-int8", 8), ("larger", 32)):
         run.trial(name, "reference", bits, 1.0)
     for name, bits in (("0000", 8), ("0001", 2), ("0002", 8)):
         run.trial(name, "trial", bits, 0.5, **({"end": "stopped", "at": 3} if name == "0002" else {}))
@@ -44,7 +44,7 @@ def card(variants: Path, name: str) -> str:
 def test_every_variant_that_is_left_has_a_card(variants: Path) -> None:
     cards = {path.parent.name for path in variants.glob("*/README.md")}
     assert cards == {path.parent.name for path in variants.glob("*/metrics.json")}
-    assert cards == {"parent", "parent-int8", "larger", "0000", "0001"}
+    assert cards == {"parent", "parent-longer", "parent-int8", "larger", "0000", "0001"}
 
 
 def test_a_snippet_that_runs_or_none(variants: Path) -> None:
@@ -60,6 +60,7 @@ def test_a_snippet_that_runs_or_none(variants: Path) -> None:
     [
         ("parent", "The parent: "),
         ("parent-int8", "The parent in eight bits by the runtime's own static quantisation"),
+        ("parent-longer", "The parent, trained on for a trial's epochs"),
         ("larger", "The larger network: trained to teach"),
         ("0000", f"On {TARGET}: "),
     ],
