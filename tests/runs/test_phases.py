@@ -19,7 +19,8 @@ from raysearch.runs.session import Session
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session at its beginning, which writes no report."""
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
-    work: Any = SimpleNamespace(described={}, conditions=SimpleNamespace(metrics={}))
+    task = SimpleNamespace(source=None)
+    work: Any = SimpleNamespace(described={}, conditions=SimpleNamespace(metrics={}, task=task))
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))
 

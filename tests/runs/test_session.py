@@ -58,7 +58,8 @@ def test_the_checkpoint_of_a_trial_that_has_ended_goes(session: Session) -> None
 
 def test_trials_are_told_which_way_is_better_and_their_service_by_the_folder(session: Session) -> None:
     assert session.setup.maximize == {"accuracy": True}
-    other = Session(session.work, session.folder / "other", 1, *([None] * 3), math.inf)  # type: ignore[arg-type]
+    nothing: Any = None
+    other = Session(session.work, session.folder / "other", 1, nothing, RunRecord(), nothing, math.inf)
     assert session.setup.service != other.setup.service
     assert session.setup.service.startswith("raysearch-")
 
