@@ -105,6 +105,8 @@ class TrialStages:
         if not self.reports:
             return 0
         curve = self._curve()
+        if self.kept is not None:
+            return min(step for step in self.kept.curve if step > max(curve))
         return self.last_step if self.schedule.is_done(curve) else max(curve) + 1
 
     def _curve(self) -> dict[int, dict[str, float]]:
@@ -229,6 +231,8 @@ class TrialStages:
                 )
                 values[f"latency_ms/{target}"] = measured["latency_ms"]
                 measurements.append(measured)
+        if self.kept is not None:  # its weights are trained already
+            values |= {metric: self.kept.curve[0][metric] for metric in self.task.metrics}
         return Report(0, values, measurements, remarks(module, self.plan))
 
     def _metrics(self, module: nn.Module) -> dict[str, float]:

@@ -81,7 +81,7 @@ def reports(setup: TrialSetup, name: str = "parent") -> list[Report]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialSetup, list[Report]]:
     torch.set_num_threads(1)
-    setup = make_setup(tmp_path_factory.mktemp("earlier"), epochs=1)
+    setup = make_setup(tmp_path_factory.mktemp("earlier"), epochs=3)
     return setup, reports(setup)
 
 
@@ -90,12 +90,13 @@ def test_a_network_that_was_trained_is_the_same_without_training(
 ) -> None:
     earlier, before = trained
     kept = Kept(str(earlier.reference_weights("parent")), {r.step: r.values for r in before})
-    setup = replace(make_setup(tmp_path, epochs=1), kept={"parent": kept})
+    setup = replace(make_setup(tmp_path, epochs=3), kept={"parent": kept})
     monkeypatch.setattr(TrialStages, "_train", lambda *_: pytest.fail("it was trained again"))
     again = reports(setup)
     assert [(r.step, r.values.get("accuracy")) for r in again] == [
         (r.step, r.values.get("accuracy")) for r in before
     ]
+    assert len(before) > 5  # more than one cycle
     assert again[1].notes == ["trained in an earlier run of the same task, and taken over"]
     weights = [load_file(s.reference_weights("parent")) for s in (earlier, setup)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -113,7 +114,7 @@ def test_what_is_not_the_same_is_trained(
     if what == "other metrics":
         weights.write_bytes(earlier.reference_weights("parent").read_bytes())
         curve[max(curve)]["accuracy"] += 0.1
-    setup = replace(make_setup(tmp_path, epochs=1), kept={"parent": Kept(str(weights), curve)})
+    setup = replace(make_setup(tmp_path, epochs=3), kept={"parent": Kept(str(weights), curve)})
     again = reports(setup)
     assert not again[1].notes
     assert [r.values.get("accuracy") for r in again] == [r.values.get("accuracy") for r in before]
