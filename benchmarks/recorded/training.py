@@ -13,7 +13,7 @@ from benchmarks.recorded.by_hand import recipe
 from benchmarks.recorded.studies import OBJECTIVES, TARGET, study_of
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
-from raysearch.record.journal import RunRecord, read
+from raysearch.record.journal import FILE_NAME, RunRecord, read
 from raysearch.record.scores import REFERENCE_MARGIN, is_complete, search_values
 
 _MOST = 40  # full trainings
@@ -75,6 +75,8 @@ def trained(
         options: ``data`` and ``runs``.
     """
     folder = options.runs / f"{name}-{seed}" / searcher
+    if _is_over(folder):
+        return Trained(RunRecord.load(folder), unit or _seconds_of_first(folder))
     method = {"scheduler": scheduler, "screen": screen, "seed": seed}
     if searcher == "by_hand":
         plain = study_of(name, options.data)
@@ -86,6 +88,13 @@ def trained(
         study = study_of(name, options.data, searcher=searcher, **method)
         study.run(folder=folder, max_minutes=(_MOST * unit / 2 + _START) / 60)
     return Trained(RunRecord.load(folder), unit or _seconds_of_first(folder))
+
+
+def _is_over(folder: Path) -> bool:
+    """Whether a run lies there that had all its time."""
+    if not (folder / FILE_NAME).exists():
+        return False
+    return any(session["action"] in ("finish", "timeout") for session in RunRecord.load(folder).sessions)
 
 
 def _seconds_of_first(folder: Path) -> float:
