@@ -36,11 +36,17 @@ def goals_of(record: RunRecord, *, final: bool = False) -> Goals:
     """
     study = record.header["study"]
     last_step = study["search"]["epochs"] + 1
-    reports: dict[int, dict[str, float]] = dict(record.parent.reports) if record.parent else {}
+    reports = _parent_reports(record.parent, last_step) if record.parent else {}
     if final and record.parent and record.parent.final:
         reports[last_step] = record.parent.values
     goals = Goals.parse(study["objectives"], study["constraints"], last_step, reports)
     return replace(goals, reference=_reference_figures(record, goals))
+
+
+def _parent_reports(parent: TrialRecord, last_step: int) -> dict[int, dict[str, float]]:
+    """What the parent reported, by the steps of a trial: its end, later than theirs, stands at their last."""
+    reports = {step: values for step, values in parent.reports.items() if step < last_step}
+    return {**reports, last_step: parent.reports[parent.step]} if parent.step >= last_step else reports
 
 
 def _reference_figures(record: RunRecord, goals: Goals) -> dict[str, float]:

@@ -57,12 +57,10 @@ class Screening:
         decided = self._inner.decide(trial, step, values, Decision.CONTINUE if given else None)
         if waits:
             self._came.add(trial)
-        elif decided is Decision.CONTINUE:
+        decided = given or (Decision.PAUSE if waits and decided is Decision.CONTINUE else decided)
+        if decided is Decision.CONTINUE:
             self._training += 1
-        if given is None and decided is Decision.CONTINUE and waits:
-            decided = Decision.PAUSE
-        decided = given or decided
-        if decided is Decision.PAUSE:
+        elif decided is Decision.PAUSE:
             self._waiting[trial] = dict(values)
         return decided
 

@@ -198,3 +198,27 @@ def test_what_0_1_0_showed_of_accuracy_latency_and_size() -> None:
 def test_a_parent_without_a_finite_figure_is_not_on_the_front() -> None:
     record = record_of_figures(["minimize a"], {"a": -math.inf}, [{"a": 1.0}], metrics={"a": ""})
     assert [t.name for t in final_front(record, Scores(record).front)] == ["0000"]
+
+
+def test_limits_are_read_from_the_end_of_a_parent_that_was_trained_for_longer() -> None:
+    study = {
+        "objectives": ["maximize accuracy"],
+        "constraints": ["accuracy >= parent - 0.1"],
+        "search": {"epochs": 2},
+    }
+    head = {"trial": "parent", "role": "reference", "config": {}, "key": "k", "origin": "reference"}
+    curve = {0: 0.1, 1: 0.5, 2: 0.7, 3: 0.3, 4: 0.8, 9: 0.9}  # step 3 is in the middle of its training
+    events: list[dict[str, Any]] = [
+        {"event": "run", "time": 0.0, "study": study, "metrics": {"accuracy": "share"}},
+        {"event": "suggestion", "time": 1.0, **head},
+        *(
+            {"event": "report", "time": 2.0, "trial": "parent", "step": step, "values": {"accuracy": value}}
+            for step, value in curve.items()
+        ),
+        {"event": "end", "time": 3.0, "trial": "parent", "outcome": "finished"},
+    ]
+    goals = goals_of(record_of(events))
+    assert goals.limits(3) == pytest.approx([0.8])
+    assert goals.limits(2) == pytest.approx([0.6])
+    assert goals.violation({"accuracy": 0.5}, 3) > 0
+    assert goals.reference["accuracy"] == pytest.approx(0.81)

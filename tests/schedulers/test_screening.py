@@ -91,6 +91,14 @@ def test_what_a_journal_recorded_is_taken_as_it_was() -> None:
     assert screen.decide("0", 1, {"accuracy": 0.5}, Decision.STOP) is Decision.STOP
 
 
+def test_what_a_journal_recorded_as_stopped_trains_not() -> None:
+    screen = Screening(FullTraining(), GOALS, candidates=2, trials=1, exempt=lambda trial: trial == "given")
+    screen.decide("given", 0, step0(0.1, 9.0), Decision.STOP)
+    screen.end("given", "stopped")
+    screen.decide("0", 0, step0(0.3))
+    assert screen.finish() == "0"
+
+
 @pytest.mark.parametrize("inner", [FullTraining(), FrontHalving(GOALS, max_step=3)])
 def test_of_48_candidates_12_train(inner: FullTraining | FrontHalving) -> None:
     from ray import tune
