@@ -60,6 +60,14 @@ class Backend(Protocol):
         """Why this target cannot be used here, with the command that helps; None where it can."""
         ...
 
+    def weight_bits(self) -> int:
+        """The most bits of integer weights with which products are summed exactly on this device, at most 8.
+
+        Where sums of two products are kept in 16 bits (x86 before its VNNI instructions) those of weights of
+        8 bits overflow, and what was trained is not what runs.
+        """
+        ...
+
     def version(self) -> str:
         """The runtime's version."""
         ...

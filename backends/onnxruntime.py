@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +41,10 @@ class OnnxRuntimeCpu:
             return f"onnxruntime fails to import ({reason}): pip install --force-reinstall onnxruntime"
         return None
 
+    def weight_bits(self) -> int:
+        """8, or 7 where its sums of products of 8 bits were found to overflow."""
+        return 7 if sums_overflow() else 8
+
     def version(self) -> str:
         """ONNX Runtime's version."""
         return version("onnxruntime")
@@ -74,6 +79,27 @@ class OnnxRuntimeCpu:
         except Exception as error:  # its exceptions share no public base class
             raise MeasurementError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
         return OnnxModel(session)
+
+
+@cache
+def sums_overflow() -> bool:
+    """Whether ONNX Runtime, on this processor, gets the product of the largest integers wrong."""
+    import onnxruntime as ort
+    from onnx import TensorProto, helper, numpy_helper
+
+    depth, largest, weight = 16, 255, 127
+    weights = numpy_helper.from_array(np.full((depth, depth), weight, np.int8), "weights")
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "weights"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, depth])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, depth])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (product,) = session.run(None, {"x": np.full((1, depth), largest, np.uint8)})
+    return bool((product != depth * largest * weight).any())
 
 
 class OnnxModel:

@@ -13,7 +13,7 @@ from raysearch.backends.base import Feed, MeasurementError
 from raysearch.basics.failures import first_line
 
 
-def static_int8(float_onnx: Path, calibration: Iterable[Feed], out: Path) -> None:
+def static_int8(float_onnx: Path, calibration: Iterable[Feed], out: Path, *, weight_bits: int = 8) -> None:
     """Write the static int8 form of a float model: uint8 activations, int8 weights per channel, Q/DQ.
 
     Args:
@@ -21,6 +21,7 @@ def static_int8(float_onnx: Path, calibration: Iterable[Feed], out: Path) -> Non
         calibration: batches of its inputs by name; the ranges of the activations are the smallest and the
             largest seen.
         out: the file to write.
+        weight_bits: 8, or 7 where it will run with ``Backend.weight_bits`` of 7.
 
     Raises:
         ValueError: there is no calibration batch.
@@ -46,6 +47,7 @@ def static_int8(float_onnx: Path, calibration: Iterable[Feed], out: Path) -> Non
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,
+                reduce_range=weight_bits < 8,
             )
         except Exception as error:  # its exceptions share no public base class
             raise MeasurementError(

@@ -31,6 +31,10 @@ class TorchCpu:
         """Why it cannot be used here, None where it can."""
         return None if find_spec("torch") is not None else "torch is not installed: pip install torch"
 
+    def weight_bits(self) -> int:
+        """All 8: it computes in float."""
+        return 8
+
     def version(self) -> str:
         """Torch's version."""
         return version("torch")

@@ -84,7 +84,9 @@ def network(name: str, size: int, classes: int = 100) -> nn.Module:
 def at_eight_bits(folded: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     """A captured network with every layer at 8/8, calibrated on images (n, 3, size, size) in eights."""
     bits = dict.fromkeys(layers_of(folded), 8)
-    quantized = insert_quantizers(folded, BitWidthPlan(bits, bits))
+    quantized = insert_quantizers(
+        folded, BitWidthPlan(bits, bits), weight_bits=OnnxRuntimeCpu().weight_bits()
+    )
     calibrate(quantized, images.split(8))
     return quantized
 
@@ -101,7 +103,12 @@ def forms(name: str, size: int, folder: Path) -> dict[str, Path]:
     paths = {form: folder / f"{name}-{form}.onnx" for form in ("float", "static", "ours")}
     folded = fold_batch_norm(capture(model, images[:2]))
     export_onnx(folded, paths["float"])
-    static_int8(paths["float"], [feed_of(images[i : i + 8]) for i in (0, 8)], paths["static"])
+    static_int8(
+        paths["float"],
+        [feed_of(images[i : i + 8]) for i in (0, 8)],
+        paths["static"],
+        weight_bits=OnnxRuntimeCpu().weight_bits(),
+    )
     export_onnx(at_eight_bits(folded, images), paths["ours"])
     return paths
 

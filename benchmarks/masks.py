@@ -33,7 +33,6 @@ from benchmarks.common import Floats, arguments, data_file, report
 from raysearch.reporting.convergence import convergence
 from raysearch.trainables.data.idx import MNIST_CLASSES, idx_images
 from raysearch.trainables.data.splits import Splits
-from raysearch.trainables.distillation import plain_loss
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.masks.annealing import Annealing
 from raysearch.trainables.masks.genetic import Genetic
@@ -44,9 +43,10 @@ from raysearch.trainables.masks.mask_search import (
     trade_off_masks,
 )
 from raysearch.trainables.models.lenet import build_lenet5
-from raysearch.trainables.schedule import cosine
 from raysearch.trainables.task import accuracy, cross_entropy
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.training.distillation import plain_loss
+from raysearch.trainables.training.epoch import train_epoch
+from raysearch.trainables.training.schedule import cosine
 
 NAME = "masks"
 SPARSITIES = (0.4133, 0.4384, 0.8, 0.9, 0.95)

@@ -52,15 +52,15 @@ from raysearch.networks.capture import capture
 from raysearch.sweeps.branches import Branches
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.data.eth80 import Views, eth80, fold
-from raysearch.trainables.distillation import plain_loss
 from raysearch.trainables.evaluation import evaluate, outputs_of
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.models.mvcnn import MVCNNPlan, build_mvcnn
 from raysearch.trainables.quantization import fold_batch_norm, size_mb
-from raysearch.trainables.schedule import cosine
 from raysearch.trainables.task import accuracy, cross_entropy
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.training.distillation import plain_loss
+from raysearch.trainables.training.epoch import train_epoch
+from raysearch.trainables.training.schedule import cosine
 
 NAME = "mvcnn_allocation"
 FOLDS = 5

@@ -121,9 +121,10 @@ def _front(costs: Floats) -> int:
 
 def recorded(name: str) -> Table:
     """The recorded trials of one study."""
-    trials = Recorded(name).trials
-    curves = trials[[f"accuracy@{epoch}" for epoch in range(1, EPOCHS_OF[name] + 1)]]
-    static = {key: trials[key].to_numpy(dtype=np.float64) for key in (f"latency_ms/{TARGET}", "size_mb")}
+    found = Recorded(name)
+    curves = found.trials[[f"accuracy@{epoch}" for epoch in range(1, EPOCHS_OF[name] + 1)]]
+    sizes = found.trials["size_mb"].to_numpy(dtype=np.float64)
+    static = {f"latency_ms/{TARGET}": found.latencies, "size_mb": sizes}
     return Table(1 - curves.to_numpy(dtype=np.float64), static)
 
 

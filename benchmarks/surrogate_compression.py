@@ -55,9 +55,9 @@ from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.models.vgg import build_vgg
 from raysearch.trainables.pruning.one_shot import measure_compressed
-from raysearch.trainables.schedule import cosine
 from raysearch.trainables.task import accuracy, cross_entropy
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.training.epoch import train_epoch
+from raysearch.trainables.training.schedule import cosine
 
 NAME = "surrogate_compression"
 BUDGET = 100

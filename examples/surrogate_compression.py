@@ -19,7 +19,7 @@ from raysearch.trainables.data.digits import digits
 from raysearch.trainables.models.vgg import build_vgg
 from raysearch.trainables.pruning.one_shot import measure_compressed
 from raysearch.trainables.task import cross_entropy
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.training.epoch import train_epoch
 
 EPOCHS = 8
 

@@ -1,7 +1,8 @@
 """What trials report: raysearch's own metrics in one table, beside those that a task names.
 
 A metric's key is its name, with the target behind it where it is of one: "size_mb",
-"latency_ms/onnxruntime-cpu". What was evaluated on the test split has "test_" in front: "test_accuracy". A
+"latency_ms/onnxruntime-cpu". What was evaluated on the test split has "test_" in front: "test_accuracy"; the
+standard error of a difference from the parent, on the validation split, has "se_": "se_accuracy". A
 task's metrics are given by their names and units, ``{"accuracy": "share"}``; what only the task knows of one,
 its unit and which way is better, is left open.
 """
@@ -22,6 +23,7 @@ SHARE = "share"
 #: What a task reports that names no metrics of its own.
 DEFAULT = {"accuracy": SHARE}
 TEST = "test_"
+ERROR = "se_"
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ OWN = {metric.name: metric for metric in _TABLE}
 # What the tables of a run, its reports and its constraints call something else.
 _TAKEN = re.compile(
     "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
-    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|times_.*|verdict.*|metrics|measurements|"
-    "failure|traceback|stuck|unsaved|done|config|date|timestamp|hostname|node_ip|pid"
+    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|se_.*|tied_.*|times_.*|verdict.*|"
+    "metrics|measurements|failure|traceback|stuck|unsaved|done|config|date|timestamp|hostname|node_ip|pid"
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -152,7 +154,7 @@ def check_names(task: Iterable[str]) -> None:
     """Refuse names of a task's metrics that would be taken for something else.
 
     Raises:
-        UserError: no name at all, or one that is no word, is raysearch's own or begins with "test_".
+        UserError: no name at all, or one that is no word, is raysearch's own or begins with "test_" or "se_".
     """
     names = list(task)
     if not names:

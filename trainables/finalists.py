@@ -11,15 +11,16 @@ from torch import nn
 from raysearch import backends
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
+from raysearch.metrics import TEST
 from raysearch.networks import figures
 from raysearch.networks.capture import capture
 from raysearch.trainables.data.batches import batches
-from raysearch.trainables.evaluation import evaluate, outputs_of
+from raysearch.trainables.evaluation import evaluate, outputs_of, predictions, score
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.measuring import measure_through
+from raysearch.trainables.parts import in_parts
 from raysearch.trainables.quantization import fold_batch_norm
-from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, TrialSetup
-from raysearch.trainables.stages import Report
+from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
 
 
 def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
@@ -33,7 +34,8 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     path = folder / FILES["uint8"]
     generator = torch.Generator().manual_seed(setup.seed)
     x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
-    static_int8(setup.variant_folder("parent") / FILES["uint8"], [feed_of(x)], path)
+    source = setup.variant_folder("parent") / FILES["uint8"]
+    static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
     targets = [t for t in setup.targets if backends.get(t).form == "uint8"]
     example = feed_of(task.example_input())
     measure = measure_through(setup.service)
@@ -64,10 +66,10 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
 
     Returns:
         A report as a dictionary: latency_ms/<target>, and of each metric test_<name>/<target> and the worst
-        of them, test_<name>.
+        of them, test_<name>, with its parts.
     """
     values: dict[str, float] = {}
-    measurements, found, task = [], {}, setup.task
+    measurements, found, parts, task = [], {}, {}, setup.task
     example = feed_of(task.example_input())
     outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
@@ -78,6 +80,8 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
         measurements.append(measured)
         values[f"latency_ms/{target}"] = measured["latency_ms"]
         predict = function_of(backends.get(target).load(path), outputs_like)
-        found[target] = evaluate(predict, task.test, task.metrics, task.collate)
-    values |= setup.over_targets(found, "test_")
-    return asdict(Report(setup.epochs + 1, values, measurements))
+        predicted = list(predictions(predict, task.test, task.collate))
+        found[target] = score(predicted, task.metrics)
+        parts[target] = in_parts(predicted, task.metrics)
+    values |= setup.over_targets(found, TEST)
+    return asdict(Report(setup.epochs + 1, values, measurements, parts=setup.worst_parts(found, parts)))

@@ -1,4 +1,4 @@
-"""What all trials of a study share, and how a trial asks for a measurement."""
+"""What all trials of a study share, how a trial asks for a measurement, and what it reports."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import numpy as np
 from raysearch import backends
 from raysearch.backends.base import Feed
 from raysearch.search_spaces.space import Space
-from raysearch.trainables.schedule import cycles
 from raysearch.trainables.task import Task
+from raysearch.trainables.training.schedule import cycles
 
 CALIBRATION_SAMPLES = 256
-# How long tracing and exporting one network may take: a ResNet-50 needs some ten seconds on a busy core.
 LONGER = "parent-longer"
-TRACING_LIMIT_S = 180.0
 FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
 
 Config = dict[str, Any]
@@ -45,6 +43,26 @@ class Measure(Protocol):
             reference: makes this model the one that others are compared with.
             again: measures past the cache.
         """
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of a trial.
+
+    Attributes:
+        step: 0 before training, then the epoch, then that of the exported model.
+        values: what is known at this step, by metric.
+        measurements: those behind the latencies.
+        notes: remarks.
+        parts: of the exported model each of the task's metrics on parts of the split, by metric; see
+            ``parts.in_parts``.
+    """
+
+    step: int
+    values: dict[str, float]
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,11 @@ class TrialSetup:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
 
+    @property
+    def weight_bits(self) -> int:
+        """In how many bits the integers of weights fit, that every target sums their products exactly."""
+        return min(backends.get(target).weight_bits() for target in self.targets)
+
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.
 
@@ -126,6 +149,22 @@ class TrialSetup:
             found |= {f"{prefix}{name}/{target}": value for target, value in each.items()}
             worst = np.min if self.maximize.get(name, True) else np.max
             found[f"{prefix}{name}"] = float(worst(list(each.values())))
+        return found
+
+    def worst_parts(
+        self, values: Mapping[str, Mapping[str, float]], parts: Mapping[str, Mapping[str, list[float]]]
+    ) -> dict[str, list[float]]:
+        """Of each of the task's metrics its parts on the target where it is worst, as far as they are known.
+
+        Args:
+            values: by target, then by the metric's name.
+            parts: the same, of ``parts.in_parts``.
+        """
+        found: dict[str, list[float]] = {}
+        for name in self.task.metrics if values else ():
+            pick = min if self.maximize.get(name, True) else max
+            worst = pick(values, key=lambda target: values[target][name])
+            found |= {name: parts[worst][name]} if name in parts[worst] else {}
         return found
 
     def trial_folder(self, name: str) -> Path:

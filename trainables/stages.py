@@ -2,21 +2,20 @@
 
 TrialStages give one report at a time. Step 0 is the hardware report, with the task's metrics before training;
 1 to E are epochs, E + 1 is the exported model. A network that others are compared with may be trained for
-longer (see ``schedule``): it goes on to its last step when it is done. After each report their whole state,
-the reports included, is on disk: what is built again for the same trial repeats the reports that were saved
-and goes on from there.
+longer (see ``training.schedule``): it goes on to its last step when it is done. After each report their whole
+state, the reports included, is on disk: what is built again for the same trial repeats the reports that were
+saved and goes on from there.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,37 +23,21 @@ from torch import fx, nn
 
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
-from raysearch.networks.running import run_limited
-from raysearch.search_spaces.channel_pruning import SEARCHED
-from raysearch.trainables.data.batches import Examples
-from raysearch.trainables.distillation import BatchLoss, distillation_loss, plain_loss
+from raysearch.metrics import ERROR
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
-from raysearch.trainables.export.deployment import as_deployed, remarks, static_figures, write_files
-from raysearch.trainables.export.feeds import feed_of
-from raysearch.trainables.inheritance import inherit
-from raysearch.trainables.pruning import prune
-from raysearch.trainables.pruning.channel_search import searchable
-from raysearch.trainables.pruning.recalibration import recalibrated
+from raysearch.trainables.export.deployment import as_deployed, write_files
+from raysearch.trainables.hardware import hardware_report
+from raysearch.trainables.parts import in_parts, standard_error
 from raysearch.trainables.quantization import nonzero_rate
-from raysearch.trainables.schedule import Schedule, cycles
-from raysearch.trainables.setup import TRACING_LIMIT_S, Config, Kept, Measure, TrialSetup
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.setup import Config, Measure, Report, TrialSetup
+from raysearch.trainables.start import first_network, float_epochs, new_optimizer, schedule_of, taken_over
+from raysearch.trainables.training.distillation import BatchLoss, distillation_loss, plain_loss
+from raysearch.trainables.training.epoch import train_epoch
 from raysearch.trainables.variant import save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
-_ROUNDING = 0.01
 _FROZEN = "all layers are frozen, so that nothing was trained"
-
-
-@dataclass(frozen=True)
-class Report:
-    """One report of a trial: the values known at a step, the measurements behind them, and remarks."""
-
-    step: int
-    values: dict[str, float]
-    measurements: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 class TrialStages:
@@ -115,125 +98,26 @@ class TrialStages:
     # -- building ------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        torch.manual_seed(self.seed)
-        model = self.task.build(self.plan.architecture)
-        inherited = self._inherit(model)
-        self.history: Any = None
-        if self.plan.pruning is not None:
-            self.history = prune(
-                model,
-                self.task.example_input(),
-                self.plan.pruning,
-                exclude=self.task.exclude,
-                examples=self._examples_to_search(),
-                loss=self.task.loss,
-            )
+        model, self.history, whole = first_network(self.setup, self.name, self.plan, self.seed)
         self.module: nn.Module = model.to(self.device)
         self.quantized = False
-        self.float_epochs = self._float_epochs(straight=inherited and not self.history)
-        self.schedule = self._schedule()
-        self.optimizer = self._new_optimizer()
-        self.kept = self._taken_over()
-
-    def _taken_over(self) -> Kept | None:
-        """The same network as it was trained before, its weights loaded; None where there is none.
-
-        It is the same if it gives the metrics that it gave there, up to what a runtime rounds differently.
-        """
-        kept = self.setup.kept.get(self.name)
-        if kept is None:
-            return None
-        fresh = {key: value.clone() for key, value in self.module.state_dict().items()}
-        try:
-            self.module.load_state_dict(load_file(kept.weights))
-            found, known = self._metrics(self.module), kept.curve[self.last_step]
-            if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
-                return kept
-        except (RuntimeError, OSError, KeyError):  # another network, or a file that is gone
-            pass
-        self.module.load_state_dict(fresh)
-        return None
-
-    def _examples_to_search(self) -> Examples | None:
-        """What the pruning criteria that search look at, and only they."""
-        if self.plan.pruning is None or self.plan.pruning.criterion not in SEARCHED:
-            return None
-        return searchable(self.task.train, self.task.collate, self.seed)
-
-    def _inherit(self, model: nn.Module) -> bool:
-        """Start from the parent's trained weights; whether they fit whole."""
-        if self.task.pretrained:
-            return True
-        weights = self.setup.reference_weights("parent")
-        if self.name in self.setup.from_scratch or not weights.exists():
-            return False
-        return inherit(model, load_file(weights))
-
-    def _schedule(self) -> Schedule:
-        epochs, metric = self.setup.epochs, next(iter(self.task.metrics))
-        if self.name not in self.setup.from_scratch:
-            return Schedule((self.float_epochs, epochs))
-        if self.name == "parent" and self.task.pretrained:
-            return Schedule((1,))  # it is evaluated once
-        if self.name == "parent" and self.setup.parent_epochs is not None:
-            return Schedule((self.setup.parent_epochs,))
-        return Schedule(cycles(epochs), metric, self.setup.maximize.get(metric, True))
-
-    def _float_epochs(self, *, straight: bool) -> int:
-        """Epochs trained in float; trained and unpruned weights go straight to the quantised part."""
-        if not self.plan.bits.quantized:
-            return self.setup.epochs
-        if straight:
-            return 0
-        quantized = max(1, round(self.setup.epochs * self.plan.training.quantized_share))
-        return max(0, self.setup.epochs - quantized)
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW that decays weights alone: biases, norms and the quantisers' steps are one-dimensional."""
-        training = self.plan.training
-        parameters = list(self.module.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": training.weight_decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=training.lr)
+        self.float_epochs = float_epochs(self.setup, self.plan, whole=whole)
+        self.schedule = schedule_of(self.setup, self.name, self.float_epochs)
+        self.optimizer = new_optimizer(self.module, self.plan.training)
+        self.kept = taken_over(self.setup, self.name, self.module)
 
     def _as_deployed(self) -> fx.GraphModule:
-        return as_deployed(self.module, self.task, self.plan, self.setup.seed)
+        return as_deployed(self.module, self.task, self.plan, self.setup.seed, self.setup.weight_bits)
 
     # -- the stages ----------------------------------------------------------------------------------------
 
     def _hardware(self) -> Report:
-        """Step 0: what does not depend on training, and the metrics before it.
-
-        Batch norm's statistics and the steps of the quantisers are taken anew, the weights are as they were
-        inherited and pruned.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-
-            def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-                model = recalibrated(self.module, self.task.train, self.task.collate, self.seed)
-                module = as_deployed(model, self.task, self.plan, self.setup.seed)
-                return module, write_files(module, Path(folder), self.setup.forms)
-
-            module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
-            values = static_figures(module, files, self.setup.targets)
-            values |= evaluate(
-                module.to(self.device), self.task.validation, self.task.metrics, self.task.collate
-            )
-            measurements = []
-            for target in self.setup.targets:
-                measured = self.measure(
-                    target,
-                    files[backends.get(target).form],
-                    feed_of(self.task.example_input()),
-                    reference=self.name == "parent",
-                )
-                values[f"latency_ms/{target}"] = measured["latency_ms"]
-                measurements.append(measured)
+        report = hardware_report(
+            self.setup, self.plan, self.module, self.seed, self.measure, reference=self.name == "parent"
+        )
         if self.kept is not None:  # its weights are trained already
-            values |= {metric: self.kept.curve[0][metric] for metric in self.task.metrics}
-        return Report(0, values, measurements, remarks(module, self.plan))
+            report.values.update({metric: self.kept.curve[0][metric] for metric in self.task.metrics})
+        return report
 
     def _metrics(self, module: nn.Module) -> dict[str, float]:
         return evaluate(module, self.task.validation, self.task.metrics, self.task.collate)
@@ -255,7 +139,7 @@ class TrialStages:
     def _start_quantized(self) -> None:
         self.module = self._as_deployed().to(self.device)
         self.quantized = True
-        self.optimizer = self._new_optimizer()
+        self.optimizer = new_optimizer(self.module, self.plan.training)
 
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
@@ -305,7 +189,7 @@ class TrialStages:
             folder.mkdir(parents=True)
         files = write_files(module, folder, self.setup.forms)
         values = {"file_mb": files[backends.get(self.setup.targets[0]).form].stat().st_size / 1e6}
-        by_target, notes = {}, []
+        by_target, parts, notes = {}, {}, []
         for target in self.setup.targets:
             agreement = check_agreement(
                 module,
@@ -315,15 +199,35 @@ class TrialStages:
                 self.task.collate,
             )
             by_target[target] = score(agreement.predicted, self.task.metrics)
+            parts[target] = in_parts(agreement.predicted, self.task.metrics)
             notes += [remark] if (remark := agreement.remark(target)) else []
         values |= self.setup.over_targets(by_target)
+        values |= self._errors(self.setup.worst_parts(by_target, parts))
         values["nonzero_rate"] = nonzero_rate(module)
         with storing(final.parent):
-            save_variant(folder, module, self.plan, task=self.task, history=self.history)
+            save_variant(
+                folder,
+                module,
+                self.plan,
+                task=self.task,
+                history=self.history,
+                weight_bits=self.setup.weight_bits,
+            )
             shutil.rmtree(final, ignore_errors=True)
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder, final)
         return Report(step, values, notes=notes)
+
+    def _errors(self, parts: Mapping[str, list[float]]) -> dict[str, float]:
+        """The standard error of each metric's difference from the parent's, whose parts are left for that."""
+        path = self.setup.reference_weights("parent").with_suffix(".parts.json")
+        if self.name == "parent":
+            with storing(path.parent):
+                path.write_text(json.dumps(parts), encoding="utf-8")
+            return {}
+        others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known = parts.keys() & others.keys()
+        return {f"{ERROR}{metric}": standard_error(parts[metric], others[metric]) for metric in known}
 
     # -- the state on disk ---------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class Task:
         varying: axes beside the batch whose size differs from batch to batch: {input: {axis: a name}}, the
             inputs called by their keys, "input_0", "input_1", ... in a tuple, and "input" where there is one.
         distillation: the term that learns from a teacher, of the student's outputs, the teacher's outputs and
-            the temperature; see ``trainables.distillation`` for what holds if left out.
+            the temperature; see ``trainables.training.distillation`` for what holds if left out.
         exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
         augment: of a batch of inputs in training, returns a batch of the same form.
         parent: config of the unchanged network: "architecture" and "training".

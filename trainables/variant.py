@@ -23,6 +23,7 @@ from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import History, prune_like
 from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
+from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.task import Builder, Task, make
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
@@ -32,7 +33,13 @@ Model = nn.Module | Builder
 
 
 def save_variant(
-    folder: Path | str, module: nn.Module, plan: TrialPlan, *, task: Task, history: History | None = None
+    folder: Path | str,
+    module: nn.Module,
+    plan: TrialPlan,
+    *,
+    task: Task,
+    history: History | None = None,
+    weight_bits: int = INTEGER_BITS[-1],
 ) -> None:
     """Write a variant's spec and weights.
 
@@ -42,6 +49,7 @@ def save_variant(
         plan: what it was made from.
         task: gives the form of the inputs and the number of logits.
         history: of the channels that were pruned.
+        weight_bits: that the integers of its weights fit in.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +63,7 @@ def save_variant(
         "pruning": [[root, channels] for root, channels in history or []],
         "bits": encode_bits(plan.bits),
         "exclude": list(task.exclude),
+        "weight_bits": weight_bits,
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
@@ -96,7 +105,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
     bits = _bits(spec["bits"])
     if bits.quantized:
-        module = insert_quantizers(module, bits, spec["exclude"])
+        module = insert_quantizers(module, bits, spec["exclude"], spec.get("weight_bits", INTEGER_BITS[-1]))
     _load(module, folder)
     return module.eval()
 

@@ -1,6 +1,7 @@
 """Recorded trials as a problem of the simulator: what a trial of any config reports, and what it costs.
 
-A config that was recorded reports what it did. Any other reports what a forest of regression trees predicts
+A config that was recorded reports what it did; what was not measured of it (see ``record``) is predicted, the
+accuracy of its file that of the network. Any other reports what a forest of regression trees predicts
 of it, plus the difference between a recorded trial, drawn by the config's key, and what trees that had not
 seen that trial predict of it: so curves are as uneven, and as hard to foresee, as real ones. Sizes and
 operations are counted.
@@ -87,21 +88,38 @@ class Recorded:
         """Of the recorded trials, shape (n, columns)."""
         found = self.trials[self.columns].to_numpy(dtype=np.float64, copy=True)
         seconds = [column.startswith("seconds") for column in self.columns]
-        slowest = _SLOWEST * np.median(found[:, seconds], axis=0)
+        slowest = _SLOWEST * np.nanmedian(found[:, seconds], axis=0)
         found[:, seconds] = np.clip(found[:, seconds], 1e-3, slowest)
         logs = [not column.startswith("accuracy") for column in self.columns]
         found[:, logs] = np.log(found[:, logs])
+        last = self.epochs + 1
+        found[:, last] = np.where(np.isnan(found[:, last]), found[:, last - 1], found[:, last])
+        missing = np.isnan(found).any(axis=1)
+        if missing.any():
+            known = self._trees().fit(self._features[~missing], found[~missing])
+            found = np.where(np.isnan(found), known.predict(self._features), found)
         return found
+
+    @property
+    def latencies(self) -> Floats:
+        """Of the recorded trials in milliseconds, shape (n,)."""
+        latencies: Floats = np.exp(self._targets[:, self.epochs + 2])
+        return latencies
+
+    @cached_property
+    def _features(self) -> Floats:
+        return np.array([self.network(json.loads(c)).features for c in self.trials["config"]])
 
     @cached_property
     def _forest(self) -> Any:
+        return self._trees().fit(self._features, self._scaled(self._targets))
+
+    def _trees(self) -> Any:
         from sklearn.ensemble import ExtraTreesRegressor
 
-        features = np.array([self.network(json.loads(c)).features for c in self.trials["config"]])
-        forest = ExtraTreesRegressor(
+        return ExtraTreesRegressor(
             _TREES, bootstrap=True, oob_score=True, min_samples_leaf=2, max_features=0.5, random_state=0
         )
-        return forest.fit(features, self._scaled(self._targets))
 
     @cached_property
     def _scale(self) -> Floats:

@@ -171,6 +171,7 @@ class TrialRecord:
         reason: why it stopped or failed.
         traceback: the file in the run's folder that keeps the traceback of its failure; empty without one.
         final: values measured after the search (latency again, the test split); empty if it was not.
+        parts: the task's metrics on parts of the test split, by metric: what ``record.ties`` reads.
         started, ended: seconds since the epoch.
     """
 
@@ -189,6 +190,7 @@ class TrialRecord:
     reason: str = ""
     traceback: str = ""
     final: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, list[float]] = field(default_factory=dict)
     ended: float | None = None
 
     @property
@@ -277,6 +279,7 @@ class RunRecord:
             )
         elif event["event"] == "final":
             trial.final.update(event["values"])
+            trial.parts.update(event.get("parts", {}))
             trial.measurements += event.get("measurements", [])
         trial.traceback = event.get("traceback", trial.traceback)
         trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord
-from raysearch.record.scores import Scores, goals_of, is_complete, search_values
+from raysearch.record.scores import Scores, final_front, goals_of, is_complete, search_values
+from raysearch.record.ties import outdone_by
 
 
 def remarks(record: RunRecord) -> list[str]:
     """Sentences on a run, none where there is nothing to say."""
-    return [*_about_objectives(record), *_about_space(record), *_about_hypervolume(record)]
+    about = (_about_objectives, _about_space, _about_hypervolume, _about_ties)
+    return [remark for find in about for remark in find(record)]
 
 
 def why_no_front(record: RunRecord) -> str:
@@ -73,6 +75,20 @@ def _about_hypervolume(record: RunRecord) -> Iterator[str]:
     ]
     none = f", and none at all in {', '.join(behind)}" if behind else ""
     yield f"The hypervolume is 0: no variant is better than the reference point in every objective{none}."
+
+
+def _about_ties(record: RunRecord) -> Iterator[str]:
+    goals = goals_of(record)
+    front = final_front(record, Scores(record).front)
+    pairs = [(t.name, other.name) for t in front if (other := outdone_by(t, front, goals)) is not None]
+    if pairs:
+        trained = " and ".join(metric for metric in goals.metrics if metric in record.metrics)
+        said = " nor ".join(f"{name} from {other}" for name, other in pairs)
+        yield (
+            f"In {trained} the test split cannot tell {said}; the second of each pair is ahead in all else."
+            if len(pairs) > 1
+            else f"In {trained} the test split cannot tell {said}, which is ahead in all else."
+        )
 
 
 def _better(value: float, limit: float, objective: Objective) -> bool:

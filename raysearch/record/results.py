@@ -12,11 +12,12 @@ import pandas as pd
 import yaml
 
 from raysearch.basics.failures import MissingFile, UserError
-from raysearch.metrics import OWN, TEST, base
+from raysearch.metrics import ERROR, OWN, TEST, base
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
 from raysearch.record.remarks import remarks
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
+from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import verdict_columns
 
 #: A config's keys: what a column of one begins with.
@@ -114,9 +115,11 @@ class RunResult:
 
         Besides the metrics and the config: how many times faster and smaller than the parent each variant is,
         whether that is more than the noise ("faster" or "not faster"), the same against the parent's static
-        int8 form, and remarks.
+        int8 form, for each objective that is the task's which others the test split cannot tell it from
+        ("tied_accuracy"), and remarks.
         """
         rows = []
+        trained = [metric for metric in self.goals.metrics if metric in self.record.metrics]
         for trial in self._front:
             row = self._row(trial, True)
             for column in (
@@ -132,6 +135,7 @@ class RunResult:
                 del row[column]
             row["is_parent"] = trial.role == "reference"
             row.update(verdict_columns(self.record, trial, self.study["targets"]))
+            row |= {f"tied_{m}": " ".join(tied_with(trial, self._front, m)) for m in trained}
             row["notes"] = "; ".join(trial.notes)
             rows.append(row)
         return self._ordered(rows)
@@ -165,7 +169,7 @@ class RunResult:
                 return 3
             if base(column) in metrics and not column.startswith(TEST):
                 return 1
-            return 2 if column.startswith((TEST, "times_", "verdict", "notes", "loss")) else 0
+            return 2 if column.startswith((TEST, ERROR, "tied_", "times_", "verdict", "notes", "loss")) else 0
 
         frame = pd.DataFrame(rows, columns=sorted(columns, key=group))
         return frame if rows else pd.DataFrame(columns=["trial"])

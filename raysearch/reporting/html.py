@@ -13,6 +13,7 @@ from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
 from raysearch.record.scores import goals_of, violation_of
+from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import compare
 from raysearch.reporting import plots, sources, sweep_page
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
@@ -20,6 +21,7 @@ from raysearch.reporting.key_figures import key_figures
 from raysearch.reporting.page import document, drawn, section, table, tiles
 
 FILE_NAME = "report.html"
+_TIES = 3  # named in a cell
 
 _ENDINGS = {
     "finish": "The search ran to its end.",
@@ -109,7 +111,8 @@ def _variants_text(result: RunResult) -> str:
         if tested
         else "The front was not measured again yet: latency is from during the search."
     )
-    return f"<p>{text} Faster means by more than the noise of both measurements, and at least 2 %.</p>"
+    tied = " Tied are variants whose difference on the test split is within its noise." if tested else ""
+    return f"<p>{text} Faster means by more than the noise of both measurements, and at least 2 %.{tied}</p>"
 
 
 def _variants(result: RunResult) -> str:
@@ -136,8 +139,7 @@ def _cells(result: RunResult, trial: TrialRecord, targets: Iterable[str], on_fro
     name = escape(trial.name)
     if trial.role == "reference" and on_front:
         name += " <i>on the front</i>"
-    quality = map(result.record.metric, _qualities(result))
-    cells = [name, *(metric_value(m, values.get(m.name, math.nan)) for m in quality)]
+    cells = [name, *(_quality(result, trial, key) for key in _qualities(result))]
     for target in targets:
         cells.append(number(values.get(f"latency_ms/{target}", math.nan)))
         for rival_name in ("parent", "parent-int8"):
@@ -151,6 +153,17 @@ def _cells(result: RunResult, trial: TrialRecord, targets: Iterable[str], on_fro
     if trial.name == "parent-int8":
         return [*cells, "8 bit", "8 bit", UNKNOWN, UNKNOWN]
     return [*cells, *_settings(trial.config)]
+
+
+def _quality(result: RunResult, trial: TrialRecord, key: str) -> str:
+    """A task's metric, on the test split with those that it is tied with."""
+    text = metric_value(result.record.metric(key), trial.values.get(key, math.nan))
+    front = result.front_records
+    if not key.startswith(TEST) or trial.name not in {t.name for t in front}:
+        return text
+    tied = tied_with(trial, front, key.removeprefix(TEST))
+    more = f" and {len(tied) - _TIES} more" if len(tied) > _TIES else ""
+    return f"{text} <i>tied with {escape(', '.join(tied[:_TIES]))}{more}</i>" if tied else text
 
 
 def _verdict(trial: TrialRecord, rival: TrialRecord, target: str) -> str:

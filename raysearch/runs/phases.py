@@ -222,7 +222,7 @@ def _measure_finalists(session: Session) -> None:
                 notes = [f"not measured again: {cause}"]
                 session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
                 continue
-            figures = {"values": report["values"], "measurements": report["measurements"]}
+            figures = {key: report[key] for key in ("values", "measurements", "parts")}
             session.write("final", trial=name, **figures)
 
 

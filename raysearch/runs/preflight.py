@@ -25,7 +25,7 @@ from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_check import check_task
 from raysearch.trainables.task_form import SPLITS
-from raysearch.trainables.training import TrainingDiverged
+from raysearch.trainables.training.epoch import TrainingDiverged
 
 _BATCHES = 2
 _DIVERGED = "its training diverged on two batches, at the learning rate of the design: its file was not tried"

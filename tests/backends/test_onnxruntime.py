@@ -1,8 +1,10 @@
 """ONNX Runtime computes what torch computes."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
@@ -41,3 +43,25 @@ def test_a_file_it_cannot_read_is_named(tmp_path):
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("raysearch.backends.onnxruntime.find_spec", lambda name: None)
     assert BACKEND.unavailable() == "onnxruntime is not installed: pip install onnxruntime"
+
+
+def test_weights_of_its_bits_are_summed_exactly_at_the_largest_integers():
+    weight = 2 ** (BACKEND.weight_bits() - 1) - 1
+    assert product_of(255, weight) == 64 * 255 * weight
+    exact_in_eight = product_of(255, 127) == 64 * 255 * 127
+    assert BACKEND.weight_bits() == (8 if exact_in_eight else 7)
+
+
+def product_of(value, weight):
+    """The sum of 64 products of unsigned and signed integers, as ONNX Runtime computes it here."""
+    weights = numpy_helper.from_array(np.full((64, 8), weight, np.int8), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "sums",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 8])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": np.full((1, 64), value, np.uint8)})[0][0, 0]

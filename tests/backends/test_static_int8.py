@@ -12,8 +12,9 @@ from raysearch.backends.structure import weights_mb
 
 def test_it_is_close_to_the_float_model(export, images, tmp_path):
     out = tmp_path / "int8.onnx"
-    static_int8(export(16), [{"input": images[:32]}, {"input": images[32:]}], out)
     backend = backends.get("onnxruntime-cpu")
+    batches = [{"input": images[:32]}, {"input": images[32:]}]
+    static_int8(export(16), batches, out, weight_bits=backend.weight_bits())
     (exact,), (quantised,) = (backend.load(path)({"input": images}) for path in (export(16), out))
     assert np.abs(exact - quantised).max() < 0.05 * np.ptp(exact)
     assert 0.25 < weights_mb(out) / weights_mb(export(16)) < 0.3  # biases stay in 32 bits

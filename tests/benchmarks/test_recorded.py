@@ -11,6 +11,7 @@ import pytest
 from benchmarks.by_hand import METHODS, Method, fastest, simulated, training_cost
 from benchmarks.recorded.by_hand import recipe
 from benchmarks.recorded.problem import Recorded
+from benchmarks.recorded.record import added
 from benchmarks.recorded.studies import EPOCHS, TARGET
 from benchmarks.small_studies import recorded as curves_of
 
@@ -29,7 +30,7 @@ def test_networks_are_counted_as_trials_report_them(recorded: Recorded) -> None:
 
 
 def test_a_recorded_config_reports_what_it_did(recorded: Recorded) -> None:
-    row = recorded.trials.iloc[7]
+    row = recorded.trials.dropna(subset=f"latency_ms/{TARGET}").iloc[7]
     config = json.loads(row["config"])
     found = [recorded.values(config, step) for step in range(recorded.epochs + 2)]
     assert [values["accuracy"] for values in found] == pytest.approx(
@@ -37,6 +38,23 @@ def test_a_recorded_config_reports_what_it_did(recorded: Recorded) -> None:
     )
     assert found[0][f"latency_ms/{TARGET}"] == pytest.approx(row[f"latency_ms/{TARGET}"])
     assert found[0]["size_mb"] == pytest.approx(row["size_mb"])
+
+
+def test_trials_of_another_machine_lend_their_accuracy_alone(recorded: Recorded) -> None:
+    last = recorded.epochs + 1
+    table = recorded.trials.assign(config=lambda t: t["config"].str.replace('"lr": ', '"lr": 1'))
+    whole = added(recorded.trials, table, last)
+    known = recorded.trials[f"latency_ms/{TARGET}"].notna().sum()
+    assert whole[f"latency_ms/{TARGET}"].notna().sum() == known
+    merged = Recorded(recorded.name, whole)
+    assert len(merged.trials) == 2 * len(recorded.trials)
+    assert np.isfinite(merged.latencies).all()
+    row = merged.trials.iloc[-1]
+    assert merged.values(json.loads(row["config"]), last)["accuracy"] == pytest.approx(
+        row[f"accuracy@{last - 1}"], abs=2e-3
+    )
+    measured, predicted = merged.latencies[: len(table)], merged.latencies[len(table) :]
+    assert np.median(np.abs(predicted / measured - 1)) < 0.1
 
 
 def test_any_other_config_reports_something_like_it_always_the_same(recorded: Recorded) -> None:

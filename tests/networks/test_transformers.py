@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
 from raysearch.networks.operators import layer_name, layer_of
 from raysearch.search_spaces.bit_widths import BitWidthPlan
@@ -49,7 +50,9 @@ def given(request: pytest.FixtureRequest) -> tuple[nn.Module, Inputs]:
 def _quantized(captured: fx.GraphModule, inputs: Inputs) -> fx.GraphModule:
     layers = [(node, layer) for node in captured.graph.nodes if (layer := layer_of(node))]
     bits = {layer_name(node, layer): 8 for node, layer in layers}
-    quantized = insert_quantizers(captured, BitWidthPlan(bits, bits))
+    quantized = insert_quantizers(
+        captured, BitWidthPlan(bits, bits), weight_bits=OnnxRuntimeCpu().weight_bits()
+    )
     calibrate(quantized, [inputs])
     return quantized
 

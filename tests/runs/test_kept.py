@@ -14,8 +14,8 @@ from trial_setup import PARENT, FakeMeasure, make_setup
 
 from raysearch.record.journal import Journal
 from raysearch.runs.kept import kept_references, made_of
-from raysearch.trainables.setup import Kept, TrialSetup
-from raysearch.trainables.stages import Report, TrialStages
+from raysearch.trainables.setup import Kept, Report, TrialSetup
+from raysearch.trainables.stages import TrialStages
 
 DESCRIBED = {"parent": {"training": {"lr": 0.003}}}
 

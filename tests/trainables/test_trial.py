@@ -65,7 +65,7 @@ def test_work_that_was_stopped_at_its_limit_may_go_on_in_the_process(
     def hang(*arguments: Any) -> None:
         raise TimeLimitExceeded("exporting took longer than 180 s")
 
-    monkeypatch.setattr("raysearch.trainables.stages.run_limited", hang)
+    monkeypatch.setattr("raysearch.trainables.hardware.run_limited", hang)
     result = make(make_setup(tmp_path), monkeypatch).step()
     assert result["stuck"]
     assert result["failure"].startswith("TimeLimitExceeded: exporting took longer than 180 s")

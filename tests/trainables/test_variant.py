@@ -30,11 +30,11 @@ def _task(model: nn.Module, inputs: Tensor) -> Task:
     return Task(model=model, train=data, validation=data, test=data, name="squares")
 
 
-def _deployed(model: nn.Module, bits: BitWidthPlan, inputs: Tensor) -> nn.Module:
+def _deployed(model: nn.Module, bits: BitWidthPlan, inputs: Tensor, weight_bits: int = 8) -> nn.Module:
     folded = fold_batch_norm(capture(model, inputs[:2]))
     if not bits.quantized:
         return folded
-    module = insert_quantizers(folded, bits)
+    module = insert_quantizers(folded, bits, weight_bits=weight_bits)
     calibrate(module, [inputs])
     return module
 
@@ -62,6 +62,15 @@ def test_a_searched_network_is_rebuilt_from_its_folder_alone(
     assert not load_variant(tmp_path).training
     json.loads((tmp_path / "spec.json").read_text())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["spec.json", "weights.safetensors"]
+
+
+def test_weights_within_seven_bits_are_rebuilt_so(
+    network: nn.Module, resnet_plan: ResNetPlan, uniform: Uniform, inputs: Tensor, tmp_path: Path
+) -> None:
+    plan = TrialPlan(architecture=resnet_plan, bits=uniform(8, 8))
+    module = _deployed(network, plan.bits, inputs, weight_bits=7)
+    save_variant(tmp_path, module, plan, task=_task(network, inputs), weight_bits=7)
+    assert torch.equal(load_variant(tmp_path)(inputs), module(inputs))
 
 
 class _Own(nn.Module):

@@ -23,13 +23,16 @@ from raysearch.trainables.quantization import (
     insert_quantizers,
     size_mb,
 )
+from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES
 from raysearch.trainables.task import Task
 
 _WRITERS = {"uint8": export_onnx, "pt2": export_torch}
 
 
-def as_deployed(model: nn.Module, task: Task, plan: TrialPlan, seed: int) -> fx.GraphModule:
+def as_deployed(
+    model: nn.Module, task: Task, plan: TrialPlan, seed: int, weight_bits: int = INTEGER_BITS[-1]
+) -> fx.GraphModule:
     """The network as it will be exported: captured, batch norm folded, with quantisers that are calibrated.
 
     Args:
@@ -37,11 +40,12 @@ def as_deployed(model: nn.Module, task: Task, plan: TrialPlan, seed: int) -> fx.
         task: gives the form of the inputs, and the examples to calibrate on.
         plan: its bits.
         seed: decides which examples.
+        weight_bits: that the integers of weights fit in.
     """
     folded = fold_batch_norm(capture(model, task.example_input(2), task.varying))
     if not plan.bits.quantized:
         return folded
-    quantized = insert_quantizers(folded, plan.bits, task.exclude)
+    quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits)
     generator = torch.Generator().manual_seed(seed)
     inputs, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
     calibrate(quantized, [inputs])
@@ -72,10 +76,12 @@ def static_figures(
     }
 
 
-def remarks(module: fx.GraphModule, plan: TrialPlan) -> list[str]:
+def remarks(module: fx.GraphModule, plan: TrialPlan, weight_bits: int = INTEGER_BITS[-1]) -> list[str]:
     """Where a chosen precision is not what a runtime computes in."""
     low = sorted({b for b in plan.bits.weights.values() if b < 8})
     found = [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
+    if weight_bits in range(max((b for b in plan.bits.weights.values() if b in INTEGER_BITS), default=0)):
+        found.append(f"integer weights lie within {weight_bits} bits: sums overflow beyond on this processor")
     floats = in_float(module) if plan.bits.quantized else {}
     if floats:
         found.append("in float: " + ", ".join(f"{name} ({why})" for name, why in floats.items()))

@@ -22,7 +22,10 @@ _EIGHT = INTEGER_BITS[-1]
 
 
 def insert_quantizers(
-    graph_module: fx.GraphModule, bits: BitWidthPlan, exclude: Sequence[str] = ()
+    graph_module: fx.GraphModule,
+    bits: BitWidthPlan,
+    exclude: Sequence[str] = (),
+    weight_bits: int = _EIGHT,
 ) -> fx.GraphModule:
     """A copy with fake quantisation, to be calibrated next.
 
@@ -33,6 +36,7 @@ def insert_quantizers(
         graph_module: captured, with batch norm folded (``fold_batch_norm``).
         bits: of each layer's weights and input.
         exclude: layers, or parts with all their layers, that stay in float whatever ``bits`` says.
+        weight_bits: that the integers of weights fit in; see ``Backend.weight_bits``.
 
     Raises:
         UserError: the network has a module under a quantiser's name.
@@ -46,11 +50,11 @@ def insert_quantizers(
         if (layer := layer_of(node))
     ]
     _round_activations(quantized, reading)
-    for node, layer, weight_bits, _ in layers:
-        if weight_bits < FLOAT:
-            _round_weights(quantized, node, layer, weight_bits)
-    for node, layer, weight_bits, _ in layers:
-        if weight_bits <= _EIGHT:
+    for node, layer, held, _ in layers:
+        if held < FLOAT:
+            _round_weights(quantized, node, layer, held, weight_bits)
+    for node, layer, held, _ in layers:
+        if held <= _EIGHT:
             _round_bias(quantized, node, layer)
     return finished(quantized).eval()
 
@@ -110,14 +114,14 @@ def _attach(
     return nodes
 
 
-def _round_weights(graph_module: fx.GraphModule, node: fx.Node, layer: Layer, bits: int) -> None:
+def _round_weights(graph_module: fx.GraphModule, node: fx.Node, layer: Layer, bits: int, within: int) -> None:
     """Quantise the weights that an operator reads; one that several read is quantised once."""
     weight = cast(fx.Node, node.args[layer.weight])
     name = f"{weight.target}_quantizer"
     known = next((u for u in weight.users if u.op == "call_module" and u.target == name), None)
     if known is None:
         tensor = graph_module.get_parameter(str(weight.target))
-        quantizer = Quantizer(bits, channels=_slices(tensor, layer), axis=layer.axis or 0)
+        quantizer = Quantizer(bits, channels=_slices(tensor, layer), axis=layer.axis or 0, within=within)
         if quantizer.integer:
             quantizer.fit(tensor)
         hold_module(graph_module, name, quantizer)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.metrics import is_static
+from raysearch.metrics import ERROR, is_static
 from raysearch.objectives import Constraint, Goals
 from raysearch.pareto import non_dominated, priority
 from raysearch.searchers.base import Outcome
@@ -55,7 +55,8 @@ class Evidence:
         vectors: points, shape (n, parameters); active: which parameters matter, the same shape.
         targets: costs of the objectives, then the constraints' margins (<= 0 is kept), shape (n, m + c);
             NaN where nothing is known.
-        variances: of the targets where they are estimates from an early step, else 0.
+        variances: of the targets: where they are estimates from an early step, and the noise of a small
+            validation set where it was reported.
         finished: which trials are complete; running: which are under way; steps: the last that each reported.
         violations: of the finished trials; inf for the others.
     """
@@ -192,9 +193,12 @@ class Evidences:
         if self._is_known_early(metric):
             return values, np.zeros(len(values))
         finals = np.where(finished, values, np.nan)
+        errors = np.array([t.values.get(f"{ERROR}{metric}", 0.0) for t in trials], dtype=np.float64)
+        noise = np.where(np.isfinite(errors) & (errors < _LARGEST), errors, 0.0) ** 2
         if np.isfinite(finals).any() and not np.isfinite(finals).all():
-            return final_values([_finite(t.stages.get(metric, {})) for t in trials], finals)
-        return finals, np.zeros(len(finals))
+            estimates, variances = final_values([_finite(t.stages.get(metric, {})) for t in trials], finals)
+            return estimates, variances + noise
+        return finals, noise
 
     def _limit(self, constraint: Constraint) -> float:
         """The limit at the last step; a huge one where the parent's figure is not known, so it is kept."""

@@ -31,3 +31,12 @@ def test_a_metric_that_no_trial_changed_is_known_as_soon_as_it_is_reported():
     assert evidences.select(10).targets[-1].tolist()[1] == 4.0  # of the one under way
     evidences.trials["3"].tell(9, {"f": 4.0, "delay": 4.5})
     assert evidences.known_early().tolist() == [False, False]
+
+
+def test_the_noise_of_a_small_validation_set_is_noise():
+    evidences = Evidences(Goals.parse(["maximize accuracy", "minimize latency_ms"], last_step=9))
+    for i, told in enumerate([{"se_accuracy": 0.02}, {}, {"se_accuracy": float("nan")}]):
+        evidences.trials[str(i)] = Observed([i / 3], [True])
+        evidences.trials[str(i)].tell(9, {"accuracy": 0.5, "latency_ms": 1.0, **told})
+        evidences.end(str(i), "finished")
+    assert evidences.select(10).variances.tolist() == [[0.02**2, 0.0], [0.0, 0.0], [0.0, 0.0]]

@@ -29,7 +29,7 @@ Uniform = Callable[[int, int], BitWidthPlan]
 
 @pytest.fixture
 def module(folded: fx.GraphModule, uniform: Uniform, inputs: Tensor) -> fx.GraphModule:
-    quantized = insert_quantizers(folded, uniform(8, 8))
+    quantized = insert_quantizers(folded, uniform(8, 8), weight_bits=OnnxRuntimeCpu().weight_bits())
     calibrate(quantized, [inputs])
     return quantized
 

@@ -25,7 +25,7 @@ Uniform = Callable[[int, int], BitWidthPlan]
 @pytest.fixture
 def quantized(folded: fx.GraphModule, inputs: Tensor) -> Callable[[BitWidthPlan], fx.GraphModule]:
     def make(plan: BitWidthPlan) -> fx.GraphModule:
-        module = insert_quantizers(folded, plan)
+        module = insert_quantizers(folded, plan, weight_bits=OnnxRuntimeCpu().weight_bits())
         calibrate(module, [inputs])
         return module
 

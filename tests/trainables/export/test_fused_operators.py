@@ -11,6 +11,7 @@ import pytest
 from torch import fx
 from zoo import NETWORKS, captured, uniform
 
+from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.operators import is_convolution
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
@@ -46,7 +47,7 @@ ENTIRELY = ("resnet", "inverted_residuals", "channel_shuffle", "gated", "conv1d_
 
 def quantized(name: str) -> fx.GraphModule:
     folded = fold_batch_norm(captured(name))
-    module = insert_quantizers(folded, uniform(folded, 8, 8))
+    module = insert_quantizers(folded, uniform(folded, 8, 8), weight_bits=OnnxRuntimeCpu().weight_bits())
     calibrate(module, [NETWORKS[name].inputs(16)])
     return module
 

@@ -21,6 +21,8 @@ from raysearch.trainables.export.feeds import function_of
 from raysearch.trainables.export.forms import float_form
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 
+# ONNX Runtime itself makes 8 bits of float weights between integers: where their sums overflow, more is lost.
+APART = 0.1 if OnnxRuntimeCpu().weight_bits() == 8 else 0.3
 OTHERS = ((4, 4), (16, 16), (8, 32), (32, 8), (32, 32), None)
 
 
@@ -35,7 +37,7 @@ def plans(name: str, module: fx.GraphModule) -> list[BitWidthPlan]:
 def quantized(name: str, plan: BitWidthPlan) -> fx.GraphModule:
     module = fold_batch_norm(captured(name))
     if plan.quantized:
-        module = insert_quantizers(module, plan)
+        module = insert_quantizers(module, plan, weight_bits=OnnxRuntimeCpu().weight_bits())
         calibrate(module, [NETWORKS[name].inputs(16)])
     return module
 
@@ -68,6 +70,6 @@ def test_files_compute_what_the_quantised_network_does(name: str, tmp_path: Path
         deployed = function_of(OnnxRuntimeCpu().load(path), outputs_of(module, NETWORKS[name].inputs(1)))
         for n in (1, 5):
             inputs = NETWORKS[name].inputs(n)
-            assert difference(outputs_of(module, inputs), deployed(inputs)) < 0.1
+            assert difference(outputs_of(module, inputs), deployed(inputs)) < APART
         export_torch(module, tmp_path / "model.pt2")
         assert program_error(float_form(module), tmp_path / "model.pt2", NETWORKS[name].inputs(5))[0] <= 1e-6

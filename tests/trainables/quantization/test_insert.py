@@ -192,3 +192,13 @@ def test_a_module_under_a_quantisers_name_is_named() -> None:
         ValueError, match=r"module named 'quantize_x_8', which its quantiser needs: rename it"
     ):
         insert_quantizers(captured, BitWidthPlan(bits, bits))
+
+
+def test_weights_fit_in_fewer_bits_than_they_are_held_in(folded: fx.GraphModule, uniform: Uniform) -> None:
+    module = insert_quantizers(folded, uniform(8, 8), weight_bits=7)
+    quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
+    weights = [q for q in quantizers if q.channels is not None]
+    assert {(q.low, q.high, q.bits) for q in weights} == {(-63, 63, 8)}
+    assert {q.high for q in quantizers if q.channels is None} <= {127, 255}
+    two = insert_quantizers(folded, uniform(2, 8), weight_bits=7)
+    assert {q.high for q in two.modules() if isinstance(q, Quantizer) and q.channels is not None} == {1}

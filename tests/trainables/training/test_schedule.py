@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from raysearch.trainables.schedule import Schedule, cosine, cycles
+from raysearch.trainables.training.schedule import Schedule, cosine, cycles
 
 
 def curve(*at_cycle_ends: float, epochs: int = 3) -> dict[int, dict[str, float]]:

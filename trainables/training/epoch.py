@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from raysearch.networks.nests import Nest, to_device
 from raysearch.networks.nests import batch_size as size_of
 from raysearch.trainables.data.batches import Collate, Examples, batches, count
-from raysearch.trainables.distillation import BatchLoss
+from raysearch.trainables.training.distillation import BatchLoss
 
 
 class TrainingDiverged(RuntimeError):

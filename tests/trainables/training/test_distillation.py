@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from raysearch.trainables.distillation import distillation_loss, plain_loss, teachers_term
-from raysearch.trainables.training import train_epoch
+from raysearch.trainables.training.distillation import distillation_loss, plain_loss, teachers_term
+from raysearch.trainables.training.epoch import train_epoch
 
 
 def outputs(*shape, seed=0):

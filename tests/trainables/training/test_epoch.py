@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from raysearch.trainables.distillation import plain_loss
-from raysearch.trainables.schedule import cosine
-from raysearch.trainables.training import TrainingDiverged, train_epoch
+from raysearch.trainables.training.distillation import plain_loss
+from raysearch.trainables.training.epoch import TrainingDiverged, train_epoch
+from raysearch.trainables.training.schedule import cosine
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():

@@ -1,0 +1,116 @@
+"""What a trial begins with: its network, inherited and pruned or taken over, its schedule, its optimiser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from raysearch.search_spaces.channel_pruning import SEARCHED
+from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.training import TrainingPlan
+from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.inheritance import inherit
+from raysearch.trainables.pruning import prune
+from raysearch.trainables.pruning.channel_search import searchable
+from raysearch.trainables.setup import Kept, TrialSetup
+from raysearch.trainables.training.schedule import Schedule, cycles
+
+_ROUNDING = 0.01
+
+
+def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> tuple[nn.Module, Any, bool]:
+    """The network before training.
+
+    Args:
+        setup: what all trials share.
+        name: the trial's.
+        plan: what its config decodes to.
+        seed: of what weights are not inherited.
+
+    Returns:
+        The network, the history of its pruning, and whether it is the parent's own with all its weights.
+    """
+    torch.manual_seed(seed)
+    task = setup.task
+    model = task.build(plan.architecture)
+    whole = _inherit(setup, name, model)
+    if plan.pruning is None:
+        return model, None, whole
+    # Only the criteria that search look at examples.
+    searches = plan.pruning.criterion in SEARCHED
+    history = prune(
+        model,
+        task.example_input(),
+        plan.pruning,
+        exclude=task.exclude,
+        examples=searchable(task.train, task.collate, seed) if searches else None,
+        loss=task.loss,
+    )
+    return model, history, whole and not history
+
+
+def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> bool:
+    """Start from the parent's trained weights; whether they fit whole."""
+    if setup.task.pretrained:
+        return True
+    weights = setup.reference_weights("parent")
+    if name in setup.from_scratch or not weights.exists():
+        return False
+    return inherit(model, load_file(weights))
+
+
+def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
+    """The same network as it was trained before, its weights loaded; None where there is none.
+
+    It is the same if it gives the metrics that it gave there, up to what a runtime rounds differently.
+    """
+    kept, task = setup.kept.get(name), setup.task
+    if kept is None:
+        return None
+    fresh = {key: value.clone() for key, value in module.state_dict().items()}
+    try:
+        module.load_state_dict(load_file(kept.weights))
+        found = evaluate(module, task.validation, task.metrics, task.collate)
+        known = kept.curve[setup.last_step(name)]
+        if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
+            return kept
+    except (RuntimeError, OSError, KeyError):  # another network, or a file that is gone
+        pass
+    module.load_state_dict(fresh)
+    return None
+
+
+def float_epochs(setup: TrialSetup, plan: TrialPlan, *, whole: bool) -> int:
+    """Epochs trained in float; the parent's own weights go straight to the quantised part."""
+    if not plan.bits.quantized:
+        return setup.epochs
+    if whole:
+        return 0
+    quantized = max(1, round(setup.epochs * plan.training.quantized_share))
+    return max(0, setup.epochs - quantized)
+
+
+def schedule_of(setup: TrialSetup, name: str, in_float: int) -> Schedule:
+    """The parts of a trial's training, the first of them of so many epochs; cycles for a reference."""
+    metric = next(iter(setup.task.metrics))
+    if name not in setup.from_scratch:
+        return Schedule((in_float, setup.epochs))
+    if name == "parent" and setup.task.pretrained:
+        return Schedule((1,))  # it is evaluated once
+    if name == "parent" and setup.parent_epochs is not None:
+        return Schedule((setup.parent_epochs,))
+    return Schedule(cycles(setup.epochs), metric, setup.maximize.get(metric, True))
+
+
+def new_optimizer(module: nn.Module, training: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW that decays weights alone: biases, norms and the quantisers' steps are one-dimensional."""
+    parameters = list(module.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.lr)
