@@ -117,6 +117,17 @@ def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
     if name in OWN:
         return replace(OWN[name], name=key)
     unit = task.get(name, "")
+    if key.startswith(ERROR):
+        return Metric(
+            key,
+            f"standard error of {name}",
+            unit,
+            static=False,
+            per_target=False,
+            source="the task",
+            higher_is_better=False,
+            description=f"standard error of the difference in {name} from the parent, validation split",
+        )
     split = "test" if key.startswith(TEST) else "validation"
     return Metric(
         key,
@@ -132,8 +143,8 @@ def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
 
 
 def base(key: str) -> str:
-    """The name alone: without the target, and without what says that it is of the test split."""
-    return key.split("/")[0].removeprefix(TEST)
+    """The name alone: without the target, and without what says that it is of the test split, or an error."""
+    return key.split("/")[0].removeprefix(TEST).removeprefix(ERROR)
 
 
 def is_static(key: str) -> bool:

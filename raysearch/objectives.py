@@ -4,8 +4,8 @@ Every algorithm sees a trial as a vector of costs (all minimised) and one violat
 
 A metric is *static* when it does not depend on the weights' values (latency, size, MACs, memory): it is
 known before the first epoch and counts in full at every step. Any other metric is *trained*: relative to
-the parent it is compared with the parent's own value at the same step; an absolute limit on it counts
-only from the last step on.
+the parent it is compared with the parent's value at the same step (see ``record.scores``); an absolute limit
+on it counts only from the last step on.
 """
 
 from __future__ import annotations

@@ -155,11 +155,17 @@ def precision_prior(searched: Mapping[Path, Values], integers: Collection[int]) 
     """
     own = [path for path in searched if path[0] == "bits" and path[-1] == "own"]
     change = min(0.25, _CHANGES / max(len(own), 1))
-    found = {path: Prior(odds=(1 - change, change)) for path in own}
+    found, before = {}, set()
+    for path in own:
+        values = searched[path].ends()
+        found[path] = Prior(odds=tuple(change if value else 1 - change for value in values))
     for path, activations in searched.items():
         partner = (*path[:-1], "weights")
         weights = searched.get(partner)
-        if path[0] != "bits" or path[-1] != "activations" or not isinstance(weights, Choices):
+        before.add(path)
+        if path[0] != "bits" or path[-1] != "activations" or partner not in before:
+            continue
+        if not isinstance(weights, Choices):
             continue
         fitting = tuple((w, _fitting(w, activations.ends(), integers)) for w in weights.values)
         found[path] = Prior(partner=partner, fitting=fitting)

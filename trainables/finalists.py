@@ -18,7 +18,7 @@ from raysearch.trainables.data.batches import batches
 from raysearch.trainables.evaluation import evaluate, outputs_of, predictions, score
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.measuring import measure_through
-from raysearch.trainables.parts import in_parts
+from raysearch.trainables.parts import Parts
 from raysearch.trainables.quantization import fold_batch_norm
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
 
@@ -80,8 +80,8 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
         measurements.append(measured)
         values[f"latency_ms/{target}"] = measured["latency_ms"]
         predict = function_of(backends.get(target).load(path), outputs_like)
-        predicted = list(predictions(predict, task.test, task.collate))
-        found[target] = score(predicted, task.metrics)
-        parts[target] = in_parts(predicted, task.metrics)
+        watched = Parts(task.metrics)
+        found[target] = score(watched.watch(predictions(predict, task.test, task.collate)), task.metrics)
+        parts[target] = watched.values()
     values |= setup.over_targets(found, TEST)
     return asdict(Report(setup.epochs + 1, values, measurements, parts=setup.worst_parts(found, parts)))

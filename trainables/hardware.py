@@ -38,10 +38,10 @@ def hardware_report(
         reference: whether others are compared with this network.
     """
     task = setup.task
+    model = recalibrated(network, task.train, task.collate, seed)
     with tempfile.TemporaryDirectory() as folder:
 
         def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-            model = recalibrated(network, task.train, task.collate, seed)
             module = as_deployed(model, task, plan, setup.seed, setup.weight_bits)
             return module, write_files(module, Path(folder), setup.forms)
 

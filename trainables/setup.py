@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 
 from raysearch import backends
 from raysearch.backends.base import Feed
+from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
 from raysearch.trainables.training.schedule import cycles
@@ -45,6 +47,11 @@ class Measure(Protocol):
         """
 
 
+def weight_bits_on(targets: Sequence[str]) -> int:
+    """In how many bits integer weights fit, that every target sums their products exactly on this machine."""
+    return min(backends.get(target).weight_bits() for target in targets)
+
+
 @dataclass(frozen=True)
 class Report:
     """One report of a trial.
@@ -54,8 +61,7 @@ class Report:
         values: what is known at this step, by metric.
         measurements: those behind the latencies.
         notes: remarks.
-        parts: of the exported model each of the task's metrics on parts of the split, by metric; see
-            ``parts.in_parts``.
+        parts: of final figures, each of the task's metrics on parts of the test split; see ``parts``.
     """
 
     step: int
@@ -94,7 +100,10 @@ class TrialSetup:
         kept: references that were trained before, by name.
         seed: of the study.
         service: the name of the measurement service's actor.
-        maximize: of each metric of the task whether higher is better; one that is not named is.
+        maximize: of each metric of the task whether higher is better, where something says it.
+        weight_bits: in how many bits the integers of weights fit, that every target sums their products
+            exactly; 0: as ``Backend.weight_bits`` says on the machine where the set-up is made.
+        patience: seconds since the epoch, after which no further cycle of a reference begins.
     """
 
     task: Task
@@ -108,6 +117,17 @@ class TrialSetup:
     maximize: Mapping[str, bool] = field(default_factory=dict)
     parent_epochs: int | None = None
     kept: Mapping[str, Kept] = field(default_factory=dict)
+    weight_bits: int = 0
+    patience: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.weight_bits:
+            # The workers get what was found here.
+            object.__setattr__(self, "weight_bits", weight_bits_on(self.targets))
+
+    def higher_is_better(self, metric: str) -> bool | None:
+        """Which way a metric of the task is better; None where nothing says it."""
+        return self.maximize.get(metric, find(metric).higher_is_better)
 
     @property
     def from_scratch(self) -> frozenset[str]:
@@ -128,11 +148,6 @@ class TrialSetup:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
 
-    @property
-    def weight_bits(self) -> int:
-        """In how many bits the integers of weights fit, that every target sums their products exactly."""
-        return min(backends.get(target).weight_bits() for target in self.targets)
-
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.
 
@@ -147,7 +162,7 @@ class TrialSetup:
         for name in self.task.metrics if values else ():
             each = {target: of_target[name] for target, of_target in values.items()}
             found |= {f"{prefix}{name}/{target}": value for target, value in each.items()}
-            worst = np.min if self.maximize.get(name, True) else np.max
+            worst = np.max if self.higher_is_better(name) is False else np.min
             found[f"{prefix}{name}"] = float(worst(list(each.values())))
         return found
 
@@ -158,11 +173,11 @@ class TrialSetup:
 
         Args:
             values: by target, then by the metric's name.
-            parts: the same, of ``parts.in_parts``.
+            parts: the same, of ``parts.Parts``.
         """
         found: dict[str, list[float]] = {}
         for name in self.task.metrics if values else ():
-            pick = min if self.maximize.get(name, True) else max
+            pick = max if self.higher_is_better(name) is False else min
             worst = pick(values, key=lambda target: values[target][name])
             found |= {name: parts[worst][name]} if name in parts[worst] else {}
         return found

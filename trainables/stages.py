@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,13 +25,14 @@ from torch import fx, nn
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
+from raysearch.search_spaces.channel_pruning import SEARCHED
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import as_deployed, write_files
 from raysearch.trainables.hardware import hardware_report
-from raysearch.trainables.parts import in_parts, standard_error
+from raysearch.trainables.parts import Parts, standard_error
 from raysearch.trainables.quantization import nonzero_rate
-from raysearch.trainables.setup import Config, Measure, Report, TrialSetup
+from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, TrialSetup
 from raysearch.trainables.start import first_network, float_epochs, new_optimizer, schedule_of, taken_over
 from raysearch.trainables.training.distillation import BatchLoss, distillation_loss, plain_loss
 from raysearch.trainables.training.epoch import train_epoch
@@ -90,7 +92,12 @@ class TrialStages:
         curve = self._curve()
         if self.kept is not None:
             return min(step for step in self.kept.curve if step > max(curve))
-        return self.last_step if self.schedule.is_done(curve) else max(curve) + 1
+        done = self.schedule.is_done(curve)
+        cycle_ends = max(curve) in self.schedule.ends and self.name in self.setup.from_scratch
+        return self.last_step if done or (cycle_ends and self._is_late()) else max(curve) + 1
+
+    def _is_late(self) -> bool:
+        return time.time() > self.setup.patience
 
     def _curve(self) -> dict[int, dict[str, float]]:
         return {report.step: report.values for report in self.reports}
@@ -105,6 +112,11 @@ class TrialStages:
         self.schedule = schedule_of(self.setup, self.name, self.float_epochs)
         self.optimizer = new_optimizer(self.module, self.plan.training)
         self.kept = taken_over(self.setup, self.name, self.module)
+
+    @property
+    def _searched(self) -> bool:
+        """Whether what was pruned was searched for, which takes longer than to save it."""
+        return self.plan.pruning is not None and self.plan.pruning.criterion in SEARCHED
 
     def _as_deployed(self) -> fx.GraphModule:
         return as_deployed(self.module, self.task, self.plan, self.setup.seed, self.setup.weight_bits)
@@ -144,7 +156,8 @@ class TrialStages:
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
         training = self.plan.training
-        peak = training.lr * (training.quantized_lr if self.quantized else 1.0)
+        trained_by_others = self.task.pretrained and self.name == LONGER
+        peak = training.lr * (training.quantized_lr if self.quantized or trained_by_others else 1.0)
         train_epoch(
             self.module,
             self.task.train,
@@ -198,8 +211,9 @@ class TrialStages:
                 self.task.validation,
                 self.task.collate,
             )
-            by_target[target] = score(agreement.predicted, self.task.metrics)
-            parts[target] = in_parts(agreement.predicted, self.task.metrics)
+            watched = Parts(self.task.metrics)
+            by_target[target] = score(watched.watch(agreement.predicted), self.task.metrics)
+            parts[target] = watched.values()
             notes += [remark] if (remark := agreement.remark(target)) else []
         values |= self.setup.over_targets(by_target)
         values |= self._errors(self.setup.worst_parts(by_target, parts))
@@ -253,12 +267,14 @@ class TrialStages:
             save_file(state, part)
 
     def _save(self) -> None:
-        state = {
-            "reports": json.dumps([asdict(r) for r in self.reports]),
-            "quantized": self.quantized,
-            "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
+        if len(self.reports) > 1 or self._searched:
+            state |= {
+                "quantized": self.quantized,
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "kept": self.kept and json.dumps(list(self.kept.curve.items())),
+            }
         part = self._part("checkpoint")
         with replacing(self.setup.trial_folder(self.name) / "checkpoint.pt", part):
             torch.save(state, part)
@@ -270,6 +286,10 @@ class TrialStages:
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.reports = [Report(**r) for r in json.loads(state["reports"])]
         self._repeat = list(self.reports)
+        if "module" not in state:  # it was only measured: what was built is what it was
+            return
+        # A reference goes on as it began, whatever other runs have left or taken away since.
+        self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
         if state["quantized"]:
             self._start_quantized()
         self.module.load_state_dict(state["module"])

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -78,7 +79,7 @@ def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
         known = kept.curve[setup.last_step(name)]
         if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
             return kept
-    except (RuntimeError, OSError, KeyError):  # another network, or a file that is gone
+    except (RuntimeError, OSError, KeyError, SafetensorError):  # another network, or no whole file
         pass
     module.load_state_dict(fresh)
     return None
@@ -96,14 +97,17 @@ def float_epochs(setup: TrialSetup, plan: TrialPlan, *, whole: bool) -> int:
 
 def schedule_of(setup: TrialSetup, name: str, in_float: int) -> Schedule:
     """The parts of a trial's training, the first of them of so many epochs; cycles for a reference."""
-    metric = next(iter(setup.task.metrics))
     if name not in setup.from_scratch:
         return Schedule((in_float, setup.epochs))
     if name == "parent" and setup.task.pretrained:
         return Schedule((1,))  # it is evaluated once
     if name == "parent" and setup.parent_epochs is not None:
         return Schedule((setup.parent_epochs,))
-    return Schedule(cycles(setup.epochs), metric, setup.maximize.get(metric, True))
+    directions = {metric: setup.higher_is_better(metric) for metric in setup.task.metrics}
+    judged = next((metric for metric, higher in directions.items() if higher is not None), None)
+    if judged is None:  # nothing says which way is better
+        return Schedule((setup.epochs,))
+    return Schedule(cycles(setup.epochs), judged, bool(directions[judged]))
 
 
 def new_optimizer(module: nn.Module, training: TrainingPlan) -> torch.optim.Optimizer:

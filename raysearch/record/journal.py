@@ -6,20 +6,22 @@ it takes effect. Resume, the live table, the report, warm starts and trials.csv 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
-                 (0.1.0 had none: accuracy), references (a digest of what they are made of), software
-                 {package: version}, machine
-    session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials, max_minutes
+                 (0.1.0 had none: accuracy), references (a digest of what they are made of), weight_bits (that
+                 integer weights fit in), software {package: version}, machine
+    session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
+                 number), max_minutes
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
                  the searcher gave, inactive parameters included) where that is not the config itself
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
                  says "pause" lets the trial wait
-    promotion    trial: one that waits goes on
+    promotion    trial: one that waits goes on; finishing: whether only because no more begin
     end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
-    final        trial, values, measurements, notes: measured again and evaluated on the test split, alone; or
-                 notes of why not, and traceback
+    final        trial, values, measurements, parts {metric: [number]}, notes: measured again and evaluated
+                 on the test split, whole and in parts, alone; or notes of why not, and traceback
 
 Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
-Trials are named by the journal ("0007"); references by what they are ("parent", "parent-int8", "larger").
+Trials are named by the journal ("0007"); references by what they are ("parent", "parent-longer",
+"parent-int8", "larger").
 """
 
 from __future__ import annotations

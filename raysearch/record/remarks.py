@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, search_values
-from raysearch.record.ties import outdone_by
+from raysearch.record.ties import Outdone, outdone
 
 
 def remarks(record: RunRecord) -> list[str]:
@@ -52,11 +52,15 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
 
 def _about_space(record: RunRecord) -> Iterator[str]:
     last = record.sessions[-1] if record.sessions else {}
-    asked, found = last.get("num_trials") or 0, len(record.searched())
-    if last.get("action") == "finish" and found < asked:
+    asked, found = last.get("num_trials"), len(record.searched())
+    if last.get("action") != "finish":
+        return
+    if asked is not None and found < asked:
         yield (
             f"The space is used up: it gave {found} different variants, and {asked} trials were asked for."
         )
+    elif asked is None and last.get("max_minutes"):
+        yield f"The space is used up: it gave {found} different variants, before the time was over."
 
 
 def _about_hypervolume(record: RunRecord) -> Iterator[str]:
@@ -80,15 +84,15 @@ def _about_hypervolume(record: RunRecord) -> Iterator[str]:
 def _about_ties(record: RunRecord) -> Iterator[str]:
     goals = goals_of(record)
     front = final_front(record, Scores(record).front)
-    pairs = [(t.name, other.name) for t in front if (other := outdone_by(t, front, goals)) is not None]
-    if pairs:
-        trained = " and ".join(metric for metric in goals.metrics if metric in record.metrics)
-        said = " nor ".join(f"{name} from {other}" for name, other in pairs)
-        yield (
-            f"In {trained} the test split cannot tell {said}; the second of each pair is ahead in all else."
-            if len(pairs) > 1
-            else f"In {trained} the test split cannot tell {said}, which is ahead in all else."
-        )
+    by_tie: dict[tuple[str, ...], list[Outdone]] = {}
+    for trial in front:
+        found = outdone(trial, front, goals)
+        if found is not None:
+            by_tie.setdefault(found.tied, []).append(found)
+    for tied, pairs in by_tie.items():
+        said = " nor ".join(f"{pair.name} from {pair.by}" for pair in pairs)
+        which = "the latter" if len(pairs) == 1 else "the second of each pair"
+        yield f"In {' and '.join(tied)} the test split cannot tell {said}; {which} is behind in nothing else."
 
 
 def _better(value: float, limit: float, objective: Objective) -> bool:

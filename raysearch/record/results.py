@@ -167,7 +167,7 @@ class RunResult:
         def group(column: str) -> int:
             if column.split("/")[0] in SECTIONS and "/" in column:
                 return 3
-            if base(column) in metrics and not column.startswith(TEST):
+            if base(column) in metrics and not column.startswith((TEST, ERROR)):
                 return 1
             return 2 if column.startswith((TEST, ERROR, "tied_", "times_", "verdict", "notes", "loss")) else 0
 
@@ -217,6 +217,9 @@ class RunResult:
         asked = [s["num_trials"] for s in self.record.sessions if "num_trials" in s]
         if asked and asked[-1] is not None:
             study["search"] = {"num_trials": asked[-1], **study["search"]}
+        elif asked and self.record.sessions[-1].get("max_minutes"):
+            minutes = self.record.sessions[-1]["max_minutes"]
+            study["search"] = {"max_minutes": minutes, **study["search"]}
         return yaml.safe_dump(study, sort_keys=False, default_flow_style=None, width=100)
 
     def write_tables(self) -> None:

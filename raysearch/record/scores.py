@@ -36,16 +36,23 @@ def goals_of(record: RunRecord, *, final: bool = False) -> Goals:
     """
     study = record.header["study"]
     last_step = study["search"]["epochs"] + 1
-    reports = _parent_reports(record.parent, last_step) if record.parent else {}
+    reports = _parent_reports(record, last_step) if record.parent else {}
     if final and record.parent and record.parent.final:
         reports[last_step] = record.parent.values
     goals = Goals.parse(study["objectives"], study["constraints"], last_step, reports)
     return replace(goals, reference=_reference_figures(record, goals))
 
 
-def _parent_reports(parent: TrialRecord, last_step: int) -> dict[int, dict[str, float]]:
-    """What the parent reported, by the steps of a trial: its end, later than theirs, stands at their last."""
+def _parent_reports(record: RunRecord, last_step: int) -> dict[int, dict[str, float]]:
+    """What the parent reported, by the steps of a trial.
+
+    Its end, later than theirs, stands at their last. At their epochs stands the parent trained on, where it
+    is complete: they start from the parent's weights as it does.
+    """
+    parent, longer = record.trials["parent"], record.trials.get("parent-longer")
     reports = {step: values for step, values in parent.reports.items() if step < last_step}
+    if longer is not None and longer.outcome == "finished":
+        reports |= {step: values for step, values in longer.reports.items() if 0 < step < last_step}
     return {**reports, last_step: parent.reports[parent.step]} if parent.step >= last_step else reports
 
 

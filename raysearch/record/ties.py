@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from raysearch.objectives import Goals
 from raysearch.record.journal import TrialRecord
+from raysearch.record.verdicts import compare
 
 # 95 % of Student's t of nine degrees of freedom: there are ten parts.
 _QUANTILE = 2.262
@@ -32,14 +34,36 @@ def tied_with(trial: TrialRecord, others: Sequence[TrialRecord], metric: str) ->
     return [other.name for other in others if other is not trial and are_tied(trial, other, metric)]
 
 
-def outdone_by(trial: TrialRecord, others: Sequence[TrialRecord], goals: Goals) -> TrialRecord | None:
-    """Another variant that is better in some objective, and worse in none by more than its noise."""
+@dataclass(frozen=True)
+class Outdone:
+    """A variant that another dominates up to noise.
+
+    Attributes:
+        name, by: the two.
+        tied: the metrics in which they cannot be told apart, and in which alone the first may be ahead.
+    """
+
+    name: str
+    by: str
+    tied: tuple[str, ...]
+
+
+def outdone(trial: TrialRecord, others: Sequence[TrialRecord], goals: Goals) -> Outdone | None:
+    """Whether another variant is better in some objective beyond noise, and worse in none."""
     own = goals.costs(trial.values)
     for other in others:
         if other is trial:
             continue
         behind = goals.costs(other.values) - own
         tied = np.array([are_tied(trial, other, metric) for metric in goals.metrics])
-        if tied.any() and np.all(tied | (behind <= 0)) and np.any(~tied & (behind < 0)):
-            return other
+        gains = zip(goals.metrics, -behind, strict=True)
+        better = [_is_better(other, trial, metric, gain) for metric, gain in gains]
+        if tied.any() and np.all(tied | (behind <= 0)) and np.any(~tied & better):
+            return Outdone(trial.name, other.name, tuple(np.array(goals.metrics)[tied].tolist()))
     return None
+
+
+def _is_better(one: TrialRecord, other: TrialRecord, metric: str, gain: float) -> bool:
+    """Whether a gain is real: of a measured latency, more than the noise of both measurements."""
+    name, _, target = metric.partition("/")
+    return compare(one, other, target)[1] == "faster" if name == "latency_ms" else gain > 0

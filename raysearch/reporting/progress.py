@@ -62,7 +62,7 @@ class LiveTable:
         self._clock, self._start = clock, clock()
         self._deadline = math.inf
         self._search_start: float | None = None
-        self._ended_here = 0
+        self._done_before = 0
         self._last_line = -math.inf
         self._lock = Lock()
         self._live: Live | None = None
@@ -129,18 +129,16 @@ class LiveTable:
     def _note_searched(self, event: Mapping[str, Any], trial: TrialRecord) -> bool:
         self.phase = "searching"
         first = self._search_start is None
-        if first:
-            self._search_start = self._clock()
         if event["event"] == "suggestion":
             self.counts["running"] += 1
-        if event["event"] != "end":
-            return False
-        self.counts["running"] -= 1
-        self.counts[event["outcome"]] += 1
-        # An end that comes first was only written down late, by a resume: it says nothing of the pace.
-        self._ended_here += not first
-        self.scores.add(trial)
-        return True
+        elif event["event"] == "end":
+            self.counts["running"] -= 1
+            self.counts[event["outcome"]] += 1
+            self.scores.add(trial)
+        if first:
+            # An end that comes first was only written down late, by a resume: it says nothing of the pace.
+            self._search_start, self._done_before = self._clock(), self._done
+        return bool(event["event"] == "end")
 
     @property
     def ended(self) -> int:
@@ -156,11 +154,15 @@ class LiveTable:
         return str(self._done) if math.isinf(self.limit) else f"{self._done} of {self.limit:.0f}"
 
     def seconds_left(self) -> float:
-        """Until all trials have ended at the pace of this session, or time is up; inf where unknown."""
+        """Until all trials have ended or wait at the pace of this session, or time is up; inf where unknown.
+
+        How long the front will be finished for nobody knows.
+        """
         now = self._clock()
         left = math.inf
-        if self._search_start is not None and self._ended_here:
-            left = (self.limit - self.ended) * (now - self._search_start) / self._ended_here
+        done_here = self._done - self._done_before
+        if self._search_start is not None and done_here > 0 and self._done < self.limit:
+            left = (self.limit - self._done) * (now - self._search_start) / done_here
         return max(0.0, min(left, self._deadline - now))
 
     def best(self, objective: Objective) -> TrialRecord | None:

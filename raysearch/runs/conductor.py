@@ -39,8 +39,8 @@ class Conductor:
         last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was written.
-        deadline: seconds since the epoch. Before it, while there is time for it, no more trials begin and the
-            front is finished.
+        deadline: seconds since the epoch. No trial begins that could not end by then beside all that may end
+            on the front; what is left of the time finishes these.
 
     Attributes:
         error: what could not be stored, None while all could; no trial is begun after it.
@@ -198,6 +198,11 @@ class Conductor:
         none_left = self._suggested >= self.limit or self._exhausted
         return none_left and not (self.pending or self._name or self._paused)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no trial is in flight."""
+        return not self._name
+
     def state(self) -> dict[str, Any]:
         """The state of both algorithms, plain JSON."""
         return {"searcher": self.searcher.state(), "scheduler": self.scheduler.state()}
@@ -255,8 +260,8 @@ class Conductor:
         under_way = {name: self.record.trials[name].step for name in self._name.values()}
         left = {**self._left(), **under_way}
         left["one more"] = 0
-        seconds = sum(self._pace.until(name, step, self.last_step(name)) for name, step in left.items())
-        return time.time() + seconds / self.workers >= self.deadline
+        each = [self._pace.until(name, step, self.last_step(name)) for name, step in left.items()]
+        return time.time() + max(sum(each) / self.workers, *each) >= self.deadline
 
     def _promote(self) -> str | None:
         """A paused trial that is promoted."""
@@ -267,10 +272,11 @@ class Conductor:
         if not isinstance(self.scheduler, Finishing):
             return None
         left = [name for name in self.scheduler.left() if name in self._paused]
-        chosen = self.searcher.choose(left) if isinstance(self.searcher, Choosing) and len(left) > 1 else None
-        if chosen in left:
-            self.scheduler.finish(chosen)
-            return self._released(chosen, finishing=True)
+        if isinstance(self.searcher, Choosing) and len(left) > 1:
+            chosen = self.searcher.choose(left, self._paused)
+            if chosen in left:
+                self.scheduler.finish(chosen)
+                return self._released(chosen, finishing=True)
         return self._paused_of(self.scheduler.finish, finishing=True)
 
     def _paused_of(self, promote: Callable[[], str | None], **fields: Any) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, RunRecord
+from raysearch.record.journal import FILE_NAME, RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.provenance import provenance
 from raysearch.trainables.setup import Kept
@@ -24,20 +24,25 @@ from raysearch.trainables.setup import Kept
 _TRAINS = ("raysearch", "torch", "torch-pruning", "numpy")
 
 
-def made_of(conditions: Conditions, described: Mapping[str, Any]) -> str:
-    """What a run's references are made of, as a digest; empty where the task was made in Python.
+def made_of(conditions: Conditions, described: Mapping[str, Any], maximize: Mapping[str, bool]) -> str:
+    """What a run's references are made of, as a digest; empty where their code is not found.
+
+    Data that a task reads are not in it: whoever changes them gives the runs another folder.
 
     Args:
         conditions: of the run.
         described: its study.
+        maximize: which way the task's metrics are better.
     """
     source = conditions.task.source
-    if source is None:
+    code = _code_of(source) if source is not None else None
+    if source is None or code is None:
         return ""
     software = provenance()["software"]
     whole = {
         "task": {k: v for k, v in source.items() if k != "module_folder"},
-        "code": _code_of(source),
+        "code": code,
+        "maximize": dict(maximize),
         "parent": described["parent"],
         "epochs": conditions.epochs,
         "seed": conditions.seed,
@@ -46,27 +51,42 @@ def made_of(conditions: Conditions, described: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _code_of(source: Mapping[str, Any]) -> str:
-    """The digest of the module that makes the task; empty where that is raysearch's own."""
+def _code_of(source: Mapping[str, Any]) -> str | None:
+    """The digest of the modules that make a task: the one named, and those in its folder that it may import.
+
+    Returns:
+        Empty where the task is raysearch's own; None where the module's file is not found.
+    """
     if "import" not in source:
         return ""
     module = str(source["import"]).partition(":")[0].replace(".", "/")
-    file = Path(str(source.get("module_folder", "."))) / f"{module}.py"
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return ""
+    place = Path(str(source.get("module_folder", ".")))
+    named = next((f for f in (place / f"{module}.py", place / module / "__init__.py") if f.is_file()), None)
+    if named is None:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(named.parent.glob("*.py")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def kept_references(folder: Path, digest: str) -> dict[str, Kept]:
-    """The references, by name, of the latest run beside a folder's that are made of the same."""
+    """The references, by name, that runs beside a folder's have made of the same; of each the latest."""
     found: dict[str, Kept] = {}
     for other in _runs_beside(folder, digest) if digest else ():
-        for trial in RunRecord.load(other).trials.values():
+        for trial in _trials_of(other):
             weights = other / "references" / f"{trial.name}.safetensors"
             if trial.role == "reference" and trial.outcome == "finished" and weights.exists():
                 found[trial.name] = Kept(str(weights), trial.reports)
     return found
+
+
+def _trials_of(folder: Path) -> list[TrialRecord]:
+    """The trials of somebody else's run; none where its journal is damaged."""
+    try:
+        return list(RunRecord.load(folder).trials.values())
+    except (UserError, OSError, ValueError, KeyError):
+        return []
 
 
 def _runs_beside(folder: Path, digest: str) -> list[Path]:

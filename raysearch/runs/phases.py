@@ -39,6 +39,7 @@ from raysearch.schedulers.screening import Screening
 from raysearch.searchers.base import Choosing, Searcher
 from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.finalists import final_figures
+from raysearch.trainables.setup import weight_bits_on
 
 
 def carry_out(
@@ -68,8 +69,11 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     try:
         if not session.record.header:
             head = {"study": work.described, "metrics": work.conditions.metrics}
-            made = made_of(work.conditions, work.described)
-            session.write("run", version=journals.VERSION, **head, references=made, **provenance())
+            made = made_of(work.conditions, work.described, work.maximize)
+            bits = weight_bits_on(work.conditions.targets)
+            session.write(
+                "run", version=journals.VERSION, **head, references=made, weight_bits=bits, **provenance()
+            )
         session.write("session", action="resume" if session.events else "start", **budget)
         try:
             ending = _phases(session)
@@ -187,7 +191,8 @@ def _search(session: Session) -> str:
     tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())
     if conductor.complete:
         return "finish"
-    return "timeout" if conductor.closing or session.seconds_left() <= 0 else "interrupt"
+    out_of_time = session.seconds_left() <= 0 or (conductor.closing and conductor.idle)
+    return "timeout" if out_of_time else "interrupt"
 
 
 def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:

@@ -9,6 +9,7 @@ import ray
 from raysearch import backends
 from raysearch.backends.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
+from raysearch.record.journal import Event
 from raysearch.runs import tuning
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.session import Session
@@ -18,7 +19,7 @@ from raysearch.searchers.base import Config, Outcome
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.finalists import static_int8_reports
-from raysearch.trainables.setup import FILES
+from raysearch.trainables.setup import FILES, LONGER
 
 
 def make_references(session: Session, service: RemoteService) -> bool:
@@ -28,17 +29,17 @@ def make_references(session: Session, service: RemoteService) -> bool:
         Whether all are complete.
 
     Raises:
-        RunError: a reference failed; without it nothing can be compared.
+        RunError: a reference failed, and without it nothing can be compared.
     """
     known = session.record.parent
     if known is not None and known.outcome == "finished":
         _compare_with_parent(session, service)
-    _train(session, session.work.references)
+    _train(session, service, session.work.references)
     for name in session.work.references:
         trial = session.record.trials.get(name)
         if trial is None or trial.outcome is None:
             return False
-        if trial.outcome == "failed":
+        if trial.outcome == "failed" and name != LONGER:  # which others start from or are taught by
             kept = f" (traceback in {session.folder / trial.traceback})" if trial.traceback else ""
             raise RunError(
                 f"the {name} network failed, so nothing can be compared with it: {trial.reason}{kept}"
@@ -51,13 +52,19 @@ class _OneByOne(FixedList):
     """Suggests nothing more after one that failed: what follows may need it."""
 
     def end(self, trial: str, outcome: Outcome) -> None:
-        if outcome == "failed":
+        if outcome == "failed" and trial != LONGER:
             self._asked = len(self._configs)
 
 
-def _train(session: Session, references: Mapping[str, Config]) -> None:
+def _train(session: Session, service: RemoteService, references: Mapping[str, Config]) -> None:
     """One after another in one worker: a later one may start from the weights of the first."""
     conditions = session.work.conditions
+
+    def note(event: Event) -> None:
+        session.note(event)
+        if event["event"] == "end" and event["trial"] == "parent" and event["outcome"] == "finished":
+            _compare_with_parent(session, service)  # step 0, which does so, may be of an earlier session
+
     conductor = Conductor(
         session.journal,
         session.record,
@@ -70,7 +77,7 @@ def _train(session: Session, references: Mapping[str, Config]) -> None:
         workers=1,
         last_step=session.setup.last_step,
         origin=lambda key: "reference",
-        listener=session.note,
+        listener=note,
     )
     conductor.replay(session.events)
     tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())

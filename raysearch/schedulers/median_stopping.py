@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.basics.failures import UserError
+from raysearch.metrics import is_static
 from raysearch.objectives import Goals
 from raysearch.pareto import FrontOrder, Standing, check_order
 from raysearch.schedulers.base import Decision, Outcome
@@ -74,7 +75,8 @@ class MedianStopping:
         if step <= curve.step or step > self._max_step:
             return Decision.CONTINUE
         self._enter(trial, curve, range(curve.step + 1, step))
-        curve.take(step, values, self._goals)
+        trained = values if step >= 1 else {m: v for m, v in values.items() if is_static(m)}
+        curve.take(step, trained, self._goals)
         if step < self._grace:
             return given or Decision.CONTINUE
         if any(math.isnan(curve.latest[m]) for m in self._goals.metrics if m in curve.latest):

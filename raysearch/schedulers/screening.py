@@ -43,20 +43,20 @@ class Screening:
     ) -> None:
         self._inner, self._goals, self._candidates, self._trials = inner, goals, candidates, trials
         self._exempt, self._choose = exempt, choose
-        self._came: set[str] = set()
-        self._training = self._chosen = 0
+        self._seen: set[str] = set()
+        self._came = self._training = self._chosen = 0
         self._waiting: dict[str, dict[str, float]] = {}
 
     def decide(
         self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
     ) -> Decision:
         """PAUSE a candidate after step 0, else what the inner scheduler says."""
-        if step > 0 or trial in self._came:
+        if step > 0 or trial in self._seen:
             return self._inner.decide(trial, step, values, given)
+        self._seen.add(trial)
         waits = self._candidates > 1 and not self._exempt(trial)
         decided = self._inner.decide(trial, step, values, Decision.CONTINUE if given else None)
-        if waits:
-            self._came.add(trial)
+        self._came += waits
         decided = given or (Decision.PAUSE if waits and decided is Decision.CONTINUE else decided)
         if decided is Decision.CONTINUE:
             self._training += 1
@@ -69,7 +69,7 @@ class Screening:
         if given in self._waiting:
             return self._begin(given)
         found = self._inner.promote(given) if isinstance(self._inner, Promoting) else None
-        due = len(self._came) >= self._candidates * (self._chosen + 1)
+        due = self._came >= self._candidates * (self._chosen + 1)
         return found or (self._next() if due else None)
 
     def left(self) -> dict[str, int]:
@@ -81,7 +81,7 @@ class Screening:
         if given in self._waiting:
             return self._begin(given)
         found = self._inner.finish(given) if isinstance(self._inner, Finishing) else None
-        return found or (self._next() if self._trials is not None else None)
+        return found or self._next()
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """The trial waits no longer."""
@@ -92,7 +92,8 @@ class Screening:
         """The candidates that came, those that wait, and the inner scheduler's state."""
         return {
             "inner": self._inner.state(),
-            "came": sorted(self._came),
+            "seen": sorted(self._seen),
+            "came": self._came,
             "training": self._training,
             "chosen": self._chosen,
             "waiting": {trial: dict(values) for trial, values in self._waiting.items()},
@@ -101,7 +102,8 @@ class Screening:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self._inner.load(state["inner"])
-        self._came, self._training, self._chosen = set(state["came"]), state["training"], state["chosen"]
+        self._seen, self._came = set(state["seen"]), state["came"]
+        self._training, self._chosen = state["training"], state["chosen"]
         self._waiting = {trial: dict(values) for trial, values in state["waiting"].items()}
 
     def _next(self) -> str | None:

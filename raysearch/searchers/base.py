@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +61,11 @@ class Searcher(Suggesting, Protocol):
 class Choosing(Protocol):
     """What a searcher has besides that can tell which of its trials to go on with."""
 
-    def choose(self, trials: Sequence[str]) -> str | None:
-        """Of trials that wait at a step the most promising; None while too little is known to tell."""
+    def choose(self, trials: Sequence[str], waiting: Collection[str] = ()) -> str | None:
+        """Of trials that wait the most promising; None while too little is known to tell.
+
+        Args:
+            trials: to choose from.
+            waiting: others that wait, of which none is to be taken for under way.
+        """
         ...

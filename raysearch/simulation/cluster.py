@@ -325,9 +325,9 @@ class _Cluster:
         if not no_more or not isinstance(self._promoting, Finishing):
             return False
         left, choosing = list(self._promoting.left()), isinstance(self._searcher, Choosing)
-        chosen = self._searcher.choose(left) if choosing and len(left) > 1 else None
+        chosen = self._searcher.choose(left, self._paused) if choosing and len(left) > 1 else None
         finish = self._promoting.finish
-        return self._go_on(finish() if chosen is None else finish(chosen))
+        return self._go_on(finish(chosen) if chosen in left else finish())
 
     def _go_on(self, name: str | None) -> bool:
         if name is None:

@@ -222,3 +222,15 @@ def test_limits_are_read_from_the_end_of_a_parent_that_was_trained_for_longer() 
     assert goals.limits(2) == pytest.approx([0.6])
     assert goals.violation({"accuracy": 0.5}, 3) > 0
     assert goals.reference["accuracy"] == pytest.approx(0.81)
+    # Trials start from the parent's weights: once it was trained on, they are compared with that.
+    head = {"trial": "parent-longer", "time": 4.0}
+    asked = {"role": "reference", "config": {}, "key": "l", "origin": "reference"}
+    longer = {0: 0.9, 1: 0.85, 2: 0.91, 3: 0.92}
+    events += [
+        {"event": "suggestion", **head, **asked},
+        *({"event": "report", **head, "step": s, "values": {"accuracy": v}} for s, v in longer.items()),
+    ]
+    assert goals_of(record_of(events)).limits(2) == pytest.approx([0.6])
+    events += [{"event": "end", **head, "outcome": "finished"}]
+    goals = goals_of(record_of(events))
+    assert [goals.limits(step)[0] for step in (1, 2, 3)] == pytest.approx([0.75, 0.81, 0.8])

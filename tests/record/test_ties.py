@@ -7,7 +7,7 @@ from made_up import record_of_figures
 from raysearch.objectives import Goals
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.remarks import remarks
-from raysearch.record.ties import are_tied, outdone_by, tied_with
+from raysearch.record.ties import Outdone, are_tied, outdone, tied_with
 
 GOALS = Goals.parse(["maximize accuracy", "minimize size_mb"])
 HARD = [0.70, 0.75, 0.72, 0.80, 0.77, 0.74, 0.71, 0.79, 0.76, 0.73]  # accuracy on ten parts
@@ -37,9 +37,19 @@ def test_one_is_outdone_by_what_is_ahead_in_all_else() -> None:
     small, large = variant("small", 1.0, 0.0), variant("large", 2.0, 0.01, wobble=0.05)
     better = variant("better", 3.0, 0.2)
     every = [small, large, better]
-    assert outdone_by(large, every, GOALS) is small
-    assert outdone_by(small, every, GOALS) is None
-    assert outdone_by(better, every, GOALS) is None
+    assert outdone(large, every, GOALS) == Outdone("large", "small", ("accuracy",))
+    assert outdone(small, every, GOALS) is None
+    assert outdone(better, every, GOALS) is None
+
+
+def test_a_latency_is_ahead_beyond_its_noise_alone() -> None:
+    goals = Goals.parse(["maximize accuracy", "minimize latency_ms/cpu"])
+    first, second = variant("a", 1.0, 0.0), variant("b", 1.0, 0.01, wobble=0.05)
+    for trial, latency in ((first, 1.0), (second, 1.001)):
+        trial.reports[1]["latency_ms/cpu"] = latency
+    assert outdone(second, [first, second], goals) is None
+    second.reports[1]["latency_ms/cpu"] = 1.5
+    assert outdone(second, [first, second], goals) == Outdone("b", "a", ("accuracy",))
 
 
 def tested(*variants: TrialRecord) -> RunRecord:
@@ -56,11 +66,11 @@ def tested(*variants: TrialRecord) -> RunRecord:
 def test_the_run_says_so_in_a_sentence() -> None:
     small, large = variant("small", 1.0, 0.0), variant("large", 2.0, 0.01, wobble=0.05)
     assert remarks(tested(small, large)) == [
-        "In accuracy the test split cannot tell 0001 from 0000, which is ahead in all else."
+        "In accuracy the test split cannot tell 0001 from 0000; the latter is behind in nothing else."
     ]
     largest = variant("largest", 3.0, 0.02, wobble=0.06)
     assert remarks(tested(small, large, largest)) == [
         "In accuracy the test split cannot tell 0001 from 0000 nor 0002 from 0000; "
-        "the second of each pair is ahead in all else."
+        "the second of each pair is behind in nothing else."
     ]
     assert remarks(tested(small, variant("better", 3.0, 0.2))) == []

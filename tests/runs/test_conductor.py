@@ -17,6 +17,7 @@ from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.screening import Screening
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.search_spaces.plans import TrialPlan, Variant
 from raysearch.searchers.encoding import Parameter
@@ -93,11 +94,15 @@ def finishing() -> FrontHalving:
     return FrontHalving(GOALS, max_step=EPOCHS)
 
 
+def screening() -> Screening:
+    return Screening(finishing(), GOALS, candidates=3, trials=6)
+
+
 def kinds(folder: Path) -> Counter[str]:
     return Counter(line.get("decision", line.get("outcome", line["event"])) for line in lines(folder))
 
 
-@pytest.mark.parametrize("scheduler", [stopping, pausing, finishing])
+@pytest.mark.parametrize("scheduler", [stopping, pausing, finishing, screening])
 def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, scheduler):
     whole, _ = make_conductor(tmp_path / "whole", scheduler=scheduler())
     work(whole)
@@ -113,7 +118,9 @@ def test_a_run_that_is_killed_and_resumed_writes_the_same_journal(tmp_path, sche
     assert cut.state() == whole.state()
 
 
-@pytest.mark.parametrize(("scheduler", "limit"), [(stopping, 6), (pausing, 12), (finishing, 12)])
+@pytest.mark.parametrize(
+    ("scheduler", "limit"), [(stopping, 6), (pausing, 12), (finishing, 12), (screening, 12)]
+)
 def test_a_kill_after_any_line_changes_nothing(tmp_path, scheduler, limit):
     whole, _ = make_conductor(tmp_path / "whole", limit, scheduler=scheduler())
     work(whole)
@@ -398,8 +405,23 @@ def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, 
     assert max(begun) < min(finishing_lines)
 
 
+def test_a_trial_begins_only_if_the_longest_under_way_can_end_in_time(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("raysearch.runs.conductor.time.time", lambda: clock[0])
+    conductor, _ = make_conductor(tmp_path, 100, workers=4)
+    conductor.ask("first")
+    for step in range(3):
+        conductor.decide("first", step, {"size_mb": 1.0} if step == 0 else {"error": 1.0})
+        clock[0] += 1.0
+    one_trial = EPOCHS + 1  # seconds, a step each
+    conductor.deadline = clock[0] + 0.9 * one_trial  # all that is under way, by four workers, takes less
+    assert conductor.ask("second") is None
+    conductor.deadline = clock[0] + 1.1 * one_trial
+    assert conductor.ask("second") is not None
+
+
 def test_a_choice_that_is_not_waiting_is_passed_over(tmp_path):
     conductor, _ = make_conductor(tmp_path, 12, scheduler=finishing())
-    conductor.searcher.choose = lambda trials: "nobody"
+    conductor.searcher.choose = lambda trials, waiting: "nobody"
     work(conductor)
     assert conductor.complete

@@ -17,6 +17,7 @@ from raysearch.runs.kept import kept_references, made_of
 from raysearch.trainables.setup import Kept, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
 
+MAXIMIZE = {"accuracy": True}
 DESCRIBED = {"parent": {"training": {"lr": 0.003}}}
 
 
@@ -25,14 +26,14 @@ def conditions(source: dict[str, Any] | None, **changes: Any) -> Any:
 
 
 def test_a_digest_says_what_references_are_made_of(tmp_path: Path) -> None:
-    whole = made_of(conditions({"name": "digits"}), DESCRIBED)
-    assert whole == made_of(conditions({"name": "digits"}), DESCRIBED) != ""
-    assert made_of(conditions(None), DESCRIBED) == ""  # a task of Python may be anything
+    whole = made_of(conditions({"name": "digits"}), DESCRIBED, MAXIMIZE)
+    assert whole == made_of(conditions({"name": "digits"}), DESCRIBED, MAXIMIZE) != ""
+    assert made_of(conditions(None), DESCRIBED, MAXIMIZE) == ""  # a task of Python may be anything
     others = [
-        made_of(conditions({"name": "mnist"}), DESCRIBED),
-        made_of(conditions({"name": "digits"}, epochs=8), DESCRIBED),
-        made_of(conditions({"name": "digits"}, seed=1), DESCRIBED),
-        made_of(conditions({"name": "digits"}), {"parent": {"training": {"lr": 0.004}}}),
+        made_of(conditions({"name": "mnist"}), DESCRIBED, MAXIMIZE),
+        made_of(conditions({"name": "digits"}, epochs=8), DESCRIBED, MAXIMIZE),
+        made_of(conditions({"name": "digits"}, seed=1), DESCRIBED, MAXIMIZE),
+        made_of(conditions({"name": "digits"}), {"parent": {"training": {"lr": 0.004}}}, MAXIMIZE),
     ]
     assert len({whole, *others}) == 5
     module = tmp_path / "mine.py"
@@ -40,8 +41,13 @@ def test_a_digest_says_what_references_are_made_of(tmp_path: Path) -> None:
     codes = []
     for text in ("a = 1", "a = 2", "a = 1"):
         module.write_text(text)
-        codes.append(made_of(conditions(source), DESCRIBED))
+        codes.append(made_of(conditions(source), DESCRIBED, MAXIMIZE))
     assert codes[0] == codes[2] != codes[1]
+    (tmp_path / "helper.py").write_text("b = 1")  # which it may import
+    assert made_of(conditions(source), DESCRIBED, MAXIMIZE) not in codes
+    assert made_of(conditions({"name": "digits"}), DESCRIBED, {"accuracy": False}) != whole
+    nowhere = {"import": "nowhere:task", "module_folder": str(tmp_path)}
+    assert made_of(conditions(nowhere), DESCRIBED, MAXIMIZE) == ""  # its code may have changed
 
 
 def run_of(folder: Path, digest: str, seconds: float) -> None:
@@ -61,6 +67,9 @@ def test_the_latest_run_beside_that_is_made_of_the_same(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "journal.jsonl").write_text("no JSON\n")
+    run_of(tmp_path / "torn", "same", 9.0)
+    with (tmp_path / "torn" / "journal.jsonl").open("a") as file:
+        file.write("no JSON\n")
     found = kept_references(tmp_path / "new", "same")
     assert found == {
         "parent": Kept(str(tmp_path / "run1" / "references" / "parent.safetensors"), {0: {"accuracy": 1.0}})
@@ -118,3 +127,24 @@ def test_what_is_not_the_same_is_trained(
     again = reports(setup)
     assert not again[1].notes
     assert [r.values.get("accuracy") for r in again] == [r.values.get("accuracy") for r in before]
+
+
+def test_a_reference_goes_on_as_it_began_whatever_other_runs_leave(
+    trained: tuple[TrialSetup, list[Report]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, before = trained
+    accuracies = [r.values.get("accuracy") for r in before]
+    kept = Kept(str(earlier.reference_weights("parent")), {r.step: r.values for r in before})
+    alone = make_setup(tmp_path / "alone", epochs=3)
+    stages = TrialStages(alone, "parent", PARENT, FakeMeasure())
+    for _ in range(3):
+        stages.next_report()
+    found = reports(replace(alone, kept={"parent": kept}))  # somebody has trained the same meanwhile
+    assert not any(r.notes for r in found)
+    assert [r.values.get("accuracy") for r in found] == accuracies
+    taking = make_setup(tmp_path / "taking", epochs=3)
+    stages = TrialStages(replace(taking, kept={"parent": kept}), "parent", PARENT, FakeMeasure())
+    for _ in range(3):
+        stages.next_report()
+    monkeypatch.setattr(TrialStages, "_train", lambda *_: pytest.fail("it was trained again"))
+    assert [r.values.get("accuracy") for r in reports(taking)] == accuracies  # the other run is gone

@@ -93,6 +93,13 @@ def test_the_best_so_far_is_compared_with_averages():
     assert run_curve(scheduler, "d", [1.1]) == [STOP]  # a median of 1
 
 
+def test_a_metric_before_training_says_nothing_of_a_trial():
+    scheduler = MedianStopping(ONE, max_step=9, min_trials=1)
+    run_curve(scheduler, "a", [0.5, 0.4])
+    assert scheduler.decide("b", 0, {"f": 0.01}) is CONTINUE  # of inherited weights
+    assert scheduler.decide("b", 1, {"f": 0.9}) is STOP
+
+
 def test_few_others_stop_nothing():
     scheduler = MedianStopping(ONE, max_step=9, min_trials=3)
     assert [scheduler.decide(str(i), 1, {"f": float(i)}) for i in range(4)] == [CONTINUE] * 3 + [STOP]

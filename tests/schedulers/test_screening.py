@@ -45,6 +45,21 @@ def test_what_is_exempt_trains_at_once_and_is_no_candidate() -> None:
     assert screen.promote() is None
 
 
+def test_a_repeated_step_counts_once() -> None:
+    screen = Screening(FullTraining(), GOALS, candidates=2, trials=2, exempt=lambda trial: trial == "given")
+    for _ in range(2):
+        screen.decide("given", 0, step0(0.1))
+    screen.decide("0", 0, step0(0.5))
+    assert screen.finish() == "0"
+
+
+def test_where_the_space_is_used_up_all_candidates_train() -> None:
+    screen = Screening(FrontHalving(GOALS, max_step=3), GOALS, candidates=4)
+    for i in range(3):
+        assert screen.decide(str(i), 0, step0(0.1 * i)) is Decision.PAUSE
+    assert [screen.finish() for _ in range(4)] == ["2", "1", "0", None]
+
+
 def test_a_candidate_that_breaks_a_limit_stops_and_counts() -> None:
     goals = Goals.parse(["maximize accuracy", "minimize size_mb"], ["size_mb <= 2"], last_step=4)
     screen = Screening(HardwareFirst(FullTraining(), goals), goals, candidates=2)

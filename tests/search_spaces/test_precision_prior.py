@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from ray import tune
 
 from raysearch import search_spaces as spaces
 from raysearch.search_spaces import domains
@@ -65,3 +66,15 @@ def test_a_partner_stands_before() -> None:
     late = Parameter(("x",), "categorical", choices=(1, 2), prior=Prior(partner=("y",), fitting=((1, (2,)),)))
     with pytest.raises(ValueError, match="x depends on y, which must stand before it"):
         Encoding([late, Parameter(("y",), "categorical", choices=(1, 2))])
+
+
+def test_a_space_written_by_hand_may_have_any_order() -> None:
+    own = {"own": tune.choice([True, False])}
+    bits = {"activations": tune.choice([8, 32]), "weights": tune.choice([4, 8, 32])}
+    space = {"bits": {"first": bits, **{layer: {**own, **bits} for layer in LAYERS[1:]}}}
+    priors = precision_prior(domains.read(space), frozenset({4, 8}))
+    encoding = Encoding(parameters_of(space, priors))
+    rng = np.random.default_rng(0)
+    drawn = [encoding.decode(encoding.sample(rng))["bits"] for _ in range(400)]
+    owning = np.mean([config[layer]["own"] for config in drawn for layer in LAYERS[1:]])
+    assert owning < 0.35  # runs of equal precision, however the choices are listed

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,16 @@ import torch
 from torch import Tensor
 
 from raysearch.trainables.data.batches import Batch
-from raysearch.trainables.parts import PARTS, in_parts, standard_error
+from raysearch.trainables.evaluation import Metric
+from raysearch.trainables.parts import PARTS, Parts, standard_error
 
 METRICS = {"error": lambda outputs, targets: (outputs - targets).abs().mean()}
+
+
+def in_parts(predicted: list[Batch], metrics: Mapping[str, Metric]) -> dict[str, list[float]]:
+    parts = Parts(metrics)
+    assert [id(batch) for batch in parts.watch(predicted)] == [id(batch) for batch in predicted]
+    return parts.values()
 
 
 def batches(total: int, size: int) -> list[Batch]:
@@ -59,6 +67,24 @@ class Running:
 def test_running_metrics_have_parts_too() -> None:
     metric = Running()
     assert in_parts(batches(200, 64), {"error": metric}) == in_parts(batches(200, 64), METRICS)
+
+
+def test_running_metrics_are_left_as_they_are_and_hold_no_batch() -> None:
+    metric = Running()
+    metric.reset()
+    parts = Parts({"error": metric})
+    assert sum(1 for _ in parts.watch(batches(200, 64))) == 4
+    assert metric.seen == 0
+    assert not any(parts._kept)
+
+
+class FailsOnFew(Running):
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        raise ValueError("too few")
+
+
+def test_a_running_metric_that_fails_on_a_part_has_none() -> None:
+    assert in_parts(batches(200, 64), {"odd": FailsOnFew(), **METRICS}).keys() == {"error"}
 
 
 def fails_on_few(outputs: Tensor, targets: Tensor) -> Tensor:

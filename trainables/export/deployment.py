@@ -80,7 +80,7 @@ def remarks(module: fx.GraphModule, plan: TrialPlan, weight_bits: int = INTEGER_
     """Where a chosen precision is not what a runtime computes in."""
     low = sorted({b for b in plan.bits.weights.values() if b < 8})
     found = [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
-    if weight_bits in range(max((b for b in plan.bits.weights.values() if b in INTEGER_BITS), default=0)):
+    if weight_bits < max((b for b in plan.bits.weights.values() if b in INTEGER_BITS), default=0):
         found.append(f"integer weights lie within {weight_bits} bits: sums overflow beyond on this processor")
     floats = in_float(module) if plan.bits.quantized else {}
     if floats:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CYCLES = 4
-_LITTLE = 0.05  # of what all cycles before have brought
+_LITTLE = 0.05  # of the best figure of the cycles before
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,28 @@ class Schedule:
         """Whether nothing is left to train.
 
         Args:
-            curve: the values at each step so far, step 0 before training.
+            curve: the values at each step so far.
         """
         epoch = max(curve)
         if epoch >= self.ends[-1]:
             return True
         if self.metric is None or epoch not in self.ends:
             return False
-        known = self._cycles(curve)
-        if len(known) < 3:
-            return False
-        return not known[-1] - max(known[:-1]) > _LITTLE * (max(known[:-1]) - known[0])
+        *before, now = self._cycles(curve)
+        best = max(filter(math.isfinite, before), default=-math.inf)
+        return math.isfinite(best) and not now - best > _LITTLE * abs(best)
 
     def is_best(self, curve: Mapping[int, Mapping[str, float]]) -> bool:
-        """Whether a cycle ends here, and no cycle before ended with a better value."""
+        """Whether a cycle ends here with a finite value, and none before ended with a better one."""
         if self.metric is None or max(curve) not in self.ends:
             return False
-        _, *before, now = self._cycles(curve)
-        return not any(now < value for value in before)
+        *before, now = self._cycles(curve)
+        return math.isfinite(now) and not any(now < value for value in before)
 
     def _cycles(self, curve: Mapping[int, Mapping[str, float]]) -> list[float]:
-        """What was known before training and at the end of each cycle so far; higher is better."""
+        """The value at the end of each cycle so far; higher is better."""
         sign = 1 if self.higher_is_better else -1
-        steps = [step for step in (0, *self.ends) if step in curve]
-        return [sign * curve[step].get(str(self.metric), math.nan) for step in steps]
+        return [sign * curve[end].get(str(self.metric), math.nan) for end in self.ends if end in curve]
 
 
 def cycles(epochs: int) -> tuple[int, ...]:

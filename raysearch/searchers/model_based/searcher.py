@@ -17,7 +17,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -124,23 +124,29 @@ class ModelBased:
         """The trial is over; a trial never asked for is ignored."""
         self._evidences.end(trial, outcome)
 
-    def choose(self, trials: Sequence[str]) -> str | None:
-        """Of trials that wait the most promising; None while too little is known to tell."""
+    def choose(self, trials: Sequence[str], waiting: Collection[str] = ()) -> str | None:
+        """Of trials that wait the most promising; None while too little is known to tell.
+
+        Args:
+            trials: to choose from.
+            waiting: others that wait, and may never go on.
+        """
         rng = np.random.default_rng([self._seed, self._asked, self._evidences.ended])
         rays = directions(len(self._goals.objectives), rng)
         found: list[tuple[float, str]] = []
         with _pools().limit(limits=1):
             evidence = self._evidences.select(_POINTS, those=trials)
-            waiting = np.flatnonzero(np.isin(evidence.names, list(trials)))
+            choice = np.flatnonzero(np.isin(evidence.names, list(trials)))
+            waits = np.flatnonzero(np.isin(evidence.names, [*trials, *waiting]))
             own = self._representation(evidence.vectors, evidence.active)
             limits = Limits(*self._evidences.limits(), self._evidences.known_early())
-            for step in np.unique(evidence.steps[waiting]).tolist():
+            for step in np.unique(evidence.steps[choice]).tolist():
                 seen = as_features(self._evidences.seen(evidence.names.tolist(), step))
                 group = Group(
-                    waiting[evidence.steps[waiting] == step], step, np.concatenate([own, seen], axis=1)
+                    choice[evidence.steps[choice] == step], step, np.concatenate([own, seen], axis=1)
                 )
                 best = most_promising(
-                    evidence, group, waiting, limits, self._kernel_seen, self._thetas_seen, rays, rng
+                    evidence, group, waits, limits, self._kernel_seen, self._thetas_seen, rays, rng
                 )
                 if best is not None:
                     worth, row, self._thetas_seen = best

@@ -31,12 +31,18 @@ def test_each_part_falls_from_the_highest_rate_to_none() -> None:
     [
         (curve(0.1, 0.5), False),  # one cycle says nothing
         (curve(0.1, 0.5, 0.6), False),
-        (curve(0.1, 0.5, 0.51), True),  # .01 after .4
+        (curve(0.1, 0.5, 0.51), True),  # a fiftieth
         (curve(0.1, 0.5, 0.4), True),
         (curve(0.1, 0.5, 0.6, 0.61), True),
         (curve(0.1, 0.5, 0.6, 0.7), False),
         (curve(0.1, 0.4, 0.6, 0.8, 0.9), True),  # the last cycle
         (curve(0.1, 0.5, math.nan), True),
+        (curve(0.1, math.nan), False),
+        (curve(0.1, math.nan, 0.5), False),  # nothing to compare with yet
+        (curve(math.nan, 0.3, 0.9), False),
+        (curve(-400.0, 0.2, 0.9), False),  # how bad it was untrained says nothing
+        (curve(-100.0, -5.0, -3.0), False),
+        (curve(-100.0, -5.0, -4.9), True),
         ({k: v for k, v in curve(0.1, 0.5, 0.51).items() if k < 6}, False),  # within a cycle
     ],
 )
@@ -60,4 +66,7 @@ def test_the_best_cycle_is_known() -> None:
     assert schedule.is_best(curve(0.1, 0.05))
     assert schedule.is_best(curve(0.1, 0.5, 0.6))
     assert not schedule.is_best(curve(0.1, 0.5, 0.4))
+    assert not schedule.is_best(curve(0.1, 0.9, math.nan))
+    assert not schedule.is_best(curve(0.1, math.nan))
+    assert schedule.is_best(curve(0.1, math.nan, 0.5))
     assert not schedule.is_best({0: {"accuracy": 0.1}, 1: {"accuracy": 0.5}})
