@@ -119,7 +119,8 @@ class RunResult:
         ("tied_accuracy"), and remarks.
         """
         rows = []
-        trained = [metric for metric in self.goals.metrics if metric in self.record.metrics]
+        tested = {metric for trial in self._front for metric in trial.parts}
+        trained = [metric for metric in self.goals.metrics if metric in tested]
         for trial in self._front:
             row = self._row(trial, True)
             for column in (

@@ -20,7 +20,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session at its beginning, which writes no report."""
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
     task = SimpleNamespace(source=None)
-    work: Any = SimpleNamespace(described={}, conditions=SimpleNamespace(metrics={}, task=task))
+    conditions = SimpleNamespace(metrics={}, task=task, targets=("onnxruntime-cpu",))
+    work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions)
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))
 
