@@ -262,8 +262,8 @@ class Study:
 
 
 def usual_grace(epochs: int) -> int:
-    """The epochs before trials of so many are first compared: two, one in studies of fewer than six."""
-    return min(2, max(1, epochs // 3))
+    """The epochs before trials of so many are first compared: three, fewer in short studies."""
+    return min(3, max(1, epochs // 3))
 
 
 def describe(

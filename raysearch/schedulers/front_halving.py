@@ -54,12 +54,12 @@ class FrontHalving:
     """
 
     def __init__(
-        self, goals: Goals, *, max_step: int, grace: int = 1, eta: float = 3, margin: float = 0.9
+        self, goals: Goals, *, max_step: int, grace: int = 1, eta: float = 4, margin: float = 0.7
     ) -> None:
         if not 1 < eta < math.inf:
-            raise UserError(f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 3")
+            raise UserError(f"eta is {eta}: one in eta trials passes a rung, give a number above 1 such as 4")
         if not 0 <= margin < math.inf:
-            raise UserError(f"margin is {margin}: give 0 or more, such as 0.9")
+            raise UserError(f"margin is {margin}: give 0 or more, such as 0.7")
         if not 1 <= grace <= max_step:
             raise UserError(f"grace is {grace}: the first rung must lie between 1 and max_step {max_step}")
         self._goals, self._max_step, self._eta, self._margin = goals, max_step, eta, margin

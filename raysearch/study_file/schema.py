@@ -100,7 +100,7 @@ class Search(Section):
     grace: int | None = Field(
         default=None,
         ge=1,
-        description="epochs before trials are first compared; null: two, one in studies of fewer than six",
+        description="epochs before trials are first compared; null: three, fewer in short studies",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the search and of the training")
     max_minutes: float | None = Field(
