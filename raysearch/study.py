@@ -244,8 +244,8 @@ class Study:
         Args:
             num_trials: how many may train in all; 64 if left out, or with ``max_minutes`` any number.
             folder: of the run; seen by every worker. ``runs/<task>-<time>`` if left out.
-            max_minutes: ends the search in time, its front finished by then, which is measured and reported.
-                The references are trained within it, no further round of theirs begins after a third of it.
+            max_minutes: ends this session in time, its front finished by then, measured and reported. The
+                references are trained within it, no further round of theirs begins after a third of it.
             progress: whether to show the live table (plain lines where the output is no terminal).
 
         Raises:

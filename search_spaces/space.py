@@ -119,7 +119,8 @@ class Space:
             canonical["bits"] = encode_bits(plan.bits)
         if plan.teacher.active:
             canonical["teacher"] = encode_teacher(plan.teacher)
-        key = hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
+        said = json.dumps(_to_twelve_digits(canonical), sort_keys=True)
+        key = hashlib.sha256(said.encode()).hexdigest()[:16]
         return Variant(canonical, key, self._active(plan, full), plan)
 
     def _complete(self, config: Mapping[str, Any]) -> Config:
@@ -199,3 +200,12 @@ def _parts_of(layers: Iterable[str]) -> set[str]:
     """Every name that some layer is or lies inside."""
     split = [layer.split(".") for layer in layers]
     return {".".join(names[: i + 1]) for names in split for i in range(len(names))}
+
+
+def _to_twelve_digits(value: Any) -> Any:
+    """With its numbers as searchers give them back, so that a config they were given is the same variant."""
+    if isinstance(value, Mapping):
+        return {key: _to_twelve_digits(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_twelve_digits(inner) for inner in value]
+    return float(f"{value:.12g}") if isinstance(value, float) else value

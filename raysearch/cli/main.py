@@ -215,7 +215,8 @@ def _show(result: RunResult, as_json: bool) -> None:
         return
     _print_front(result)
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
-    typer.echo(f"\n{len(result.front)} on the front, of trials: {counts}")
+    parent = ", the parent among them" if any(t.role != "trial" for t in result.front_records) else ""
+    typer.echo(f"\n{len(result.front)} on the front{parent}; trials: {counts}")
     for remark in result.remarks:
         typer.echo(f"Note: {remark}")
     if any(t.traceback for t in result.failed):

@@ -163,7 +163,7 @@ class Conductor:
             notes=list(notes),
             decision=decision.value,
         )
-        self._pace.reported(name, step, self.record.last_time)
+        self._pace.reported(name, step, self.record.last_time, self.last_step(name))
         self.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
             del self._name[trial]

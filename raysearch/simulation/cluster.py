@@ -234,7 +234,7 @@ class _Cluster:
         """Take a report in and follow the decision; ``under_way``: the trial has gone on since."""
         trial = self._trials[name]
         values = self._problem.values(trial.config, step)
-        self._pace.reported(name, step, trial.taken)
+        self._pace.reported(name, step, trial.taken, self._problem.last_step)
         trial.step = step
         self._searcher.tell(name, step, values)
         decision = self._scheduler.decide(name, step, values)

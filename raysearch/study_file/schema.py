@@ -106,7 +106,7 @@ class Search(Section):
     max_minutes: float | None = Field(
         default=None,
         gt=0,
-        description="end the search after this time, references included, its front finished within it; in "
+        description="end a session after this time, references included, its front finished within it; in "
         "its last two thirds no reference is trained for another round; null: no limit",
     )
     screen: int | None = Field(

@@ -264,3 +264,10 @@ def test_equal_values_of_two_types_are_not_taken_for_one_another():
     assert space.variant({"training": {"batch_size": 1}}).plan.training.batch_size == 1
     with pytest.raises(ValueError, match="batch_size"):
         space.variant({"training": {"batch_size": True}})
+
+
+def test_numbers_are_told_apart_to_twelve_digits() -> None:
+    space = spaces.bind({"training": {"lr": tune.loguniform(1e-3, 1e-2)}}, parent=PARENT)
+    exact = 10**-2.5
+    keys = [space.variant({"training": {"lr": lr}}).key for lr in (exact, float(f"{exact:.12g}"), 0.00317)]
+    assert keys[0] == keys[1] != keys[2]
