@@ -147,7 +147,7 @@ class RunResult:
             "trial": trial.name,
             "role": trial.role,
             "origin": trial.origin,
-            "outcome": trial.outcome or "unfinished",
+            "outcome": _outcome(trial),
             "reason": trial.reason,
             "epochs": sum(step > 0 for step in trial.reports) - is_complete(trial, self.goals),
             "complete": is_complete(trial, self.goals),
@@ -230,9 +230,10 @@ class RunResult:
         self.front.to_csv(self.folder / "front.csv", index=False)
 
     def counts(self) -> dict[str, int]:
-        """How many searched trials finished, stopped, failed, and were left unfinished."""
-        outcomes = [t.outcome or "unfinished" for t in self.record.searched()]
-        return {name: outcomes.count(name) for name in ("finished", "stopped", "failed", "unfinished")}
+        """How many searched trials finished, stopped, failed, wait to go on, and were left unfinished."""
+        outcomes = [_outcome(trial) for trial in self.record.searched()]
+        names = ("finished", "stopped", "failed", "waiting", "unfinished")
+        return {name: outcomes.count(name) for name in names}
 
     def __repr__(self) -> str:
         counts = self.counts()
@@ -268,6 +269,10 @@ class WorkClock:
         if self._last is not None and not resumed:
             self.seconds += max(0.0, event["time"] - self._last)
         self._last = event["time"]
+
+
+def _outcome(trial: TrialRecord) -> str:
+    return trial.outcome or ("waiting" if trial.paused else "unfinished")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

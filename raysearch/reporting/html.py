@@ -78,8 +78,9 @@ def _summary(result: RunResult) -> str:
         f"{counts['stopped']} stopped early",
         f"{counts['failed']} failed",
     ]
-    if counts["unfinished"]:
-        parts.append(f"{counts['unfinished']} unfinished")
+    for left in ("waiting", "unfinished"):
+        if counts[left]:
+            parts.append(f"{counts[left]} {left}")
     goals = [*map(str, result.goals.objectives), *map(str, result.goals.constraints)]
     curves = (
         f' <a href="{sweep_page.FILE_NAME}">The curves of this sweep.</a>' if "sweep" in result.study else ""

@@ -114,6 +114,17 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
         _ = result.parent
 
 
+def test_what_waits_is_told_from_what_was_cut_short(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    for name in ("0000", "0001"):
+        run.trial(name, "trial", 8, 0.9)
+    events = [event for event in run.events if event["event"] != "end"]
+    events[-1] |= {"decision": "pause"}
+    result = RunResult(write_run(tmp_path / "run", events))
+    assert result.trials.set_index("trial")["outcome"].to_dict() == {"0000": "unfinished", "0001": "waiting"}
+    assert result.counts() == {"finished": 0, "stopped": 0, "failed": 0, "waiting": 1, "unfinished": 1}
+
+
 def test_folders_that_hold_no_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a run folder"):
         RunResult(tmp_path)
