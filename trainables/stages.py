@@ -94,10 +94,8 @@ class TrialStages:
             return min(step for step in self.kept.curve if step > max(curve))
         done = self.schedule.is_done(curve)
         cycle_ends = max(curve) in self.schedule.ends and self.name in self.setup.from_scratch
-        return self.last_step if done or (cycle_ends and self._is_late()) else max(curve) + 1
-
-    def _is_late(self) -> bool:
-        return time.time() > self.setup.patience
+        late = cycle_ends and time.time() > self.setup.patience
+        return self.last_step if done or late else max(curve) + 1
 
     def _curve(self) -> dict[int, dict[str, float]]:
         return {report.step: report.values for report in self.reports}
@@ -236,8 +234,8 @@ class TrialStages:
         """The standard error of each metric's difference from the parent's, whose parts are left for that."""
         path = self.setup.reference_weights("parent").with_suffix(".parts.json")
         if self.name == "parent":
-            with storing(path.parent):
-                path.write_text(json.dumps(parts), encoding="utf-8")
+            with replacing(path, self._part("parts")):
+                self._part("parts").write_text(json.dumps(parts), encoding="utf-8")
             return {}
         others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         known = parts.keys() & others.keys()

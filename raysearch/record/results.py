@@ -115,12 +115,12 @@ class RunResult:
 
         Besides the metrics and the config: how many times faster and smaller than the parent each variant is,
         whether that is more than the noise ("faster" or "not faster"), the same against the parent's static
-        int8 form, for each objective that is the task's which others the test split cannot tell it from
+        int8 form, for each of the task's metrics which others the test split cannot tell it from
         ("tied_accuracy"), and remarks.
         """
         rows = []
-        tested = {metric for trial in self._front for metric in trial.parts}
-        trained = [metric for metric in self.goals.metrics if metric in tested]
+        known = {metric for trial in self._front for metric in trial.parts}
+        tested = [metric for metric in self.record.metrics if metric in known]
         for trial in self._front:
             row = self._row(trial, True)
             for column in (
@@ -136,7 +136,7 @@ class RunResult:
                 del row[column]
             row["is_parent"] = trial.role == "reference"
             row.update(verdict_columns(self.record, trial, self.study["targets"]))
-            row |= {f"tied_{m}": " ".join(tied_with(trial, self._front, m)) for m in trained}
+            row |= {f"tied_{m}": " ".join(tied_with(trial, self._front, m)) for m in tested}
             row["notes"] = "; ".join(trial.notes)
             rows.append(row)
         return self._ordered(rows)

@@ -31,7 +31,7 @@ from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config, Searcher
 from raysearch.trainables.setup import TrialSetup
 
-INTEGER_BITS = 8  # that weights fit in where a run does not say it
+_BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
 _PATIENCE = 1 / 3  # of the time of a session, after which no further cycle of a reference begins
 
 
@@ -120,7 +120,7 @@ class Session:
             parent_epochs=conditions.parent_epochs,
             kept=kept_references(self.folder, self.record.header.get("references", "")),
             maximize=self.work.maximize,
-            weight_bits=self.record.header.get("weight_bits", INTEGER_BITS),
+            weight_bits=self.record.header.get("weight_bits", _BITS_BEFORE),
             patience=time.time() + _PATIENCE * self.seconds_left(),
             service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
         )

@@ -9,19 +9,25 @@ from typing import Any
 import pytest
 import ray
 
+from raysearch.basics.failures import RunError
 from raysearch.record.journal import Journal, RunRecord
-from raysearch.runs.references import make_static_int8
+from raysearch.runs import references as making
+from raysearch.runs.conductor import Conductor
+from raysearch.runs.references import make_references, make_static_int8
 from raysearch.runs.session import Session
 from raysearch.search_spaces import bind
+from raysearch.trainables.setup import LONGER
 
 
 def make_session(folder: Path, target: str) -> Session:
     """A session whose parent is trained; its remote calls need a cluster."""
-    conditions = SimpleNamespace(targets=(target,))
-    work: Any = SimpleNamespace(conditions=conditions, references={"parent": {}}, space=bind({}))
+    conditions = SimpleNamespace(targets=(target,), resources={"cpu": 1.0})
+    references = {"parent": {}, LONGER: {}}
+    work: Any = SimpleNamespace(conditions=conditions, references=references, space=bind({}))
     table: Any = SimpleNamespace(event=lambda event: None)
     session = Session(work, folder, 1, Journal(folder), RunRecord(), table, float("inf"))
-    session.setup = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name)  # type: ignore[assignment]
+    setup: Any = SimpleNamespace(trial_folder=lambda name: folder / "trials" / name, last_step=lambda name: 1)
+    session.setup = setup
     return session
 
 
@@ -75,3 +81,34 @@ def test_a_rival_that_fails_leaves_its_traceback(tmp_path: Path, monkeypatch: py
     make_static_int8(session)
     trial = session.record.trials["parent-int8"]
     assert (tmp_path / trial.traceback).read_text() == "the worker's traceback\n"
+
+
+@pytest.mark.parametrize("failing", [LONGER, "parent"])
+def test_the_parent_alone_must_be_made_and_is_measured_against_from_its_end_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    compared: list[str] = []
+
+    def conduct(conductor: Conductor, *_: Any) -> None:
+        while (config := conductor.ask("tune")) is not None:
+            if config["trial"] == failing:
+                conductor.fail("tune", "the loss became nan")
+                continue
+            for step in (0, 1):
+                conductor.decide("tune", step, {"accuracy": 0.5})
+
+    monkeypatch.setattr(making.tuning, "conduct", conduct)
+    monkeypatch.setattr(
+        making, "_compare_with_parent", lambda session, _: compared.append(session.folder.name)
+    )
+    monkeypatch.setattr(making, "make_static_int8", lambda session: None)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    if failing == LONGER:
+        assert make_references(session, None)  # type: ignore[arg-type]
+        assert session.record.trials[LONGER].outcome == "failed"
+        assert compared == [tmp_path.name]
+    else:
+        with pytest.raises(RunError, match="the parent network failed"):
+            make_references(session, None)  # type: ignore[arg-type]
+        assert LONGER not in session.record.trials
+        assert not compared

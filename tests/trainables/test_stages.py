@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,12 @@ def test_a_tracing_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     run = TrialStages(make_setup(tmp_path, small_task(model=endless)), "hangs", PARENT, FakeMeasure())
     with pytest.raises(ValueError, match=r"exporting the network took longer than 0.5 s, in Endless.forward"):
         run.next_report()
+
+
+def test_where_time_is_short_a_parent_ends_with_its_round(tmp_path: Path) -> None:
+    setup = replace(make_setup(tmp_path, epochs=2), patience=0.0)
+    found = run_trial(setup, "parent", PARENT)
+    assert [report.step for report in found] == [0, 1, 2, setup.last_step("parent")]
+    assert len(run_trial(replace(setup, patience=math.inf), "parent", PARENT)) == len(
+        found
+    )  # as it was saved
