@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from raysearch.runs.conditions import Conditions, check_conditions
 from raysearch.runs.session import Work
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
+from raysearch.search_spaces.architectures import enlarge
 from raysearch.search_spaces.bit_widths import precision_prior
 from raysearch.search_spaces.keys import as_mapping
-from raysearch.search_spaces.resnet import enlarge
 from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
@@ -118,13 +119,14 @@ class Study:
             resources=search.resources.model_dump(),
             workers=workers,
         )
+        self.space = self.conditions.bind(as_mapping(space, "space"))
+        self.conditions = replace(self.conditions, parent=self.space.settled(self.conditions.parent))
         self.task, self.parent, self.targets = task, self.conditions.parent, self.conditions.targets
         self.epochs, self.seed = epochs, seed
         self.resources, self.workers = self.conditions.resources, workers
         self.goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
         self.goals.check_reported(reported(self.targets, self.conditions.metrics))
         self.grace = grace or usual_grace(epochs)
-        self.space = self.conditions.bind(as_mapping(space, "space"))
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.screen = screen or self._usual_screen
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from raysearch.search_spaces.resnet import ResNetPlan, encode_architecture
-from raysearch.search_spaces.resnet import StagePlan as Stage
+from raysearch.search_spaces.architectures.resnet import ResNetPlan
+from raysearch.search_spaces.architectures.resnet import StagePlan as Stage
 from raysearch.trainables.data.cifar import cifar10_images, crop_and_flip
 from raysearch.trainables.data.digits import digits as load_digits
 from raysearch.trainables.data.idx import FASHION_CLASSES, MNIST_CLASSES, idx_images
 from raysearch.trainables.data.image_folder import folder_images
 from raysearch.trainables.data.splits import Splits
-from raysearch.trainables.models.resnet import build_resnet
+from raysearch.trainables.models.ready import ReadyBuilder
 from raysearch.trainables.models.zoo import torchvision_model
 from raysearch.trainables.task import Task
 
@@ -25,26 +22,13 @@ _RESNET20 = ResNetPlan(16, (Stage(3, 16), Stage(3, 32), Stage(3, 64)))
 _RESNET20_TRAINING = {"lr": 3e-3, "batch_size": 128}
 
 
-@dataclass(frozen=True)
-class ResNetBuilder:
-    """Makes the network of a plan, or the default one; picklable, unlike a closure."""
-
-    default: ResNetPlan
-    in_channels: int
-    classes: int
-
-    def __call__(self, plan: ResNetPlan | None = None) -> nn.Module:
-        """A fresh network."""
-        return build_resnet(plan or self.default, self.in_channels, self.classes)
-
-
 def _task(name: str, splits: Splits, parent: ResNetPlan, training: dict[str, Any], **more: Any) -> Task:
     return Task(
-        model=ResNetBuilder(parent, splits.image_shape[0], len(splits.classes)),
+        model=ReadyBuilder(parent, tuple(splits.image_shape), len(splits.classes)),
         train=splits.train,
         validation=splits.validation,
         test=splits.test,
-        parent={"architecture": encode_architecture(parent), "training": training},
+        parent={"architecture": parent.encode(), "training": training},
         name=name,
         **more,
     )

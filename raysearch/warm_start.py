@@ -22,7 +22,7 @@ from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
 from raysearch.record.journal import RunRecord, TrialRecord
-from raysearch.search_spaces.space import merged
+from raysearch.search_spaces.domains import merged
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.recorded import Answer

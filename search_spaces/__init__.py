@@ -5,11 +5,12 @@ The functions here give plain Ray Tune domains; ``bind`` joins them into a ``Spa
 configs that any searcher draws from them. Importing this package pulls in neither torch nor ray.
 """
 
+from raysearch.search_spaces.architectures import enlarge
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan, resnet
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.bit_widths import BitWidthPlan, bit_widths
 from raysearch.search_spaces.channel_pruning import PruningPlan, channel_pruning, kept_channels
 from raysearch.search_spaces.plans import TrialPlan, Variant
-from raysearch.search_spaces.resnet import ResNetPlan, StagePlan, enlarge, resnet
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.teachers import TeacherPlan, teachers
 from raysearch.search_spaces.training import TrainingPlan

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces import domains
+from raysearch.search_spaces.architectures import OwnFamily, is_own, own_family
+from raysearch.search_spaces.architectures.alternatives import opened
+from raysearch.search_spaces.architectures.own import Build
 from raysearch.search_spaces.channel_pruning import MULTIPLE, groups_of
 from raysearch.search_spaces.deferred import Deferred
-from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys
-from raysearch.search_spaces.space import ALWAYS, Space, merged
+from raysearch.search_spaces.domains import merged
+from raysearch.search_spaces.keys import SECTIONS, as_mapping, belongs, check_keys, part_of
+from raysearch.search_spaces.space import ALWAYS, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,47 +31,83 @@ def bind(
     channel_multiple: int = MULTIPLE,
     parent: Mapping[str, Any] | None = None,
     exclude: Sequence[str] = (),
+    build: Build | None = None,
+    parts: Sequence[str] = (),
 ) -> Space:
     """Bind a space's parts to each other, or to a given model, and check all of it.
 
     Args:
         space: up to five keys: "architecture", "pruning", "bits", "teacher", "training".
         model: the model that is pruned and quantised, where no architecture is searched.
-        example_input: a batch for that model.
+        example_input: a batch for that model, or for those that ``build`` makes.
         channel_multiple: what kept channels are multiples of, where ``channel_pruning`` does not say.
         parent: a config whose architecture and training settings hold where the space leaves them out.
         exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
+        build: makes a network of an architecture that is of no ready family.
+        parts: what has a pruning ratio and bits of its own; left out, of a given model its groups and layers,
+            of what ``build`` makes the top-level children.
 
     Raises:
         ValueError: an unknown key, a value or domain out of range, a part that the model does not have.
     """
     check_keys(space, SECTIONS, "the space")
+    bound = _always(space, parent or {})
+    architecture, own = bound.get("architecture"), None
+    if architecture is not None and build is not None and is_own(architecture):
+        architecture = bound["architecture"] = opened(architecture)
+        inputs = example_input if space.get("pruning") and model is None else None
+        own = own_family(architecture, build, parts=parts, exclude=exclude, example_input=inputs)
+    free = domains.varies(architecture)
+    over = (model, example_input) if model is not None and not free else architecture
+    groups, layers = _model_parts(space, over, exclude)
+    names = _names(over, own if free else None, groups, layers, parts)
+    for section in ("pruning", "bits", "teacher"):
+        if space.get(section):
+            bound[section] = _bind_section(section, space[section], names.get(section, over), exclude)
+    if "pruning" in bound:
+        bound["pruning"].setdefault("multiple", channel_multiple)
+    result = Space(
+        {s: bound[s] for s in SECTIONS if s in bound}, groups, layers, multiple=channel_multiple, own=own
+    )
+    _check(result)
+    return result
+
+
+def _always(space: Mapping[str, Any], parent: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that hold in every config: the space's, and what it leaves out as the parent has it."""
     bound: dict[str, Any] = {}
     for section in ALWAYS:
-        inherited = as_mapping((parent or {}).get(section, {}), f"the parent's {section}")
+        inherited = as_mapping(parent.get(section, {}), f"the parent's {section}")
         given = as_mapping(space.get(section, {}), section)
         if section == "training":
             given = {**inherited, **given}
         if given or inherited:
             bound[section] = dict(given or inherited)
-    architecture = bound.get("architecture")
-    free = architecture is not None and bool(domains.read(architecture))
-    over = (model, example_input) if model is not None and not free else architecture
-    groups, layers = _model_parts(space, over, exclude)
-    parts = {"pruning": list(groups), "bits": list(layers)} if isinstance(over, tuple) else {}
-    for section in ("pruning", "bits", "teacher"):
-        if space.get(section):
-            bound[section] = _bind_section(section, space[section], parts.get(section, over), exclude)
-    if "pruning" in bound:
-        bound["pruning"].setdefault("multiple", channel_multiple)
-    result = Space(
-        {s: bound[s] for s in SECTIONS if s in bound},
-        groups,
-        layers,
-        multiple=channel_multiple,
-    )
-    _check(result)
-    return result
+    return bound
+
+
+def _names(
+    over: Any,
+    own: OwnFamily | None,
+    groups: Mapping[str, int],
+    layers: Sequence[str],
+    parts: Sequence[str],
+) -> dict[str, list[str]]:
+    """What has a ratio, and bits, of its own, where that is not an architecture space's to say."""
+    if own is not None:
+        return {"pruning": list(own.pruned), "bits": list(own.known)}
+    if not isinstance(over, tuple):
+        return {}
+    if not parts:
+        return {"pruning": list(groups), "bits": list(layers)}
+    for part in parts:
+        if (groups or layers) and not any(belongs(name, part) for name in (*groups, *layers)):
+            known = [*dict.fromkeys(name.partition(".")[0] for name in (*groups, *layers))]
+            raise UserError(f"parts has {part!r}, which no layer is in; {did_you_mean(str(part), known)}")
+    return {
+        "pruning": [part for part in parts if any(part_of(name, parts) == part for name in groups)],
+        "bits": [part for part in parts if any(part_of(name, parts) == part for name in layers)],
+    }
 
 
 def _bind_section(section: str, value: Any, over: Any, exclude: Sequence[str]) -> dict[str, Any]:
@@ -111,5 +152,8 @@ def _check(space: Space) -> None:
     for path, values in searched.items():
         for end in values.ends():
             space.variant(merged(middle, domains.nested({path: end})))
-    if "larger" in space.teachers and "architecture" not in space.domains:
-        raise UserError("teacher/name has 'larger', which needs an architecture to enlarge: leave it out")
+    if "larger" in space.teachers and (space.own is not None or "architecture" not in space.domains):
+        raise UserError(
+            "teacher/name has 'larger', which needs an architecture to enlarge, one of raysearch's families: "
+            "leave it out"
+        )

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from raysearch.basics.failures import UserError
+from raysearch.search_spaces.architectures import possible_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import Choices, Path, Prior, Values
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
-from raysearch.search_spaces.resnet import possible_parts
 
 LEGAL_BITS = (2, 4, 8, 16, 32)
 FLOAT = 32

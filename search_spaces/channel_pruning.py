@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
+from raysearch.search_spaces.architectures import possible_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
-from raysearch.search_spaces.resnet import possible_parts
 
 if TYPE_CHECKING:
     from torch import nn

@@ -113,6 +113,11 @@ def is_domain(value: Any) -> bool:
     return isinstance(value, Domain) or (isinstance(value, Mapping) and set(value) == {"grid_search"})
 
 
+def varies(space: Any) -> bool:
+    """Whether a nested space holds any domain."""
+    return any(is_domain(leaf) for _, leaf in _leaves(space))
+
+
 def read(space: Mapping[str, Any]) -> dict[Path, Values]:
     """What the domains of a nested space draw, by their paths, in the space's order; constants are left out.
 
@@ -204,6 +209,16 @@ def nested(flat: Mapping[Path, Any]) -> dict[str, Any]:
         for key in path[:-1]:
             inner = inner.setdefault(key, {})
         inner[path[-1]] = value
+    return result
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping with the values of ``over``, and of ``under`` where it has none."""
+    result = dict(under)
+    for key, value in over.items():
+        inner = result.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(inner, value) if both else value  # type: ignore[arg-type]
     return result
 
 

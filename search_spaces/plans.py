@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from raysearch.search_spaces.architectures import Architecture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.channel_pruning import PruningPlan
-from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.search_spaces.teachers import TeacherPlan
 from raysearch.search_spaces.training import TrainingPlan
 
@@ -19,14 +19,14 @@ class TrialPlan:
     """What one trial does.
 
     Args:
-        architecture: None for a user's own model.
+        architecture: None for a given model.
         pruning: None where no channel is removed.
         bits: all 32 where nothing is quantised.
         teacher: named "none" where there is none.
         training: settings of the optimiser and the schedule.
     """
 
-    architecture: ResNetPlan | None = None
+    architecture: Architecture | None = None
     pruning: PruningPlan | None = None
     bits: BitWidthPlan = field(default_factory=BitWidthPlan)
     teacher: TeacherPlan = field(default_factory=TeacherPlan)

@@ -15,13 +15,15 @@ from functools import cached_property
 from typing import Any
 
 from raysearch.search_spaces import domains as tune_domains
+from raysearch.search_spaces.architectures import Architecture, OwnFamily, decode_architecture
+from raysearch.search_spaces.architectures.alternatives import as_opened
+from raysearch.search_spaces.architectures.families import DEFAULT
 from raysearch.search_spaces.bit_widths import decode_bits, encode_bits
 from raysearch.search_spaces.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
 from raysearch.search_spaces.design import fixed_design, parents_own
-from raysearch.search_spaces.domains import Path, Values
+from raysearch.search_spaces.domains import Path, Values, merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys, part_of
 from raysearch.search_spaces.plans import Config, TrialPlan, Variant
-from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
 from raysearch.search_spaces.teachers import decode_teacher, encode_teacher
 from raysearch.search_spaces.training import QUANTIZED_ONLY, decode_training, encode_training
 
@@ -41,12 +43,14 @@ class Space:
             architecture itself is searched.
         layers: quantisable layers of a given model, in order.
         multiple: what kept channels are multiples of, where the space does not say.
+        own: what decodes architectures of the user's own; None where they are of a ready family, or none.
     """
 
     domains: Mapping[str, Any]
     groups: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     multiple: int = MULTIPLE
+    own: OwnFamily | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is remembered beside them can be found again."""
@@ -112,7 +116,7 @@ class Space:
         plan = self._decode(full)
         canonical: Config = {"training": encode_training(plan.training, plan.bits.quantized)}
         if plan.architecture is not None:
-            canonical["architecture"] = encode_architecture(plan.architecture)
+            canonical["architecture"] = plan.architecture.encode()
         if plan.pruning is not None:
             canonical["pruning"] = encode_pruning(plan.pruning)
         if plan.bits.quantized:
@@ -126,6 +130,8 @@ class Space:
     def _complete(self, config: Mapping[str, Any]) -> Config:
         check_keys(config, SECTIONS, "the config")
         given = {s: as_mapping(config[s], s) for s in SECTIONS if s in config}
+        if self.own is not None and "architecture" in given:
+            given["architecture"] = as_opened(given["architecture"], self.own.space)
         fixed = self._constants
         return {
             s: merged(fixed.get(s, {}), given.get(s, {}))
@@ -134,7 +140,8 @@ class Space:
         }
 
     def _decode(self, full: Config) -> TrialPlan:
-        architecture = decode_architecture(full["architecture"]) if full.get("architecture") else None
+        given = full.get("architecture")
+        architecture = decode_architecture(given, self.own.decode if self.own else None) if given else None
         bits = decode_bits(full.get("bits", {}), self._precision_parts(architecture, full.get("bits", {})))
         pruning = full.get("pruning", {})
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
@@ -146,34 +153,53 @@ class Space:
             decode_training(full.get("training", {}), bits.quantized),
         )
 
-    def _widths(self, architecture: ResNetPlan | None) -> Mapping[str, int]:
+    def _widths(self, architecture: Architecture | None) -> Mapping[str, int]:
         if self.groups or architecture is None:
             return self.groups
         return architecture.widths()
 
-    def _precision_parts(self, architecture: ResNetPlan | None, bits: Mapping[str, Any]) -> tuple[str, ...]:
+    def _precision_parts(self, architecture: Architecture | None, bits: Mapping[str, Any]) -> tuple[str, ...]:
         self._check_parts("bits", bits, architecture)
         if not self.layers:
             return tuple(bits) if architecture is None else architecture.parts()
         return tuple(dict.fromkeys(part_of(layer, bits) or layer for layer in self.layers))
 
-    def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: ResNetPlan | None) -> None:
+    def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: Architecture | None) -> None:
         layers = self.layers if where == "bits" else tuple(self.groups)
         if layers:
             check_keys(set(parts) - _parts_of(layers), layers, where)
         elif architecture is not None:
-            possible = ("stem", *(f"stage{i + 1}" for i in range(6)), "head")
-            check_keys(parts, possible if where == "bits" else possible[:-1], where)
+            check_keys(parts, self._known_parts(where, architecture), where)
+
+    def _known_parts(self, where: str, architecture: Architecture) -> tuple[str, ...]:
+        if self.own is not None:
+            return self.own.known if where == "bits" else self.own.pruned
+        known = architecture.known_parts()
+        return known if where == "bits" else known[:-1]
+
+    def settled(self, parent: Mapping[str, Any]) -> Config:
+        """A parent whose architecture is this space's: the middle of the space where it has no such one."""
+        space, given = self.domains.get("architecture"), parent.get("architecture")
+        if not space or not tune_domains.read(space):
+            return dict(parent)
+        if given and self.own is not None:
+            return {**parent, "architecture": as_opened(given, self.own.space)}
+        family = {each.get("family", DEFAULT) for each in (space, given or {"family": None})}
+        if given and len(family) == 1:
+            return dict(parent)
+        searched = tune_domains.read(space)
+        middle = tune_domains.nested({path: values.middle() for path, values in searched.items()})
+        own = merged(tune_domains.constants(space), middle)
+        return {**parent, "architecture": self.variant({"architecture": own}).config["architecture"]}
 
     def _active(self, plan: TrialPlan, full: Config) -> frozenset[str]:
         """The searched names that matter to a config, flattened: "architecture/stage1/width"."""
         ratios, bits = full.get("pruning", {}).get("ratios", {}), full.get("bits", {})
         pruned = {part_of(group, ratios) for group in self._widths(plan.architecture)}
-        built = plan.architecture.parts() if plan.architecture else ()
 
         def matters(section: str, name: str, *inner: str) -> bool:
             if section == "architecture":
-                return not inner or name in built
+                return plan.architecture is not None and plan.architecture.reads((name, *inner))
             if section == "pruning":
                 return inner[0] in pruned if name == "ratios" else plan.pruning is not None
             if section == "bits":
@@ -184,16 +210,6 @@ class Space:
             return name not in QUANTIZED_ONLY or plan.bits.quantized
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
-
-
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested mapping with the values of ``over``, and of ``under`` where it has none."""
-    result = dict(under)
-    for key, value in over.items():
-        inner = result.get(key)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(inner, value) if both else value  # type: ignore[arg-type]
-    return result
 
 
 def _parts_of(layers: Iterable[str]) -> set[str]:

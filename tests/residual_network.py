@@ -9,8 +9,8 @@ import torch
 from torch import fx, nn
 
 from raysearch.networks.capture import capture
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.quantization import fold_batch_norm
 

@@ -103,10 +103,10 @@ class TrialStages:
     # -- building ------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        model, self.history, whole = first_network(self.setup, self.name, self.plan, self.seed)
-        self.module: nn.Module = model.to(self.device)
+        self.first = first_network(self.setup, self.name, self.plan, self.seed)
+        self.module: nn.Module = self.first.module.to(self.device)
         self.quantized = False
-        self.float_epochs = float_epochs(self.setup, self.plan, whole=whole)
+        self.float_epochs = float_epochs(self.setup, self.plan, whole=self.first.whole)
         self.schedule = schedule_of(self.setup, self.name, self.float_epochs)
         self.optimizer = new_optimizer(self.module, self.plan.training)
         self.kept = taken_over(self.setup, self.name, self.module)
@@ -125,6 +125,7 @@ class TrialStages:
         report = hardware_report(
             self.setup, self.plan, self.module, self.seed, self.measure, reference=self.name == "parent"
         )
+        report.notes[:0] = self.first.notes
         if self.kept is not None:  # its weights are trained already
             report.values.update({metric: self.kept.curve[0][metric] for metric in self.task.metrics})
         return report
@@ -222,7 +223,7 @@ class TrialStages:
                 module,
                 self.plan,
                 task=self.task,
-                history=self.history,
+                history=self.first.history,
                 weight_bits=self.setup.weight_bits,
             )
             shutil.rmtree(final, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from safetensors import SafetensorError
@@ -14,8 +14,8 @@ from raysearch.search_spaces.channel_pruning import SEARCHED
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
-from raysearch.trainables.inheritance import inherit
-from raysearch.trainables.pruning import prune
+from raysearch.trainables.inheritance import Inherited, inherit
+from raysearch.trainables.pruning import History, prune
 from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.setup import Kept, TrialSetup
 from raysearch.trainables.training.schedule import Schedule, cycles
@@ -23,7 +23,32 @@ from raysearch.trainables.training.schedule import Schedule, cycles
 _ROUNDING = 0.01
 
 
-def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> tuple[nn.Module, Any, bool]:
+@dataclass(frozen=True)
+class First:
+    """A trial's network before training.
+
+    Attributes:
+        module: inherited and pruned.
+        history: of its pruning; None: there was none.
+        whole: whether it is the parent's own with all its weights.
+        inherited: the share of the weights of a searched architecture, before pruning, that are the parent's;
+            None where it begins without a parent, or is of the parent's architecture.
+    """
+
+    module: nn.Module
+    history: History | None
+    whole: bool
+    inherited: float | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say of it."""
+        if self.inherited is None:
+            return []
+        return [f"{self.inherited:.0%} of its weights began as the parent's trained ones"]
+
+
+def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> First:
     """The network before training.
 
     Args:
@@ -31,16 +56,15 @@ def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> t
         name: the trial's.
         plan: what its config decodes to.
         seed: of what weights are not inherited.
-
-    Returns:
-        The network, the history of its pruning, and whether it is the parent's own with all its weights.
     """
     torch.manual_seed(seed)
     task = setup.task
     model = task.build(plan.architecture)
-    whole = _inherit(setup, name, model)
+    inherited = _inherit(setup, name, model)
+    whole = inherited is not None and inherited.whole
+    share = None if inherited is None or whole else inherited.share
     if plan.pruning is None:
-        return model, None, whole
+        return First(model, None, whole, share)
     # Only the criteria that search look at examples.
     searches = plan.pruning.criterion in SEARCHED
     history = prune(
@@ -51,16 +75,16 @@ def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> t
         examples=searchable(task.train, task.collate, seed) if searches else None,
         loss=task.loss,
     )
-    return model, history, whole and not history
+    return First(model, history, whole and not history, share)
 
 
-def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> bool:
-    """Start from the parent's trained weights; whether they fit whole."""
+def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> Inherited | None:
+    """Start from the parent's trained weights; None where there are none."""
     if setup.task.pretrained:
-        return True
+        return Inherited(1.0, True)
     weights = setup.reference_weights("parent")
     if name in setup.from_scratch or not weights.exists():
-        return False
+        return None
     return inherit(model, load_file(weights))
 
 

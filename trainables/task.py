@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.copying import copy_of, let_pickle
 from raysearch.networks.nests import Nest
-from raysearch.search_spaces.resnet import ResNetPlan
+from raysearch.search_spaces.architectures import Architecture, OwnPlan, decode_architecture
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
 from raysearch.trainables.evaluation import Metric
+from raysearch.trainables.models.ready import ReadyBuilder
 from raysearch.trainables.task_form import check_form
 
-Builder = Callable[[ResNetPlan | None], nn.Module] | Callable[[], nn.Module]
+Builder = Callable[[Any], nn.Module] | Callable[[], nn.Module]
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -43,8 +44,11 @@ class Task:
     tensors of any type; outputs and targets are any nest of tensors.
 
     Args:
-        model: a module, trained or not, that is pruned and quantised as it is; or a function of a
-            ``ResNetPlan`` (None where no architecture is given) that makes a fresh one.
+        model: a module, trained or not, that is pruned and quantised as it is; or a function of the
+            architecture that makes a fresh one: of a plan such as ``ResNetPlan`` where the space is one of
+            raysearch's families, else of a nested dict with a value for each domain of the user's own space,
+            alike in all but its weights for the same dict. Without an architecture it is given nothing, or
+            None.
         train: examples (inputs, target), as the model takes them; of a longer tuple the last is the target.
             A Dataset, an IterableDataset with a length, or a DataLoader, whose data set, ``collate_fn`` and
             sampler are taken; its batch size holds where neither the space nor ``parent`` says another. The
@@ -61,6 +65,8 @@ class Task:
         distillation: the term that learns from a teacher, of the student's outputs, the teacher's outputs and
             the temperature; see ``trainables.training.distillation`` for what holds if left out.
         exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
+        parts: what has a pruning ratio and bits of its own; left out, of a given module its groups of layers
+            and its layers, of a searched architecture the top-level children.
         augment: of a batch of inputs in training, returns a batch of the same form.
         parent: config of the unchanged network: "architecture" and "training".
         pretrained: the given module holds trained weights; only for a module.
@@ -82,6 +88,7 @@ class Task:
     varying: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     distillation: Callable[[Nest, Nest, float], Tensor] | None = None
     exclude: Sequence[str] = ()
+    parts: Sequence[str] = ()
     augment: Callable[[Nest], Nest] | None = None
     parent: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = False
@@ -106,7 +113,26 @@ class Task:
         """The name of the metric that is shown where one must stand for all."""
         return next(iter(self.metrics))
 
-    def build(self, plan: ResNetPlan | None = None) -> nn.Module:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is made by raysearch itself, of a plan of any of its families."""
+        return isinstance(self.model, ReadyBuilder)
+
+    def decoded(self, architecture: Mapping[str, Any]) -> Architecture:
+        """The plan of a constant architecture, as ``build`` takes it.
+
+        Raises:
+            ValueError: it is none of raysearch's families, and the model is not made by the user's function.
+        """
+        own = None if self.is_ready or not self.searches_architecture else OwnPlan
+        return decode_architecture(architecture, own)
+
+    def build_given(self, architecture: dict[str, Any]) -> nn.Module:
+        """What the user's function makes of an architecture, given as it is."""
+        made: nn.Module = cast("Callable[[Any], nn.Module]", self.model)(architecture)
+        return made
+
+    def build(self, plan: Architecture | None = None) -> nn.Module:
         """A model of its own for the caller: made from the plan, or a copy of the given one with its weights.
 
         Raises:
@@ -134,7 +160,7 @@ class Task:
         return partial(self.loss, label_smoothing=label_smoothing) if label_smoothing else self.loss
 
 
-def make(builder: Builder, plan: ResNetPlan | None) -> nn.Module:
+def make(builder: Builder, plan: Architecture | None) -> nn.Module:
     """What a function makes of a plan; without one, a function or class that needs no argument gets none.
 
     Raises:
@@ -146,7 +172,7 @@ def make(builder: Builder, plan: ResNetPlan | None) -> nn.Module:
         alone = False
     else:
         alone = plan is None
-    arguments = () if alone else (plan,)
+    arguments = () if alone else (plan.given if isinstance(plan, OwnPlan) else plan,)
     made: Any = attempt(lambda: builder(*arguments), "making the model")
     if not isinstance(made, nn.Module):
         raise UserError(f"the model's function gives a {type(made).__name__}: let it give a torch module")

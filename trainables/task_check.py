@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.nests import Nest, batch_size, call, names, tensors
 from raysearch.networks.running import check_runs
-from raysearch.search_spaces.resnet import ResNetPlan
+from raysearch.search_spaces.architectures import Architecture
 from raysearch.trainables.data.batches import Batch, batches
 from raysearch.trainables.data.checks import check_finite, check_labels
 from raysearch.trainables.evaluation import outputs_of, predictions, score
@@ -24,7 +24,7 @@ from raysearch.trainables.task_form import SPLITS, check_excluded
 _SIZE, _BATCHES = 8, 2
 
 
-def check_task(task: Task, plan: ResNetPlan | None = None) -> None:
+def check_task(task: Task, plan: Architecture | None = None) -> None:
     """Try what a trial does with a task's fields, on two small batches of each split.
 
     Args:

@@ -46,8 +46,10 @@ def check_form(task: Task) -> None:
     _check_metrics(task.metrics)
     _check_examples(task)
     _check_varying(task)
-    if isinstance(task.exclude, str):
-        raise UserError(f"exclude is {task.exclude!r}: give a list of names of layers or parts")
+    for what in ("exclude", "parts"):
+        value = getattr(task, what)
+        if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+            raise UserError(f"{what} is {value!r}: give a list of names of layers or parts")
     if isinstance(task.model, nn.Module):
         check_excluded(task, task.model)
 

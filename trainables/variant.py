@@ -16,11 +16,11 @@ from raysearch.basics.failures import MissingFile, UserError
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
+from raysearch.search_spaces.architectures import OwnPlan, decode_architecture, is_own
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
-from raysearch.search_spaces.resnet import decode_architecture, encode_architecture
 from raysearch.trainables.evaluation import outputs_of
-from raysearch.trainables.models.resnet import build_resnet
+from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import History, prune_like
 from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
@@ -59,11 +59,12 @@ def save_variant(
         "inputs": described(task.example_input()),
         "varying": {name: list(axes.items()) for name, axes in task.varying.items()},
         "classes": None if plan.architecture is None else _classes(module, task.example_input()),
-        "architecture": None if plan.architecture is None else encode_architecture(plan.architecture),
+        "architecture": None if plan.architecture is None else plan.architecture.encode(),
         "pruning": [[root, channels] for root, channels in history or []],
         "bits": encode_bits(plan.bits),
         "exclude": list(task.exclude),
         "weight_bits": weight_bits,
+        "own_model": not task.is_ready,
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
@@ -111,14 +112,15 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
 
 
 def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module:
-    plan = None if spec["architecture"] is None else decode_architecture(spec["architecture"])
+    given = spec["architecture"]
+    plan = None if given is None else decode_architecture(given, OwnPlan)
     if isinstance(model, nn.Module):
         return copy_of(model).cpu()
     if model is not None:
         return make(model, plan)
-    if plan is None:
+    if plan is None or is_own(given):
         raise UserError(f"{folder} holds a variant of a model of your own: give it as model=...")
-    return build_resnet(plan, spec["inputs"]["shape"][0], spec["classes"])
+    return build_network(plan, spec["inputs"]["shape"], spec["classes"])
 
 
 def _bits(spec: dict[str, dict[str, int]]) -> BitWidthPlan:

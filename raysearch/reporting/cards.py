@@ -89,7 +89,8 @@ def _snippet(trial: TrialRecord, folder: Path) -> list[str]:
     spec = folder / "spec.json"
     if not spec.exists():
         return []
-    own = json.loads(spec.read_text(encoding="utf-8")).get("architecture") is None
+    said = json.loads(spec.read_text(encoding="utf-8"))
+    own = said.get("own_model", said.get("architecture") is None)
     model = ", model=model" if own else ""
     call = f'module = rs.load_variant("{trial.name}"{model})  # the path of this folder'
     remark = ["# model: the network that was compressed, or the function that builds it"] if own else []

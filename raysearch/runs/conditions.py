@@ -12,7 +12,6 @@ from raysearch.metrics import SHARE
 from raysearch.search_spaces import domains
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
-from raysearch.search_spaces.resnet import decode_architecture
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
@@ -77,14 +76,17 @@ class Conditions:
             space.get("architecture") or self.parent.get("architecture", {}), "architecture"
         )
         model = {}
-        if not domains.read(architecture):  # also where a described study names the parent's own
-            build = self.task.build(decode_architecture(architecture) if architecture else None)
-            model = {"model": build, "example_input": self.task.example_input(2)}
+        if not domains.varies(architecture):  # also where a described study names the parent's own
+            plan = self.task.decoded(architecture) if architecture else None
+            model = {"model": self.task.build(plan)}
         return bind(
             space,
             parent=self.parent,
             channel_multiple=max(backends.get(target).channel_multiple for target in self.targets),
             exclude=self.task.exclude,
+            example_input=self.task.example_input(2),
+            build=None if self.task.is_ready else self.task.build_given,
+            parts=self.task.parts,
             **model,
         )
 
@@ -121,17 +123,17 @@ def check_conditions(
     check_keys(own, ("architecture", "training", "epochs"), "parent")
     whole = {**task.parent, **own}
     parent_epochs = whole.pop("epochs", None)
-    _check_parent(whole, parent_epochs)
+    _check_parent(task, whole, parent_epochs)
     return Conditions(task, whole, tuple(targets), epochs, seed, dict(resources), workers, parent_epochs)
 
 
-def _check_parent(parent: Config, epochs: Any) -> None:
+def _check_parent(task: Task, parent: Config, epochs: Any) -> None:
     """Refuse what no network is built of, and what nothing is trained with."""
     if epochs is not None and (type(epochs) is not int or epochs < 1):
         raise UserError(f"parent.epochs is {epochs!r}: give a whole number from 1 on, or leave it out")
     try:
         if parent.get("architecture"):
-            decode_architecture(as_mapping(parent["architecture"], "architecture"))
+            task.decoded(as_mapping(parent["architecture"], "architecture"))
         decode_training(as_mapping(parent.get("training", {}), "training"), quantized=False)
     except UserError as error:
         raise UserError(f"parent: {error}") from None

@@ -37,7 +37,6 @@ from raysearch.runs.session import Session, Work, limit_of
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.searchers.base import Choosing, Searcher
-from raysearch.tasks import ResNetBuilder
 from raysearch.trainables.finalists import final_figures
 from raysearch.trainables.setup import weight_bits_on
 
@@ -104,7 +103,7 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     conditions = work.conditions
     tuning.workers(conditions.resources)
     check_sendable(conditions.task)
-    if not anew or isinstance(conditions.task.model, ResNetBuilder):
+    if not anew or conditions.task.is_ready:
         return
     table.begin("trying the model on two batches, in a worker")
     task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)

@@ -22,11 +22,10 @@ def prunable_parts(conditions: Conditions, parts: Sequence[str] | None) -> list[
         ValueError: no list of names, a part without such a group, or one inside another.
     """
     from raysearch.networks.groups import prunable_groups
-    from raysearch.search_spaces.resnet import decode_architecture
 
-    architecture = conditions.parent.get("architecture")
-    model = conditions.task.build(decode_architecture(architecture) if architecture else None)
-    example_input = conditions.task.example_input(2)
+    task, architecture = conditions.task, conditions.parent.get("architecture")
+    model = task.build(task.decoded(architecture) if architecture else None)
+    example_input = task.example_input(2)
     groups = list(prunable_groups(model, example_input))
     if parts is None:
         return groups

@@ -31,7 +31,10 @@ from raysearch import search_spaces as spaces
             "pruning/ratios/stem is 1.5",
         ),
         ({"architecture": spaces.resnet(), "bits": {"stage1": {"weight": 8}}}, "did you mean 'weights'"),
-        ({"architecture": {"family": "vgg", "stem": {"width": 8}}}, "the only family is 'resnet'"),
+        (
+            {"architecture": {"family": "vgg", "stem": {"width": 8}}},
+            "architecture/family is 'vgg'; known: resnet",
+        ),
     ],
 )
 def test_bad_spaces_say_why(space, message):

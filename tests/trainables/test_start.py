@@ -48,8 +48,8 @@ def test_a_network_begins_alike_each_time_and_with_the_parents_weights(tmp_path:
     setup = make_setup(tmp_path)
     plan = setup.space.variant(PARENT).plan
     networks = [first_network(setup, "0000", plan, seed) for seed in (1, 1, 2)]
-    assert [whole for *_, whole in networks] == [False] * 3  # there is no parent yet
-    first, again, other = (network.state_dict() for network, *_ in networks)
+    assert [(n.whole, n.inherited) for n in networks] == [(False, None)] * 3  # there is no parent yet
+    first, again, other = (network.module.state_dict() for network in networks)
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_gone_or_damaged_is_not_taken_over(tmp_path: Path, conten
     if content is not None:
         weights.write_bytes(content)
     setup = replace(make_setup(tmp_path), kept={"parent": Kept(str(weights), {})})
-    network, *_ = first_network(setup, "parent", setup.space.variant(PARENT).plan, 0)
+    network = first_network(setup, "parent", setup.space.variant(PARENT).plan, 0).module
     before = {key: value.clone() for key, value in network.state_dict().items()}
     assert taken_over(setup, "parent", network) is None
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())

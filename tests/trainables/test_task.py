@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.task import Task, accuracy, cross_entropy
 
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.models.sizes import check_sizes
 
 

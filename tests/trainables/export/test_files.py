@@ -13,8 +13,8 @@ from torch import Tensor, fx, nn
 
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
+from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.export import export_onnx, export_torch
 from raysearch.trainables.export.agreement import TOLERANCE, onnx_error
 from raysearch.trainables.quantization import calibrate, insert_quantizers

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from raysearch.search_spaces.resnet import ResNetPlan, StagePlan
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.masks.resumable import Resumable
 from raysearch.trainables.models.resnet import build_resnet
 

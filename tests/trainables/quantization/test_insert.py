@@ -10,8 +10,8 @@ from torch import Tensor, fx, nn
 
 from raysearch.networks.capture import capture
 from raysearch.networks.operators import computes_in_integers, layer_name, layer_of
+from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.resnet import ResNetPlan
 from raysearch.trainables.quantization import BiasQuantizer, Quantizer, calibrate, insert_quantizers
 from raysearch.trainables.quantization.insert import quantizer_of
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.arguments import integers, one_of
+from raysearch.search_spaces.domains import Path
 from raysearch.search_spaces.keys import as_integer, as_mapping, check_keys
 
 BLOCKS = ("basic", "plain", "separable")
@@ -58,6 +59,30 @@ class ResNetPlan:
         """The output channels of each part but the head, whose width is the number of classes."""
         return dict(zip(self.parts(), (self.stem_width, *(s.width for s in self.stages)), strict=False))
 
+    def known_parts(self) -> tuple[str, ...]:
+        """The parts that any residual network can have."""
+        return ("stem", *(f"stage{i + 1}" for i in range(MAX_STAGES)), "head")
+
+    def reads(self, path: Path) -> bool:
+        """Whether a value of the architecture space matters: those of stages beyond the last do not."""
+        return len(path) == 1 or path[0] in self.parts()
+
+    def encode(self) -> dict[str, Any]:
+        """The canonical config: only the stages it has."""
+        config: dict[str, Any] = {
+            "family": "resnet",
+            "stages": len(self.stages),
+            "stem": {"width": self.stem_width},
+        }
+        for i, stage in enumerate(self.stages):
+            config[f"stage{i + 1}"] = {key: getattr(stage, key) for key in _STAGE_KEYS}
+        return config
+
+    def enlarged(self, factor: int) -> ResNetPlan:
+        """The network of a larger teacher: every width times ``factor``."""
+        stages = tuple(replace(stage, width=stage.width * factor) for stage in self.stages)
+        return ResNetPlan(self.stem_width * factor, stages)
+
 
 def resnet(
     stages: int | tuple[int, int] = 3,
@@ -100,7 +125,7 @@ def resnet(
     return space
 
 
-def possible_parts(space: Mapping[str, Any]) -> tuple[str, ...]:
+def parts_of_resnet(space: Mapping[str, Any]) -> tuple[str, ...]:
     """The parts that networks of an architecture space can have: the stem, the stages, the head.
 
     Raises:
@@ -112,16 +137,14 @@ def possible_parts(space: Mapping[str, Any]) -> tuple[str, ...]:
     return ("stem", *stages, "head")
 
 
-def decode_architecture(config: Mapping[str, Any]) -> ResNetPlan:
+def decode_resnet(config: Mapping[str, Any]) -> ResNetPlan:
     """The plan of an architecture config; stages beyond ``config["stages"]`` are not read.
 
     Raises:
-        ValueError: an unknown family or key, a missing stage, or a value out of range.
+        ValueError: an unknown key, a missing stage, or a value out of range.
     """
     known = ("family", "stages", "stem", *(f"stage{i + 1}" for i in range(MAX_STAGES)))
     check_keys(config, known, "architecture")
-    if config.get("family", "resnet") != "resnet":
-        raise UserError(f"architecture/family is {config['family']!r}; the only family is 'resnet'")
     given = [k for k in known[3:] if k in config]
     stem = as_mapping(config.get("stem", {}), "architecture/stem")
     check_keys(stem, ("width",), "architecture/stem")
@@ -149,28 +172,3 @@ def _decode_stage(config: Mapping[str, Any], index: int) -> StagePlan:
         return StagePlan(**numbers, block=str(stage.get("block", "basic")))
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def encode_architecture(plan: ResNetPlan) -> dict[str, Any]:
-    """The canonical config of a plan: only the stages it has."""
-    config: dict[str, Any] = {
-        "family": "resnet",
-        "stages": len(plan.stages),
-        "stem": {"width": plan.stem_width},
-    }
-    for i, stage in enumerate(plan.stages):
-        config[f"stage{i + 1}"] = {key: getattr(stage, key) for key in _STAGE_KEYS}
-    return config
-
-
-def enlarge(architecture: Mapping[str, Any], factor: int = 2) -> dict[str, Any]:
-    """The architecture config of a larger teacher: every width times ``factor``.
-
-    Raises:
-        ValueError: the architecture cannot be decoded, or the factor is below 2.
-    """
-    if factor < 2:
-        raise UserError(f"factor={factor} does not enlarge: it must be at least 2")
-    plan = decode_architecture(architecture)
-    stages = tuple(replace(stage, width=stage.width * factor) for stage in plan.stages)
-    return encode_architecture(ResNetPlan(plan.stem_width * factor, stages))

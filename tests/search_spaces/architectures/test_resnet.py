@@ -2,12 +2,12 @@ import pytest
 from ray.tune.search.sample import Domain
 
 from raysearch.search_spaces import ResNetPlan, StagePlan, enlarge, resnet
-from raysearch.search_spaces.resnet import decode_architecture, encode_architecture, possible_parts
+from raysearch.search_spaces.architectures import decode_architecture, possible_parts
 
 
 def test_what_has_one_value_is_a_constant():
     space = resnet(stages=2, depth=2, width=16, kernel=(3,), block="basic")
-    assert encode_architecture(decode_architecture(space)) == space
+    assert decode_architecture(space).encode() == space
 
 
 def test_ranges_are_domains():
@@ -24,7 +24,7 @@ def test_parts_and_widths():
 
 
 def test_enlarge_doubles_every_width():
-    larger = decode_architecture(enlarge(encode_architecture(ResNetPlan(8, (StagePlan(3, 16, 5, "plain"),)))))
+    larger = decode_architecture(enlarge(ResNetPlan(8, (StagePlan(3, 16, 5, "plain"),)).encode()))
     assert larger == ResNetPlan(16, (StagePlan(3, 32, 5, "plain"),))
     with pytest.raises(ValueError, match="factor=1 does not enlarge"):
         enlarge({}, 1)
