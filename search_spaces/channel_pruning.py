@@ -176,13 +176,31 @@ def decode_pruning(
 
 
 def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
-    """The ratio that the kept channels amount to; unrounded where groups of several widths share it."""
+    """The ratio that the kept channels amount to.
+
+    Where groups of several widths share it, the smallest hundredth (or else the smallest part in a million)
+    that keeps as many of each.
+    """
     kept = {w: kept_channels(w, ratio, multiple) for w in widths}
     if all(k == w for w, k in kept.items()):
         return 0.0
     if len(kept) > 1:
-        return round(ratio, 6)
+        found = _smallest(kept, multiple, 100) or _smallest(kept, multiple, 10**6)
+        return found or ratio
     return round(1 - next(k / w for w, k in kept.items()), 6)
+
+
+def _smallest(kept: Mapping[int, int], multiple: int, parts: int) -> float | None:
+    """The smallest share in so many parts that keeps these channels; None if there is none."""
+    low, high, wanted = 1, parts, sum(kept.values())
+    while low < high:  # the larger the share, the fewer are kept
+        middle = (low + high) // 2
+        if sum(kept_channels(width, middle / parts, multiple) for width in kept) > wanted:
+            low = middle + 1
+        else:
+            high = middle
+    same = all(kept_channels(width, low / parts, multiple) == k for width, k in kept.items())
+    return low / parts if same else None
 
 
 def encode_pruning(plan: PruningPlan) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Space:
         Raises:
             ValueError: a key or a value in it is not the space's.
         """
-        completed = merged(parents_own(self.searched, parent), config)
+        completed = merged(parents_own(self.searched, parent), self._as_opened(config))
         self.variant(completed)
         return completed
 
@@ -129,15 +129,20 @@ class Space:
 
     def _complete(self, config: Mapping[str, Any]) -> Config:
         check_keys(config, SECTIONS, "the config")
+        config = self._as_opened(config)
         given = {s: as_mapping(config[s], s) for s in SECTIONS if s in config}
-        if self.own is not None and "architecture" in given:
-            given["architecture"] = as_opened(given["architecture"], self.own.space)
         fixed = self._constants
         return {
             s: merged(fixed.get(s, {}), given.get(s, {}))
             for s in SECTIONS
             if s in given or (s in ALWAYS and s in fixed)
         }
+
+    def _as_opened(self, config: Mapping[str, Any]) -> Config:
+        """A config with its architecture in the form of the space, also where it is as the user writes it."""
+        if self.own is None or "architecture" not in config:
+            return dict(config)
+        return {**config, "architecture": as_opened(config["architecture"], self.own.space)}
 
     def _decode(self, full: Config) -> TrialPlan:
         given = full.get("architecture")
@@ -183,7 +188,7 @@ class Space:
         if not space or not tune_domains.read(space):
             return dict(parent)
         if given and self.own is not None:
-            return {**parent, "architecture": as_opened(given, self.own.space)}
+            return self._as_opened(parent)
         family = {each.get("family", DEFAULT) for each in (space, given or {"family": None})}
         if given and len(family) == 1:
             return dict(parent)

@@ -102,7 +102,7 @@ def parse_domain(where: str, name: str, arguments: Any) -> Domain:
     if not isinstance(arguments, list) or (name == "choice" and not arguments):
         raise UserError(f"{where}: {name} is {arguments!r}: give the list [{', '.join(wanted)}]")
     if name == "choice":
-        return cast(Domain, tune.choice(arguments))
+        return cast(Domain, tune.choice([_parse_node(where, value) for value in arguments]))
     number = (int,) if "int" in name else (int, float)
     if len(arguments) != len(wanted) or not all(type(a) in number for a in arguments):
         kind = "whole numbers" if "int" in name else "numbers"

@@ -51,11 +51,6 @@ class Recording(dict[str, Any]):
         self._see_all()
         return super().__iter__()
 
-    def __len__(self) -> int:
-        """Notes every key."""
-        self._see_all()
-        return super().__len__()
-
     def _see_all(self) -> None:
         self._read.update((*self._path, key) for key in super().__iter__())
 
@@ -91,6 +86,8 @@ class Recording(dict[str, Any]):
 def read_part(config: Mapping[str, Any], read: set[Path], path: Path = ()) -> dict[str, Any]:
     """What was read of a config whose choices among alternatives are open.
 
+    A mapping that was looked at, and nothing in it, counts as a whole: it may have been counted or compared.
+
     Args:
         config: with ``one_of`` where there are alternatives.
         read: paths in the resolved config, where the chosen alternative stands in the place of all.
@@ -99,6 +96,8 @@ def read_part(config: Mapping[str, Any], read: set[Path], path: Path = ()) -> di
     if ONE_OF in config:
         name, inner = config[ONE_OF], chosen(config)
         return {ONE_OF: name, name: read_part(inner, read, path) if isinstance(inner, Mapping) else inner}
+    if not any(len(each) > len(path) and each[: len(path)] == path for each in read):
+        return dict(config)
     return {
         key: read_part(value, read, (*path, key)) if isinstance(value, Mapping) else value
         for key, value in config.items()

@@ -35,8 +35,24 @@ def test_rounding_keeps_the_channels_and_is_idempotent(ratios, widths, multiple)
 def test_groups_of_several_widths_under_one_part():
     widths = {"layer1.a": 16, "layer1.b": 64, "layer2.a": 8}
     plan = decode_pruning({"ratios": {"layer1": 0.1, "layer2": 0.5}, "multiple": 8}, widths)
-    assert plan.ratios == {"layer1": 0.1}
+    assert plan.ratios == {"layer1": 0.07}, "the smallest hundredth that keeps 16 of 16 and 56 of 64"
     assert decode_pruning({"ratios": {"layer1": 0.01}, "multiple": 8}, widths) is None
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=2, max_size=4, unique=True),
+    st.tuples(st.floats(0, 0.95), st.floats(0, 0.95)),
+    st.sampled_from([1, 4, 8]),
+)
+def test_ratios_that_keep_the_same_channels_are_one_also_where_widths_differ(widths, ratios, multiple):
+    groups = {f"part.{width}": width for width in widths}
+    plans = [decode_pruning({"ratios": {"part": r}, "multiple": multiple}, groups) for r in ratios]
+    kept = [[kept_channels(w, r, multiple) for w in widths] for r in ratios]
+    assert (plans[0] == plans[1]) == (kept[0] == kept[1])
+    for plan, wanted in zip(plans, kept, strict=True):
+        ratio = plan.ratio("part") if plan else 0.0
+        assert [kept_channels(w, ratio, multiple) for w in widths] == wanted
+        assert plan is None or decode_pruning(encode_pruning(plan), groups) == plan
 
 
 def test_the_innermost_part_decides():
