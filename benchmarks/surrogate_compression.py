@@ -38,7 +38,7 @@ from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
 from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.architectures.resnet import StagePlan as Stage
-from raysearch.search_spaces.one_shot import decode_one_shot, one_shot, one_shot_identity
+from raysearch.search_spaces.pruning.one_shot import decode_one_shot, one_shot, one_shot_identity
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.encoding import Encoding
 from raysearch.searchers.model_based import ModelBased

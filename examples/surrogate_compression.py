@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from raysearch.objectives import Goals
-from raysearch.search_spaces.one_shot import OneShotPlan, decode_one_shot, one_shot, one_shot_identity
+from raysearch.search_spaces.pruning.one_shot import OneShotPlan, decode_one_shot, one_shot, one_shot_identity
 from raysearch.searchers.surrogate.surrogate_assisted import SurrogateAssisted
 from raysearch.searchers.tune import TuneSearcher, parameters_of
 from raysearch.trainables.data.digits import digits

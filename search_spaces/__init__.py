@@ -9,8 +9,9 @@ from raysearch.search_spaces.architectures import enlarge
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan, resnet
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.bit_widths import BitWidthPlan, bit_widths
-from raysearch.search_spaces.channel_pruning import PruningPlan, channel_pruning, kept_channels
 from raysearch.search_spaces.plans import TrialPlan, Variant
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan, channel_pruning, kept_channels
+from raysearch.search_spaces.pruning.weight_sparsity import SparsityPlan, weight_sparsity
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.teachers import TeacherPlan, teachers
 from raysearch.search_spaces.training import TrainingPlan
@@ -20,6 +21,7 @@ __all__ = [
     "PruningPlan",
     "ResNetPlan",
     "Space",
+    "SparsityPlan",
     "StagePlan",
     "TeacherPlan",
     "TrainingPlan",
@@ -32,4 +34,5 @@ __all__ = [
     "kept_channels",
     "resnet",
     "teachers",
+    "weight_sparsity",
 ]

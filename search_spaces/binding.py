@@ -11,10 +11,10 @@ from raysearch.search_spaces import domains
 from raysearch.search_spaces.architectures import OwnFamily, is_own, own_family
 from raysearch.search_spaces.architectures.alternatives import opened
 from raysearch.search_spaces.architectures.own import Build
-from raysearch.search_spaces.channel_pruning import MULTIPLE, groups_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, belongs, check_keys, part_of
+from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, groups_of
 from raysearch.search_spaces.space import ALWAYS, Space
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def bind(
     names = _names(over, own if free else None, groups, layers, parts)
     for section in ("pruning", "bits", "teacher"):
         if space.get(section):
-            bound[section] = _bind_section(section, space[section], names.get(section, over), exclude)
+            bound[section] = _bind_section(section, space[section], over, names, exclude)
     if "pruning" in bound:
         bound["pruning"].setdefault("multiple", channel_multiple)
     result = Space(
@@ -110,11 +110,13 @@ def _names(
     }
 
 
-def _bind_section(section: str, value: Any, over: Any, exclude: Sequence[str]) -> dict[str, Any]:
+def _bind_section(
+    section: str, value: Any, over: Any, names: Mapping[str, list[str]], exclude: Sequence[str]
+) -> dict[str, Any]:
     if isinstance(value, Deferred):
         if over is None:
             raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
-        value = value.bind(over, exclude)
+        value = value.bind(names.get(section, over), exclude, names.get("bits"))
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if domains.read(given) else _as_choices(given)
 
@@ -141,7 +143,15 @@ def _model_parts(
     if example_input is None and (space.get("pruning") or space.get("bits")):
         raise UserError("a model needs an example input beside it: give example_input=")
     groups = groups_of(model, example_input, exclude) if space.get("pruning") else {}
-    return groups, quantizable_layers(model, example_input, exclude) if space.get("bits") else ()
+    by_layers = bool(space.get("bits")) or _is_sparse(space.get("pruning"))
+    return groups, quantizable_layers(model, example_input, exclude) if by_layers else ()
+
+
+def _is_sparse(pruning: Any) -> bool:
+    """Whether a section for pruning has weights that may be zero."""
+    if isinstance(pruning, Deferred):
+        return any(each.by_layers for each in pruning.all)
+    return isinstance(pruning, Mapping) and "sparsity" in pruning
 
 
 def _check(space: Space) -> None:

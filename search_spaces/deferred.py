@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """What ``channel_pruning`` and ``bit_widths`` give when ``over`` is left out.
+    """What ``channel_pruning``, ``weight_sparsity`` and ``bit_widths`` give when ``over`` is left out.
 
-    A Study (through ``bind``) supplies ``over`` and gets the plain Tune domains.
+    A Study (through ``bind``) supplies ``over`` and gets the plain Tune domains. Two are joined by ``|``.
     """
 
     maker: Callable[..., dict[str, Any]]
     keywords: Mapping[str, Any]
+    by_layers: bool = False  # goes by layers with weights, not by groups whose channels can be removed
+    joined: tuple[Deferred, ...] = ()
 
-    def bind(self, over: Any, exclude: Sequence[str] = ()) -> dict[str, Any]:
+    def __or__(self, other: Deferred) -> Deferred:
+        """Both together, as one section of a space."""
+        return replace(self, joined=(*self.joined, other))
+
+    @property
+    def all(self) -> tuple[Deferred, ...]:
+        """This one and those that were joined to it."""
+        return (self, *(each for other in self.joined for each in other.all))
+
+    def bind(self, over: Any, exclude: Sequence[str] = (), layers: Any = None) -> dict[str, Any]:
         """Make the domains over an architecture space or a pair (model, example input).
 
         Args:
-            over: either.
+            over: either, or the names of groups.
             exclude: layers, or parts with all their layers, that the domains leave out.
+            layers: names for what goes by layers, where they are not ``over``'s.
         """
-        return self.maker(over=over, exclude=exclude, **self.keywords)
+        found: dict[str, Any] = {}
+        for each in self.all:
+            mine = layers if each.by_layers and layers is not None else over
+            found |= each.maker(over=mine, exclude=exclude, **each.keywords)
+        return found

@@ -7,7 +7,8 @@ from typing import Any
 
 from raysearch.search_spaces.architectures import Architecture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.channel_pruning import PruningPlan
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan
+from raysearch.search_spaces.pruning.weight_sparsity import SparsityPlan
 from raysearch.search_spaces.teachers import TeacherPlan
 from raysearch.search_spaces.training import TrainingPlan
 
@@ -21,6 +22,7 @@ class TrialPlan:
     Args:
         architecture: None for a given model.
         pruning: None where no channel is removed.
+        sparsity: None where no single weight is.
         bits: all 32 where nothing is quantised.
         teacher: named "none" where there is none.
         training: settings of the optimiser and the schedule.
@@ -28,6 +30,7 @@ class TrialPlan:
 
     architecture: Architecture | None = None
     pruning: PruningPlan | None = None
+    sparsity: SparsityPlan | None = None
     bits: BitWidthPlan = field(default_factory=BitWidthPlan)
     teacher: TeacherPlan = field(default_factory=TeacherPlan)
     training: TrainingPlan = field(default_factory=TrainingPlan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -19,11 +19,12 @@ from raysearch.search_spaces.architectures import Architecture, OwnFamily, decod
 from raysearch.search_spaces.architectures.alternatives import as_opened
 from raysearch.search_spaces.architectures.families import DEFAULT
 from raysearch.search_spaces.bit_widths import decode_bits, encode_bits
-from raysearch.search_spaces.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
 from raysearch.search_spaces.design import fixed_design, parents_own
 from raysearch.search_spaces.domains import Path, Values, merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys, part_of
 from raysearch.search_spaces.plans import Config, TrialPlan, Variant
+from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
+from raysearch.search_spaces.pruning.weight_sparsity import decode_sparsity, encode_sparsity
 from raysearch.search_spaces.teachers import decode_teacher, encode_teacher
 from raysearch.search_spaces.training import QUANTIZED_ONLY, decode_training, encode_training
 
@@ -117,8 +118,10 @@ class Space:
         canonical: Config = {"training": encode_training(plan.training, plan.bits.quantized)}
         if plan.architecture is not None:
             canonical["architecture"] = plan.architecture.encode()
-        if plan.pruning is not None:
-            canonical["pruning"] = encode_pruning(plan.pruning)
+        if plan.pruning is not None or plan.sparsity is not None:
+            canonical["pruning"] = encode_pruning(plan.pruning) if plan.pruning else {}
+        if plan.sparsity is not None:
+            canonical["pruning"]["sparsity"] = encode_sparsity(plan.sparsity)
         if plan.bits.quantized:
             canonical["bits"] = encode_bits(plan.bits)
         if plan.teacher.active:
@@ -148,11 +151,14 @@ class Space:
         given = full.get("architecture")
         architecture = decode_architecture(given, self.own.decode if self.own else None) if given else None
         bits = decode_bits(full.get("bits", {}), self._precision_parts(architecture, full.get("bits", {})))
-        pruning = full.get("pruning", {})
+        pruning = dict(full.get("pruning", {}))
+        sparsity = as_mapping(pruning.pop("sparsity", {}), "pruning/sparsity")
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
+        self._check_parts("pruning/sparsity/ratios", sparsity.get("ratios", {}), architecture)
         return TrialPlan(
             architecture,
             decode_pruning(pruning, self._widths(architecture), self.multiple),
+            decode_sparsity(sparsity, self._sparse_parts(architecture, sparsity)),
             bits,
             decode_teacher(full.get("teacher", {})),
             decode_training(full.get("training", {}), bits.quantized),
@@ -169,8 +175,15 @@ class Space:
             return tuple(bits) if architecture is None else architecture.parts()
         return tuple(dict.fromkeys(part_of(layer, bits) or layer for layer in self.layers))
 
+    def _sparse_parts(
+        self, architecture: Architecture | None, sparsity: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        if self.layers or architecture is None:
+            return tuple(dict.fromkeys([*sparsity.get("ratios", {}), *self.layers]))
+        return architecture.parts()
+
     def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: Architecture | None) -> None:
-        layers = self.layers if where == "bits" else tuple(self.groups)
+        layers = tuple(self.groups) if where == "pruning/ratios" else self.layers
         if layers:
             check_keys(set(parts) - _parts_of(layers), layers, where)
         elif architecture is not None:
@@ -178,9 +191,9 @@ class Space:
 
     def _known_parts(self, where: str, architecture: Architecture) -> tuple[str, ...]:
         if self.own is not None:
-            return self.own.known if where == "bits" else self.own.pruned
+            return self.own.pruned if where == "pruning/ratios" else self.own.known
         known = architecture.known_parts()
-        return known if where == "bits" else known[:-1]
+        return known[:-1] if where == "pruning/ratios" else known
 
     def settled(self, parent: Mapping[str, Any]) -> Config:
         """A parent whose architecture is this space's: the middle of the space where it has no such one."""
@@ -200,12 +213,16 @@ class Space:
     def _active(self, plan: TrialPlan, full: Config) -> frozenset[str]:
         """The searched names that matter to a config, flattened: "architecture/stage1/width"."""
         ratios, bits = full.get("pruning", {}).get("ratios", {}), full.get("bits", {})
+        sparsity = full.get("pruning", {}).get("sparsity", {})
+        sparse = self._sparse_parts(plan.architecture, sparsity)
         pruned = {part_of(group, ratios) for group in self._widths(plan.architecture)}
 
         def matters(section: str, name: str, *inner: str) -> bool:
             if section == "architecture":
                 return plan.architecture is not None and plan.architecture.reads((name, *inner))
             if section == "pruning":
+                if name == "sparsity":
+                    return _matters_to(sparsity, sparse, *inner)
                 return inner[0] in pruned if name == "ratios" else plan.pruning is not None
             if section == "bits":
                 own = inner[0] == "own" or bits.get(name, {}).get("own", True)
@@ -215,6 +232,14 @@ class Space:
             return name not in QUANTIZED_ONLY or plan.bits.quantized
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
+
+
+def _matters_to(sparsity: Mapping[str, Any], parts: Sequence[str], name: str, *part: str) -> bool:
+    """Whether a setting of sparse weights matters: the pattern always, ratios of parts that exist."""
+    pattern = sparsity.get("pattern", "none")
+    if name == "ratios":
+        return pattern == "unstructured" and part[0] in parts
+    return name == "pattern" or pattern != "none"
 
 
 def _parts_of(layers: Iterable[str]) -> set[str]:

@@ -25,7 +25,7 @@ from torch import fx, nn
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
-from raysearch.search_spaces.channel_pruning import SEARCHED
+from raysearch.search_spaces.pruning.channel_pruning import SEARCHED
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import as_deployed, write_files

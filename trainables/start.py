@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from raysearch.search_spaces.channel_pruning import SEARCHED
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.pruning.channel_pruning import SEARCHED
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.inheritance import Inherited, inherit

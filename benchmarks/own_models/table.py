@@ -12,7 +12,7 @@ from benchmarks.own_models.zoo import NAMES, case, described
 from raysearch.networks.capture import capture
 from raysearch.networks.groups import quantizable_layers
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.channel_pruning import groups_of
+from raysearch.search_spaces.pruning.channel_pruning import groups_of
 from raysearch.trainables.quantization import fold_batch_norm, in_float, insert_quantizers
 
 HEAD = "| model and task | channels can go from | bits of | in float at 8 bits |\n|---|---|---|---|\n"

@@ -29,8 +29,8 @@ from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import channel_group, take_apart
 from raysearch.networks.nests import Nest, map_tensors, tensors
-from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
 from raysearch.search_spaces.keys import belongs, part_of
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan, kept_channels
 from raysearch.sweeps.left_out import metric_without
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.evaluation import Metric, evaluate, outputs_of

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.surrogate_compression import ALL, BOTH, Compression, compared, dunn, methods, plain_ctaea
-from raysearch.search_spaces.one_shot import decode_one_shot, one_shot_identity
+from raysearch.search_spaces.pruning.one_shot import decode_one_shot, one_shot_identity
 
 
 class Made(Compression):

@@ -15,8 +15,8 @@ from raysearch.networks.capture import capture
 from raysearch.networks.nests import tensors
 from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.bit_widths import BitWidthPlan
-from raysearch.search_spaces.channel_pruning import PruningPlan
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 from raysearch.trainables.task import Task

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 
 from raysearch.basics.failures import UserError
 from raysearch.networks.copying import copy_of
-from raysearch.search_spaces.one_shot import LayerPruning, OneShotPlan
+from raysearch.search_spaces.pruning.one_shot import LayerPruning, OneShotPlan
 from raysearch.trainables.data.batches import Examples, batches, count
 from raysearch.trainables.evaluation import Metric, evaluate
 from raysearch.trainables.task import accuracy

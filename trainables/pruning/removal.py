@@ -19,7 +19,7 @@ from raysearch.networks.groups import (
 )
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import check_runs
-from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan, kept_channels
+from raysearch.search_spaces.pruning.channel_pruning import SEARCHED, PruningPlan, kept_channels
 from raysearch.trainables.data.batches import Examples
 from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.pruning.channel_search import search_channels

@@ -7,7 +7,7 @@ from torch import nn
 from raysearch.networks.capture import capture
 from raysearch.networks.groups import prunable_groups
 from raysearch.search_spaces.architectures.resnet import BLOCKS, ResNetPlan, StagePlan
-from raysearch.search_spaces.channel_pruning import PruningPlan, kept_channels
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan, kept_channels
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import prune
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from trial_setup import PARENT, FakeMeasure, make_setup
 
-from raysearch.search_spaces.channel_pruning import SEARCHED, PruningPlan
+from raysearch.search_spaces.pruning.channel_pruning import SEARCHED, PruningPlan
 from raysearch.trainables.masks.mask_search import search_masks
 from raysearch.trainables.pruning import prune, prune_like, remove_masked
 from raysearch.trainables.pruning.channel_search import searchable

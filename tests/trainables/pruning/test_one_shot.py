@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from raysearch.search_spaces.one_shot import LayerPruning, OneShotPlan
+from raysearch.search_spaces.pruning.one_shot import LayerPruning, OneShotPlan
 from raysearch.trainables.pruning.one_shot import compress, inference_ms, measure_compressed, nonzero_rate
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
-from raysearch.search_spaces.channel_pruning import PruningPlan
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan
 from raysearch.trainables.models.resnet import build_resnet
 from raysearch.trainables.pruning import prune, prune_like
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from raysearch.search_spaces.one_shot import (
+from raysearch.search_spaces.pruning.one_shot import (
     LayerPruning,
     OneShotPlan,
     decode_one_shot,

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from raysearch.search_spaces import PruningPlan, channel_pruning, kept_channels, resnet
-from raysearch.search_spaces.channel_pruning import decode_pruning, encode_pruning
 from raysearch.search_spaces.deferred import Deferred
+from raysearch.search_spaces.pruning.channel_pruning import decode_pruning, encode_pruning
 
 
 @given(st.integers(1, 300), st.floats(0, 0.99), st.sampled_from([1, 4, 8, 16, 32]))

@@ -1,0 +1,133 @@
+"""Weights that become zero, and stay so while the network is trained on.
+
+Shapes do not change: what zeros are worth is the size of a file that leaves them out, and the speed on hardware
+that skips them. The pattern 2:4 lies along the input channels, as TensorRT and NVIDIA's sparse tensor cores read
+weights; a layer whose input channels (of one group) are no multiple of four stays whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from raysearch.search_spaces.keys import part_of
+from raysearch.search_spaces.pruning.weight_sparsity import SparsityPlan
+from raysearch.trainables.data.batches import Examples
+from raysearch.trainables.masks.mask_loss import Loss
+from raysearch.trainables.masks.mask_search import search_masks
+
+_EVALUATIONS, _SIZE = 200, 256
+
+
+@torch.no_grad()
+def sparsify(
+    model: nn.Module,
+    plan: SparsityPlan,
+    *,
+    exclude: tuple[str, ...] = (),
+    examples: Examples | None = None,
+    loss: Loss | None = None,
+) -> None:
+    """Set weights of convolutions and linear layers to zero, in place, layer by layer.
+
+    Args:
+        model: with the weights that the criterion looks at.
+        plan: shares, pattern and criterion.
+        exclude: layers, or parts with all their layers, that stay whole.
+        examples: held as tensors, for training; what "taylor" and "annealing" look at, and only they.
+        loss: of outputs and targets, for the same.
+    """
+    shares = {
+        name: plan.ratio(name)
+        for name, layer in model.named_modules()
+        if _is_sparse(layer, plan.pattern) and plan.ratio(name) > 0 and part_of(name, exclude) is None
+    }
+    if not shares:
+        return
+    scores = _SCORES[plan.criterion](model, shares, examples, loss)
+    keep = _two_of_four if plan.pattern == "2:4" else _largest
+    for name, share in shares.items():
+        weight = model.get_submodule(name).weight
+        weight.mul_(keep(scores[name], share))  # type: ignore[operator]
+
+
+def hold_zeros(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """Have weights that are zero stay so, whatever the optimiser does.
+
+    Args:
+        optimizer: of the module's parameters.
+        module: matrices and kernels with some zeros are held, those of nothing but zeros are not: they are
+            to be learnt.
+    """
+    masks = [(p, p != 0) for p in module.parameters() if p.dim() > 1]
+    held = [(p, mask) for p, mask in masks if mask.any() and not mask.all()]
+
+    @torch.no_grad()
+    def again(*_: Any) -> None:
+        for parameter, mask in held:
+            parameter.mul_(mask)
+
+    optimizer.register_step_post_hook(again)
+
+
+def _is_sparse(layer: nn.Module, pattern: str) -> bool:
+    if isinstance(layer, _ConvTransposeNd) or not isinstance(layer, (_ConvNd, nn.Linear)):
+        return False
+    return pattern != "2:4" or layer.weight.shape[1] % 4 == 0
+
+
+def _magnitude(model: nn.Module, shares: Mapping[str, float], *_: Any) -> dict[str, Tensor]:
+    return {name: model.get_submodule(name).weight.abs() for name in shares}  # type: ignore[operator]
+
+
+def _taylor(
+    model: nn.Module, shares: Mapping[str, float], examples: Examples, loss: Loss
+) -> dict[str, Tensor]:
+    """The squared product of weight and gradient (Molchanov et al., CVPR 2019, for single weights)."""
+    raise NotImplementedError
+
+
+def _annealing(
+    model: nn.Module, shares: Mapping[str, float], examples: Examples, loss: Loss
+) -> dict[str, Tensor]:
+    """What the search keeps comes first, then the largest."""
+    found = search_masks(
+        model,
+        examples,
+        shares,
+        evaluations=_EVALUATIONS,
+        size=_SIZE,
+        loss=loss,
+        seed=int(torch.randint(2**31, ())),
+    )
+    largest = _magnitude(model, shares)
+    return {
+        name: found.masks[name].to(scores.device) * (1 + scores.max()) + scores for name, scores in largest.items()
+    }
+
+
+_SCORES: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "magnitude": _magnitude,
+    "taylor": _taylor,
+    "annealing": _annealing,
+}
+
+
+def _largest(scores: Tensor, share: float) -> Tensor:
+    """A mask of the scores' shape without a share of the lowest; at least one weight stays."""
+    dropped = min(round(share * scores.numel()), scores.numel() - 1)
+    mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    mask[scores.flatten().argsort(stable=True)[:dropped]] = False
+    return mask.view_as(scores)
+
+
+def _two_of_four(scores: Tensor, _: float) -> Tensor:
+    """A mask that keeps the two highest of every four along axis 1."""
+    fours = scores.transpose(0, 1).unflatten(0, (-1, 4))  # (fours, 4, outputs, ...)
+    kept = fours.argsort(dim=1, descending=True, stable=True)[:, :2]
+    mask = torch.zeros_like(fours, dtype=torch.bool).scatter_(1, kept, True)
+    return mask.flatten(0, 1).transpose(0, 1)
