@@ -25,7 +25,7 @@ from torch import fx, nn
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
-from raysearch.search_spaces.channel_pruning import SEARCHED
+from raysearch.search_spaces.channel_pruning import FROM_EXAMPLES
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import as_deployed, write_files
@@ -112,9 +112,9 @@ class TrialStages:
         self.kept = taken_over(self.setup, self.name, self.module)
 
     @property
-    def _searched(self) -> bool:
-        """Whether what was pruned was searched for, which takes longer than to save it."""
-        return self.plan.pruning is not None and self.plan.pruning.criterion in SEARCHED
+    def _from_examples(self) -> bool:
+        """Whether examples decided what was pruned: it is slow, and another machine may decide otherwise."""
+        return self.plan.pruning is not None and self.plan.pruning.criterion in FROM_EXAMPLES
 
     def _as_deployed(self) -> fx.GraphModule:
         return as_deployed(self.module, self.task, self.plan, self.setup.seed, self.setup.weight_bits)
@@ -266,7 +266,7 @@ class TrialStages:
 
     def _save(self) -> None:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
-        if len(self.reports) > 1 or self._searched:
+        if len(self.reports) > 1 or self._from_examples:
             state |= {
                 "quantized": self.quantized,
                 "module": self.module.state_dict(),

@@ -10,13 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from raysearch.search_spaces.channel_pruning import SEARCHED
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.pruning import prune
-from raysearch.trainables.pruning.channel_search import searchable
+from raysearch.trainables.pruning.evidence import looked_at
 from raysearch.trainables.setup import Kept, TrialSetup
 from raysearch.trainables.training.schedule import Schedule, cycles
 
@@ -41,14 +40,13 @@ def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> t
     whole = _inherit(setup, name, model)
     if plan.pruning is None:
         return model, None, whole
-    # Only the criteria that search look at examples.
-    searches = plan.pruning.criterion in SEARCHED
     history = prune(
         model,
         task.example_input(),
         plan.pruning,
         exclude=task.exclude,
-        examples=searchable(task.train, task.collate, seed) if searches else None,
+        examples=looked_at(task, plan.pruning.criterion, seed),
+        collate=task.collate,
         loss=task.loss,
     )
     return model, history, whole and not history
