@@ -45,6 +45,7 @@ class Backend(Protocol):
             blocks.
         integers: bits in which it computes with integers, where weights and activations both have them; fewer
             bits than float on one side alone, and bits that are not named, it only stores.
+        sparse: the patterns of zeros among weights ("unstructured", "2:4") that it computes faster.
         threads: how many threads one inference uses.
     """
 
@@ -54,6 +55,7 @@ class Backend(Protocol):
     suffix: str
     channel_multiple: int
     integers: frozenset[int]
+    sparse: frozenset[str]
     threads: int
 
     def unavailable(self) -> str | None:

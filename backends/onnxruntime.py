@@ -28,6 +28,7 @@ class OnnxRuntimeCpu:
     suffix = ".onnx"
     channel_multiple = 8
     integers = frozenset({2, 4, 8})  # those below 8 bits as 8
+    sparse: frozenset[str] = frozenset()
     threads = 1
 
     def unavailable(self) -> str | None:

@@ -25,6 +25,7 @@ class TorchCpu:
     suffix = ".pt2"
     channel_multiple = 8
     integers: frozenset[int] = frozenset()
+    sparse: frozenset[str] = frozenset()
     threads = 1
 
     def unavailable(self) -> str | None:

@@ -68,6 +68,13 @@ class Space:
         names = self.searched.get(("teacher", "name"))
         return () if names is None else tuple(str(n) for n in names.ends() if n != "none")
 
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """The pruning criteria that may be chosen, or the one that is given; none without pruning."""
+        names = self.searched.get(("pruning", "criterion"))
+        given = self._constants.get("pruning", {}).get("criterion")
+        return tuple(map(str, names.ends())) if names else (given,) if given else ()
+
     def variant(self, config: Mapping[str, Any]) -> Variant:
         """What a config amounts to, raw or canonical; constants of the space need not be in it.
 

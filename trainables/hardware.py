@@ -46,7 +46,8 @@ def hardware_report(
             return module, write_files(module, Path(folder), setup.forms)
 
         module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
-        values = static_figures(module, files, setup.targets)
+        pattern = plan.sparsity.pattern if plan.sparsity else "none"
+        values = static_figures(module, files, setup.targets, pattern)
         values |= evaluate(module.to(device_of(network)), task.validation, task.metrics, task.collate)
         measurements = []
         for target in setup.targets:
@@ -54,4 +55,4 @@ def hardware_report(
             measured = measure(target, path, example, reference=reference)
             values[f"latency_ms/{target}"] = measured["latency_ms"]
             measurements.append(measured)
-    return Report(0, values, measurements, remarks(module, plan, setup.weight_bits))
+    return Report(0, values, measurements, remarks(module, plan, setup.weight_bits, setup.targets))

@@ -25,12 +25,13 @@ from torch import fx, nn
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
-from raysearch.search_spaces.pruning.channel_pruning import SEARCHED
+from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import as_deployed, write_files
 from raysearch.trainables.hardware import hardware_report
 from raysearch.trainables.parts import Parts, standard_error
+from raysearch.trainables.pruning.sparsity import hold_zeros
 from raysearch.trainables.quantization import nonzero_rate
 from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, TrialSetup
 from raysearch.trainables.start import first_network, float_epochs, new_optimizer, schedule_of, taken_over
@@ -104,17 +105,19 @@ class TrialStages:
 
     def _build(self) -> None:
         self.first = first_network(self.setup, self.name, self.plan, self.seed)
+        self.history = self.first.history
         self.module: nn.Module = self.first.module.to(self.device)
         self.quantized = False
         self.float_epochs = float_epochs(self.setup, self.plan, whole=self.first.whole)
         self.schedule = schedule_of(self.setup, self.name, self.float_epochs)
-        self.optimizer = new_optimizer(self.module, self.plan.training)
+        self._new_optimizer()
         self.kept = taken_over(self.setup, self.name, self.module)
 
     @property
-    def _searched(self) -> bool:
-        """Whether what was pruned was searched for, which takes longer than to save it."""
-        return self.plan.pruning is not None and self.plan.pruning.criterion in SEARCHED
+    def _from_examples(self) -> bool:
+        """Whether examples decided what was pruned: it is slow, and another machine may decide otherwise."""
+        plans = (self.plan.pruning, self.plan.sparsity)
+        return any(plan is not None and plan.criterion in FROM_EXAMPLES for plan in plans)
 
     def _as_deployed(self) -> fx.GraphModule:
         return as_deployed(self.module, self.task, self.plan, self.setup.seed, self.setup.weight_bits)
@@ -150,7 +153,12 @@ class TrialStages:
     def _start_quantized(self) -> None:
         self.module = self._as_deployed().to(self.device)
         self.quantized = True
+        self._new_optimizer()
+
+    def _new_optimizer(self) -> None:
         self.optimizer = new_optimizer(self.module, self.plan.training)
+        if self.plan.sparsity is not None:
+            hold_zeros(self.optimizer, self.module)
 
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
@@ -223,7 +231,7 @@ class TrialStages:
                 module,
                 self.plan,
                 task=self.task,
-                history=self.first.history,
+                history=self.history,
                 weight_bits=self.setup.weight_bits,
             )
             shutil.rmtree(final, ignore_errors=True)
@@ -267,7 +275,7 @@ class TrialStages:
 
     def _save(self) -> None:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
-        if len(self.reports) > 1 or self._searched:
+        if len(self.reports) > 1 or self._from_examples:
             state |= {
                 "quantized": self.quantized,
                 "module": self.module.state_dict(),
@@ -292,4 +300,5 @@ class TrialStages:
         if state["quantized"]:
             self._start_quantized()
         self.module.load_state_dict(state["module"])
+        self._new_optimizer()  # zeros are held where they are now
         self.optimizer.load_state_dict(state["optimizer"])

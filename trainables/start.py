@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from raysearch.search_spaces.plans import TrialPlan
-from raysearch.search_spaces.pruning.channel_pruning import SEARCHED
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.inheritance import Inherited, inherit
 from raysearch.trainables.pruning import History, prune
-from raysearch.trainables.pruning.channel_search import searchable
+from raysearch.trainables.pruning.evidence import looked_at
+from raysearch.trainables.pruning.sparsity import sparsify
 from raysearch.trainables.setup import Kept, TrialSetup
 from raysearch.trainables.training.schedule import Schedule, cycles
 
@@ -63,19 +63,27 @@ def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> F
     inherited = _inherit(setup, name, model)
     whole = inherited is not None and inherited.whole
     share = None if inherited is None or whole else inherited.share
-    if plan.pruning is None:
-        return First(model, None, whole, share)
-    # Only the criteria that search look at examples.
-    searches = plan.pruning.criterion in SEARCHED
-    history = prune(
-        model,
-        task.example_input(),
-        plan.pruning,
-        exclude=task.exclude,
-        examples=searchable(task.train, task.collate, seed) if searches else None,
-        loss=task.loss,
-    )
-    return First(model, history, whole and not history, share)
+    history = None
+    if plan.pruning is not None:
+        history = prune(
+            model,
+            task.example_input(),
+            plan.pruning,
+            exclude=task.exclude,
+            examples=looked_at(task, plan.pruning.criterion, seed),
+            collate=task.collate,
+            loss=task.loss,
+        )
+    if plan.sparsity is not None:
+        sparsify(
+            model,
+            plan.sparsity,
+            exclude=task.exclude,
+            examples=looked_at(task, plan.sparsity.criterion, seed),
+            collate=task.collate,
+            loss=task.loss,
+        )
+    return First(model, history, whole and not history and plan.sparsity is None, share)
 
 
 def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> Inherited | None:

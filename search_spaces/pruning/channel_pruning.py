@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from raysearch.networks.nests import Nest
 
+GRADIENTS = ("taylor", "hessian")
 SEARCHED = ("annealing", "genetic")
-CRITERIA = ("magnitude", "random", *SEARCHED)
+FROM_EXAMPLES = (*GRADIENTS, *SEARCHED)
+CRITERIA = ("magnitude", "random", *GRADIENTS, "batch_norm_scale", "lamp", "fpgm", *SEARCHED)
 STEP = 0.05
 MULTIPLE = 8
 
@@ -79,8 +81,12 @@ def channel_pruning(
         max_ratio: the largest share of channels to remove, in (0, 1).
         multiple: kept channels are multiples of this; None takes what the targets like (see ``bind``).
         criterion: how the channels to keep are picked, one or several to choose from: "magnitude" (largest
-            L2 norm over the dependency group), "random", or by a search for those that
-            keep the loss on training examples low, "annealing" or "genetic".
+            L2 norm over the dependency group), "random"; "taylor" and "hessian" (what the loss on 256
+            training examples would rise by, of first and second order); "batch_norm_scale"; "lamp" and
+            "fpgm" (see ``channel_scores``); or by a search for those that
+            keep the loss on training examples low, "annealing" or "genetic". Each group loses the share that
+            its ratio says, so channels are only compared within their group, also by criteria that were
+            published for a whole network. Batch norm's scales say nothing before training.
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
             dependency group under the name of its root layer, or a list of these. Left out, a Study
             supplies it.

@@ -27,6 +27,10 @@ from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES
 from raysearch.trainables.task import Task
 
+_STORED = {
+    "unstructured": "with a bit for each weight that says whether it is zero",
+    "2:4": "by two of every four, with two bits of place each",
+}
 _WRITERS = {"uint8": export_onnx, "pt2": export_torch}
 
 
@@ -62,13 +66,20 @@ def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> d
 
 
 def static_figures(
-    module: fx.GraphModule, files: Mapping[str, Path], targets: Sequence[str]
+    module: fx.GraphModule, files: Mapping[str, Path], targets: Sequence[str], pattern: str = "none"
 ) -> dict[str, float]:
-    """What does not depend on the weights' values: sizes, operations, and memory by what each target runs."""
+    """What does not depend on the weights' values: sizes, operations, and memory by what each target runs.
+
+    Args:
+        module: as deployed.
+        files: of it, by form.
+        targets: that run it.
+        pattern: of the zeros among its weights, by which its size is counted; see ``size_mb``.
+    """
     bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
     memory = {t: figures.peak_memory_mb(module, bits[backends.get(t).form]) for t in targets}
     return {
-        "size_mb": size_mb(module),
+        "size_mb": size_mb(module, pattern),
         "file_mb": files[backends.get(targets[0]).form].stat().st_size / 1e6,
         "macs": float(figures.macs(module)),
         "params": float(figures.params(module)),
@@ -76,12 +87,23 @@ def static_figures(
     }
 
 
-def remarks(module: fx.GraphModule, plan: TrialPlan, weight_bits: int = INTEGER_BITS[-1]) -> list[str]:
-    """Where a chosen precision is not what a runtime computes in."""
+def remarks(
+    module: fx.GraphModule,
+    plan: TrialPlan,
+    weight_bits: int = INTEGER_BITS[-1],
+    targets: Sequence[str] = (),
+) -> list[str]:
+    """Where a chosen precision is not what a runtime computes in, and what zeros are worth."""
     low = sorted({b for b in plan.bits.weights.values() if b < 8})
     found = [f"weights of {b} bits are computed in 8: they count in size_mb, not in latency" for b in low]
     if weight_bits < max((b for b in plan.bits.weights.values() if b in INTEGER_BITS), default=0):
         found.append(f"integer weights lie within {weight_bits} bits: sums overflow beyond on this processor")
+    if plan.sparsity is not None:
+        fast = [t for t in targets if plan.sparsity.pattern in backends.get(t).sparse]
+        found.append(
+            f"weights are zero in the pattern {plan.sparsity.pattern}: size_mb counts them as stored "
+            f"{_STORED[plan.sparsity.pattern]}; {', '.join(fast) or 'no target here'} computes them faster"
+        )
     floats = in_float(module) if plan.bits.quantized else {}
     if floats:
         found.append("in float: " + ", ".join(f"{name} ({why})" for name, why in floats.items()))

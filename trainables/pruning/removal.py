@@ -19,11 +19,17 @@ from raysearch.networks.groups import (
 )
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import check_runs
-from raysearch.search_spaces.pruning.channel_pruning import SEARCHED, PruningPlan, kept_channels
-from raysearch.trainables.data.batches import Examples
+from raysearch.search_spaces.pruning.channel_pruning import (
+    FROM_EXAMPLES,
+    GRADIENTS,
+    PruningPlan,
+    kept_channels,
+)
+from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.pruning.channel_search import search_channels
-from raysearch.trainables.pruning.criteria import channel_scores
+from raysearch.trainables.pruning.criteria import channel_scores, check_batch_norm
+from raysearch.trainables.pruning.gradients import lent_gradients
 from raysearch.trainables.task import cross_entropy
 
 History = list[tuple[str, list[int]]]
@@ -38,6 +44,7 @@ def prune(
     *,
     exclude: Sequence[str] = (),
     examples: Examples | None = None,
+    collate: Collate | None = None,
     loss: Loss = cross_entropy,
 ) -> History:
     """Remove channels in place, the least important of each dependency group first.
@@ -46,33 +53,43 @@ def prune(
     that of the part the root belongs to; where the group has grouped convolutions, the next number that they
     divide. Weights that stay are not changed, and groups that reach the output are left alone.
 
+    Scores by gradients are all those of the whole network, taken once. Other scores are taken group by group,
+    of the weights that are left by then.
+
     Args:
         model: pruned in place; train mode and gradients are left as they are.
         example_input: a batch for the model.
         plan: ratios, criterion and multiple.
         time_limit_s: how long taking the model apart may last.
         exclude: layers, or parts with all their layers, that keep their output channels.
-        examples: for training; what the criteria that search look at, and only they.
-        loss: of logits and labels; what those criteria minimise.
+        examples: for training; what the criteria that search or take gradients look at, and only they.
+        collate: makes a batch of a list of examples.
+        loss: of outputs and targets; what those criteria keep low.
 
     Returns:
         What was removed, for ``prune_like``.
 
     Raises:
-        ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or a criterion
-            that searches is given no examples.
+        ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or the
+            criterion has nothing to go by: no examples, no gradient of the loss, no batch norm.
     """
     graph, widths = take_apart(model, example_input, time_limit_s, exclude)
+    kept = {root: kept_channels(n, plan.ratio(root), plan.multiple) for root, n in widths.items()}
+    shares = {root: 1 - kept[root] / n for root, n in widths.items() if kept[root] < n}
     found: dict[str, Tensor] = {}
-    if plan.criterion in SEARCHED:
+    if plan.criterion in FROM_EXAMPLES and shares:
         if examples is None:
-            raise UserError(f"criterion {plan.criterion!r} searches on examples, and none are given")
-        shares = {r: 1 - kept_channels(n, plan.ratio(r), plan.multiple) / n for r, n in widths.items()}
-        found = search_channels(model, shares, plan.criterion, examples, loss)
+            raise UserError(f"criterion {plan.criterion!r} looks at examples, and none are given")
+        if plan.criterion in GRADIENTS:
+            with lent_gradients(model, plan.criterion, examples, collate, loss):
+                found = {root: _scores(graph, root, plan.criterion) for root in shares}
+        else:
+            found = search_channels(model, shares, plan.criterion, examples, loss)
+    if plan.criterion == "batch_norm_scale" and shares:
+        check_batch_norm(model)
     history: History = []
-    for root, width in widths.items():
-        kept = kept_channels(width, plan.ratio(root), plan.multiple)
-        removed = _least_important(graph, root, kept, plan.criterion, found.get(root))
+    for root in shares:
+        removed = _least_important(graph, root, kept[root], plan.criterion, found.get(root))
         if removed:
             remove_channels(graph, root, removed)
             history.append((root, removed))
@@ -153,7 +170,15 @@ def remove_masked(
 def _least_important(
     graph: tp.DependencyGraph, root: str, kept: int, criterion: str, found: Tensor | None
 ) -> list[int]:
-    """The channels of a root layer to remove so that ``kept`` stay, ascending: first what ``found`` drops."""
+    """The channels of a root layer to remove so that ``kept`` stay, ascending; the lowest scores go.
+
+    Args:
+        graph: torch-pruning's.
+        root: the root layer's name.
+        kept: how many channels stay.
+        criterion: what scores are by where none were found.
+        found: scores, or a mask of what stays, of the channels of one block.
+    """
     # A group may have lost channels already, through another that shares layers with it.
     width = graph.get_out_channels(graph.model.get_submodule(root))
     if kept >= width:
@@ -164,8 +189,13 @@ def _least_important(
     if found is not None and len(found) == size:
         scores = found.float()
     else:
-        group = channel_group(graph, root, list(range(width)))
-        rule = "magnitude" if criterion in SEARCHED else criterion
-        scores = channel_scores(group, rule, width).view(blocks, size).sum(0)
+        scores = _scores(graph, root, "magnitude" if criterion in FROM_EXAMPLES else criterion)
     lowest = scores.argsort(stable=True)[:removed].tolist()
     return [block * size + i for block in range(blocks) for i in sorted(lowest)]
+
+
+def _scores(graph: tp.DependencyGraph, root: str, criterion: str) -> Tensor:
+    """The score of each channel of a root layer, of one block: those at one place of all blocks together."""
+    width = graph.get_out_channels(graph.model.get_submodule(root))
+    group = channel_group(graph, root, list(range(width)))
+    return channel_scores(group, criterion, width).view(channel_blocks(graph, root), -1).sum(0)

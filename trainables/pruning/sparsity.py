@@ -1,36 +1,39 @@
 """Weights that become zero, and stay so while the network is trained on.
 
-Shapes do not change: what zeros are worth is the size of a file that leaves them out, and the speed on hardware
-that skips them. The pattern 2:4 lies along the input channels, as TensorRT and NVIDIA's sparse tensor cores read
-weights; a layer whose input channels (of one group) are no multiple of four stays whole.
+Shapes do not change: what zeros are worth is the size of a file that leaves them out, and the speed on
+hardware that skips them. The pattern 2:4 lies along the input channels, as TensorRT and NVIDIA's tensor cores
+read weights; a layer whose input channels (of one group) are no multiple of four stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.keys import part_of
 from raysearch.search_spaces.pruning.weight_sparsity import SparsityPlan
-from raysearch.trainables.data.batches import Examples
+from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.masks.mask_search import search_masks
+from raysearch.trainables.pruning.gradients import loss_gradients
+from raysearch.trainables.task import cross_entropy
 
 _EVALUATIONS, _SIZE = 200, 256
 
 
-@torch.no_grad()
 def sparsify(
     model: nn.Module,
     plan: SparsityPlan,
     *,
-    exclude: tuple[str, ...] = (),
+    exclude: Sequence[str] = (),
     examples: Examples | None = None,
-    loss: Loss | None = None,
+    collate: Collate | None = None,
+    loss: Loss = cross_entropy,
 ) -> None:
     """Set weights of convolutions and linear layers to zero, in place, layer by layer.
 
@@ -38,8 +41,12 @@ def sparsify(
         model: with the weights that the criterion looks at.
         plan: shares, pattern and criterion.
         exclude: layers, or parts with all their layers, that stay whole.
-        examples: held as tensors, for training; what "taylor" and "annealing" look at, and only they.
+        examples: for training; what "taylor" and "annealing" look at, and only they.
+        collate: makes a batch of a list of examples.
         loss: of outputs and targets, for the same.
+
+    Raises:
+        UserError: the criterion looks at examples, and none are given.
     """
     shares = {
         name: plan.ratio(name)
@@ -48,11 +55,18 @@ def sparsify(
     }
     if not shares:
         return
-    scores = _SCORES[plan.criterion](model, shares, examples, loss)
+    if plan.criterion == "magnitude":
+        scores = _magnitudes(model, shares)
+    elif examples is None:
+        raise UserError(f"criterion {plan.criterion!r} looks at examples, and none are given")
+    elif plan.criterion == "taylor":
+        scores = _slopes(model, shares, examples, collate, loss)
+    else:
+        scores = _searched(model, shares, examples, loss)
     keep = _two_of_four if plan.pattern == "2:4" else _largest
-    for name, share in shares.items():
-        weight = model.get_submodule(name).weight
-        weight.mul_(keep(scores[name], share))  # type: ignore[operator]
+    with torch.no_grad():
+        for name, share in shares.items():
+            model.get_submodule(name).weight.mul_(keep(scores[name], share))  # type: ignore[operator]
 
 
 def hold_zeros(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
@@ -80,18 +94,25 @@ def _is_sparse(layer: nn.Module, pattern: str) -> bool:
     return pattern != "2:4" or layer.weight.shape[1] % 4 == 0
 
 
-def _magnitude(model: nn.Module, shares: Mapping[str, float], *_: Any) -> dict[str, Tensor]:
-    return {name: model.get_submodule(name).weight.abs() for name in shares}  # type: ignore[operator]
+def _magnitudes(model: nn.Module, shares: Mapping[str, float]) -> dict[str, Tensor]:
+    return {name: model.get_submodule(name).weight.detach().abs() for name in shares}  # type: ignore[operator]
 
 
-def _taylor(
-    model: nn.Module, shares: Mapping[str, float], examples: Examples, loss: Loss
+def _slopes(
+    model: nn.Module,
+    shares: Mapping[str, float],
+    examples: Examples,
+    collate: Collate | None,
+    loss: Loss,
 ) -> dict[str, Tensor]:
-    """The squared product of weight and gradient (Molchanov et al., CVPR 2019, for single weights)."""
-    raise NotImplementedError
+    """Weight times gradient: how the loss changes without it (Molchanov et al., CVPR 2019, for weights)."""
+    found = loss_gradients(model, "taylor", examples, collate, loss)
+    gradients = dict(zip(model.parameters(), found, strict=True))
+    weights = {name: model.get_submodule(name).weight for name in shares}
+    return {name: (weight.detach() * gradients[weight]).abs() for name, weight in weights.items()}  # type: ignore
 
 
-def _annealing(
+def _searched(
     model: nn.Module, shares: Mapping[str, float], examples: Examples, loss: Loss
 ) -> dict[str, Tensor]:
     """What the search keeps comes first, then the largest."""
@@ -104,17 +125,11 @@ def _annealing(
         loss=loss,
         seed=int(torch.randint(2**31, ())),
     )
-    largest = _magnitude(model, shares)
+    largest = _magnitudes(model, shares)
     return {
-        name: found.masks[name].to(scores.device) * (1 + scores.max()) + scores for name, scores in largest.items()
+        name: found.masks[name].to(scores.device) * (1 + scores.max()) + scores
+        for name, scores in largest.items()
     }
-
-
-_SCORES: dict[str, Callable[..., dict[str, Tensor]]] = {
-    "magnitude": _magnitude,
-    "taylor": _taylor,
-    "annealing": _annealing,
-}
 
 
 def _largest(scores: Tensor, share: float) -> Tensor:
@@ -127,7 +142,8 @@ def _largest(scores: Tensor, share: float) -> Tensor:
 
 def _two_of_four(scores: Tensor, _: float) -> Tensor:
     """A mask that keeps the two highest of every four along axis 1."""
-    fours = scores.transpose(0, 1).unflatten(0, (-1, 4))  # (fours, 4, outputs, ...)
+    turned = scores.transpose(0, 1)
+    fours = turned.reshape(-1, 4, *turned.shape[1:])  # (fours, 4, outputs, ...)
     kept = fours.argsort(dim=1, descending=True, stable=True)[:, :2]
     mask = torch.zeros_like(fours, dtype=torch.bool).scatter_(1, kept, True)
     return mask.flatten(0, 1).transpose(0, 1)

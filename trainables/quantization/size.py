@@ -12,18 +12,34 @@ from raysearch.trainables.quantization.quantizer import Quantizer
 _BITS_PER_MEGABYTE = 8e6
 
 
-def size_mb(module: nn.Module) -> float:
+def size_mb(module: nn.Module, pattern: str = "none") -> float:
     """The weights' size in megabytes: each with the bits of its quantiser, or else of its type.
 
     Steps of quantisers are left out: a few for each layer, and folded into others by some runtimes.
 
     Args:
         module: folded, with quantisers or without.
+        pattern: of its zeros. "unstructured": matrices and kernels are stored as the weights that are not
+            zero and a bit for each weight that says which; "2:4": as half of the weights, with two bits of
+            place each, where their zeros are so. What is smaller whole is stored whole.
     """
-    total = 0
+    total = 0.0
     for _, weight, quantizer in _weights(module):
-        total += weight.numel() * (quantizer.bits if quantizer else 8 * weight.element_size())
+        bits = quantizer.bits if quantizer else 8 * weight.element_size()
+        whole = weight.numel() * bits
+        total += min(whole, _stored(weight, bits, pattern)) if weight.dim() > 1 else whole
     return total / _BITS_PER_MEGABYTE
+
+
+def _stored(weight: Tensor, bits: int, pattern: str) -> float:
+    """The bits that a weight takes without its zeros."""
+    if pattern == "unstructured":
+        return int(weight.count_nonzero()) * bits + weight.numel()
+    if pattern == "2:4" and weight.shape[1] % 4 == 0:
+        fours = weight.transpose(0, 1).reshape(-1, 4, weight.numel() // weight.shape[1])
+        if int(fours.count_nonzero(dim=1).max()) <= 2:
+            return weight.numel() / 2 * (bits + 2)
+    return weight.numel() * bits
 
 
 def nonzero_rate(module: nn.Module) -> float:

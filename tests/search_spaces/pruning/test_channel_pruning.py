@@ -79,9 +79,9 @@ def test_without_over_it_waits():
     [
         (lambda: channel_pruning(1.0), "max_ratio=1.0 is not in"),
         (lambda: channel_pruning(multiple=0), "multiple=0"),
-        (lambda: channel_pruning(criterion="taylor"), "from magnitude, random, annealing, genetic"),
+        (lambda: channel_pruning(criterion="tailor"), "from magnitude, random, taylor, hessian"),
         (lambda: decode_pruning({"ratios": {"stem": 1.0}}, {}), "pruning/ratios/stem is 1.0"),
-        (lambda: decode_pruning({"criterion": "taylor"}, {}), "pruning/criterion is 'taylor'"),
+        (lambda: decode_pruning({"criterion": "tailor"}, {}), "pruning/criterion is 'tailor'"),
         (lambda: decode_pruning({"ratio": {}}, {}), "did you mean 'ratios'"),
         (lambda: decode_pruning({"multiple": 0}, {}), "pruning/multiple is 0"),
     ],

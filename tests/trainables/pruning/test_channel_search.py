@@ -77,7 +77,7 @@ def test_masks_of_other_models_are_refused(network, masks, message):
 
 
 def test_a_searching_criterion_needs_examples(network):
-    with pytest.raises(ValueError, match="criterion 'annealing' searches on examples, and none are given"):
+    with pytest.raises(ValueError, match="criterion 'annealing' looks at examples, and none are given"):
         prune(network, X[:1], PruningPlan({"stem": 0.5}, "annealing", 1))
 
 

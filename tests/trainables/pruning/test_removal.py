@@ -90,8 +90,8 @@ def test_random_pruning_follows_torchs_seed(model):
 
 
 def test_an_unknown_criterion(model):
-    with pytest.raises(ValueError, match="criterion 'taylor' is not"):
-        prune(model, X, PruningPlan({"stem": 0.5}, criterion="taylor"))
+    with pytest.raises(ValueError, match="criterion 'tailor' is not"):
+        prune(model, X, PruningPlan({"stem": 0.5}, criterion="tailor"))
 
 
 def test_training_mode_stays(model):

@@ -19,6 +19,20 @@ def test_bits_are_counted(bits: int) -> None:
     assert size_mb(folded) == pytest.approx((8 * 27 + 4 * 8 + 12) * 32 / 8e6)
 
 
+def test_weights_that_are_zero_are_stored_without_where_that_is_smaller() -> None:
+    model = nn.Sequential(nn.Linear(8, 4, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([1.0, 0, 2, 0, 0, 3, 0, 4]).expand(4, 8))
+    assert size_mb(model, "unstructured") == pytest.approx((16 * 32 + 32) / 8e6)
+    assert size_mb(model, "2:4") == pytest.approx(16 * (32 + 2) / 8e6)
+    assert size_mb(model) == pytest.approx(32 * 32 / 8e6)
+    quantized = insert_quantizers(capture(model, torch.zeros(2, 8)), BitWidthPlan({"0": 2}, {"0": 32}))
+    assert size_mb(quantized, "2:4") == pytest.approx(32 * 2 / 8e6), "places take as many bits as values"
+    with torch.no_grad():
+        model[0].weight[0, :3] = 1.0
+    assert size_mb(model, "2:4") == pytest.approx(32 * 32 / 8e6), "three of four: not the pattern"
+
+
 def test_weights_that_round_to_zero_are_zeros() -> None:
     model = nn.Sequential(nn.Linear(4, 1, bias=False))
     model[0].weight.data = torch.tensor([[1.0, 0.001, 0.0, -1.0]])
