@@ -59,7 +59,10 @@ else from the working directory. The ready tasks: %s.
 _SPACE = """## Space functions
 
 Each is called with the arguments of the Python function of the same name in `raysearch.search_spaces`; a list
-stands for a tuple. A key of the space can also hold Ray Tune's domains and constants directly.
+stands for a tuple. A key of the space can also hold Ray Tune's domains and constants directly, and `pruning`
+both of its functions beside one another. What the `architecture` of your own model's function holds is up to you
+(see spaces.md); parts that depend on a choice stand inside it:
+`block: {choice: [{kind: conv, kernel: {choice: [3, 5]}}, {kind: pool}]}`.
 """
 
 _DOMAINS = """## Domains

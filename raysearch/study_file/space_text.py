@@ -7,8 +7,10 @@ writes a space of Tune domains back, so that reading it again gives the same dom
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -34,7 +36,7 @@ DOMAINS = {
 #: Key of the space -> the functions of ``raysearch.search_spaces`` that can stand there.
 FUNCTIONS = {
     "architecture": ("resnet",),
-    "pruning": ("channel_pruning",),
+    "pruning": ("channel_pruning", "weight_sparsity"),
     "bits": ("bit_widths",),
     "teacher": ("teachers",),
     "training": (),
@@ -68,6 +70,12 @@ def _parse_key(key: str, value: Any) -> Any:
             return _call(f"space.{key}.{name}", name, arguments)
         if nearest(name, functions) and not _is_domain(value):
             raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
+    if len(value) > 1 and any(name in functions for name in value):
+        for name in value:
+            if name not in functions:
+                raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
+        made = [_call(f"space.{key}.{name}", name, arguments) for name, arguments in value.items()]
+        return functools.reduce(operator.or_, made)
     return _parse_node(f"space.{key}", value)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
+from raysearch.search_spaces.architectures.alternatives import opened
 from raysearch.study_file.space_text import DOMAINS, dump_space, parse_space
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3))
@@ -52,6 +53,19 @@ def test_space_functions_are_called_with_their_arguments() -> None:
     assert list(parsed["teacher"]["name"].categories) == ["parent", "none"]
 
 
+def test_channels_and_weights_are_pruned_in_one_section() -> None:
+    parsed = parse_space({"pruning": {"channel_pruning": {}, "weight_sparsity": {"pattern": "2:4"}}})
+    assert [each.maker.__name__ for each in parsed["pruning"].all] == ["channel_pruning", "weight_sparsity"]
+
+
+def test_domains_may_stand_inside_the_alternatives_of_an_architecture() -> None:
+    block = {"choice": [{"kind": "conv", "kernel": {"choice": [3, 5]}}, {"kind": "pool"}]}
+    space = opened(parse_space({"architecture": {"block": block}})["architecture"])
+    written = dump_space(space)
+    assert written["block"]["conv"] == {"kind": "conv", "kernel": {"choice": [3, 5]}}
+    assert dump_space(parse_space({"architecture": written})["architecture"]) == written
+
+
 def test_a_function_with_names_and_keywords() -> None:
     parsed = parse_space({"teacher": {"teachers": {"names": ["parent"], "temperature": [2, 3]}}})
     assert parsed["teacher"]["temperature"].lower == 2
@@ -74,6 +88,7 @@ def test_a_function_with_names_and_keywords() -> None:
         ({"architecture": {"resnet": {"dept": 1}}}, "no argument 'dept'; did you mean 'depth'"),
         ({"architecture": {"resnet": {"depth": [3, 1]}}}, "space.architecture.resnet: depth"),
         ({"pruning": {"channel_pruning": {"over": 3}}}, "no argument 'over'"),
+        ({"pruning": {"channel_pruning": {}, "weight_sparsty": {}}}, "did you mean 'weight_sparsity'"),
         ({"pruning": {"channel_pruning": 3}}, "as a mapping"),
         ({"pruning": 3}, "space.pruning is 3: give a mapping"),
     ],
