@@ -10,7 +10,7 @@ from raysearch.search_spaces import domains
 from raysearch.search_spaces.channel_pruning import MULTIPLE, groups_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys
-from raysearch.search_spaces.space import ALWAYS, Space, merged
+from raysearch.search_spaces.space import ALWAYS, Space, merged, parts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,11 +59,13 @@ def bind(
             bound[section] = _bind_section(section, space[section], parts.get(section, over), exclude)
     if "pruning" in bound:
         bound["pruning"].setdefault("multiple", channel_multiple)
+    rated = "layer_lr" in bound.get("training", {})
     result = Space(
         {s: bound[s] for s in SECTIONS if s in bound},
         groups,
         layers,
         multiple=channel_multiple,
+        names=_trained_names(over[0]) if rated and isinstance(over, tuple) else (),
     )
     _check(result)
     return result
@@ -101,6 +103,12 @@ def _model_parts(
         raise UserError("a model needs an example input beside it: give example_input=")
     groups = groups_of(model, example_input, exclude) if space.get("pruning") else {}
     return groups, quantizable_layers(model, example_input, exclude) if space.get("bits") else ()
+
+
+def _trained_names(model: nn.Module) -> tuple[str, ...]:
+    """The model's parameters, and the layers and parts that they lie inside, the outermost first."""
+    names = parts_of(name for name, _ in model.named_parameters())
+    return tuple(sorted(names, key=lambda name: name.count(".")))
 
 
 def _check(space: Space) -> None:

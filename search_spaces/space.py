@@ -23,7 +23,7 @@ from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys, part_
 from raysearch.search_spaces.plans import Config, TrialPlan, Variant
 from raysearch.search_spaces.resnet import ResNetPlan, decode_architecture, encode_architecture
 from raysearch.search_spaces.teachers import decode_teacher, encode_teacher
-from raysearch.search_spaces.training import QUANTIZED_ONLY, decode_training, encode_training
+from raysearch.search_spaces.training import decode_training, encode_training, is_active, with_parts
 
 # A config that leaves one of these out has the space's constants there; one that leaves out another section
 # has none of it (a parent is neither pruned nor quantised).
@@ -41,12 +41,14 @@ class Space:
             architecture itself is searched.
         layers: quantisable layers of a given model, in order.
         multiple: what kept channels are multiples of, where the space does not say.
+        names: parameters, layers and parts of a given model, where some have learning rates of their own.
     """
 
     domains: Mapping[str, Any]
     groups: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     multiple: int = MULTIPLE
+    names: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is remembered beside them can be found again."""
@@ -138,13 +140,19 @@ class Space:
         bits = decode_bits(full.get("bits", {}), self._precision_parts(architecture, full.get("bits", {})))
         pruning = full.get("pruning", {})
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
+        training = decode_training(full.get("training", {}), bits.quantized)
+        self._check_parts("training/layer_lr", training.layer_lr, architecture)
         return TrialPlan(
             architecture,
             decode_pruning(pruning, self._widths(architecture), self.multiple),
             bits,
             decode_teacher(full.get("teacher", {})),
-            decode_training(full.get("training", {}), bits.quantized),
+            with_parts(training, self._trained_parts(architecture)),
         )
+
+    def _trained_parts(self, architecture: ResNetPlan | None) -> tuple[str, ...] | None:
+        """What may have a learning rate of its own; None: whatever is named."""
+        return None if self.names or architecture is None else architecture.parts()
 
     def _widths(self, architecture: ResNetPlan | None) -> Mapping[str, int]:
         if self.groups or architecture is None:
@@ -158,18 +166,20 @@ class Space:
         return tuple(dict.fromkeys(part_of(layer, bits) or layer for layer in self.layers))
 
     def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: ResNetPlan | None) -> None:
-        layers = self.layers if where == "bits" else tuple(self.groups)
+        known = {"bits": self.layers, "pruning/ratios": tuple(self.groups), "training/layer_lr": self.names}
+        layers = known[where]
         if layers:
-            check_keys(set(parts) - _parts_of(layers), layers, where)
+            check_keys(set(parts).difference(parts_of(layers)), layers, where)
         elif architecture is not None:
             possible = ("stem", *(f"stage{i + 1}" for i in range(6)), "head")
-            check_keys(parts, possible if where == "bits" else possible[:-1], where)
+            check_keys(parts, possible[:-1] if where == "pruning/ratios" else possible, where)
 
     def _active(self, plan: TrialPlan, full: Config) -> frozenset[str]:
         """The searched names that matter to a config, flattened: "architecture/stage1/width"."""
         ratios, bits = full.get("pruning", {}).get("ratios", {}), full.get("bits", {})
         pruned = {part_of(group, ratios) for group in self._widths(plan.architecture)}
         built = plan.architecture.parts() if plan.architecture else ()
+        trained = self._trained_parts(plan.architecture)
 
         def matters(section: str, name: str, *inner: str) -> bool:
             if section == "architecture":
@@ -181,7 +191,9 @@ class Space:
                 return own and name in plan.bits.weights
             if section == "teacher":
                 return name == "name" or plan.teacher.active
-            return name not in QUANTIZED_ONLY or plan.bits.quantized
+            if name == "layer_lr":
+                return not inner or trained is None or inner[0] in trained
+            return is_active(name, plan.training, plan.bits.quantized)
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
 
@@ -196,10 +208,10 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _parts_of(layers: Iterable[str]) -> set[str]:
-    """Every name that some layer is or lies inside."""
+def parts_of(layers: Iterable[str]) -> list[str]:
+    """Every name that some layer is or lies inside, once."""
     split = [layer.split(".") for layer in layers]
-    return {".".join(names[: i + 1]) for names in split for i in range(len(names))}
+    return list(dict.fromkeys(".".join(names[: i + 1]) for names in split for i in range(len(names))))
 
 
 def _to_twelve_digits(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
@@ -177,9 +177,14 @@ def _functions() -> Iterator[str]:
 def _training() -> str:
     """The keys of space.training, with their defaults."""
     plan = search_spaces.TrainingPlan
-    defaults = ", ".join(f"{f.name}={f.default:g}" for f in fields(plan))
+    defaults = ", ".join(f"{name}={_shown(value)}" for name, value in asdict(plan()).items())
     arguments = _arguments(inspect.cleandoc(plan.__doc__ or ""))
     return f"### space.training\n\nDomains or constants; left out, these hold: `{defaults}`.\n\n{arguments}"
+
+
+def _shown(value: Any) -> str:
+    """A default as a study file has it: true and false, numbers in six digits."""
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _arguments(docstring: str) -> str:
