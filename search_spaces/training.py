@@ -1,10 +1,10 @@
 """Training settings: plain Tune domains or constants under these keys, and the plan they decode to.
 
 References:
-    [1] L. N. Smith, N. Topin. Super-convergence: very fast training of neural networks using large learning
-        rates. 2019.
-    [2] T. Chen, B. Xu, C. Zhang, C. Guestrin. Training deep nets with sublinear memory cost. 2016.
-    [3] H. Zhang, M. Cisse, Y. N. Dauphin, D. Lopez-Paz. mixup: beyond empirical risk minimization. 2018.
+    Smith, L. N., & Topin, N. (2019). Super-convergence: very fast training of neural networks using large
+        learning rates.
+    Chen, T., Xu, B., Zhang, C., & Guestrin, C. (2016). Training deep nets with sublinear memory cost.
+    Zhang, H., Cisse, M., Dauphin, Y. N., & Lopez-Paz, D. (2018). mixup: beyond empirical risk minimization.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class TrainingPlan:
         optimizer: "adamw", or "sgd" with Nesterov's momentum.
         momentum: of SGD, in [0, 1); 0: plain SGD.
         schedule: how the learning rate goes on after its warm-up, in each part of the training: "cosine"
-            falls to 0; "onecycle" [1] rises as a cosine too, from a 25th of the peak, and a ``warmup`` of 0.3
-            is usual with it; "constant" stays.
+            falls to 0; "onecycle" (Smith & Topin, 2019) rises as a cosine too, from a 25th of the peak, and a
+            ``warmup`` of 0.3 is usual with it; "constant" stays.
         warmup: share of each part's epochs in which the learning rate rises, in [0, 1).
         clip_norm: the norm that a step's gradient is scaled down to where it is larger; 0: none.
         accumulate: batches whose gradients one step takes together, >= 1; with two, steps are those of
             batches twice as large, up to batch norm. What an epoch's end leaves over is a step of its own.
         precision: that the network computes in while it trains: "float32", or "bf16" or "fp16" by torch's
             automatic mixed precision. Weights, losses, quantisers and all figures stay in float32.
-        checkpointing: compute activations again for the gradient instead of keeping them [2]: the same
-            training with less memory, in about a third more time.
+        checkpointing: compute activations again for the gradient instead of keeping them (Chen et al., 2016):
+            the same training with less memory, in about a third more time.
         ema: decay a step of an average of the weights, in [0, 1), which is evaluated and deployed in their
             place; 0: none. It starts with each part of the training.
-        mixup: alpha of the Beta distribution by which examples, and their losses, are mixed in pairs [3],
-            >= 0; 0: none. Inputs that are no floats (tokens, masks) stay as they are.
+        mixup: alpha of the Beta distribution by which examples, and their losses, are mixed in pairs (Zhang
+            et al., 2018), >= 0; 0: none. Inputs that are no floats (tokens, masks) stay as they are.
         layer_lr: factors >= 0 on the learning rate by layer or part, such as {"stem": 0.1}, the innermost one
             counts; 0: its weights stay as they are. A quantiser of weights learns with them, one of
             activations, which stand between layers, at the rate itself.
@@ -88,9 +88,7 @@ class TrainingPlan:
             if not 0 <= getattr(self, key) < 1:
                 raise UserError(f"training/{key} is {getattr(self, key)}, not in [0, 1)")
         if not 0 <= self.warmup < 1:
-            raise UserError(
-                f"training/warmup is {self.warmup}: it is a share of each part's epochs in [0, 1)"
-            )
+            raise UserError(f"training/warmup is {self.warmup}, not in [0, 1): give a share of the epochs")
         if not 0 < self.quantized_share <= 1:
             raise UserError(f"training/quantized_share is {self.quantized_share}, not in (0, 1]")
         for part, factor in self.layer_lr.items():

@@ -68,6 +68,13 @@ A domain is a mapping of one key, named as in `ray.tune`; `randint` and `logrand
 upper bound.
 """
 
+_TRAINING = """### space.training
+
+Domains or constants, such as `{optimizer: {choice: [adamw, sgd]}, ema: 0.99, layer_lr: {stem: 0.1}}`. Left
+out, these hold: `%s`.
+
+"""
+
 _METHODS = """## %s
 
 `search.%s` is one of these names, or a mapping of `name` and options: `%s`.
@@ -179,7 +186,7 @@ def _training() -> str:
     plan = search_spaces.TrainingPlan
     defaults = ", ".join(f"{name}={_shown(value)}" for name, value in asdict(plan()).items())
     arguments = _arguments(inspect.cleandoc(plan.__doc__ or ""))
-    return f"### space.training\n\nDomains or constants; left out, these hold: `{defaults}`.\n\n{arguments}"
+    return _TRAINING % defaults + arguments
 
 
 def _shown(value: Any) -> str:

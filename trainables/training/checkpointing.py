@@ -127,13 +127,16 @@ def _kept_inputs(modules: Sequence[nn.Module], forward: Callable[..., Any]) -> C
 
     def kept(*args: Any, **kwargs: Any) -> Any:
         leaves, spec = pytree.tree_flatten((args, kwargs))
+        different = {id(leaf): leaf for leaf in leaves}
+        places = [list(different).index(id(leaf)) for leaf in leaves]
 
         def run(*given: Any) -> Any:
-            args, kwargs = pytree.tree_unflatten(given, spec)
+            # One tensor is still one, for attention to itself.
+            args, kwargs = pytree.tree_unflatten([given[place] for place in places], spec)
             return forward(*args, **kwargs)
 
-        # Torch watches over the tensors that it is given directly: none may be overwritten before it is read.
-        return checkpoint(run, *leaves, use_reentrant=False, context_fn=contexts)
+        # Torch watches over tensors that it is given directly: none may be overwritten before it is read again.
+        return checkpoint(run, *different.values(), use_reentrant=False, context_fn=contexts)
 
     return kept
 
