@@ -135,7 +135,7 @@ def _kept_inputs(modules: Sequence[nn.Module], forward: Callable[..., Any]) -> C
             args, kwargs = pytree.tree_unflatten([given[place] for place in places], spec)
             return forward(*args, **kwargs)
 
-        # Torch watches over tensors that it is given directly: none may be overwritten before it is read again.
+        # Torch watches over tensors that it is given directly: none may be overwritten meanwhile.
         return checkpoint(run, *different.values(), use_reentrant=False, context_fn=contexts)
 
     return kept

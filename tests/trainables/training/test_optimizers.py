@@ -80,20 +80,20 @@ def test_by_default_it_trains_as_it_always_did() -> None:
 
 def difference(one: nn.Module, other: nn.Module) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    return max((a - b).abs().max().item() for a, b in pairs)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("examples", [24, 20])
+@pytest.mark.parametrize("examples", [24, 18])
 def test_steps_of_several_batches_are_those_of_larger_ones(optimizer: str, examples: int) -> None:
-    """With 20 examples the last step is of a whole batch and half of one."""
+    """With 18 examples the last step is of a whole batch and half of one."""
     found = []
     for size, number in ((4, 1), (4, 3), (12, 1)):
         torch.manual_seed(0)
         module = nn.Linear(4, 3)
         train_epoch(
             module,
-            data(examples - 2),
+            data(examples),
             LOSS,
             new_optimizer(module, TrainingPlan(optimizer=optimizer)),
             batch_size=size,
