@@ -15,7 +15,7 @@ from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, belongs, check_keys, part_of
 from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, groups_of
-from raysearch.search_spaces.space import ALWAYS, Space
+from raysearch.search_spaces.space import ALWAYS, Space, parts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,8 +66,14 @@ def bind(
             bound[section] = _bind_section(section, space[section], over, names, exclude)
     if "pruning" in bound:
         bound["pruning"].setdefault("multiple", channel_multiple)
+    rated = "layer_lr" in bound.get("training", {})
     result = Space(
-        {s: bound[s] for s in SECTIONS if s in bound}, groups, layers, multiple=channel_multiple, own=own
+        {s: bound[s] for s in SECTIONS if s in bound},
+        groups,
+        layers,
+        multiple=channel_multiple,
+        own=own,
+        names=_trained_names(over[0]) if rated and isinstance(over, tuple) else (),
     )
     _check(result)
     return result
@@ -152,6 +158,12 @@ def _is_sparse(pruning: Any) -> bool:
     if isinstance(pruning, Deferred):
         return any(each.by_layers for each in pruning.all)
     return isinstance(pruning, Mapping) and "sparsity" in pruning
+
+
+def _trained_names(model: nn.Module) -> tuple[str, ...]:
+    """The model's parameters, and the layers and parts that they lie inside, the outermost first."""
+    names = parts_of(name for name, _ in model.named_parameters())
+    return tuple(sorted(names, key=lambda name: name.count(".")))
 
 
 def _check(space: Space) -> None:

@@ -26,7 +26,7 @@ from raysearch.search_spaces.plans import Config, TrialPlan, Variant
 from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
 from raysearch.search_spaces.pruning.weight_sparsity import decode_sparsity, encode_sparsity
 from raysearch.search_spaces.teachers import decode_teacher, encode_teacher
-from raysearch.search_spaces.training import QUANTIZED_ONLY, decode_training, encode_training
+from raysearch.search_spaces.training import decode_training, encode_training, is_active, with_parts
 
 # A config that leaves one of these out has the space's constants there; one that leaves out another section
 # has none of it (a parent is neither pruned nor quantised).
@@ -45,6 +45,7 @@ class Space:
         layers: quantisable layers of a given model, in order.
         multiple: what kept channels are multiples of, where the space does not say.
         own: what decodes architectures of the user's own; None where they are of a ready family, or none.
+        names: parameters, layers and parts of a given model, where some have learning rates of their own.
     """
 
     domains: Mapping[str, Any]
@@ -52,6 +53,7 @@ class Space:
     layers: tuple[str, ...] = ()
     multiple: int = MULTIPLE
     own: OwnFamily | None = None
+    names: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is remembered beside them can be found again."""
@@ -162,14 +164,20 @@ class Space:
         sparsity = as_mapping(pruning.pop("sparsity", {}), "pruning/sparsity")
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
         self._check_parts("pruning/sparsity/ratios", sparsity.get("ratios", {}), architecture)
+        training = decode_training(full.get("training", {}), bits.quantized)
+        self._check_parts("training/layer_lr", training.layer_lr, architecture)
         return TrialPlan(
             architecture,
             decode_pruning(pruning, self._widths(architecture), self.multiple),
             decode_sparsity(sparsity, self._sparse_parts(architecture, sparsity)),
             bits,
             decode_teacher(full.get("teacher", {})),
-            decode_training(full.get("training", {}), bits.quantized),
+            with_parts(training, self._trained_parts(architecture)),
         )
+
+    def _trained_parts(self, architecture: Architecture | None) -> tuple[str, ...] | None:
+        """What may have a learning rate of its own; None: whatever is named."""
+        return None if self.names or architecture is None else architecture.parts()
 
     def _widths(self, architecture: Architecture | None) -> Mapping[str, int]:
         if self.groups or architecture is None:
@@ -190,9 +198,10 @@ class Space:
         return architecture.parts()
 
     def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: Architecture | None) -> None:
-        layers = tuple(self.groups) if where == "pruning/ratios" else self.layers
+        known = {"pruning/ratios": tuple(self.groups), "training/layer_lr": self.names}
+        layers = known.get(where, self.layers)
         if layers:
-            check_keys(set(parts) - _parts_of(layers), layers, where)
+            check_keys(set(parts).difference(parts_of(layers)), layers, where)
         elif architecture is not None:
             check_keys(parts, self._known_parts(where, architecture), where)
 
@@ -223,6 +232,7 @@ class Space:
         sparsity = full.get("pruning", {}).get("sparsity", {})
         sparse = self._sparse_parts(plan.architecture, sparsity)
         pruned = {part_of(group, ratios) for group in self._widths(plan.architecture)}
+        trained = self._trained_parts(plan.architecture)
 
         def matters(section: str, name: str, *inner: str) -> bool:
             if section == "architecture":
@@ -236,7 +246,9 @@ class Space:
                 return own and name in plan.bits.weights
             if section == "teacher":
                 return name == "name" or plan.teacher.active
-            return name not in QUANTIZED_ONLY or plan.bits.quantized
+            if name == "layer_lr":
+                return not inner or trained is None or inner[0] in trained
+            return is_active(name, plan.training, plan.bits.quantized)
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
 
@@ -249,10 +261,10 @@ def _matters_to(sparsity: Mapping[str, Any], parts: Sequence[str], name: str, *p
     return name == "pattern" or pattern != "none"
 
 
-def _parts_of(layers: Iterable[str]) -> set[str]:
-    """Every name that some layer is or lies inside."""
+def parts_of(layers: Iterable[str]) -> list[str]:
+    """Every name that some layer is or lies inside, once."""
     split = [layer.split(".") for layer in layers]
-    return {".".join(names[: i + 1]) for names in split for i in range(len(names))}
+    return list(dict.fromkeys(".".join(names[: i + 1]) for names in split for i in range(len(names))))
 
 
 def _to_twelve_digits(value: Any) -> Any:

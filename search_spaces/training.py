@@ -1,14 +1,26 @@
-"""Training settings: plain Tune domains or constants under these keys, and the plan they decode to."""
+"""Training settings: plain Tune domains or constants under these keys, and the plan they decode to.
+
+References:
+    Smith, L. N., & Topin, N. (2019). Super-convergence: very fast training of neural networks using large
+        learning rates.
+    Chen, T., Xu, B., Zhang, C., & Guestrin, C. (2016). Training deep nets with sublinear memory cost.
+    Zhang, H., Cisse, M., Dauphin, Y. N., & Lopez-Paz, D. (2018). mixup: beyond empirical risk minimization.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces.keys import as_integer, check_keys
+from raysearch.basics.spelling import did_you_mean
+from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("cosine", "onecycle", "constant")
+PRECISIONS = ("float32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -16,12 +28,32 @@ class TrainingPlan:
     """How a trial trains; each field is a key of the space's "training".
 
     Args:
-        lr: peak learning rate of AdamW in the float part.
-        batch_size: examples a step.
-        weight_decay: AdamW's decoupled weight decay.
+        lr: peak learning rate in the float part.
+        batch_size: examples a batch.
+        weight_decay: AdamW's decoupled weight decay, or SGD's factor on the weights in the gradient, >= 0.
         label_smoothing: of the labels' cross entropy, in [0, 1).
         quantized_share: share of the epochs trained quantised, in (0, 1], where any layer has under 32 bits.
         quantized_lr: peak learning rate of the quantised part as a factor on ``lr``.
+        optimizer: "adamw", or "sgd" with Nesterov's momentum.
+        momentum: of SGD, in [0, 1); 0: plain SGD.
+        schedule: how the learning rate goes on after its warm-up, in each part of the training: "cosine"
+            falls to 0; "onecycle" (Smith & Topin, 2019) rises as a cosine too, from a 25th of the peak, and a
+            ``warmup`` of 0.3 is usual with it; "constant" stays.
+        warmup: share of each part's epochs in which the learning rate rises, in [0, 1).
+        clip_norm: the norm that a step's gradient is scaled down to where it is larger; 0: none.
+        accumulate: batches whose gradients one step takes together, >= 1; with two, steps are those of
+            batches twice as large, up to batch norm. What an epoch's end leaves over is a step of its own.
+        precision: that the network computes in while it trains: "float32", or "bf16" or "fp16" by torch's
+            automatic mixed precision. Weights, losses, quantisers and all figures stay in float32.
+        checkpointing: compute activations again for the gradient instead of keeping them (Chen et al., 2016):
+            the same training with less memory, in about a third more time.
+        ema: decay a step of an average of the weights, in [0, 1), which is evaluated and deployed in their
+            place; 0: none. It starts with each part of the training.
+        mixup: alpha of the Beta distribution by which examples, and their losses, are mixed in pairs (Zhang
+            et al., 2018), >= 0; 0: none. Inputs that are no floats (tokens, masks) stay as they are.
+        layer_lr: factors >= 0 on the learning rate by layer or part, such as {"stem": 0.1}, the innermost one
+            counts; 0: its weights stay as they are. A quantiser of weights learns with them, one of
+            activations, which stand between layers, at the rate itself.
     """
 
     lr: float = 3e-3
@@ -30,27 +62,51 @@ class TrainingPlan:
     label_smoothing: float = 0.0
     quantized_share: float = 1 / 3
     quantized_lr: float = 0.1
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    clip_norm: float = 5.0
+    accumulate: int = 1
+    precision: str = "float32"
+    checkpointing: bool = False
+    ema: float = 0.0
+    mixup: float = 0.0
+    layer_lr: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in ("lr", "quantized_lr"):
             if not 0 < getattr(self, key) < math.inf:
                 raise UserError(f"training/{key} is {getattr(self, key)}: it must be positive and finite")
-        if self.batch_size < 1:
-            raise UserError(f"training/batch_size is {self.batch_size}: it must be at least 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"training/weight_decay is {self.weight_decay}: it must be finite, at least 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"training/label_smoothing is {self.label_smoothing}, not in [0, 1)")
+        for key in ("batch_size", "accumulate"):
+            if getattr(self, key) < 1:
+                raise UserError(f"training/{key} is {getattr(self, key)}: it must be at least 1")
+        for key in ("weight_decay", "clip_norm", "mixup"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise UserError(f"training/{key} is {getattr(self, key)}: it must be finite, at least 0")
+        for key in ("label_smoothing", "momentum", "ema"):
+            if not 0 <= getattr(self, key) < 1:
+                raise UserError(f"training/{key} is {getattr(self, key)}, not in [0, 1)")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"training/warmup is {self.warmup}, not in [0, 1): give a share of the epochs")
         if not 0 < self.quantized_share <= 1:
             raise UserError(f"training/quantized_share is {self.quantized_share}, not in (0, 1]")
+        for part, factor in self.layer_lr.items():
+            if not 0 <= factor < math.inf:
+                raise UserError(f"training/layer_lr/{part} is {factor}: it must be finite, at least 0")
 
 
 KEYS = tuple(f.name for f in fields(TrainingPlan))
-QUANTIZED_ONLY = ("quantized_share", "quantized_lr")
+# They are in every canonical form; of all others only what is not at its default, so that the variants, and
+# with them the seeds, of studies from before those settings are the same.
+_ALWAYS_SAID = KEYS[:6]
+_QUANTIZED_ONLY = ("quantized_share", "quantized_lr")
+_DEFAULTS = TrainingPlan()
+_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
 def decode_training(config: Mapping[str, Any], quantized: bool) -> TrainingPlan:
-    """The plan of a training config; absent keys take their defaults.
+    """The plan of a training config; what is absent or inactive takes its default.
 
     Args:
         config: values under ``KEYS``.
@@ -60,17 +116,53 @@ def decode_training(config: Mapping[str, Any], quantized: bool) -> TrainingPlan:
         ValueError: an unknown key (with the nearest known one) or a value out of range.
     """
     check_keys(config, KEYS, "training")
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UserError(f"training/{key} is {value!r}, not a number")
-        values[key] = as_integer(value, f"training/{key}") if key == "batch_size" else float(value)
-    plan = TrainingPlan(**values)
-    if quantized:
-        return plan
-    return TrainingPlan(**{k: v for k, v in asdict(plan).items() if k not in QUANTIZED_ONLY})
+    plan = TrainingPlan(**{key: _decoded(key, value) for key, value in config.items()})
+    return replace(plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized)})
 
 
 def encode_training(plan: TrainingPlan, quantized: bool) -> dict[str, Any]:
     """The canonical config of a plan, without the inactive settings."""
-    return {k: v for k, v in asdict(plan).items() if quantized or k not in QUANTIZED_ONLY}
+    return {
+        key: value
+        for key, value in asdict(plan).items()
+        if is_active(key, plan, quantized) and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
+    }
+
+
+def is_active(key: str, plan: TrainingPlan, quantized: bool) -> bool:
+    """Whether a setting has an effect beside the others of its plan."""
+    if key == "momentum":
+        return plan.optimizer == "sgd"
+    return key not in _QUANTIZED_ONLY or quantized
+
+
+def with_parts(plan: TrainingPlan, built: Container[str] | None) -> TrainingPlan:
+    """The plan without what it says of learning rates to no effect.
+
+    Args:
+        plan: its ``layer_lr`` may name parts that are not there, or repeat what holds anyway.
+        built: the parts that there are; None: all that it names.
+    """
+    own = {part: f for part, f in plan.layer_lr.items() if built is None or part in built}
+    return replace(plan, layer_lr={p: f for p, f in own.items() if f != factor_of(p.rpartition(".")[0], own)})
+
+
+def factor_of(name: str, factors: Mapping[str, float]) -> float:
+    """The factor on the learning rate of a layer, a part or a parameter: the innermost one, or 1."""
+    part = part_of(name, factors)
+    return 1.0 if part is None else factors[part]
+
+
+def _decoded(key: str, value: Any) -> Any:
+    where = f"training/{key}"
+    if key in _CHOICES:
+        if value not in _CHOICES[key]:
+            raise UserError(f"{where} is {value!r}; {did_you_mean(str(value), _CHOICES[key])}")
+        return value
+    if key == "checkpointing":
+        if not isinstance(value, bool):
+            raise UserError(f"{where} is {value!r}: give true or false")
+        return value
+    if key == "layer_lr":
+        return {part: as_float(v, f"{where}/{part}") for part, v in as_mapping(value, where).items()}
+    return as_integer(value, where) if key in ("batch_size", "accumulate") else as_float(value, where)

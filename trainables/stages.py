@@ -31,12 +31,11 @@ from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import as_deployed, write_files
 from raysearch.trainables.hardware import hardware_report
 from raysearch.trainables.parts import Parts, standard_error
-from raysearch.trainables.pruning.sparsity import hold_zeros
 from raysearch.trainables.quantization import nonzero_rate
 from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, TrialSetup
-from raysearch.trainables.start import first_network, float_epochs, new_optimizer, schedule_of, taken_over
-from raysearch.trainables.training.distillation import BatchLoss, distillation_loss, plain_loss
-from raysearch.trainables.training.epoch import train_epoch
+from raysearch.trainables.start import first_network, float_epochs, schedule_of, taken_over
+from raysearch.trainables.training.distillation import BatchLoss
+from raysearch.trainables.training.trainer import Trainer
 from raysearch.trainables.variant import save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
@@ -64,6 +63,7 @@ class TrialStages:
         self.seed = (setup.seed * 1_000_003 + int(variant.key[:8], 16)) % 2**31
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
+        self._teacher: nn.Module | None = None
         self._build()
         self._load()
 
@@ -105,13 +105,20 @@ class TrialStages:
 
     def _build(self) -> None:
         self.first = first_network(self.setup, self.name, self.plan, self.seed)
-        self.history = self.first.history
-        self.module: nn.Module = self.first.module.to(self.device)
+        model, self.history = self.first.module, self.first.history
         self.quantized = False
         self.float_epochs = float_epochs(self.setup, self.plan, whole=self.first.whole)
-        self.schedule = schedule_of(self.setup, self.name, self.float_epochs)
-        self._new_optimizer()
-        self.kept = taken_over(self.setup, self.name, self.module)
+        self.schedule = schedule_of(self.setup, self.name, self.plan.training, self.float_epochs)
+        self.kept = taken_over(self.setup, self.name, model.to(self.device))
+        self.trainer = self._trainer(model)
+
+    def _trainer(self, module: nn.Module) -> Trainer:
+        return Trainer(module, self.plan.training, self.device, sparse=self.plan.sparsity is not None)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network as it stands: what is evaluated and deployed."""
+        return self.trainer.result
 
     @property
     def _from_examples(self) -> bool:
@@ -151,49 +158,33 @@ class TrialStages:
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
     def _start_quantized(self) -> None:
-        self.module = self._as_deployed().to(self.device)
+        self.trainer = self._trainer(self._as_deployed())
         self.quantized = True
-        self._new_optimizer()
-
-    def _new_optimizer(self) -> None:
-        self.optimizer = new_optimizer(self.module, self.plan.training)
-        if self.plan.sparsity is not None:
-            hold_zeros(self.optimizer, self.module)
 
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
         training = self.plan.training
         trained_by_others = self.task.pretrained and self.name == LONGER
         peak = training.lr * (training.quantized_lr if self.quantized or trained_by_others else 1.0)
-        train_epoch(
-            self.module,
-            self.task.train,
-            self._loss(),
-            self.optimizer,
-            batch_size=training.batch_size,
-            lr=lambda share: peak * self.schedule.rate(epoch, share),
-            generator=torch.Generator().manual_seed(self.seed + epoch),
-            augment=self.task.augment,
-            collate=self.task.collate,
-            device=self.device,
-        )
+
+        def lr(share: float) -> float:
+            return peak * self.schedule.rate(epoch, share)
+
+        self.trainer.epoch(self.task, self._loss(), lr, self.seed + epoch)
 
     def _loss(self) -> BatchLoss:
+        if self._teacher is None:
+            self._teacher = self._trained_teacher()
+        return self.trainer.loss(self.task, self._teacher, self.plan.teacher)
+
+    def _trained_teacher(self) -> nn.Module | None:
         teacher = self.plan.teacher
-        loss = self.task.smoothed_loss(self.plan.training.label_smoothing)
         if not teacher.active:
-            return plain_loss(loss)
-        if not hasattr(self, "_teacher"):
-            plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
-            self._teacher = self.task.build(plan.architecture).to(self.device)
-            self._teacher.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
-        return distillation_loss(
-            loss,
-            self._teacher,
-            temperature=teacher.temperature,
-            weight=teacher.weight,
-            term=self.task.distillation,
-        )
+            return None
+        plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
+        network = self.task.build(plan.architecture).to(self.device)
+        network.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
+        return network
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
@@ -277,9 +268,8 @@ class TrialStages:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
         if len(self.reports) > 1 or self._from_examples:
             state |= {
+                **self.trainer.state(),
                 "quantized": self.quantized,
-                "module": self.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
                 "kept": self.kept and json.dumps(list(self.kept.curve.items())),
             }
         part = self._part("checkpoint")
@@ -299,6 +289,7 @@ class TrialStages:
         self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
         if state["quantized"]:
             self._start_quantized()
-        self.module.load_state_dict(state["module"])
-        self._new_optimizer()  # zeros are held where they are now
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.trainer.load(state)
+        if 0 < self.reports[-1].step < self.last_step:
+            # To make it draws random numbers: those of an epoch that follows are not to depend on it.
+            self._teacher = self._trained_teacher()

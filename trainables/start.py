@@ -1,9 +1,10 @@
-"""What a trial begins with: its network, inherited and pruned or taken over, its schedule, its optimiser."""
+"""What a trial begins with: its network, inherited and pruned or taken over, and its schedule."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from safetensors import SafetensorError
@@ -127,26 +128,17 @@ def float_epochs(setup: TrialSetup, plan: TrialPlan, *, whole: bool) -> int:
     return max(0, setup.epochs - quantized)
 
 
-def schedule_of(setup: TrialSetup, name: str, in_float: int) -> Schedule:
+def schedule_of(setup: TrialSetup, name: str, training: TrainingPlan, in_float: int) -> Schedule:
     """The parts of a trial's training, the first of them of so many epochs; cycles for a reference."""
+    schedule = partial(Schedule, form=training.schedule, warmup=training.warmup)
     if name not in setup.from_scratch:
-        return Schedule((in_float, setup.epochs))
+        return schedule((in_float, setup.epochs))
     if name == "parent" and setup.task.pretrained:
-        return Schedule((1,))  # it is evaluated once
+        return schedule((1,))  # it is evaluated once
     if name == "parent" and setup.parent_epochs is not None:
-        return Schedule((setup.parent_epochs,))
+        return schedule((setup.parent_epochs,))
     directions = {metric: setup.higher_is_better(metric) for metric in setup.task.metrics}
     judged = next((metric for metric, higher in directions.items() if higher is not None), None)
     if judged is None:  # nothing says which way is better
-        return Schedule((setup.epochs,))
-    return Schedule(cycles(setup.epochs), judged, bool(directions[judged]))
-
-
-def new_optimizer(module: nn.Module, training: TrainingPlan) -> torch.optim.Optimizer:
-    """AdamW that decays weights alone: biases, norms and the quantisers' steps are one-dimensional."""
-    parameters = list(module.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.lr)
+        return schedule((setup.epochs,))
+    return schedule(cycles(setup.epochs), judged, bool(directions[judged]))

@@ -106,6 +106,11 @@ def signature(graph_module: fx.GraphModule) -> Signature:
     return found
 
 
+def is_captured(graph_module: fx.GraphModule) -> bool:
+    """Whether ``capture`` made it, or what it was changed from."""
+    return _META in graph_module.meta
+
+
 def flat_inputs(graph_module: fx.GraphModule, inputs: Nest) -> list[Any]:
     """A batch of inputs as the graph itself takes them, one for each of its placeholders."""
     args, kwargs = nests.arguments(inputs)

@@ -32,8 +32,16 @@ def map_tensors(function: Callable[[Tensor], Tensor], nest: Nest) -> Nest:
 
 
 def to_device(nest: Nest, device: torch.device | str | None) -> Nest:
-    """The nest with every tensor on a device; None leaves it where it is."""
-    return nest if device is None else map_tensors(lambda t: t.to(device), nest)
+    """The nest with every tensor on a device; None leaves it where it is.
+
+    To a GPU tensors go through pinned memory, from which the copy does not hold up the program; the other way
+    it waits, since the values may be read at once.
+    """
+    if device is None:
+        return nest
+    if torch.device(device).type != "cuda":
+        return map_tensors(lambda t: t.to(device), nest)
+    return map_tensors(lambda t: _pinned(t).to(device, non_blocking=True), nest)
 
 
 def batch_size(nest: Nest) -> int:
@@ -97,6 +105,11 @@ def names(nest: Nest, single: str) -> list[str]:
 def device_of(model: nn.Module) -> torch.device:
     """Where a model's parameters are; the CPU where it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """A tensor in pinned memory; one that is on a GPU already, or is sparse, as it is."""
+    return tensor.pin_memory() if tensor.device.type == "cpu" and tensor.layout is torch.strided else tensor
 
 
 def _joined(column: Sequence[Tensor]) -> Tensor:

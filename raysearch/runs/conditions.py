@@ -16,7 +16,7 @@ from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
 from raysearch.trainables.task import Task, accuracy
-from raysearch.trainables.task_form import check_label_smoothing
+from raysearch.trainables.training.checks import check_settings
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ class Conditions:
         """Bind a space to its architecture where that is searched, else to the layers of the one model.
 
         Raises:
-            ValueError: the space does not fit the model, or smooths labels for a loss that cannot.
+            ValueError: the space does not fit the model, or has settings of training that the task or the
+                device of the trials cannot have.
         """
         bound = self._bind(space)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
-        check_label_smoothing(self.task, settings)
+        plan = bound.variant(bound.settled(self.parent)).plan.architecture
+        check_settings(self.task, plan, settings, gpu=self.resources.get("gpu", 0) > 0)
         return bound
 
     def _bind(self, space: Mapping[str, Any]) -> Space:

@@ -73,6 +73,8 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     configs = {"parent": conditions.parent}
     for config in space.design(conditions.parent)[-1:]:
         configs["compressed"] = _taught_by_parent(config)
+    if conditions.resources.get("gpu", 0):
+        configs = {name: _in_float32(config) for name, config in configs.items()}
     with tempfile.TemporaryDirectory() as folder:
         setup = TrialSetup(
             few,
@@ -103,6 +105,11 @@ def _taught_by_parent(config: Config) -> Config:
     """The config with the parent in the place of any other teacher, which is not trained here."""
     teacher = config.get("teacher", {})
     return {**config, "teacher": {**teacher, "name": "parent"}} if teacher.get("name") else config
+
+
+def _in_float32(config: Config) -> Config:
+    """The config in the one precision of training that every processor has: a GPU's is not tried here."""
+    return {**config, "training": {**config.get("training", {}), "precision": "float32"}}
 
 
 def _take_through(setup: TrialSetup, name: str, config: Config) -> tuple[TrialStages, list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
@@ -60,8 +60,8 @@ _SPACE = """## Space functions
 
 Each is called with the arguments of the Python function of the same name in `raysearch.search_spaces`; a list
 stands for a tuple. A key of the space can also hold Ray Tune's domains and constants directly, and `pruning`
-both of its functions beside one another. What the `architecture` of your own model's function holds is up to you
-(see spaces.md); parts that depend on a choice stand inside it:
+both of its functions beside one another. What the `architecture` of your own model's function holds is up to
+you (see spaces.md); parts that depend on a choice stand inside it:
 `block: {choice: [{kind: conv, kernel: {choice: [3, 5]}}, {kind: pool}]}`.
 """
 
@@ -69,6 +69,13 @@ _DOMAINS = """## Domains
 
 A domain is a mapping of one key, named as in `ray.tune`; `randint` and `lograndint` exclude their
 upper bound.
+"""
+
+_TRAINING = """### space.training
+
+Domains or constants, such as `{optimizer: {choice: [adamw, sgd]}, ema: 0.99, layer_lr: {stem: 0.1}}`. Left
+out, these hold: `%s`.
+
 """
 
 _METHODS = """## %s
@@ -180,9 +187,14 @@ def _functions() -> Iterator[str]:
 def _training() -> str:
     """The keys of space.training, with their defaults."""
     plan = search_spaces.TrainingPlan
-    defaults = ", ".join(f"{f.name}={f.default:g}" for f in fields(plan))
+    defaults = ", ".join(f"{name}={_shown(value)}" for name, value in asdict(plan()).items())
     arguments = _arguments(inspect.cleandoc(plan.__doc__ or ""))
-    return f"### space.training\n\nDomains or constants; left out, these hold: `{defaults}`.\n\n{arguments}"
+    return _TRAINING % defaults + arguments
+
+
+def _shown(value: Any) -> str:
+    """A default as a study file has it: true and false, numbers in six digits."""
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _arguments(docstring: str) -> str:

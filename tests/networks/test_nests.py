@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -80,3 +81,45 @@ def test_the_tensors_of_a_dataclass_are_found_at_any_depth() -> None:
     assert joined.inner.hidden.tolist() == [2.0] * 6
     assert nests.names(outputs, "output") == ["logits", "inner_hidden"]
     assert not nests.see_into(outputs)
+
+
+class Watched(Tensor):
+    """A tensor that notes how it would be copied to a GPU, and refuses other ways."""
+
+    pinned = False
+
+    def pin_memory(self) -> Tensor:  # type: ignore[override]
+        found = self.as_subclass(Watched)
+        found.pinned = True
+        return found
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Any:  # type: ignore[override]
+        to_gpu = torch.device(device).type == "cuda"
+        assert self.pinned is to_gpu, "pinned memory is for copies to a GPU"
+        assert non_blocking is to_gpu, "values on the CPU are read at once"
+        return self.device.type, str(device)
+
+
+def test_a_gpu_is_fed_through_pinned_memory_without_waiting() -> None:
+    nest = {
+        "x": torch.ones(2).as_subclass(Watched),
+        "names": ["a"],
+        "y": (torch.ones(1).as_subclass(Watched),),
+    }
+    there = nests.to_device(nest, "cuda:1")
+    assert there == {"x": ("cpu", "cuda:1"), "names": ["a"], "y": (("cpu", "cuda:1"),)}
+    assert nests.to_device(nest, torch.device("cpu"))["x"] == ("cpu", "cpu")
+    assert nests.to_device(nest, None) is nest
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+def test_what_is_copied_to_a_gpu_and_back_is_the_same() -> None:
+    nest = {"x": torch.randn(1000, 100), "ids": torch.arange(5), "sparse": torch.eye(3).to_sparse()}
+    there = nests.to_device(nest, "cuda")
+    assert all(t.is_cuda for t in nests.tensors(there))
+    assert nests.to_device(there, "cuda")["x"] is there["x"]
+    back = nests.to_device(there, "cpu")
+    assert torch.equal(back["x"], nest["x"])
+    assert torch.equal(back["ids"], nest["ids"])
+    assert torch.equal(back["sparse"].to_dense(), torch.eye(3))

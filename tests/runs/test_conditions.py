@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ray import tune
-from torch import nn
+from torch import Tensor, nn
 from trial_setup import PARENT, small_task
 
 from raysearch import search_spaces as spaces
@@ -75,3 +75,35 @@ def test_smoothed_labels_are_refused_for_a_loss_that_takes_none() -> None:
     task = small_task(loss=lambda outputs, targets: outputs.sum())
     with pytest.raises(ValueError, match="label_smoothing is set, but the task's loss"):
         conditions(task).bind({"training": {"label_smoothing": 0.1}})
+
+
+class Doubled(nn.Module):
+    """Has a bilinear layer, for which torch's autocast has no rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.both = nn.Linear(64, 8), nn.Bilinear(8, 8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x.flatten(1))
+        return self.both(y, y)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("precision", ["fp16", tune.choice(["float32", "fp16"])])
+def test_half_precision_that_the_device_cannot_do_is_refused(precision: Any) -> None:
+    message = "training/precision is 'fp16', in which the network cannot be trained on the CPU"
+    with pytest.raises(ValueError, match=message):
+        conditions(small_task(model=Doubled(), parent={})).bind({"training": {"precision": precision}})
+    conditions().bind({"training": {"precision": precision}})
+
+
+@pytest.mark.parametrize("where", ["space", "parent"])
+def test_learning_rates_of_layers_that_the_model_does_not_have_are_refused(where: str) -> None:
+    settings = {"training": {"layer_lr": {"frist": 0.1}}}
+    found = conditions(small_task(model=Doubled(), parent=settings if where == "parent" else {}))
+    with pytest.raises(ValueError, match=r"training/layer_lr has no key 'frist'; did you mean 'first'\?"):
+        found.bind(settings if where == "space" else {})
+    with pytest.raises(ValueError, match=r"training/layer_lr has no key 'stage2'; did you mean 'stage1'\?"):
+        conditions().bind({"training": {"layer_lr": {"stage2": 0.1}}})
+    rates = {"stage1.0": tune.uniform(0.1, 1)}
+    assert conditions().bind({"training": {"layer_lr": rates}}).searched

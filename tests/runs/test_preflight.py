@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from typer.testing import CliRunner
 
 from raysearch import Study
 from raysearch import search_spaces as spaces
+from raysearch.basics.failures import UserError
 from raysearch.cli.main import app
+from raysearch.runs import preflight
 from raysearch.runs.preflight import check_deployable
 
 MODULE = """
@@ -139,3 +142,19 @@ def test_a_network_with_a_teacher_is_taught_by_the_parent() -> None:
             space["architecture"] = spaces.resnet(stages=2, depth=(1, 2), width=(8, 16))
         study = Study(task, space, ["maximize accuracy"])
         assert check_deployable(study.conditions, study.space).quantized
+
+
+def test_the_precision_of_a_gpu_is_not_tried_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, str]] = []
+
+    def noted(setup: Any, name: str, config: dict[str, Any]) -> Any:
+        tried.append((name, setup.space.variant(config).plan.training.precision))
+        raise UserError("no further")
+
+    monkeypatch.setattr(preflight, "_take_through", noted)
+    for resources, precision in (({"cpu": 1}, "bf16"), ({"cpu": 1, "gpu": 0.5}, "float32")):
+        space = {"bits": spaces.bit_widths(8, 8), "training": {"precision": "bf16"}}
+        study = Study(small_task(), space, ["maximize accuracy"], resources=resources)
+        with pytest.raises(UserError, match="no further"):
+            check_deployable(study.conditions, study.space)
+        assert tried.pop() == ("parent", precision)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from ray import tune
 
 from raysearch.search_spaces.architectures.alternatives import opened
+from raysearch.search_spaces.training import KEYS, decode_training
 from raysearch.study_file.space_text import DOMAINS, dump_space, parse_space
+from raysearch.study_file.yaml_text import parse_yaml
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3))
 
@@ -104,3 +106,29 @@ def test_mistakes_are_named(space: dict[str, Any], message: str) -> None:
 def test_what_a_file_cannot_hold_is_refused(domain: Any) -> None:
     with pytest.raises(ValueError, match=r"space\.training\.lr is a"):
         dump_space({"training": {"lr": domain}})
+
+
+def test_every_setting_of_training_is_read_and_written() -> None:
+    text = """
+    optimizer: {choice: [adamw, sgd]}
+    momentum: {uniform: [0.8, 0.99]}
+    schedule: onecycle
+    warmup: 0.3
+    clip_norm: 0
+    accumulate: {choice: [1, 2, 4]}
+    precision: {choice: [float32, bf16]}
+    checkpointing: {choice: [true, false]}
+    ema: {uniform: [0.0, 0.99]}
+    mixup: {choice: [0, 0.2]}
+    layer_lr: {0: 0.1, stage1: {loguniform: [0.1, 1.0]}}
+    """
+    training = parse_yaml(text, "text")
+    parsed = parse_space({"training": training})
+    assert dump_space(parsed) == {"training": training}
+    assert set(training) <= set(KEYS)
+    for draw in range(10):
+        given = {key: getattr(v, "sample", lambda v=v: v)() for key, v in parsed["training"].items()}
+        given["layer_lr"] = {"0": 0.1, "stage1": parsed["training"]["layer_lr"]["stage1"].sample()}
+        plan = decode_training(given, quantized=bool(draw % 2))
+        assert type(plan.checkpointing) is bool
+        assert plan.layer_lr == given["layer_lr"]

@@ -88,3 +88,18 @@ def test_it_goes_on_from_its_checkpoint(make):
     assert [r.step for r in rest] == [r.step for r in whole]
     # CUDA kernels sum in no fixed order, so the two agree closely, not to the bit.
     assert rest[-1].values["accuracy"] == pytest.approx(whole[-1].values["accuracy"], abs=0.05)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_and_all_other_settings(make, precision):
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(False):
+        pytest.skip("this GPU has no bfloat16")
+    training = {"precision": precision, "ema": 0.9, "checkpointing": True, "accumulate": 2, "mixup": 0.2}
+    config = {**CONFIG, "training": {"lr": 5e-3, "layer_lr": {"stem": 0.5}, **training}}
+    reports = run(make(precision, config))
+    assert reports[-1].values["accuracy"] > 0.5
+    first = make(f"cut-{precision}", config)
+    for _ in range(3):
+        first.next_report()
+    again = run(make(f"cut-{precision}", config))
+    assert again[-1].values["accuracy"] == pytest.approx(reports[-1].values["accuracy"], abs=0.05)

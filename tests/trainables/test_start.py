@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from trial_setup import PARENT, make_setup, small_task
 
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.setup import LONGER, Kept, TrialSetup
-from raysearch.trainables.start import first_network, new_optimizer, schedule_of, taken_over
+from raysearch.trainables.start import first_network, schedule_of, taken_over
 from raysearch.trainables.task import accuracy
 from raysearch.trainables.training.schedule import Schedule, cycles
+
+PLAN = TrainingPlan()
 
 
 def of_metrics(folder: Path, names: str, maximize: Mapping[str, bool]) -> TrialSetup:
@@ -35,13 +36,13 @@ def of_metrics(folder: Path, names: str, maximize: Mapping[str, bool]) -> TrialS
 def test_a_parent_is_judged_by_a_metric_whose_direction_is_known(
     tmp_path: Path, names: str, maximize: dict[str, bool], schedule: Schedule
 ) -> None:
-    assert schedule_of(of_metrics(tmp_path, names, maximize), "parent", 3) == schedule
+    assert schedule_of(of_metrics(tmp_path, names, maximize), "parent", PLAN, 3) == schedule
 
 
 def test_what_starts_from_the_parent_has_one_float_and_one_quantised_part(tmp_path: Path) -> None:
     setup = replace(of_metrics(tmp_path, "accuracy", {}), references={"parent": PARENT, LONGER: PARENT})
-    assert schedule_of(setup, "0000", 2) == schedule_of(setup, LONGER, 2) == Schedule((2, 3))
-    assert schedule_of(replace(setup, parent_epochs=7), "parent", 3) == Schedule((7,))
+    assert schedule_of(setup, "0000", PLAN, 2) == schedule_of(setup, LONGER, PLAN, 2) == Schedule((2, 3))
+    assert schedule_of(replace(setup, parent_epochs=7), "parent", PLAN, 3) == Schedule((7,))
 
 
 def test_a_network_begins_alike_each_time_and_with_the_parents_weights(tmp_path: Path) -> None:
@@ -64,11 +65,3 @@ def test_a_file_that_is_gone_or_damaged_is_not_taken_over(tmp_path: Path, conten
     before = {key: value.clone() for key, value in network.state_dict().items()}
     assert taken_over(setup, "parent", network) is None
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-
-
-def test_biases_and_norms_do_not_decay() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    decayed, kept = new_optimizer(model, TrainingPlan(lr=0.1, weight_decay=0.5)).param_groups
-    assert [p.dim() for p in decayed["params"]] == [4]
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
-    assert len(kept["params"]) == 3

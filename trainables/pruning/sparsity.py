@@ -70,21 +70,25 @@ def sparsify(
 
 
 def hold_zeros(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
-    """Have weights that are zero stay so, whatever the optimiser does.
+    """Have weights that are zero at the next step stay so, whatever the optimiser does.
 
     Args:
         optimizer: of the module's parameters.
         module: matrices and kernels with some zeros are held, those of nothing but zeros are not: they are
             to be learnt.
     """
-    masks = [(p, p != 0) for p in module.parameters() if p.dim() > 1]
-    held = [(p, mask) for p, mask in masks if mask.any() and not mask.all()]
+    masks: list[tuple[nn.Parameter, Tensor]] = []
+
+    def look(*_: Any) -> None:  # only now: until then a checkpoint may be loaded
+        every = [] if masks else [(p, p != 0) for p in module.parameters() if p.dim() > 1]
+        masks.extend((p, mask) for p, mask in every if mask.any() and not mask.all())
 
     @torch.no_grad()
     def again(*_: Any) -> None:
-        for parameter, mask in held:
+        for parameter, mask in masks:
             parameter.mul_(mask)
 
+    optimizer.register_step_pre_hook(look)
     optimizer.register_step_post_hook(again)
 
 

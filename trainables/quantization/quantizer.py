@@ -25,6 +25,7 @@ _SMALLEST_CHANNEL = 2.0**-12
 # Values looked at when a step is chosen, and the quantile that is not cut off with eight bits.
 _SAMPLE = 2**17
 _QUANTILE = 0.9999
+_HALF = (torch.float16, torch.bfloat16)
 _CLIPS = tuple(0.3 + 0.05 * i for i in range(15))
 
 
@@ -78,6 +79,8 @@ class Quantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The rounded tensor, of the same shape."""
+        if torch.is_autocast_enabled(x.device.type) and x.dtype in _HALF:
+            x = x.float()  # in half precision a multiple of a step is not one
         if self.integer:
             return cast(Tensor, _Round.apply(x, self._along(self.step(), x), self.low, self.high))
         if self.bits == FLOAT16:

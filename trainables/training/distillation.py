@@ -17,16 +17,23 @@ from raysearch.trainables.evaluation import class_axes
 
 Loss = Callable[[Nest, Nest], Tensor]
 BatchLoss = Callable[[nn.Module, Nest, Nest], Tensor]
+Forward = Callable[[nn.Module, Nest], Nest]
 Term = Callable[[Nest, Nest, float], Tensor]
 
 
-def plain_loss(loss: Loss) -> BatchLoss:
-    """The task's own loss of a module on a batch (inputs, targets)."""
-    return lambda module, inputs, targets: loss(call(module, inputs), targets)
+def plain_loss(loss: Loss, forward: Forward = call) -> BatchLoss:
+    """The task's own loss of a module on a batch (inputs, targets); ``forward`` runs the module."""
+    return lambda module, inputs, targets: loss(forward(module, inputs), targets)
 
 
 def distillation_loss(
-    loss: Loss, teacher: nn.Module, *, temperature: float, weight: float, term: Term | None = None
+    loss: Loss,
+    teacher: nn.Module,
+    *,
+    temperature: float,
+    weight: float,
+    term: Term | None = None,
+    forward: Forward = call,
 ) -> BatchLoss:
     """The task's loss mixed with a term that draws the student's outputs to the teacher's.
 
@@ -37,13 +44,14 @@ def distillation_loss(
         weight: in [0, 1], the share of the teacher's term.
         term: of the student's outputs, the teacher's outputs and the temperature; ``teachers_term`` if left
             out.
+        forward: runs the student and the teacher.
     """
     teacher.eval()
 
     def mixed(module: nn.Module, inputs: Nest, targets: Nest) -> Tensor:
-        outputs = call(module, inputs)
+        outputs = forward(module, inputs)
         with torch.no_grad():
-            taught = call(teacher, inputs)
+            taught = forward(teacher, inputs)
         if term is None:
             learnt = teachers_term(outputs, taught, targets, temperature)
         else:

@@ -6,16 +6,20 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from raysearch.networks.nests import Nest, to_device
 from raysearch.networks.nests import batch_size as size_of
 from raysearch.trainables.data.batches import Collate, Examples, batches, count
 from raysearch.trainables.training.distillation import BatchLoss
+from raysearch.trainables.training.optimizers import Descent, Stepping
 
 
 class TrainingDiverged(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+_ONE_BY_ONE = Stepping()
 
 
 def train_epoch(
@@ -30,6 +34,7 @@ def train_epoch(
     augment: Callable[[Nest], Nest] | None = None,
     collate: Collate | None = None,
     device: torch.device | None = None,
+    stepping: Stepping = _ONE_BY_ONE,
 ) -> float:
     """Train one epoch. Where the loss depends on no weight that is trained, no step is taken.
 
@@ -45,6 +50,7 @@ def train_epoch(
         augment: applied to each batch of inputs.
         collate: makes a batch of a list of examples.
         device: where the module is.
+        stepping: how gradients become steps; what is left over at the epoch's end is a step of its own.
 
     Returns:
         The mean loss over the epoch's samples.
@@ -54,25 +60,18 @@ def train_epoch(
     """
     module.train()
     total, seen, samples = 0.0, 0, count(examples)
+    descent = Descent(module, optimizer, stepping)
     for batch in batches(examples, batch_size, generator, collate):
         size = size_of(batch)
         if size == 1 and batch_size > 1 and samples > 1:
             continue
         inputs, targets = to_device(batch, device)
-        for group in optimizer.param_groups:
-            group["lr"] = lr(seen / samples)
+        descent.set_rate(lr(seen / samples))
         value = loss(module, augment(inputs) if augment else inputs, targets)
-        if value.requires_grad:
-            _descend(module, value, optimizer)
+        descent.take(value, size)
         total, seen = total + value.item() * size, seen + size
         if not math.isfinite(total):
             rate = lr(seen / samples)
             raise TrainingDiverged(f"the loss became {value.item()} at a learning rate of {rate:.2g}")
+    descent.step()
     return total / max(seen, 1)
-
-
-def _descend(module: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-    optimizer.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from raysearch.trainables.training.schedule import Schedule, cosine, cycles
 
@@ -70,3 +71,37 @@ def test_the_best_cycle_is_known() -> None:
     assert not schedule.is_best(curve(0.1, math.nan))
     assert schedule.is_best(curve(0.1, math.nan, 0.5))
     assert not schedule.is_best({0: {"accuracy": 0.1}, 1: {"accuracy": 0.5}})
+
+
+def test_one_cycle_is_torchs() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, pct_start=0.3, cycle_momentum=False
+    )
+    schedule = Schedule((10,), form="onecycle", warmup=0.3)
+    for step in range(100):
+        # Torch's first phase ends a step sooner than its share of all steps.
+        progress = step / 29.3 * 0.3 if step < 29.3 else 0.3 + (step - 29.3) / 70.7 * 0.7
+        epoch = min(int(progress * 10), 9)
+        found = schedule.rate(epoch + 1, progress * 10 - epoch)
+        assert found == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
+        optimizer.step()
+        reference.step()
+    assert schedule.rate(10, 1.0) == pytest.approx(1 / 25e4)
+
+
+def test_a_constant_rate_rises_and_stays() -> None:
+    schedule = Schedule((2, 4), form="constant", warmup=0.5)
+    rates = [schedule.rate(epoch, share) for epoch in (1, 2, 3, 4) for share in (0.0, 0.5)]
+    assert rates == [0.05, 0.5, 1, 1, 0.05, 0.5, 1, 1]
+    assert Schedule((2,), form="constant", warmup=0.0).rate(1, 0.0) == 1
+
+
+@pytest.mark.parametrize("form", ["cosine", "onecycle"])
+def test_a_warm_up_is_as_long_as_it_says(form: str) -> None:
+    for warmup in (0.0, 0.2, 0.9):
+        schedule = Schedule((10,), form=form, warmup=warmup)
+        rates = {i / 100: schedule.rate(min(i // 10, 9) + 1, i / 10 - min(i // 10, 9)) for i in range(101)}
+        assert max(rates, key=lambda at: rates[at]) == pytest.approx(warmup)
+        assert max(rates.values()) == pytest.approx(1)
+        assert 0 <= min(rates.values()) <= rates[1.0] + 1e-9 <= 1e-5

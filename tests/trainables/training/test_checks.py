@@ -1,0 +1,74 @@
+"""Settings that a task or a device cannot have, before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ray import tune
+from torch import Tensor, nn
+from torch.nn import functional
+from trial_setup import small_task
+
+from raysearch.trainables.task import Task
+from raysearch.trainables.training import checks
+from raysearch.trainables.training.checks import check_settings
+
+
+class Pairs(nn.Module):
+    """Has a bilinear layer, for which torch's autocast has no rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.both = nn.Embedding(5, 4), nn.Bilinear(4, 4, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        y = self.table(ids)
+        return self.both(functional.linear(y, torch.eye(4)), y)  # type: ignore[no-any-return]
+
+
+def tokens() -> Task:
+    examples = [(torch.tensor(i), torch.tensor(i % 2)) for i in range(5)]
+    return Task(Pairs(), examples, examples, examples)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"mixup": 0.2}, "training/mixup is set, but no input is of floats"),
+        ({"mixup": tune.uniform(0, 1)}, "training/mixup is set"),
+        ({"mixup": tune.choice([0, 0.2])}, "training/mixup is set"),
+        ({"precision": "bf16"}, "'bf16', in which the network cannot be trained on the CPU"),
+        ({"precision": tune.choice(["float32", "fp16"])}, "'fp16', in which the network cannot be trained"),
+    ],
+)
+def test_what_a_task_cannot_have_is_refused(setting: dict[str, Any], message: str) -> None:
+    for settings in ([setting, {}], [{}, setting]):
+        with pytest.raises(ValueError, match=message):
+            check_settings(tokens(), None, settings, gpu=False)
+
+
+def test_what_it_can_have_is_not() -> None:
+    neither = {"mixup": tune.choice([0.0]), "precision": "float32"}
+    check_settings(tokens(), None, [neither, {}], gpu=False)
+    check_settings(small_task(), small_plan(), [{"mixup": 1, "precision": tune.choice(["bf16"])}], gpu=False)
+    with pytest.raises(ValueError, match="label_smoothing is set, but the task's loss mse_loss"):
+        check_settings(small_task(loss=functional.mse_loss), None, [{"label_smoothing": 0.1}], gpu=False)
+
+
+def test_a_gpu_that_is_elsewhere_is_left_to_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.torch.cuda, "is_available", lambda: False)
+    check_settings(tokens(), None, [{"precision": "bf16"}], gpu=True)
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(checks.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(checks, "check_precision", lambda *given: asked.append((given[2], given[3].type)))
+    check_settings(tokens(), None, [{"precision": "bf16"}], gpu=True)
+    assert asked == [("bf16", "cuda")]
+
+
+def small_plan() -> Any:
+    from raysearch.search_spaces.architectures.resnet import decode_architecture
+
+    task = small_task()
+    return decode_architecture(task.parent["architecture"])
