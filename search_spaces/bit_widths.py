@@ -40,6 +40,18 @@ class BitWidthPlan:
         """Whether any layer has fewer than 32 bits."""
         return any(bits < FLOAT for bits in (*self.weights.values(), *self.activations.values()))
 
+    @property
+    def low(self) -> bool:
+        """Whether any layer has fewer than 8 bits."""
+        return any(bits < 8 for bits in (*self.weights.values(), *self.activations.values()))
+
+    def at_least(self, bits: int) -> BitWidthPlan:
+        """The same with so many bits wherever it has fewer."""
+        weights, activations = (
+            {part: max(own, bits) for part, own in kind.items()} for kind in (self.weights, self.activations)
+        )
+        return BitWidthPlan(weights, activations)
+
 
 @overload
 def bit_widths(

@@ -124,7 +124,7 @@ class Space:
     def _variant(self, config: Mapping[str, Any]) -> Variant:
         full = self._complete(config)
         plan = self._decode(full)
-        canonical: Config = {"training": encode_training(plan.training, plan.bits.quantized)}
+        canonical: Config = {"training": encode_training(plan.training, plan.bits.quantized, low=plan.bits.low)}
         if plan.architecture is not None:
             canonical["architecture"] = plan.architecture.encode()
         if plan.pruning is not None or plan.sparsity is not None:
@@ -164,7 +164,7 @@ class Space:
         sparsity = as_mapping(pruning.pop("sparsity", {}), "pruning/sparsity")
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
         self._check_parts("pruning/sparsity/ratios", sparsity.get("ratios", {}), architecture)
-        training = decode_training(full.get("training", {}), bits.quantized)
+        training = decode_training(full.get("training", {}), bits.quantized, low=bits.low)
         self._check_parts("training/layer_lr", training.layer_lr, architecture)
         return TrialPlan(
             architecture,
@@ -248,7 +248,7 @@ class Space:
                 return name == "name" or plan.teacher.active
             if name == "layer_lr":
                 return not inner or trained is None or inner[0] in trained
-            return is_active(name, plan.training, plan.bits.quantized)
+            return is_active(name, plan.training, plan.bits.quantized, low=plan.bits.low)
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
 

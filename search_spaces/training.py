@@ -5,6 +5,9 @@ References:
         learning rates.
     Chen, T., Xu, B., Zhang, C., & Guestrin, C. (2016). Training deep nets with sublinear memory cost.
     Zhang, H., Cisse, M., Dauphin, Y. N., & Lopez-Paz, D. (2018). mixup: beyond empirical risk minimization.
+    Zhuang, B., Shen, C., Tan, M., Liu, L., & Reid, I. (2018). Towards effective low-bitwidth convolutional
+        neural networks. (progressive quantisation)
+    Tan, M., & Le, Q. V. (2021). EfficientNetV2: smaller models and faster training. (progressive learning)
 """
 
 from __future__ import annotations
@@ -54,6 +57,11 @@ class TrainingPlan:
         layer_lr: factors >= 0 on the learning rate by layer or part, such as {"stem": 0.1}, the innermost one
             counts; 0: its weights stay as they are. A quantiser of weights learns with them, one of
             activations, which stand between layers, at the rate itself.
+        bit_stages: 1: the quantised part has the bits that are chosen from its start; 2: where those are
+            fewer than 8 its first half has 8 (Zhuang et al., 2018).
+        first_size: share of the inputs' height and width (of whatever axes lie behind batch and channels)
+            with which the float part begins, in (0, 1]; it grows evenly to 1 (Tan & Le, 2021). The model must
+            take inputs of other sizes.
     """
 
     lr: float = 3e-3
@@ -73,6 +81,8 @@ class TrainingPlan:
     ema: float = 0.0
     mixup: float = 0.0
     layer_lr: Mapping[str, float] = field(default_factory=dict)
+    bit_stages: int = 1
+    first_size: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("lr", "quantized_lr"):
@@ -91,6 +101,10 @@ class TrainingPlan:
             raise UserError(f"training/warmup is {self.warmup}, not in [0, 1): give a share of the epochs")
         if not 0 < self.quantized_share <= 1:
             raise UserError(f"training/quantized_share is {self.quantized_share}, not in (0, 1]")
+        if self.bit_stages not in (1, 2):
+            raise UserError(f"training/bit_stages is {self.bit_stages}: give 1 or 2")
+        if not 0 < self.first_size <= 1:
+            raise UserError(f"training/first_size is {self.first_size}, not in (0, 1]")
         for part, factor in self.layer_lr.items():
             if not 0 <= factor < math.inf:
                 raise UserError(f"training/layer_lr/{part} is {factor}: it must be finite, at least 0")
@@ -102,35 +116,39 @@ KEYS = tuple(f.name for f in fields(TrainingPlan))
 _ALWAYS_SAID = KEYS[:6]
 _QUANTIZED_ONLY = ("quantized_share", "quantized_lr")
 _DEFAULTS = TrainingPlan()
+_WHOLE = ("batch_size", "accumulate", "bit_stages")
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
-def decode_training(config: Mapping[str, Any], quantized: bool) -> TrainingPlan:
+def decode_training(config: Mapping[str, Any], quantized: bool, *, low: bool = False) -> TrainingPlan:
     """The plan of a training config; what is absent or inactive takes its default.
 
     Args:
         config: values under ``KEYS``.
         quantized: whether any layer is quantised; if not, the settings of the quantised part are inactive.
+        low: whether any has fewer than 8 bits; if not, there is one stage of bits.
 
     Raises:
         ValueError: an unknown key (with the nearest known one) or a value out of range.
     """
     check_keys(config, KEYS, "training")
     plan = TrainingPlan(**{key: _decoded(key, value) for key, value in config.items()})
-    return replace(plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized)})
+    return replace(plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized, low=low)})
 
 
-def encode_training(plan: TrainingPlan, quantized: bool) -> dict[str, Any]:
+def encode_training(plan: TrainingPlan, quantized: bool, *, low: bool = False) -> dict[str, Any]:
     """The canonical config of a plan, without the inactive settings."""
     return {
         key: value
         for key, value in asdict(plan).items()
-        if is_active(key, plan, quantized) and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
+        if is_active(key, plan, quantized, low=low) and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
     }
 
 
-def is_active(key: str, plan: TrainingPlan, quantized: bool) -> bool:
+def is_active(key: str, plan: TrainingPlan, quantized: bool, *, low: bool = False) -> bool:
     """Whether a setting has an effect beside the others of its plan."""
+    if key == "bit_stages":
+        return quantized and low
     if key == "momentum":
         return plan.optimizer == "sgd"
     return key not in _QUANTIZED_ONLY or quantized
@@ -165,4 +183,4 @@ def _decoded(key: str, value: Any) -> Any:
         return value
     if key == "layer_lr":
         return {part: as_float(v, f"{where}/{part}") for part, v in as_mapping(value, where).items()}
-    return as_integer(value, where) if key in ("batch_size", "accumulate") else as_float(value, where)
+    return as_integer(value, where) if key in _WHOLE else as_float(value, where)

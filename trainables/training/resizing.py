@@ -1,0 +1,69 @@
+"""Inputs that are smaller at first, and grow while the network trains.
+
+References:
+    Tan, M., & Le, Q. V. (2021). EfficientNetV2: smaller models and faster training. (progressive learning)
+"""
+
+from __future__ import annotations
+
+from raysearch.basics.failures import UserError, failure
+from raysearch.networks import nests
+from raysearch.networks.nests import Nest
+from raysearch.search_spaces.architectures import Architecture
+from raysearch.trainables.task import Task
+
+from torch import Tensor
+from torch.nn import functional
+
+_MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
+
+
+def size_at(first_size: float, epoch: int, epochs: int) -> float:
+    """The share of the inputs' size at an epoch of the float part: evenly from the first to 1 in the last.
+
+    Args:
+        first_size: in (0, 1].
+        epoch: from 1 to ``epochs``; later ones have the whole size.
+        epochs: of the float part.
+    """
+    if epoch >= epochs:
+        return 1.0
+    return first_size + (1 - first_size) * (epoch - 1) / (epochs - 1)
+
+
+def resized(inputs: Nest, share: float) -> Nest:
+    """The inputs with the axes behind batch and channels a share as long, interpolated; at least 1 long.
+
+    Tensors that are no floats, or have no such axes, stay as they are.
+    """
+    return inputs if share == 1 else nests.map_tensors(lambda tensor: _resized(tensor, share), inputs)
+
+
+def _resized(tensor: Tensor, share: float) -> Tensor:
+    if not tensor.is_floating_point() or tensor.dim() not in _MODES:
+        return tensor
+    size = [max(1, round(length * share)) for length in tensor.shape[2:]]
+    return functional.interpolate(tensor, size, mode=_MODES[tensor.dim()], align_corners=False)
+
+
+def check_resizable(task: Task, plan: Architecture | None, share: float) -> None:
+    """Refuse inputs that grow where there is nothing to grow, or the model takes one size alone.
+
+    Raises:
+        UserError: in one sentence.
+    """
+    inputs = task.example_input(2)
+    smaller = resized(inputs, share)
+    shapes = [tuple(t.shape) for t in nests.tensors(smaller)]
+    if shapes == [tuple(t.shape) for t in nests.tensors(inputs)]:
+        raise UserError(
+            f"training/first_size is {share}, and the inputs have no axes behind batch and channels to shorten "
+            "so: leave it out"
+        )
+    try:
+        nests.call(task.build(plan).eval(), smaller)
+    except Exception as error:  # whatever the model raises
+        raise UserError(
+            f"training/first_size is {share}, and the model takes no inputs of shape "
+            f"{', '.join(map(str, shapes))} ({failure(error)}): leave it out"
+        ) from error
