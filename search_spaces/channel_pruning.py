@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
@@ -41,8 +42,13 @@ class PruningPlan:
         return 0.0 if part is None else self.ratios[part]
 
 
+def multiple_of(group: str, multiple: int) -> int:
+    """What the kept channels of a group are multiples of: heads go one by one."""
+    return 1 if is_heads(group) else multiple
+
+
 def kept_channels(width: int, ratio: float, multiple: int) -> int:
-    """How many of ``width`` channels stay: rounded to a multiple, at least one multiple, never more than all.
+    """How many of ``width`` channels or heads stay: rounded to a multiple, at least one, never more than all.
 
     A ratio of 0 keeps all, also where the width is no multiple.
     """
@@ -88,7 +94,8 @@ def channel_pruning(
             its ratio says, so channels are only compared within their group, also by criteria that were
             published for a whole network. Batch norm's scales say nothing before training.
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
-            dependency group under the name of its root layer, or a list of these. Left out, a Study
+            dependency group under the name of its root layer (and one for the heads of each attention,
+            "encoder.0.attention.(heads)", of which whole ones go), or a list of these. Left out, a Study
             supplies it.
         exclude: layers, or parts with all their layers, that keep their output channels.
 
@@ -168,27 +175,32 @@ def decode_pruning(
     if multiple < 1:
         raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")
     ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
-    inside: dict[str | None, set[int]] = defaultdict(set)
+    inside: dict[str | None, set[tuple[int, int]]] = defaultdict(set)
     for layer, width in widths.items():
-        inside[part_of(layer, ratios)].add(width)
+        inside[part_of(layer, ratios)].add((width, multiple_of(layer, multiple)))
     rounded = {}
     for part, ratio in ratios.items():
         if not 0 <= as_float(ratio, f"pruning/ratios/{part}") < 1:
             raise UserError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
-        value = _rounded(float(ratio), inside[part], multiple)
+        value = _rounded(float(ratio), inside[part])
         if value > 0:
             rounded[part] = value
     return PruningPlan(rounded, criterion, multiple) if rounded else None
 
 
-def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
-    """The ratio that the kept channels amount to; unrounded where groups of several widths share it."""
-    kept = {w: kept_channels(w, ratio, multiple) for w in widths}
-    if all(k == w for w, k in kept.items()):
+def _rounded(ratio: float, groups: set[tuple[int, int]]) -> float:
+    """The ratio that the kept channels amount to; unrounded where groups of several widths share it.
+
+    Args:
+        ratio: in [0, 1).
+        groups: (width, multiple) of those that share it.
+    """
+    kept = [(w, kept_channels(w, ratio, multiple)) for w, multiple in groups]
+    if all(k == w for w, k in kept):
         return 0.0
     if len(kept) > 1:
         return round(ratio, 6)
-    return round(1 - next(k / w for w, k in kept.items()), 6)
+    return round(1 - next(k / w for w, k in kept), 6)
 
 
 def encode_pruning(plan: PruningPlan) -> dict[str, Any]:
