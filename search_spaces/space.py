@@ -124,7 +124,9 @@ class Space:
     def _variant(self, config: Mapping[str, Any]) -> Variant:
         full = self._complete(config)
         plan = self._decode(full)
-        canonical: Config = {"training": encode_training(plan.training, plan.bits.quantized, low=plan.bits.low)}
+        canonical: Config = {
+            "training": encode_training(plan.training, plan.bits.quantized, low=plan.bits.low)
+        }
         if plan.architecture is not None:
             canonical["architecture"] = plan.architecture.encode()
         if plan.pruning is not None or plan.sparsity is not None:

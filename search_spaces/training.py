@@ -133,7 +133,9 @@ def decode_training(config: Mapping[str, Any], quantized: bool, *, low: bool = F
     """
     check_keys(config, KEYS, "training")
     plan = TrainingPlan(**{key: _decoded(key, value) for key, value in config.items()})
-    return replace(plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized, low=low)})
+    return replace(
+        plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized, low=low)}
+    )
 
 
 def encode_training(plan: TrainingPlan, quantized: bool, *, low: bool = False) -> dict[str, Any]:
@@ -141,7 +143,8 @@ def encode_training(plan: TrainingPlan, quantized: bool, *, low: bool = False) -
     return {
         key: value
         for key, value in asdict(plan).items()
-        if is_active(key, plan, quantized, low=low) and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
+        if is_active(key, plan, quantized, low=low)
+        and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
     }
 
 

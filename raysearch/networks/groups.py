@@ -2,14 +2,14 @@
 
 Channels are removed by torch-pruning (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
 What can vary there is not a layer but a *dependency group*: layers whose channels have to go together, such
-as all that are added by a skip connection.
+as all that are added by a skip connection. Beside them the heads of an attention are a group.
 """
 
 from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,10 @@ import torch_pruning as tp
 from torch import nn
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
 from raysearch.networks import nests
+from raysearch.networks.attention.heads import Attention, attentions, remove_heads
+from raysearch.networks.attention.trial import sound_heads
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
@@ -65,6 +68,9 @@ def prunable_groups(
     not changed: half of every group is removed from copies, and a group without which the rest does not run
     (those along a transformer's embedding, say) is left out with a warning.
 
+    Behind them stand attentions' heads, {"encoder.0.attention.(heads)": how many}, where removing some is the
+    same as not reading them; the layers that make them are no groups then.
+
     Args:
         model: any module; its mode and gradients are left as they are.
         example_input: a batch that the model takes: a tensor (n, ...), or a nest of them.
@@ -76,18 +82,34 @@ def prunable_groups(
             operator are named.
         UserError: the model does not run.
     """
-    _, groups = take_apart(model, example_input, time_limit_s, exclude)
+    _, channels = take_apart(model, example_input, time_limit_s, exclude)
+    found = attentions(model, example_input, exclude)
+    heads = sound_heads(model, example_input, found)
+    if len(heads) < len(found):
+        inexact = ", ".join(name for name in found if name not in heads)
+        warnings.warn(
+            f"left out of pruning, since removing is not the same as not reading: {inexact}", stacklevel=2
+        )
+    groups = without_heads(channels, heads) | {name: a.count for name, a in heads.items()}
     if not groups:
         raise CannotPrune(f"the model ({type(model).__name__}) has no layer whose channels can be pruned")
     problem = _problem(model, example_input, groups)
     if problem is None:
         return groups
     sound = {r: n for r, n in groups.items() if _problem(model, example_input, [r]) is None}
+    if heads and _problem(model, example_input, sound) is not None:
+        sound = {r: n for r, n in sound.items() if not is_heads(r)}
     if not sound or _problem(model, example_input, sound) is not None:
         raise problem
     unsound = ", ".join(r for r in groups if r not in sound)
     warnings.warn(f"left out of pruning, since the model does not run without: {unsound}", stacklevel=2)
     return sound
+
+
+def without_heads(channels: Mapping[str, int], heads: Mapping[str, Attention]) -> dict[str, int]:
+    """Groups of channels without those that attentions' heads are of: they go head by head."""
+    made = {layer for attention in heads.values() for layer in attention.layers}
+    return {root: width for root, width in channels.items() if root not in made}
 
 
 def take_apart(
@@ -222,18 +244,24 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
         graph.model.get_parameter(name).requires_grad_(False)
 
 
-def _problem(model: nn.Module, example_input: Nest, roots: Iterable[str]) -> CannotPrune | None:
+def _problem(model: nn.Module, example_input: Nest, roots: Collection[str]) -> CannotPrune | None:
     """What goes wrong when half of each of these groups is removed from a copy of the model."""
     trial = copy_of(model)
     graph, widths = take_apart(trial, example_input)
+    heads = [root for root in roots if is_heads(root)]
     try:
-        for root in roots:
+        for root in (r for r in roots if r not in heads):
             blocks = channel_blocks(graph, root)
             size = widths[root] // blocks
             removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
             if removed:
                 remove_channels(graph, root, removed)
         _check_pruned(trial, example_input)
+        if heads:
+            found = attentions(trial, example_input)
+            for name in heads:
+                remove_heads(trial, found[name], range(found[name].count // 2))
+            _check_pruned(trial, example_input)
     except ValueError as error:
         return CannotPrune(str(error))
     finally:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from raysearch.basics.failures import UserError, failure, first_line
+from raysearch.basics.parts import module_of
 from raysearch.networks import nests
 from raysearch.record.journal import RunRecord
 from raysearch.trainables.data.batches import Collate, Examples
@@ -82,7 +83,7 @@ def metric_without(
 
     Args:
         model: trained; it is left as it was.
-        parts: names of submodules.
+        parts: names of submodules; an attention's heads are its whole output.
         examples: to measure on, none of them trained on.
         metric: of outputs and targets.
         collate: makes a batch of a list of examples.
@@ -105,7 +106,7 @@ def _without(
         replaced += len(nests.tensors(output))
         return nests.map_tensors(torch.zeros_like, output)
 
-    handles = [m.register_forward_hook(replace) for m in _callable(model.get_submodule(part))]
+    handles = [m.register_forward_hook(replace) for m in _callable(model.get_submodule(module_of(part)))]
     try:
         found = evaluate(model, examples, {"metric": metric}, collate)["metric"]
     finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
 from raysearch.search_spaces.architectures import possible_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
@@ -41,8 +42,13 @@ class PruningPlan:
         return 0.0 if part is None else self.ratios[part]
 
 
+def multiple_of(group: str, multiple: int) -> int:
+    """What the kept channels of a group are multiples of: heads go one by one."""
+    return 1 if is_heads(group) else multiple
+
+
 def kept_channels(width: int, ratio: float, multiple: int) -> int:
-    """How many of ``width`` channels stay: rounded to a multiple, at least one multiple, never more than all.
+    """How many of ``width`` channels or heads stay: rounded to a multiple, at least one, never more than all.
 
     A ratio of 0 keeps all, also where the width is no multiple.
     """
@@ -88,7 +94,8 @@ def channel_pruning(
             its ratio says, so channels are only compared within their group, also by criteria that were
             published for a whole network. Batch norm's scales say nothing before training.
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
-            dependency group under the name of its root layer, or a list of these. Left out, a Study
+            dependency group under the name of its root layer (and one for the heads of each attention,
+            "encoder.0.attention.(heads)", of which whole ones go), or a list of these. Left out, a Study
             supplies it.
         exclude: layers, or parts with all their layers, that keep their output channels.
 
@@ -168,45 +175,48 @@ def decode_pruning(
     if multiple < 1:
         raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")
     ratios = as_mapping(config.get("ratios", {}), "pruning/ratios")
-    inside: dict[str | None, set[int]] = defaultdict(set)
+    inside: dict[str | None, set[tuple[int, int]]] = defaultdict(set)
     for layer, width in widths.items():
-        inside[part_of(layer, ratios)].add(width)
+        inside[part_of(layer, ratios)].add((width, multiple_of(layer, multiple)))
     rounded = {}
     for part, ratio in ratios.items():
         if not 0 <= as_float(ratio, f"pruning/ratios/{part}") < 1:
             raise UserError(f"pruning/ratios/{part} is {ratio}, not in [0, 1)")
-        value = _rounded(float(ratio), inside[part], multiple)
+        value = _rounded(float(ratio), inside[part])
         if value > 0:
             rounded[part] = value
     return PruningPlan(rounded, criterion, multiple) if rounded else None
 
 
-def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
+def _rounded(ratio: float, groups: set[tuple[int, int]]) -> float:
     """The ratio that the kept channels amount to.
 
     Where groups of several widths share it, the smallest hundredth (or else the smallest part in a million)
     that keeps as many of each.
+
+    Args:
+        ratio: in [0, 1).
+        groups: (width, multiple) of those that share it.
     """
-    kept = {w: kept_channels(w, ratio, multiple) for w in widths}
-    if all(k == w for w, k in kept.items()):
+    kept = {(w, multiple): kept_channels(w, ratio, multiple) for w, multiple in groups}
+    if all(k == w for (w, _), k in kept.items()):
         return 0.0
     if len(kept) > 1:
-        found = _smallest(kept, multiple, 100) or _smallest(kept, multiple, 10**6)
-        return found or ratio
-    return round(1 - next(k / w for w, k in kept.items()), 6)
+        return _smallest(kept, 100) or _smallest(kept, 10**6) or ratio
+    return round(1 - next(k / w for (w, _), k in kept.items()), 6)
 
 
-def _smallest(kept: Mapping[int, int], multiple: int, parts: int) -> float | None:
+def _smallest(kept: Mapping[tuple[int, int], int], parts: int) -> float | None:
     """The smallest share in so many parts that keeps these channels; None if there is none."""
+
+    def keeps(share: int) -> list[int]:
+        return [kept_channels(width, share / parts, multiple) for width, multiple in kept]
+
     low, high, wanted = 1, parts, sum(kept.values())
     while low < high:  # the larger the share, the fewer are kept
         middle = (low + high) // 2
-        if sum(kept_channels(width, middle / parts, multiple) for width in kept) > wanted:
-            low = middle + 1
-        else:
-            high = middle
-    same = all(kept_channels(width, low / parts, multiple) == k for width, k in kept.items())
-    return low / parts if same else None
+        low, high = (middle + 1, high) if sum(keeps(middle)) > wanted else (low, middle)
+    return low / parts if keeps(low) == list(kept.values()) else None
 
 
 def encode_pruning(plan: PruningPlan) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.groups import channel_blocks, channel_group, prunable_groups, take_apart
 
@@ -154,7 +155,8 @@ def channel_units(model: nn.Module, example_input: Tensor, layers: Sequence[str]
     Raises:
         ValueError: a layer that is no root or named twice, or torch-pruning cannot handle the model.
     """
-    layers = list(prunable_groups(model, example_input)) if layers is None else layers
+    if layers is None:
+        layers = [name for name in prunable_groups(model, example_input) if not is_heads(name)]
     graph, roots = take_apart(model, example_input)
     _check(layers, list(roots))
     names = {module: name for name, module in model.named_modules()}

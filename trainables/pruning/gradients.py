@@ -53,7 +53,9 @@ def loss_gradients(
     """
     model, squared = copy_of(model).eval(), criterion == "hessian"
     size = 1 if squared else _BATCH_SIZE
-    floats = {i: p.requires_grad_() for i, p in enumerate(model.parameters()) if p.is_floating_point()}
+    floats: dict[int, Tensor] = {
+        i: p.requires_grad_() for i, p in enumerate(model.parameters()) if p.is_floating_point()
+    }
     sums = {i: torch.zeros_like(p) for i, p in floats.items()}
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     with torch.enable_grad():
@@ -66,7 +68,7 @@ def loss_gradients(
     return [sums.get(i) for i, _ in enumerate(model.parameters())]
 
 
-def _gradients(value: Tensor, parameters: list[nn.Parameter], criterion: str) -> tuple[Tensor | None, ...]:
+def _gradients(value: Tensor, parameters: list[Tensor], criterion: str) -> tuple[Tensor | None, ...]:
     found: tuple[Tensor | None, ...] = ()
     if value.requires_grad:
         found = torch.autograd.grad(value, parameters, allow_unused=True)

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-import torch_pruning as tp
+import torch
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
 from raysearch.basics.spelling import did_you_mean
+from raysearch.networks.attention.heads import attentions, remove_heads
+from raysearch.networks.attention.trial import sound_heads
 from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import (
     TIME_LIMIT_S,
     channel_blocks,
-    channel_group,
     remove_channels,
     take_apart,
+    without_heads,
 )
 from raysearch.networks.nests import Nest
 from raysearch.networks.running import check_runs
-from raysearch.search_spaces.pruning.channel_pruning import (
-    FROM_EXAMPLES,
-    GRADIENTS,
-    PruningPlan,
-    kept_channels,
-)
+from raysearch.search_spaces.pruning.channel_pruning import PruningPlan, kept_channels
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.masks.mask_loss import Loss
-from raysearch.trainables.pruning.channel_search import search_channels
-from raysearch.trainables.pruning.criteria import channel_scores, check_batch_norm
-from raysearch.trainables.pruning.gradients import lent_gradients
+from raysearch.trainables.pruning.choice import first_scores, least_channels
+from raysearch.trainables.pruning.heads import head_scores, least_heads
 from raysearch.trainables.task import cross_entropy
 
 History = list[tuple[str, list[int]]]
-"""For each removal in order: the group's root layer and the indices of its channels that went. Plain JSON."""
+"""For each removal in order: the group's root layer and the indices of its channels that went. Plain JSON.
+
+Attentions' heads come last, under the names of their groups.
+"""
 
 
 def prune(
@@ -51,7 +51,8 @@ def prune(
 
     Each group keeps ``kept_channels(width, ratio, multiple)`` of its root layer's channels, the ratio being
     that of the part the root belongs to; where the group has grouped convolutions, the next number that they
-    divide. Weights that stay are not changed, and groups that reach the output are left alone.
+    divide; and attentions keep so many whole heads. Weights that stay are not changed, and groups that reach
+    the output are left alone.
 
     Scores by gradients are all those of the whole network, taken once. Other scores are taken group by group,
     of the weights that are left by then.
@@ -73,26 +74,41 @@ def prune(
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or the
             criterion has nothing to go by: no examples, no gradient of the loss, no batch norm.
     """
-    graph, widths = take_apart(model, example_input, time_limit_s, exclude)
-    kept = {root: kept_channels(n, plan.ratio(root), plan.multiple) for root, n in widths.items()}
-    shares = {root: 1 - kept[root] / n for root, n in widths.items() if kept[root] < n}
-    found: dict[str, Tensor] = {}
-    if plan.criterion in FROM_EXAMPLES and shares:
-        if examples is None:
-            raise UserError(f"criterion {plan.criterion!r} looks at examples, and none are given")
-        if plan.criterion in GRADIENTS:
-            with lent_gradients(model, plan.criterion, examples, collate, loss):
-                found = {root: _scores(graph, root, plan.criterion) for root in shares}
-        else:
-            found = search_channels(model, shares, plan.criterion, examples, loss)
-    if plan.criterion == "batch_norm_scale" and shares:
-        check_batch_norm(model)
+    graph, channels = take_apart(model, example_input, time_limit_s, exclude)
+    heads = sound_heads(model, example_input, attentions(model, example_input, exclude))
+    channels = without_heads(channels, heads)
+    kept = {root: kept_channels(n, plan.ratio(root), plan.multiple) for root, n in channels.items()}
+    fewer = {root: kept[root] for root, n in channels.items() if kept[root] < n}
+    shorter = {name: a for name, a in heads.items() if least_heads(torch.zeros(a.count), plan.ratio(name))}
+    if not (fewer or shorter):
+        return []
+    found = first_scores(graph, fewer, shorter, plan.criterion, examples, collate, loss)
     history: History = []
-    for root in shares:
-        removed = _least_important(graph, root, kept[root], plan.criterion, found.get(root))
+    for root, number in fewer.items():
+        removed = least_channels(graph, root, number, plan.criterion, found.get(root))
         if removed:
             remove_channels(graph, root, removed)
             history.append((root, removed))
+    check_runs(model, example_input)
+    if shorter:
+        history += _shorten(model, example_input, shorter, plan, found)
+    return history
+
+
+def _shorten(
+    model: nn.Module,
+    example_input: Nest,
+    names: Collection[str],
+    plan: PruningPlan,
+    found: Mapping[str, Tensor],
+) -> History:
+    """Remove heads of attentions, by the scores that were found, or those of what is left of the network."""
+    history: History = []
+    for name, attention in attentions(model, example_input).items():
+        if name in names:
+            scores = found[name] if name in found else head_scores(model, attention, plan.criterion)
+            history.append((name, least_heads(scores, plan.ratio(name))))
+            remove_heads(model, attention, history[-1][1])
     check_runs(model, example_input)
     return history
 
@@ -118,12 +134,18 @@ def prune_like(
         return model
     graph, _ = take_apart(model, example_input, time_limit_s)
     layers = dict(model.named_modules())
-    for root, channels in history:
+    for root, channels in (entry for entry in history if not is_heads(entry[0])):
         if root not in layers or max(channels) >= graph.get_out_channels(layers[root]):
             raise UserError(
                 f"the pruning history is of another model: no channel {max(channels)} in '{root}'"
             )
         remove_channels(graph, root, list(channels))
+    shorter = {name: heads for name, heads in history if is_heads(name)}
+    found = attentions(model, example_input) if shorter else {}
+    for name, heads in shorter.items():
+        if name not in found or max(heads) >= found[name].count:
+            raise UserError(f"the pruning history is of another model: no head {max(heads)} in '{name}'")
+        remove_heads(model, found[name], heads)
     check_runs(model, example_input)
     return model
 
@@ -165,37 +187,3 @@ def remove_masked(
             )
     check_runs(network, example_input)
     return network
-
-
-def _least_important(
-    graph: tp.DependencyGraph, root: str, kept: int, criterion: str, found: Tensor | None
-) -> list[int]:
-    """The channels of a root layer to remove so that ``kept`` stay, ascending; the lowest scores go.
-
-    Args:
-        graph: torch-pruning's.
-        root: the root layer's name.
-        kept: how many channels stay.
-        criterion: what scores are by where none were found.
-        found: scores, or a mask of what stays, of the channels of one block.
-    """
-    # A group may have lost channels already, through another that shares layers with it.
-    width = graph.get_out_channels(graph.model.get_submodule(root))
-    if kept >= width:
-        return []
-    blocks = channel_blocks(graph, root)
-    size = width // blocks
-    removed = size - -(-kept // blocks)
-    if found is not None and len(found) == size:
-        scores = found.float()
-    else:
-        scores = _scores(graph, root, "magnitude" if criterion in FROM_EXAMPLES else criterion)
-    lowest = scores.argsort(stable=True)[:removed].tolist()
-    return [block * size + i for block in range(blocks) for i in sorted(lowest)]
-
-
-def _scores(graph: tp.DependencyGraph, root: str, criterion: str) -> Tensor:
-    """The score of each channel of a root layer, of one block: those at one place of all blocks together."""
-    width = graph.get_out_channels(graph.model.get_submodule(root))
-    group = channel_group(graph, root, list(range(width)))
-    return channel_scores(group, criterion, width).view(channel_blocks(graph, root), -1).sum(0)

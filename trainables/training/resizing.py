@@ -6,14 +6,14 @@ References:
 
 from __future__ import annotations
 
+from torch import Tensor
+from torch.nn import functional
+
 from raysearch.basics.failures import UserError, failure
 from raysearch.networks import nests
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.architectures import Architecture
 from raysearch.trainables.task import Task
-
-from torch import Tensor
-from torch.nn import functional
 
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 

@@ -1,0 +1,1 @@
+"""Attention whose heads can be removed."""
