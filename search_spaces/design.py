@@ -35,7 +35,9 @@ def _value(path: Path, values: Values, parent: Mapping[str, Any], share: float) 
     if section == "pruning" and rest[0] == "ratios":
         return values.nearest(share * values.ends()[-1])
     if section == "pruning" and rest[0] == "sparsity":
-        return values.nearest({"pattern": "none", "criterion": "magnitude"}.get(rest[1], 0.0))
+        return values.nearest({"pattern": "none", "criterion": "magnitude", "steps": 1}.get(rest[1], 0.0))
+    if section == "pruning" and rest[0] == "steps":
+        return values.nearest(1)
     if section == "bits":
         return values.nearest(False if rest[-1] == "own" else 8)
     if path == ("teacher", "name"):

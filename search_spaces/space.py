@@ -258,8 +258,8 @@ class Space:
 def _matters_to(sparsity: Mapping[str, Any], parts: Sequence[str], name: str, *part: str) -> bool:
     """Whether a setting of sparse weights matters: the pattern always, ratios of parts that exist."""
     pattern = sparsity.get("pattern", "none")
-    if name == "ratios":
-        return pattern == "unstructured" and part[0] in parts
+    if name in ("ratios", "steps"):
+        return pattern == "unstructured" and (name == "steps" or part[0] in parts)
     return name == "pattern" or pattern != "none"
 
 

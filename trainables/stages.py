@@ -28,14 +28,14 @@ from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
-from raysearch.trainables.export.deployment import as_deployed, write_files
+from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.hardware import hardware_report
 from raysearch.trainables.parts import Parts, standard_error
+from raysearch.trainables.pruning import History
 from raysearch.trainables.quantization import nonzero_rate
 from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, TrialSetup
-from raysearch.trainables.start import first_network, float_epochs, schedule_of, taken_over
-from raysearch.trainables.training.distillation import BatchLoss
-from raysearch.trainables.training.trainer import Trainer
+from raysearch.trainables.start import schedule_of, taken_over
+from raysearch.trainables.training.course import Course
 from raysearch.trainables.variant import save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
@@ -104,21 +104,24 @@ class TrialStages:
     # -- building ------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.first = first_network(self.setup, self.name, self.plan, self.seed)
-        model, self.history = self.first.module, self.first.history
-        self.quantized = False
-        self.float_epochs = float_epochs(self.setup, self.plan, whole=self.first.whole)
+        self.course = Course(self.setup, self.name, self.plan, self.seed, self.device)
         self.schedule = schedule_of(self.setup, self.name, self.plan.training, self.float_epochs)
-        self.kept = taken_over(self.setup, self.name, model.to(self.device))
-        self.trainer = self._trainer(model)
-
-    def _trainer(self, module: nn.Module) -> Trainer:
-        return Trainer(module, self.plan.training, self.device, sparse=self.plan.sparsity is not None)
+        self.kept = taken_over(self.setup, self.name, self.module)
 
     @property
     def module(self) -> nn.Module:
         """The network as it stands: what is evaluated and deployed."""
-        return self.trainer.result
+        return self.course.module
+
+    @property
+    def float_epochs(self) -> int:
+        """The epochs that it is trained in float."""
+        return self.course.float_epochs
+
+    @property
+    def history(self) -> History | None:
+        """The channels that are gone."""
+        return self.course.history
 
     @property
     def _from_examples(self) -> bool:
@@ -126,16 +129,13 @@ class TrialStages:
         plans = (self.plan.pruning, self.plan.sparsity)
         return any(plan is not None and plan.criterion in FROM_EXAMPLES for plan in plans)
 
-    def _as_deployed(self) -> fx.GraphModule:
-        return as_deployed(self.module, self.task, self.plan, self.setup.seed, self.setup.weight_bits)
-
     # -- the stages ----------------------------------------------------------------------------------------
 
     def _hardware(self) -> Report:
         report = hardware_report(
             self.setup, self.plan, self.module, self.seed, self.measure, reference=self.name == "parent"
         )
-        report.notes[:0] = self.first.notes
+        report.notes[:0] = self.course.notes
         if self.kept is not None:  # its weights are trained already
             report.values.update({metric: self.kept.curve[0][metric] for metric in self.task.metrics})
         return report
@@ -146,8 +146,7 @@ class TrialStages:
     def _epoch(self, epoch: int) -> Report:
         if self.kept is not None:
             return Report(epoch, dict(self.kept.curve[epoch]), notes=[_TAKEN_OVER])
-        if epoch > self.float_epochs and self.plan.bits.quantized and not self.quantized:
-            self._start_quantized()
+        self.course.begin(epoch)
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
         values = self._metrics(self.module)
@@ -157,25 +156,14 @@ class TrialStages:
         trained = any(p.requires_grad for p in self.module.parameters())
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
-    def _start_quantized(self) -> None:
-        self.trainer = self._trainer(self._as_deployed())
-        self.quantized = True
-
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
-        training = self.plan.training
-        trained_by_others = self.task.pretrained and self.name == LONGER
-        peak = training.lr * (training.quantized_lr if self.quantized or trained_by_others else 1.0)
-
-        def lr(share: float) -> float:
-            return peak * self.schedule.rate(epoch, share)
-
-        self.trainer.epoch(self.task, self._loss(), lr, self.seed + epoch)
-
-    def _loss(self) -> BatchLoss:
         if self._teacher is None:
             self._teacher = self._trained_teacher()
-        return self.trainer.loss(self.task, self._teacher, self.plan.teacher)
+        trained_by_others = self.task.pretrained and self.name == LONGER
+        training = self.plan.training
+        peak = training.lr * (training.quantized_lr if trained_by_others else 1.0)
+        self.course.train(epoch, self.schedule, peak, self._teacher)
 
     def _trained_teacher(self) -> nn.Module | None:
         teacher = self.plan.teacher
@@ -190,8 +178,7 @@ class TrialStages:
         """Step E + 1: export, check, and take the metrics where the model will run."""
         if self._best.exists():
             self.module.load_state_dict(torch.load(self._best, weights_only=True, map_location=self.device))
-        deployed = self.module if self.quantized else self._as_deployed()
-        module = cast(fx.GraphModule, deployed.cpu().eval())
+        module = self.course.deployed().cpu().eval()
         if self.name in self.setup.references:
             self._save_reference()
         final, folder = self.setup.variant_folder(self.name), self._part("variant")
@@ -268,8 +255,7 @@ class TrialStages:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
         if len(self.reports) > 1 or self._from_examples:
             state |= {
-                **self.trainer.state(),
-                "quantized": self.quantized,
+                **self.course.state(),
                 "kept": self.kept and json.dumps(list(self.kept.curve.items())),
             }
         part = self._part("checkpoint")
@@ -287,9 +273,7 @@ class TrialStages:
             return
         # A reference goes on as it began, whatever other runs have left or taken away since.
         self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
-        if state["quantized"]:
-            self._start_quantized()
-        self.trainer.load(state)
+        self.course.load(state, self.reports[-1].step)
         if 0 < self.reports[-1].step < self.last_step:
             # To make it draws random numbers: those of an epoch that follows are not to depend on it.
             self._teacher = self._trained_teacher()

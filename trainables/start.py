@@ -15,9 +15,8 @@ from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.inheritance import Inherited, inherit
-from raysearch.trainables.pruning import History, prune
-from raysearch.trainables.pruning.evidence import looked_at
-from raysearch.trainables.pruning.sparsity import sparsify
+from raysearch.trainables.pruning import History
+from raysearch.trainables.pruning.progressive import compress
 from raysearch.trainables.setup import Kept, TrialSetup
 from raysearch.trainables.training.schedule import Schedule, cycles
 
@@ -58,33 +57,20 @@ def first_network(setup: TrialSetup, name: str, plan: TrialPlan, seed: int) -> F
         plan: what its config decodes to.
         seed: of what weights are not inherited.
     """
-    torch.manual_seed(seed)
-    task = setup.task
-    model = task.build(plan.architecture)
-    inherited = _inherit(setup, name, model)
+    model, inherited = unpruned_network(setup, name, plan, seed)
     whole = inherited is not None and inherited.whole
     share = None if inherited is None or whole else inherited.share
-    history = None
-    if plan.pruning is not None:
-        history = prune(
-            model,
-            task.example_input(),
-            plan.pruning,
-            exclude=task.exclude,
-            examples=looked_at(task, plan.pruning.criterion, seed),
-            collate=task.collate,
-            loss=task.loss,
-        )
-    if plan.sparsity is not None:
-        sparsify(
-            model,
-            plan.sparsity,
-            exclude=task.exclude,
-            examples=looked_at(task, plan.sparsity.criterion, seed),
-            collate=task.collate,
-            loss=task.loss,
-        )
+    history = compress(model, setup.task, plan, seed)
     return First(model, history, whole and not history and plan.sparsity is None, share)
+
+
+def unpruned_network(
+    setup: TrialSetup, name: str, plan: TrialPlan, seed: int
+) -> tuple[nn.Module, Inherited | None]:
+    """The network with the weights that it inherits, before anything is taken out, and what it inherited."""
+    torch.manual_seed(seed)
+    model = setup.task.build(plan.architecture)
+    return model, _inherit(setup, name, model)
 
 
 def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> Inherited | None:
@@ -128,11 +114,17 @@ def float_epochs(setup: TrialSetup, plan: TrialPlan, *, whole: bool) -> int:
     return max(0, setup.epochs - quantized)
 
 
+def eight_until(epochs: int, training: TrainingPlan, in_float: int) -> int:
+    """The last epoch in which no layer has fewer than 8 bits: that of the float part, or half of the rest."""
+    return in_float if training.bit_stages == 1 else in_float + (epochs - in_float) // 2
+
+
 def schedule_of(setup: TrialSetup, name: str, training: TrainingPlan, in_float: int) -> Schedule:
     """The parts of a trial's training, the first of them of so many epochs; cycles for a reference."""
     schedule = partial(Schedule, form=training.schedule, warmup=training.warmup)
     if name not in setup.from_scratch:
-        return schedule((in_float, setup.epochs))
+        eight = eight_until(setup.epochs, training, in_float)
+        return schedule(tuple(dict.fromkeys((in_float, eight, setup.epochs))))
     if name == "parent" and setup.task.pretrained:
         return schedule((1,))  # it is evaluated once
     if name == "parent" and setup.parent_epochs is not None:

@@ -14,6 +14,7 @@ from raysearch.search_spaces.architectures import possible_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
+from raysearch.search_spaces.pruning.steps import decode_steps, steps_domain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,11 +31,12 @@ MULTIPLE = 8
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """The share of channels to remove from each part, in [0, 1)."""
+    """The share of channels to remove from each part, in [0, 1), and in how many steps."""
 
     ratios: Mapping[str, float] = field(default_factory=dict)
     criterion: str = "magnitude"
     multiple: int = MULTIPLE
+    steps: int = 1
 
     def ratio(self, layer: str) -> float:
         """The ratio of the part that a layer belongs to; 0 where it belongs to none."""
@@ -62,6 +64,7 @@ def channel_pruning(
     max_ratio: float = ...,
     multiple: int | None = ...,
     criterion: Any = ...,
+    steps: Any = ...,
     over: None = ...,
     exclude: Sequence[str] = ...,
 ) -> Deferred: ...
@@ -70,6 +73,7 @@ def channel_pruning(
     max_ratio: float = ...,
     multiple: int | None = ...,
     criterion: Any = ...,
+    steps: Any = ...,
     *,
     over: Any,
     exclude: Sequence[str] = ...,
@@ -78,6 +82,7 @@ def channel_pruning(
     max_ratio: float = 0.8,
     multiple: int | None = None,
     criterion: str | tuple[str, ...] = ("magnitude",),
+    steps: int | tuple[int, int] = 1,
     over: Any = None,
     exclude: Sequence[str] = (),
 ) -> dict[str, Any] | Deferred:
@@ -93,6 +98,9 @@ def channel_pruning(
             keep the loss on training examples low, "annealing" or "genetic". Each group loses the share that
             its ratio says, so channels are only compared within their group, also by criteria that were
             published for a whole network. Batch norm's scales say nothing before training.
+        steps: in how many steps over the trial's float epochs the channels go, or the range: from one to the
+            next, in which the network is trained, by what is then left of the ratio as a cubic (Zhu & Gupta,
+            2017). What is measured before training has lost all of them.
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
             dependency group under the name of its root layer (and one for the heads of each attention,
             "encoder.0.attention.(heads)", of which whole ones go), or a list of these. Left out, a Study
@@ -112,9 +120,9 @@ def channel_pruning(
         raise UserError(f"multiple={multiple!r} must be a whole number of at least 1")
     criteria = one_of("criterion", criterion, CRITERIA)
     if over is None:
-        keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion}
+        keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion, "steps": steps}
         return Deferred(channel_pruning, keywords)
-    space: dict[str, Any] = {"criterion": criteria}
+    space: dict[str, Any] = {"criterion": criteria, **steps_domain(steps)}
     if multiple is not None:
         space["multiple"] = multiple
     space["ratios"] = {part: _ratio(max_ratio) for part in _parts(over, exclude)}
@@ -156,7 +164,7 @@ def decode_pruning(
     """The plan of a pruning config, its ratios rounded to what the channel multiple allows.
 
     Args:
-        config: "criterion", "multiple" and "ratios"; all may be absent.
+        config: "criterion", "multiple", "ratios" and "steps"; all may be absent.
         widths: output channels of each prunable group by its root layer (or of each part, where all groups of
             a part are equally wide). Ratios of parts without any group are inactive and dropped.
         multiple: what holds where the config names none.
@@ -167,7 +175,8 @@ def decode_pruning(
     Raises:
         ValueError: an unknown key or criterion, or a ratio outside [0, 1).
     """
-    check_keys(config, ("criterion", "multiple", "ratios"), "pruning")
+    check_keys(config, ("criterion", "multiple", "ratios", "steps"), "pruning")
+    steps = decode_steps(config.get("steps", 1), "pruning/steps")
     criterion = str(config.get("criterion", "magnitude"))
     if criterion not in CRITERIA:
         raise UserError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
@@ -185,7 +194,7 @@ def decode_pruning(
         value = _rounded(float(ratio), inside[part])
         if value > 0:
             rounded[part] = value
-    return PruningPlan(rounded, criterion, multiple) if rounded else None
+    return PruningPlan(rounded, criterion, multiple, steps) if rounded else None
 
 
 def _rounded(ratio: float, groups: set[tuple[int, int]]) -> float:
@@ -221,4 +230,5 @@ def _smallest(kept: Mapping[tuple[int, int], int], parts: int) -> float | None:
 
 def encode_pruning(plan: PruningPlan) -> dict[str, Any]:
     """The canonical config of a plan."""
-    return {"criterion": plan.criterion, "multiple": plan.multiple, "ratios": dict(plan.ratios)}
+    steps = {"steps": plan.steps} if plan.steps > 1 else {}
+    return {"criterion": plan.criterion, "multiple": plan.multiple, "ratios": dict(plan.ratios), **steps}

@@ -17,6 +17,7 @@ from raysearch.search_spaces.architectures import possible_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_mapping, check_keys, part_of
+from raysearch.search_spaces.pruning.steps import decode_steps, steps_domain
 
 PATTERNS = ("none", "unstructured", "2:4")
 CRITERIA = ("magnitude", "taylor", "annealing")
@@ -31,11 +32,13 @@ class SparsityPlan:
         pattern: "unstructured", any weights of a layer; or "2:4", two of every four along the input channels.
         criterion: how they are picked; see ``weight_sparsity``.
         ratios: the share of each part's weights, in (0, 1); of the pattern 2:4 .5 for each.
+        steps: in how many steps they become so; 2:4 in one.
     """
 
     pattern: str
     criterion: str = "magnitude"
     ratios: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 1
 
     def ratio(self, layer: str) -> float:
         """The share of a layer's weights; 0 where it belongs to no part."""
@@ -48,6 +51,7 @@ def weight_sparsity(
     max_ratio: float = ...,
     pattern: Any = ...,
     criterion: Any = ...,
+    steps: Any = ...,
     over: None = ...,
     exclude: Sequence[str] = ...,
 ) -> Deferred: ...
@@ -56,6 +60,7 @@ def weight_sparsity(
     max_ratio: float = ...,
     pattern: Any = ...,
     criterion: Any = ...,
+    steps: Any = ...,
     *,
     over: Any,
     exclude: Sequence[str] = ...,
@@ -64,6 +69,7 @@ def weight_sparsity(
     max_ratio: float = 0.9,
     pattern: str | tuple[str, ...] = PATTERNS,
     criterion: str | tuple[str, ...] = ("magnitude",),
+    steps: int | tuple[int, int] = 1,
     over: Any = None,
     exclude: Sequence[str] = (),
 ) -> dict[str, Any] | Deferred:
@@ -78,6 +84,8 @@ def weight_sparsity(
         criterion: which weights become zero, one or several to choose from: the smallest ("magnitude"), those
             by which the loss changes least to first order ("taylor"), or those that a search finds
             ("annealing").
+        steps: in how many steps over the trial's float epochs unstructured weights become zero, or the range;
+            see ``channel_pruning``.
         over: an architecture space, giving a share a stage, or (model, example input), giving a share a
             layer, or a list of these. Left out, a Study supplies it.
         exclude: layers, or parts with all their layers, that stay whole.
@@ -94,10 +102,11 @@ def weight_sparsity(
         raise UserError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
     patterns, criteria = one_of("pattern", pattern, PATTERNS), one_of("criterion", criterion, CRITERIA)
     if over is None:
-        keywords = {"max_ratio": max_ratio, "pattern": pattern, "criterion": criterion}
+        keywords = {"max_ratio": max_ratio, "pattern": pattern, "criterion": criterion, "steps": steps}
         return Deferred(weight_sparsity, keywords, by_layers=True)
     found: dict[str, Any] = {"pattern": patterns, "criterion": criteria}
     if "unstructured" in (pattern if isinstance(pattern, (tuple, list)) else (pattern,)):
+        found |= steps_domain(steps)
         highest = round(STEP * int(max_ratio / STEP + 1e-9), 4)
         found["ratios"] = {part: tune.quniform(0.0, highest, STEP) for part in _parts(over, exclude)}
     return {"sparsity": found}
@@ -118,14 +127,15 @@ def decode_sparsity(config: Mapping[str, Any], parts: Sequence[str]) -> Sparsity
     """The plan of a sparsity config; None where no weight is zero.
 
     Args:
-        config: "pattern", "criterion" and "ratios"; all may be absent.
+        config: "pattern", "criterion", "ratios" and "steps"; all may be absent.
         parts: those that exist; the ratios of others are inactive.
 
     Raises:
         ValueError: an unknown key, pattern or criterion, or a ratio outside [0, 1).
     """
     where = "pruning/sparsity"
-    check_keys(config, ("pattern", "criterion", "ratios"), where)
+    check_keys(config, ("pattern", "criterion", "ratios", "steps"), where)
+    steps = decode_steps(config.get("steps", 1), f"{where}/steps")
     chosen = {"pattern": "none", "criterion": "magnitude", **config}
     for key, known in (("pattern", PATTERNS), ("criterion", CRITERIA)):
         if chosen[key] not in known:
@@ -139,10 +149,12 @@ def decode_sparsity(config: Mapping[str, Any], parts: Sequence[str]) -> Sparsity
     ratios = {part: float(ratio) for part, ratio in given.items() if ratio > 0 and part in parts}
     if chosen["pattern"] == "none" or not ratios:
         return None
-    return SparsityPlan(chosen["pattern"], chosen["criterion"], ratios)
+    return SparsityPlan(chosen["pattern"], chosen["criterion"], ratios, steps)
 
 
 def encode_sparsity(plan: SparsityPlan) -> dict[str, Any]:
     """The canonical config of a plan."""
-    ratios = {"ratios": dict(plan.ratios)} if plan.pattern == "unstructured" else {}
-    return {"pattern": plan.pattern, "criterion": plan.criterion, **ratios}
+    found: dict[str, Any] = {"pattern": plan.pattern, "criterion": plan.criterion}
+    if plan.pattern == "unstructured":
+        found["ratios"] = dict(plan.ratios)
+    return {**found, "steps": plan.steps} if plan.steps > 1 else found

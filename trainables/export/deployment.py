@@ -12,6 +12,7 @@ from raysearch import backends
 from raysearch.basics.disk import storing
 from raysearch.networks import figures
 from raysearch.networks.capture import capture
+from raysearch.networks.nests import Nest
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.export import export_onnx, export_torch
@@ -50,10 +51,15 @@ def as_deployed(
     if not plan.bits.quantized:
         return folded
     quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits)
-    generator = torch.Generator().manual_seed(seed)
-    inputs, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
-    calibrate(quantized, [inputs])
+    calibrate(quantized, [calibration_inputs(task, seed)])
     return quantized
+
+
+def calibration_inputs(task: Task, seed: int) -> Nest:
+    """Inputs of training examples, by which the steps of activations are chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs: Nest = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))[0]
+    return inputs
 
 
 def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> dict[str, Path]:

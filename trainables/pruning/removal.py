@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.parts import is_heads
 from raysearch.basics.spelling import did_you_mean
-from raysearch.networks.attention.heads import attentions, remove_heads
+from raysearch.networks.attention.heads import Attention, attentions, remove_heads
 from raysearch.networks.attention.trial import sound_heads
 from raysearch.networks.copying import copy_of
 from raysearch.networks.groups import (
@@ -46,6 +47,7 @@ def prune(
     examples: Examples | None = None,
     collate: Collate | None = None,
     loss: Loss = cross_entropy,
+    originally: Mapping[str, int] | None = None,
 ) -> History:
     """Remove channels in place, the least important of each dependency group first.
 
@@ -66,6 +68,7 @@ def prune(
         examples: for training; what the criteria that search or take gradients look at, and only they.
         collate: makes a batch of a list of examples.
         loss: of outputs and targets; what those criteria keep low.
+        originally: the channels and heads of groups that have lost some already; ratios are of these.
 
     Returns:
         What was removed, for ``prune_like``.
@@ -74,12 +77,12 @@ def prune(
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or the
             criterion has nothing to go by: no examples, no gradient of the loss, no batch norm.
     """
-    graph, channels = take_apart(model, example_input, time_limit_s, exclude)
-    heads = sound_heads(model, example_input, attentions(model, example_input, exclude))
-    channels = without_heads(channels, heads)
-    kept = {root: kept_channels(n, plan.ratio(root), plan.multiple) for root, n in channels.items()}
+    graph, channels, heads = _groups(model, example_input, time_limit_s, exclude)
+    whole = {**channels, **{name: a.count for name, a in heads.items()}, **(originally or {})}
+    kept = {root: kept_channels(whole[root], plan.ratio(root), plan.multiple) for root in channels}
     fewer = {root: kept[root] for root, n in channels.items() if kept[root] < n}
-    shorter = {name: a for name, a in heads.items() if least_heads(torch.zeros(a.count), plan.ratio(name))}
+    ratios = {n: 1 - kept_channels(whole[n], plan.ratio(n), 1) / a.count for n, a in heads.items()}
+    shorter = {name: a for name, a in heads.items() if least_heads(torch.zeros(a.count), ratios[name])}
     if not (fewer or shorter):
         return []
     found = first_scores(graph, fewer, shorter, plan.criterion, examples, collate, loss)
@@ -91,23 +94,41 @@ def prune(
             history.append((root, removed))
     check_runs(model, example_input)
     if shorter:
-        history += _shorten(model, example_input, shorter, plan, found)
+        history += _shorten(model, example_input, {n: ratios[n] for n in shorter}, plan.criterion, found)
     return history
+
+
+def _groups(
+    model: nn.Module, example_input: Nest, time_limit_s: float, exclude: Sequence[str]
+) -> tuple[tp.DependencyGraph, dict[str, int], dict[str, Attention]]:
+    graph, channels = take_apart(model, example_input, time_limit_s, exclude)
+    heads = sound_heads(model, example_input, attentions(model, example_input, exclude))
+    return graph, without_heads(channels, heads), heads
+
+
+def group_widths(model: nn.Module, example_input: Nest, exclude: Sequence[str] = ()) -> dict[str, int]:
+    """The channels of each group by its root layer, and the heads of each attention by its name.
+
+    Raises:
+        ValueError: torch-pruning cannot handle the model.
+    """
+    _, channels, heads = _groups(model, example_input, TIME_LIMIT_S, exclude)
+    return {**channels, **{name: attention.count for name, attention in heads.items()}}
 
 
 def _shorten(
     model: nn.Module,
     example_input: Nest,
-    names: Collection[str],
-    plan: PruningPlan,
+    ratios: Mapping[str, float],
+    criterion: str,
     found: Mapping[str, Tensor],
 ) -> History:
     """Remove heads of attentions, by the scores that were found, or those of what is left of the network."""
     history: History = []
     for name, attention in attentions(model, example_input).items():
-        if name in names:
-            scores = found[name] if name in found else head_scores(model, attention, plan.criterion)
-            history.append((name, least_heads(scores, plan.ratio(name))))
+        if name in ratios:
+            scores = found[name] if name in found else head_scores(model, attention, criterion)
+            history.append((name, least_heads(scores, ratios[name])))
             remove_heads(model, attention, history[-1][1])
     check_runs(model, example_input)
     return history

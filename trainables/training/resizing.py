@@ -57,8 +57,8 @@ def check_resizable(task: Task, plan: Architecture | None, share: float) -> None
     shapes = [tuple(t.shape) for t in nests.tensors(smaller)]
     if shapes == [tuple(t.shape) for t in nests.tensors(inputs)]:
         raise UserError(
-            f"training/first_size is {share}, and the inputs have no axes behind batch and channels to shorten "
-            "so: leave it out"
+            f"training/first_size is {share}, and the inputs have no axes behind batch and channels that it "
+            "shortens: leave it out"
         )
     try:
         nests.call(task.build(plan).eval(), smaller)

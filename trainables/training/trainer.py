@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from raysearch.networks.nests import call
+from raysearch.networks.nests import Nest, call
 from raysearch.search_spaces.teachers import TeacherPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.pruning.sparsity import hold_zeros
@@ -21,6 +21,7 @@ from raysearch.trainables.training.epoch import train_epoch
 from raysearch.trainables.training.mixup import mixed
 from raysearch.trainables.training.optimizers import Stepping, new_optimizer
 from raysearch.trainables.training.precision import check_device, gradient_scaler, in_precision
+from raysearch.trainables.training.resizing import resized
 
 
 class Trainer:
@@ -55,7 +56,9 @@ class Trainer:
         """The network whose metrics count and that is deployed: the average, where one is kept."""
         return self.module if self._average is None else self._average.module
 
-    def epoch(self, task: Task, loss: BatchLoss, lr: Callable[[float], float], seed: int) -> float:
+    def epoch(
+        self, task: Task, loss: BatchLoss, lr: Callable[[float], float], seed: int, *, size: float = 1.0
+    ) -> float:
         """Train for one epoch, and return its mean loss.
 
         Args:
@@ -63,6 +66,7 @@ class Trainer:
             loss: from ``loss``.
             lr: the learning rate at a share of the epoch in [0, 1].
             seed: of the order of the examples; all else is drawn by torch's own generator.
+            size: the share of the inputs' size, in (0, 1]; see ``resized``.
 
         Raises:
             TrainingDiverged: the loss is not finite.
@@ -76,7 +80,7 @@ class Trainer:
             batch_size=self._plan.batch_size,
             lr=lr,
             generator=torch.Generator().manual_seed(seed),
-            augment=task.augment,
+            augment=task.augment if size == 1 else partial(_smaller, task.augment, size),
             collate=task.collate,
             device=self._device,
             stepping=Stepping(self._plan.clip_norm, self._plan.accumulate, self._scaler, after),
@@ -120,3 +124,7 @@ class Trainer:
             self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+
+
+def _smaller(augment: Callable[[Nest], Nest] | None, size: float, inputs: Nest) -> Nest:
+    return resized(augment(inputs) if augment else inputs, size)
