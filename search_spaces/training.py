@@ -50,8 +50,8 @@ class TrainingPlan:
             automatic mixed precision. Weights, losses, quantisers and all figures stay in float32.
         checkpointing: compute activations again for the gradient instead of keeping them (Chen et al., 2016):
             the same training with less memory, in about a third more time.
-        ema: decay a step of an average of the weights, in [0, 1), which is evaluated and deployed in their
-            place; 0: none. It starts with each part of the training.
+        ema: decay a step of an average of the weights, in [0, 1), over about 1 / (1 - ema) steps, which is
+            evaluated and deployed in their place; 0: none. It starts with each part of the training.
         mixup: alpha of the Beta distribution by which examples, and their losses, are mixed in pairs (Zhang
             et al., 2018), >= 0; 0: none. Inputs that are no floats (tokens, masks) stay as they are.
         layer_lr: factors >= 0 on the learning rate by layer or part, such as {"stem": 0.1}, the innermost one

@@ -51,7 +51,7 @@ class Sequences(nn.Module):
         super().__init__()
         layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
         self.first = nn.Linear(4, 8)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
         self.head = nn.Linear(8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
