@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError
@@ -79,7 +78,7 @@ def prune(
     channels = without_heads(channels, heads)
     kept = {root: kept_channels(n, plan.ratio(root), plan.multiple) for root, n in channels.items()}
     fewer = {root: kept[root] for root, n in channels.items() if kept[root] < n}
-    shorter = {name: a for name, a in heads.items() if least_heads(torch.zeros(a.count), plan.ratio(name))}
+    shorter = {n: a for n, a in heads.items() if kept_channels(a.count, plan.ratio(n), 1) < a.count}
     if not (fewer or shorter):
         return []
     found = first_scores(graph, fewer, shorter, plan.criterion, examples, collate, loss)
