@@ -88,11 +88,11 @@ def channel_pruning(
         multiple: kept channels are multiples of this; None takes what the targets like (see ``bind``).
         criterion: how the channels to keep are picked, one or several to choose from: "magnitude" (largest
             L2 norm over the dependency group), "random"; "taylor" and "hessian" (what the loss on 256
-            training examples would rise by, of first and second order); "batch_norm_scale"; "lamp" and
-            "fpgm" (see ``channel_scores``); or by a search for those that
-            keep the loss on training examples low, "annealing" or "genetic". Each group loses the share that
-            its ratio says, so channels are only compared within their group, also by criteria that were
-            published for a whole network. Batch norm's scales say nothing before training.
+            training examples would rise by, of first and second order; the latter runs them one by one);
+            "batch_norm_scale" (all alike before training, and then magnitude's); "lamp" and "fpgm" (norms
+            and distances layer by layer); or by a search for those that keep the loss on training examples
+            low, "annealing" or "genetic". Each group loses the share that its ratio says, so channels are
+            only compared within their group, also by criteria that were published for a whole network.
         over: an architecture space, giving a ratio a stage, or (model, example input), giving a ratio a
             dependency group under the name of its root layer (and one for the heads of each attention,
             "encoder.0.attention.(heads)", of which whole ones go), or a list of these. Left out, a Study
