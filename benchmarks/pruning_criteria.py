@@ -11,7 +11,7 @@ on both tasks.
 Limit: the unpruned network's accuracy.
 
 Two tasks, each seed with a parent of its own: digits (9 epochs), and CIFAR-10 at half the side with 3,000
-training images, a ResNet-20 of 20 epochs; accuracy in per cent on the test split. "after" is that of one more
+training images, a ResNet-20 of 8 epochs; accuracy in per cent on the test split. "after" is that of one more
 epoch. "seconds" are those of pruning one network, taking it apart included; one thread. The criteria that
 search, annealing and genetic, take as long as training does, and are left out.
 
@@ -47,7 +47,7 @@ from raysearch.trainables.training.schedule import cosine
 NAME = "pruning_criteria"
 RULES = tuple(name for name in CRITERIA if name not in SEARCHED)
 RATIOS = (0.25, 0.5, 0.75)
-EPOCHS = {"digits": 9, "cifar10": 20}
+EPOCHS = {"digits": 9, "cifar10": 8}
 TRAINED = 0.5
 BEFORE = tuple(f"@{ratio:g}" for ratio in RATIOS)
 KINDS = (*BEFORE, "after", "seconds")

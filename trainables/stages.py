@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import fx, nn
+from torch import nn
 
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
@@ -36,6 +36,7 @@ from raysearch.trainables.quantization import nonzero_rate
 from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, TrialSetup
 from raysearch.trainables.start import schedule_of, taken_over
 from raysearch.trainables.training.course import Course
+from raysearch.trainables.training.distillation import BatchLoss
 from raysearch.trainables.variant import save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
@@ -114,6 +115,11 @@ class TrialStages:
         return self.course.module
 
     @property
+    def quantized(self) -> bool:
+        """Whether it is in its quantised part."""
+        return self.course.quantized
+
+    @property
     def float_epochs(self) -> int:
         """The epochs that it is trained in float."""
         return self.course.float_epochs
@@ -158,12 +164,16 @@ class TrialStages:
 
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)
-        if self._teacher is None:
-            self._teacher = self._trained_teacher()
+        loss = self._loss()
         trained_by_others = self.task.pretrained and self.name == LONGER
         training = self.plan.training
-        peak = training.lr * (training.quantized_lr if trained_by_others else 1.0)
-        self.course.train(epoch, self.schedule, peak, self._teacher)
+        peak = training.lr * (training.quantized_lr if self.quantized or trained_by_others else 1.0)
+        self.course.train(epoch, loss, lambda share: peak * self.schedule.rate(epoch, share))
+
+    def _loss(self) -> BatchLoss:
+        if self._teacher is None:
+            self._teacher = self._trained_teacher()
+        return self.course.trainer.loss(self.task, self._teacher, self.plan.teacher)
 
     def _trained_teacher(self) -> nn.Module | None:
         teacher = self.plan.teacher

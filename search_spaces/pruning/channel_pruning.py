@@ -93,11 +93,11 @@ def channel_pruning(
         multiple: kept channels are multiples of this; None takes what the targets like (see ``bind``).
         criterion: how the channels to keep are picked, one or several to choose from: "magnitude" (largest
             L2 norm over the dependency group), "random"; "taylor" and "hessian" (what the loss on 256
-            training examples would rise by, of first and second order); "batch_norm_scale"; "lamp" and
-            "fpgm" (see ``channel_scores``); or by a search for those that
-            keep the loss on training examples low, "annealing" or "genetic". Each group loses the share that
-            its ratio says, so channels are only compared within their group, also by criteria that were
-            published for a whole network. Batch norm's scales say nothing before training.
+            training examples would rise by, of first and second order; the latter runs them one by one);
+            "batch_norm_scale" (all alike before training, and then magnitude's); "lamp" and "fpgm" (norms
+            and distances layer by layer); or by a search for those that keep the loss on training examples
+            low, "annealing" or "genetic". Each group loses the share that its ratio says, so channels are
+            only compared within their group, also by criteria that were published for a whole network.
         steps: in how many steps over the trial's float epochs the channels go, or the range: from one to the
             next, in which the network is trained, by what is then left of the ratio as a cubic (Zhu & Gupta,
             2017). What is measured before training has lost all of them.

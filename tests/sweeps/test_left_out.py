@@ -94,6 +94,20 @@ def test_what_a_part_returns_in_a_dataclass_is_left_out_too(examples):
     assert metric_without(Reading(), ["wrapped"], examples, accuracy) == {"wrapped": always_first}
 
 
+def test_the_heads_of_an_attention_are_its_output(examples):
+    class Attended(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(2, 2, batch_first=True)
+
+        def forward(self, x):
+            return x + 100 * self.attention(x[:, None], x[:, None], x[:, None])[0][:, 0].flip(-1)
+
+    torch.manual_seed(0)
+    found = metric_without(Attended(), ["attention.(heads)"], examples, accuracy)
+    assert found == {"attention.(heads)": 1.0}
+
+
 def test_a_metric_that_is_lost_without_a_part_is_said(examples):
     def spread(logits, labels):
         return float(logits.std() / logits.std())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from raysearch.basics.failures import attempt
@@ -39,10 +41,10 @@ def check_criterion(task: Task, model: nn.Module, criterion: str) -> None:
     """
     if criterion == "batch_norm_scale":
         check_batch_norm(model)
-    examples = looked_at(task, criterion, seed=0)
+    few = replace(task, train=first(task.train, _FEW))
+    examples = looked_at(few, criterion, seed=0)
     if examples is not None and criterion in GRADIENTS:
-        few = first(examples, _FEW)
         attempt(
-            lambda: loss_gradients(model, criterion, few, task.collate, task.loss),
+            lambda: loss_gradients(model, criterion, examples, task.collate, task.loss),
             f"a gradient of loss, in batches as the pruning criterion {criterion!r} takes,",
         )

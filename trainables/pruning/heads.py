@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.networks.attention.heads import Attention, split_heads
-from raysearch.search_spaces.pruning.channel_pruning import kept_channels
 from raysearch.trainables.pruning.criteria import lamp
 
 
@@ -46,7 +45,6 @@ def head_scores(model: nn.Module, attention: Attention, criterion: str) -> Tenso
     return ours if ours.isfinite().all() else magnitudes
 
 
-def least_heads(scores: Tensor, ratio: float) -> list[int]:
-    """The heads to remove at a ratio, ascending; whole ones, and never all."""
-    removed = len(scores) - kept_channels(len(scores), ratio, multiple=1)
-    return sorted(scores.argsort(stable=True)[:removed].tolist())
+def least_heads(scores: Tensor, left: int) -> list[int]:
+    """The heads to remove so that so many are left, ascending."""
+    return sorted(scores.argsort(stable=True)[: len(scores) - left].tolist())

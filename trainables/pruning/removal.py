@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
@@ -81,8 +80,8 @@ def prune(
     whole = {**channels, **{name: a.count for name, a in heads.items()}, **(originally or {})}
     kept = {root: kept_channels(whole[root], plan.ratio(root), plan.multiple) for root in channels}
     fewer = {root: kept[root] for root, n in channels.items() if kept[root] < n}
-    ratios = {n: 1 - kept_channels(whole[n], plan.ratio(n), 1) / a.count for n, a in heads.items()}
-    shorter = {name: a for name, a in heads.items() if least_heads(torch.zeros(a.count), ratios[name])}
+    left = {n: kept_channels(whole[n], plan.ratio(n), 1) for n in heads}
+    shorter = {n: attention for n, attention in heads.items() if left[n] < attention.count}
     if not (fewer or shorter):
         return []
     found = first_scores(graph, fewer, shorter, plan.criterion, examples, collate, loss)
@@ -94,7 +93,8 @@ def prune(
             history.append((root, removed))
     check_runs(model, example_input)
     if shorter:
-        history += _shorten(model, example_input, {n: ratios[n] for n in shorter}, plan.criterion, found)
+        fewest = {name: left[name] for name in shorter}
+        history += _shorten(model, example_input, fewest, plan.criterion, found)
     return history
 
 
@@ -119,16 +119,16 @@ def group_widths(model: nn.Module, example_input: Nest, exclude: Sequence[str] =
 def _shorten(
     model: nn.Module,
     example_input: Nest,
-    ratios: Mapping[str, float],
+    left: Mapping[str, int],
     criterion: str,
     found: Mapping[str, Tensor],
 ) -> History:
-    """Remove heads of attentions, by the scores that were found, or those of what is left of the network."""
+    """Remove heads down to these numbers, by the scores that were found or those of what is left."""
     history: History = []
     for name, attention in attentions(model, example_input).items():
-        if name in ratios:
+        if name in left:
             scores = found[name] if name in found else head_scores(model, attention, criterion)
-            history.append((name, least_heads(scores, ratios[name])))
+            history.append((name, least_heads(scores, left[name])))
             remove_heads(model, attention, history[-1][1])
     check_runs(model, example_input)
     return history

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -21,7 +21,6 @@ from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.start import eight_until, first_network, float_epochs, unpruned_network
 from raysearch.trainables.training.distillation import BatchLoss
 from raysearch.trainables.training.resizing import size_at
-from raysearch.trainables.training.schedule import Schedule
 from raysearch.trainables.training.trainer import Trainer
 
 
@@ -45,12 +44,12 @@ class Course:
         self.notes = first.notes
         self.float_epochs = float_epochs(setup, plan, whole=first.whole)
         self.quantized = False
-        self._trainer = self._new_trainer(first.module)
+        self.trainer = self._new_trainer(first.module)
 
     @property
     def module(self) -> nn.Module:
         """The network as it stands: what is evaluated and deployed."""
-        return self._trainer.result
+        return self.trainer.result
 
     def deployed(self) -> fx.GraphModule:
         """The network as it stands, as it will be exported: itself where it is quantised, else a copy."""
@@ -69,27 +68,23 @@ class Course:
         elif self.quantized and epoch == self._eight_until + 1:
             self._lower_bits()
 
-    def train(self, epoch: int, schedule: Schedule, peak: float, teacher: nn.Module | None) -> None:
-        """Train for an epoch, with what torch's generator gives.
+    def train(self, epoch: int, loss: BatchLoss, lr: Callable[[float], float]) -> None:
+        """Train for an epoch that has begun, with what torch's generator gives.
 
         Args:
-            epoch: from 1 on; it has begun.
-            schedule: of the learning rate.
-            peak: the highest learning rate in float.
-            teacher: None without one.
+            epoch: from 1 on.
+            loss: of the trainer.
+            lr: the learning rate at a share of the epoch in [0, 1].
         """
-        task, training = self._setup.task, self._plan.training
-        peak *= training.quantized_lr if self.quantized else 1.0
-        size = 1.0 if self.quantized else size_at(training.first_size, epoch, self.float_epochs)
-        loss: BatchLoss = self._trainer.loss(task, teacher, self._plan.teacher)
-        self._trainer.epoch(
-            task, loss, lambda share: peak * schedule.rate(epoch, share), self._seed + epoch, size=size
-        )
+        size = 1.0
+        if not self.quantized:
+            size = size_at(self._plan.training.first_size, epoch, self.float_epochs)
+        self.trainer.epoch(self._setup.task, loss, lr, self._seed + epoch, size=size)
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, of types that ``torch.load`` reads without pickle."""
         return {
-            **self._trainer.state(),
+            **self.trainer.state(),
             "quantized": self.quantized,
             "history": json.dumps(self.history),
         }
@@ -100,24 +95,24 @@ class Course:
             self.history = json.loads(state["history"])
             task = self._setup.task
             network = task.build(self._plan.architecture)
-            self._trainer = self._new_trainer(prune_like(network, task.example_input(), self.history or []))
+            self.trainer = self._new_trainer(prune_like(network, task.example_input(), self.history or []))
         if state["quantized"]:
             self._quantize(epoch)
-        self._trainer.load(state)
+        self.trainer.load(state)
 
     def _new_trainer(self, module: nn.Module) -> Trainer:
         sparse = self._plan.sparsity is not None
         return Trainer(module, self._plan.training, self._device, sparse=sparse)
 
     def _take_out(self, epoch: int, shares: tuple[float, float]) -> None:
-        network = self._trainer.module
+        network = self.trainer.module
         if epoch == 1:  # what was measured has lost all of it
             network, _ = unpruned_network(self._setup, self._name, self._plan, self._seed)
             self.history = None
         torch.manual_seed(self._seed + epoch)
         gone = compress(network, self._setup.task, self._plan, self._seed, shares=shares, widths=self._widths)
         self.history = [*(self.history or []), *(gone or [])] or None
-        self._trainer = self._new_trainer(network)
+        self.trainer = self._new_trainer(network)
 
     @cached_property
     def _widths(self) -> dict[str, int]:
@@ -138,11 +133,11 @@ class Course:
         """Begin the quantised part, or what it has come to by an epoch."""
         self._in_float = self.module
         bits = self._plan.bits if epoch > self._eight_until else self._plan.bits.at_least(8)
-        self._trainer = self._new_trainer(self._as_deployed(self._in_float, replace(self._plan, bits=bits)))
+        self.trainer = self._new_trainer(self._as_deployed(self._in_float, replace(self._plan, bits=bits)))
         self.quantized = True
 
     def _lower_bits(self) -> None:
         """From the 8 bits of the quantised part's first half to those of the plan."""
         fresh = self._as_deployed(self._in_float, self._plan).to(self._device)
         inputs = calibration_inputs(self._setup.task, self._setup.seed)
-        self._trainer = self._new_trainer(lowered(cast(fx.GraphModule, self.module), fresh, inputs))
+        self.trainer = self._new_trainer(lowered(cast(fx.GraphModule, self.module), fresh, inputs))

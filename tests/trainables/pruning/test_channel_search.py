@@ -43,9 +43,10 @@ def test_a_trial_prunes_by_search(network, examples, criterion, monkeypatch):
     assert losses[criterion] <= losses["magnitude"] + 1e-6
 
 
-def test_a_trial_names_the_criterion(tmp_path, monkeypatch):
+@pytest.mark.parametrize("criterion", ["annealing", "taylor"])
+def test_a_trial_names_the_criterion(criterion, tmp_path, monkeypatch):
     monkeypatch.setattr("raysearch.trainables.pruning.channel_search.EVALUATIONS", 20)
-    pruning = {"criterion": "annealing", "multiple": 2, "ratios": {"stem": 0.5, "stage1": 0.25}}
+    pruning = {"criterion": criterion, "multiple": 2, "ratios": {"stem": 0.5, "stage1": 0.25}}
     setup = make_setup(tmp_path, epochs=1)
     runs = [TrialStages(setup, name, {**PARENT, "pruning": pruning}, FakeMeasure()) for name in ("a", "b")]
     assert runs[0].module.get_submodule("stem.conv").out_channels == 4

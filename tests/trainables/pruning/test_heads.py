@@ -114,8 +114,8 @@ def test_a_space_counts_whole_heads() -> None:
 
 
 def test_never_all_heads_go_and_ratios_of_parts_are_theirs() -> None:
-    assert least_heads(torch.tensor([3.0, 1.0, 2.0]), 0.99) == [1, 2]
-    assert least_heads(torch.tensor([3.0, 1.0, 2.0]), 0.1) == []
+    assert least_heads(torch.tensor([3.0, 1.0, 2.0]), 1) == [1, 2]
+    assert least_heads(torch.tensor([3.0, 1.0, 2.0]), 3) == []
     model = model_of("torch")
     prune(model, X[:2], PruningPlan({"attention": 0.7}))
     assert model.attention.attention.num_heads == 1

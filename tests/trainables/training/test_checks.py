@@ -68,7 +68,7 @@ def test_a_gpu_that_is_elsewhere_is_left_to_the_trials(monkeypatch: pytest.Monke
 
 
 def small_plan() -> Any:
-    from raysearch.search_spaces.architectures.resnet import decode_architecture
+    from raysearch.search_spaces.architectures import decode_architecture
 
     task = small_task()
     return decode_architecture(task.parent["architecture"])

@@ -121,7 +121,7 @@ def test_other_networks_are_trained_by_every_setting_and_go_on_to_the_bit(
     reports(TrialStages(setup, "cut", config, FakeMeasure()), cut)
     again = TrialStages(setup, "cut", config, FakeMeasure())
     assert [r.values for r in reports(again, 3)] == [r.values for r in expected[:3]]
-    found, state = again.trainer.state(), whole.trainer.state()
+    found, state = again.course.state(), whole.course.state()
     for part in ("module", "average"):
         assert all(torch.equal(found[part][key], value) for key, value in state[part].items())
 
@@ -143,7 +143,7 @@ def test_the_average_is_what_is_evaluated_saved_and_quantised(tmp_path: Path) ->
     setup = replace(setup, references={"parent": {**PARENT, "training": {"ema": 0.9}}}, parent_epochs=2)
     run = TrialStages(setup, "parent", setup.references["parent"], FakeMeasure())
     _, first, *_ = reports(run)
-    trained, average = run.trainer.module.state_dict(), run.module.state_dict()
+    trained, average = run.course.trainer.module.state_dict(), run.module.state_dict()
     assert not torch.equal(trained["head.weight"], average["head.weight"])
     saved = load_file(setup.reference_weights("parent"))
     assert all(torch.equal(saved[key], value) for key, value in average.items())
@@ -153,10 +153,10 @@ def test_the_average_is_what_is_evaluated_saved_and_quantised(tmp_path: Path) ->
     _, first = reports(run, 2)
     task = setup.task
     assert first.values == evaluate(run.module, task.validation, task.metrics)
-    assert first.values != evaluate(run.trainer.module, task.validation, task.metrics)
+    assert first.values != evaluate(run.course.trainer.module, task.validation, task.metrics)
     before = run.module.state_dict()["head.weight"].clone()
-    run._start_quantized()
-    for network in (run.module, run.trainer.module):
+    run.course.begin(run.float_epochs + 1)
+    for network in (run.module, run.course.trainer.module):
         assert torch.equal(network.state_dict()["head.weight"], before)
 
 
