@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces.architectures import possible_parts
+from raysearch.search_spaces.architectures import prunable_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
@@ -116,7 +116,7 @@ def _ratio(max_ratio: float) -> Any:
 
 def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
-        return tuple(part for part in possible_parts(over)[:-1] if part_of(part, exclude) is None)
+        return tuple(part for part in prunable_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
         return tuple(over)
     model, example_input = over
@@ -176,13 +176,20 @@ def decode_pruning(
 
 
 def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
-    """The ratio that the kept channels amount to; unrounded where groups of several widths share it."""
+    """The ratio that the kept channels amount to.
+
+    Where groups of several widths share it, the smallest step of the space with which all of them keep as many,
+    or the ratio itself where no step does.
+    """
     kept = {w: kept_channels(w, ratio, multiple) for w in widths}
     if all(k == w for w, k in kept.items()):
         return 0.0
-    if len(kept) > 1:
-        return round(ratio, 6)
-    return round(1 - next(k / w for w, k in kept.items()), 6)
+    if len(kept) == 1:
+        return round(1 - next(k / w for w, k in kept.items()), 6)
+    for step in range(1, round(1 / STEP)):
+        if all(kept_channels(w, round(STEP * step, 4), multiple) == k for w, k in kept.items()):
+            return round(STEP * step, 4)
+    return round(ratio, 6)
 
 
 def encode_pruning(plan: PruningPlan) -> dict[str, Any]:

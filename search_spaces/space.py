@@ -174,8 +174,7 @@ class Space:
     def _known_parts(self, where: str, architecture: Architecture) -> tuple[str, ...]:
         if self.own is not None:
             return self.own.known if where == "bits" else self.own.pruned
-        known = architecture.known_parts()
-        return known if where == "bits" else known[:-1]
+        return architecture.known_parts() if where == "bits" else architecture.pruned_parts()
 
     def settled(self, parent: Mapping[str, Any]) -> Config:
         """A parent whose architecture is this space's: the middle of the space where it has no such one."""

@@ -33,7 +33,7 @@ DOMAINS = {
 
 #: Key of the space -> the functions of ``raysearch.search_spaces`` that can stand there.
 FUNCTIONS = {
-    "architecture": ("resnet",),
+    "architecture": ("resnet", "mobilenet", "vit", "conv1d", "mlp"),
     "pruning": ("channel_pruning",),
     "bits": ("bit_widths",),
     "teacher": ("teachers",),
