@@ -178,8 +178,8 @@ def decode_pruning(
 def _rounded(ratio: float, widths: set[int], multiple: int) -> float:
     """The ratio that the kept channels amount to.
 
-    Where groups of several widths share it, the smallest step of the space with which all of them keep as many,
-    or the ratio itself where no step does.
+    Where groups of several widths share it, the smallest step of the space with which all of them keep as
+    many, or the ratio itself where no step does.
     """
     kept = {w: kept_channels(w, ratio, multiple) for w in widths}
     if all(k == w for w, k in kept.items()):

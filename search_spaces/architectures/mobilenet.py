@@ -30,10 +30,8 @@ from raysearch.search_spaces.arguments import integers, one_of
 KERNELS = (3, 5, 7)
 ACTIVATIONS = ("relu", "hard_swish")
 MAX_EXPANSION = 12
-_SQUEEZED, _STEP = (
-    4,
-    8,
-)  # of the hidden channels one in four, and a multiple of 8, as torchvision's networks have
+# Of the hidden channels one in four, and a multiple of 8, as torchvision's networks have.
+_SQUEEZED, _STEP = 4, 8
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,9 @@ def mobilenet(
 ) -> dict[str, Any]:
     """A space of networks of inverted residuals (MobileNet, EfficientNet) for images.
 
-    Each stage chooses all but the activation by itself; every stage but the first halves the image. Of choices
-    the first is that of the middle of the space, which is the parent where a task's own network is of another
-    family.
+    Each stage chooses all but the activation by itself; every stage but the first halves the image. Of
+    choices the first is that of the middle of the space, which is the parent where a task's own network is of
+    another family.
 
     Args:
         stages: how many stages, or the range (low, high), both included.

@@ -1,12 +1,12 @@
 """What families of architectures have in common whose networks are numbered parts in a row.
 
-A config counts them, and holds a mapping for each: ``{"stages": 2, "stage1": {...}, "stage2": {...}}``. What is
-beyond the count is inactive.
+A config counts them, and holds a mapping for each: ``{"stages": 2, "stage1": {...}, "stage2": {...}}``. What
+is beyond the count is inactive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -15,8 +15,14 @@ from raysearch.search_spaces.domains import Path
 from raysearch.search_spaces.keys import as_integer, as_mapping, as_truth, check_keys
 
 Plan = TypeVar("Plan")
+
+
+def _as_text(value: Any, where: str) -> str:
+    return str(value)  # what it may be, the plan checks
+
+
 #: What reads a field, by its type as it is written.
-_READERS = {"int": as_integer, "bool": as_truth, "str": lambda value, where: str(value)}
+_READERS: dict[str, Callable[[Any, str], Any]] = {"int": as_integer, "bool": as_truth, "str": _as_text}
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Form:
 
 
 class NumberedPlan:
-    """What the plans of such a family offer; the numbered parts are its field that is called ``FORM.many``."""
+    """What the plans of such a family offer; the numbered parts are the field called ``FORM.many``."""
 
     FORM: ClassVar[Form]
 
@@ -120,9 +126,8 @@ def _decode_one(given: Any, kind: type[Plan], where: str) -> Plan:
     for f in known:
         if f.default is MISSING and f.name not in values:
             raise UserError(f"{where} has no {f.name}")
-    read = {
-        f.name: _READERS[str(f.type)](values[f.name], f"{where}/{f.name}") for f in known if f.name in values
-    }
+    readers = {f.name: _READERS[str(f.type)] for f in known}
+    read = {name: readers[name](value, f"{where}/{name}") for name, value in values.items()}
     try:
         return kind(**read)
     except UserError as error:

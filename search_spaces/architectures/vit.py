@@ -97,8 +97,8 @@ def vit(
     """A space of vision transformers for images, with the mean over the patches and learned positions.
 
     The embedding has heads times head_width channels, so that heads divide it whatever is drawn; images that
-    patches do not divide are padded with zeros. Each block chooses its perceptron's width by itself. Of choices
-    the first is that of the middle of the space.
+    patches do not divide are padded with zeros. Each block chooses its perceptron's width by itself. Of
+    choices the first is that of the middle of the space.
 
     Args:
         blocks: how many blocks, or the range (low, high), both included.

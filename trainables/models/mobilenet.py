@@ -1,7 +1,7 @@
 """Build the network of a MobileNetPlan.
 
-A stage's first block has no skip, also where shapes agree: so the outputs of a stage's blocks form a dependency
-group of their own, and a stage's pruning ratio is its own whatever the widths are.
+A stage's first block has no skip, also where shapes agree: so the outputs of a stage's blocks form a
+dependency group of their own, and a stage's pruning ratio is its own whatever the widths are.
 """
 
 from __future__ import annotations

@@ -30,8 +30,13 @@ BUILDERS: dict[type, Callable[[Any, Sequence[int], int], nn.Module]] = {
     MLPPlan: build_mlp,
 }
 _IMAGE, _SIGNAL = ("channels", "height", "width"), ("channels", "length")
-#: Plan -> the axes of one input, where the network takes no others.
-_AXES = {ResNetPlan: _IMAGE, MobileNetPlan: _IMAGE, ViTPlan: _IMAGE, Conv1dPlan: _SIGNAL}
+#: Plan -> its family, and the axes of one input, where the network takes no others.
+_AXES: dict[type, tuple[str, tuple[str, ...]]] = {
+    ResNetPlan: ("resnet", _IMAGE),
+    MobileNetPlan: ("mobilenet", _IMAGE),
+    ViTPlan: ("vit", _IMAGE),
+    Conv1dPlan: ("conv1d", _SIGNAL),
+}
 
 
 def build_network(plan: Architecture, shape: Sequence[int], classes: int) -> nn.Module:
@@ -45,8 +50,8 @@ def build_network(plan: Architecture, shape: Sequence[int], classes: int) -> nn.
     Raises:
         ValueError: an input that the family does not take, or sizes that the network cannot have.
     """
-    if axes := _AXES.get(type(plan)):
-        check_axes(type(plan).FORM.family, axes, shape)
+    if type(plan) in _AXES:
+        check_axes(*_AXES[type(plan)], shape)
     return BUILDERS[type(plan)](plan, shape, classes)
 
 

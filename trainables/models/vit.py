@@ -19,7 +19,7 @@ _POSITIONS_STD = 0.02  # of the positions at the start, as Dosovitskiy et al. dr
 
 
 class Patches(nn.Module):
-    """An image as embedded patches with learned positions; padded with zeros where patches do not divide it."""
+    """An image as embedded patches with learned positions; where they do not divide it, padded with zeros."""
 
     def __init__(self, channels: int, size: tuple[int, int], patch: int, embedding: int) -> None:
         super().__init__()
@@ -31,7 +31,8 @@ class Patches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) -> (n, patches, embedding)."""
-        return (self.project(x) + self.positions).flatten(2).transpose(1, 2)
+        x = self.project(x) + self.positions
+        return x.flatten(2).transpose(1, 2)
 
 
 class Block(nn.Module):
