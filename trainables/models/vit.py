@@ -15,7 +15,9 @@ from raysearch.search_spaces.architectures.vit import ViTPlan
 from raysearch.trainables.models.activations import activation
 from raysearch.trainables.models.sizes import check_sizes
 
-_POSITIONS_STD = 0.02  # of the positions at the start, as Dosovitskiy et al. draw them
+# Of the positions at the start. With the 0.02 that Dosovitskiy et al. draw, small images are learned slower:
+# the digits to .91 instead of .96 in 8 epochs with patches of 2 pixels, to .97 instead of .99 with 4.
+_POSITIONS_STD = 0.3
 
 
 class Patches(nn.Module):
