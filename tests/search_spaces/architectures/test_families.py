@@ -8,7 +8,7 @@ import pytest
 from families import PLANS, SPACES, draws
 
 from raysearch.basics.failures import UserError
-from raysearch.search_spaces import bind, channel_pruning, enlarge
+from raysearch.search_spaces import ResNetPlan, StagePlan, bind, channel_pruning, enlarge
 from raysearch.search_spaces.architectures import decode_architecture, possible_parts, prunable_parts
 from raysearch.search_spaces.architectures.families import FAMILIES
 
@@ -56,6 +56,18 @@ def test_every_ratio_of_a_space_is_active_in_some_network(family: str) -> None:
     configs = ({"architecture": config, "pruning": {"ratios": ratios}} for config in draws(family, 50))
     active = {name for config in configs for name in space.variant(config).active}
     assert {f"pruning/ratios/{part}" for part in ratios} <= active
+
+
+@pytest.mark.parametrize("family", PLANS)
+def test_a_parent_of_another_family_gives_way_to_the_middle_of_the_space(family: str) -> None:
+    own = {"architecture": PLANS[family], "training": {"lr": 1e-3}}
+    other = {**own, "architecture": ResNetPlan(8, (StagePlan(1, 8),)).encode()}
+    space = bind({"architecture": SPACES[family]}, parent=other)
+    assert space.settled(own) == own
+    settled = space.settled(other)
+    assert settled["architecture"]["family"] == family
+    assert settled["training"] == own["training"]
+    assert space.variant(settled).config["architecture"] == settled["architecture"]
 
 
 @pytest.mark.parametrize("family", PLANS)
