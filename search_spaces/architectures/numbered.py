@@ -126,7 +126,7 @@ def _decode_one(given: Any, kind: type[Plan], where: str) -> Plan:
     for f in known:
         if f.default is MISSING and f.name not in values:
             raise UserError(f"{where} has no {f.name}")
-    readers = {f.name: _READERS[getattr(f.type, "__name__", f.type)] for f in known}
+    readers = {f.name: _READERS[getattr(f.type, "__name__", str(f.type))] for f in known}
     read = {name: readers[name](value, f"{where}/{name}") for name, value in values.items()}
     try:
         return kind(**read)

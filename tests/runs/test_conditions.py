@@ -75,3 +75,9 @@ def test_smoothed_labels_are_refused_for_a_loss_that_takes_none() -> None:
     task = small_task(loss=lambda outputs, targets: outputs.sum())
     with pytest.raises(ValueError, match="label_smoothing is set, but the task's loss"):
         conditions(task).bind({"training": {"label_smoothing": 0.1}})
+
+
+def test_a_family_that_does_not_take_the_tasks_inputs_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"conv1d takes inputs of shape \(channels, length\)"):
+        conditions().bind({"architecture": spaces.conv1d()})
+    assert conditions().bind({"architecture": spaces.mlp()}).domains["architecture"]["family"] == "mlp"
