@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.architectures.resnet import StagePlan as Stage
 from raysearch.trainables.data.cifar import cifar10_images, crop_and_flip
@@ -13,7 +14,7 @@ from raysearch.trainables.data.idx import FASHION_CLASSES, MNIST_CLASSES, idx_im
 from raysearch.trainables.data.image_folder import folder_images
 from raysearch.trainables.data.splits import Splits
 from raysearch.trainables.models.ready import ReadyBuilder
-from raysearch.trainables.models.zoo import torchvision_model
+from raysearch.trainables.models.zoo import torchvision_trained
 from raysearch.trainables.task import Task
 
 _SMALL = ResNetPlan(16, (Stage(1, 16), Stage(1, 32), Stage(1, 64)))
@@ -70,7 +71,13 @@ def cifar10(folder: str | Path, download: bool = False, seed: int = 0) -> Task:
     return _task("cifar10", splits, _RESNET20, _RESNET20_TRAINING, augment=crop_and_flip)
 
 
-def image_folder(folder: str | Path, size: int = 64, model: str | None = None, seed: int = 0) -> Task:
+def image_folder(
+    folder: str | Path,
+    size: int = 64,
+    model: str | None = None,
+    seed: int = 0,
+    weights: str | Path | None = None,
+) -> Task:
     """Images in one folder for each class, or in such folders under "train" and "test".
 
     Args:
@@ -78,16 +85,25 @@ def image_folder(folder: str | Path, size: int = 64, model: str | None = None, s
         size: pixels of the side to which images are scaled and cut.
         model: a torchvision model by name, such as "resnet18"; left out, a searchable ResNet-20.
         seed: decides the split.
+        weights: of that model: a local file, .pth, .pt or .safetensors, or a name of torchvision's, such as
+            "DEFAULT". Where they are of as many classes, the network counts as trained; where they are not,
+            its last layer is drawn anew, and the search begins with training it.
     """
     splits = folder_images(folder, size=size, seed=seed)
     if model is None:
+        if weights is not None:
+            raise UserError(
+                f"weights={str(weights)!r} needs the torchvision model that they are of: give model="
+            )
         return _task("image_folder", splits, _RESNET20, _RESNET20_TRAINING, augment=crop_and_flip)
+    network, trained = torchvision_trained(model, len(splits.classes), weights)
     return Task(
-        model=torchvision_model(model, len(splits.classes)),
+        model=network,
         train=splits.train,
         validation=splits.validation,
         test=splits.test,
         augment=crop_and_flip,
         parent={"training": _RESNET20_TRAINING},
+        pretrained=trained,
         name="image_folder",
     )

@@ -6,7 +6,11 @@ configs that any searcher draws from them. Importing this package pulls in neith
 """
 
 from raysearch.search_spaces.architectures import enlarge
+from raysearch.search_spaces.architectures.conv1d import Conv1dPlan, Stage1dPlan, conv1d
+from raysearch.search_spaces.architectures.mlp import LayerPlan, MLPPlan, mlp
+from raysearch.search_spaces.architectures.mobilenet import InvertedPlan, MobileNetPlan, mobilenet
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan, resnet
+from raysearch.search_spaces.architectures.vit import BlockPlan, ViTPlan, vit
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.bit_widths import BitWidthPlan, bit_widths
 from raysearch.search_spaces.plans import TrialPlan, Variant
@@ -18,21 +22,33 @@ from raysearch.search_spaces.training import TrainingPlan
 
 __all__ = [
     "BitWidthPlan",
+    "BlockPlan",
+    "Conv1dPlan",
+    "InvertedPlan",
+    "LayerPlan",
+    "MLPPlan",
+    "MobileNetPlan",
     "PruningPlan",
     "ResNetPlan",
     "Space",
     "SparsityPlan",
+    "Stage1dPlan",
     "StagePlan",
     "TeacherPlan",
     "TrainingPlan",
     "TrialPlan",
     "Variant",
+    "ViTPlan",
     "bind",
     "bit_widths",
     "channel_pruning",
+    "conv1d",
     "enlarge",
     "kept_channels",
+    "mlp",
+    "mobilenet",
     "resnet",
     "teachers",
+    "vit",
     "weight_sparsity",
 ]

@@ -56,6 +56,17 @@ def as_float(value: Any, where: str) -> float:
     return float(value)
 
 
+def as_truth(value: Any, where: str) -> bool:
+    """True or false, however it is written.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+        raise UserError(f"{where} is {value!r}, neither true nor false")
+    return bool(value)
+
+
 def belongs(layer: str, part: str) -> bool:
     """Whether a layer is the part itself or lies inside it ("stage1.0.conv1" lies in "stage1")."""
     return layer == part or layer.startswith(part + ".")

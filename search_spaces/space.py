@@ -210,8 +210,7 @@ class Space:
     def _known_parts(self, where: str, architecture: Architecture) -> tuple[str, ...]:
         if self.own is not None:
             return self.own.pruned if where == "pruning/ratios" else self.own.known
-        known = architecture.known_parts()
-        return known[:-1] if where == "pruning/ratios" else known
+        return architecture.pruned_parts() if where == "pruning/ratios" else architecture.known_parts()
 
     def settled(self, parent: Mapping[str, Any]) -> Config:
         """A parent whose architecture is this space's: the middle of the space where it has no such one."""

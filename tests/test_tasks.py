@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from raysearch import tasks
 from raysearch.search_spaces import bind
+from raysearch.trainables.models.zoo import torchvision_model
 from raysearch.trainables.task import Task
 
 DATA = Path(os.environ.get("RAYSEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -82,6 +83,24 @@ def test_an_image_folder_with_a_torchvision_model(tmp_path):
     task = tasks.image_folder(tmp_path, size=32, model="squeezenet1_1")
     assert not task.searches_architecture
     assert task.build()(task.example_input()).shape == (1, 2)
+
+
+def test_an_image_folder_with_weights_of_a_file(tmp_path):
+    pil = pytest.importorskip("PIL.Image")
+    pytest.importorskip("torchvision.models")
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for k in range(6):
+            pil.new("RGB", (40, 40), (k * 9, 0, 0)).save(tmp_path / label / f"{k}.jpg")
+    name = "squeezenet1_1"
+    for classes, trained in ((2, True), (5, False)):
+        path = tmp_path / f"{classes}.pth"
+        torch.save(torchvision_model(name, classes).state_dict(), path)
+        task = tasks.image_folder(tmp_path, size=32, model=name, weights=path)
+        assert task.pretrained == trained, "a last layer that is drawn anew must be trained"
+        assert task.build()(task.example_input()).shape == (1, 2)
+    with pytest.raises(ValueError, match="needs the torchvision model that they are of: give model="):
+        tasks.image_folder(tmp_path, size=32, weights=path)
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"])

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from raysearch.basics.failures import MissingFile, UserError
 
+WEIGHTS = (".pth", ".pt", ".safetensors")
+"""The suffixes of files of trained weights."""
+
 
 def read_text(path: Path, what: str) -> str:
     """The text of a file.

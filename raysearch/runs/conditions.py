@@ -62,14 +62,22 @@ class Conditions:
         """Bind a space to its architecture where that is searched, else to the layers of the one model.
 
         Raises:
-            ValueError: the space does not fit the model, or has settings of training that the task or the
-                device of the trials cannot have.
+            ValueError: the space does not fit the model or the inputs, or has settings of training that the
+                task or the device of the trials cannot have.
         """
         bound = self._bind(space)
+        if self.task.is_ready:
+            self._check_inputs(bound)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
         plan = bound.variant(bound.settled(self.parent)).plan.architecture
         check_settings(self.task, plan, settings, gpu=self.resources.get("gpu", 0) > 0)
         return bound
+
+    def _check_inputs(self, space: Space) -> None:
+        """Refuse a ready family that does not take the task's inputs, before a worker is started."""
+        architecture = space.settled(self.parent).get("architecture")
+        if architecture:
+            self.task.build(space.variant({"architecture": architecture}).plan.architecture)
 
     def _bind(self, space: Mapping[str, Any]) -> Space:
         if "architecture" in space and not self.task.searches_architecture:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError, failure
-from raysearch.basics.files import read_text
+from raysearch.basics.files import WEIGHTS, read_text
 from raysearch.basics.spelling import did_you_mean
 from raysearch.study_file.schema import StudyFile, parse
 from raysearch.study_file.yaml_text import import_object, override_key, parse_yaml
@@ -69,6 +69,9 @@ def _resolve_paths(study: StudyFile, base: Path) -> None:
         if not folder.is_dir() and not task.get("download"):
             raise UserError(f"task.folder: {folder} does not exist")
         task["folder"] = str(folder)
+    # Of a task of the user's own only its author knows what an argument is.
+    if "import" not in task and Path(str(task.get("weights", ""))).suffix in WEIGHTS:
+        task["weights"] = str(_beside(base, Path(str(task["weights"])).expanduser()))
     if "import" in task:
         task["module_folder"] = str((base / Path(str(task.get("module_folder", "."))).expanduser()).resolve())
     study.search.warm_start = [str(_beside(base, Path(f).expanduser())) for f in study.search.warm_start]

@@ -35,7 +35,7 @@ DOMAINS = {
 
 #: Key of the space -> the functions of ``raysearch.search_spaces`` that can stand there.
 FUNCTIONS = {
-    "architecture": ("resnet",),
+    "architecture": ("resnet", "mobilenet", "vit", "conv1d", "mlp"),
     "pruning": ("channel_pruning", "weight_sparsity"),
     "bits": ("bit_widths",),
     "teacher": ("teachers",),

