@@ -16,7 +16,7 @@ from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
 from raysearch.trainables.task import Task, accuracy
-from raysearch.trainables.training.checks import check_settings
+from raysearch.trainables.training.checks import check_schedules, check_settings
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ class Conditions:
 
         Raises:
             ValueError: the space does not fit the model or the inputs, or has settings of training that the
-                task or the device of the trials cannot have.
+                task, the device or the epochs of the trials cannot have.
         """
         bound = self._bind(space)
         if self.task.is_ready:
             self._check_inputs(bound)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
         plan = bound.variant(bound.settled(self.parent)).plan.architecture
+        check_schedules(bound.domains, self.epochs)
         check_settings(self.task, plan, settings, gpu=self.resources.get("gpu", 0) > 0)
         return bound
 

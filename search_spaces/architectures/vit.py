@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import HEADS
 from raysearch.search_spaces.architectures.numbered import (
     Form,
     NumberedPlan,
@@ -52,7 +53,7 @@ class ViTPlan(NumberedPlan):
     """
 
     # What the blocks add to is one group from the patches to the output, in which heads would lose channels
-    # unevenly: only the perceptrons' hidden layers are pruned.
+    # unevenly: only the perceptrons' hidden layers and whole heads are pruned.
     FORM: ClassVar[Form] = Form("vit", "blocks", "block", MAX_BLOCKS, before=("patches",), whole=("patches",))
 
     patch: int
@@ -71,10 +72,12 @@ class ViTPlan(NumberedPlan):
         return self.heads * self.head_width
 
     def widths(self) -> dict[str, int]:
-        """The hidden channels of each block's perceptron, by the layer that gives them."""
-        names = self.FORM.numbered(len(self.blocks))
-        widths = (self.embedding * block.mlp_ratio for block in self.blocks)
-        return {f"{name}.linear1": width for name, width in zip(names, widths, strict=True)}
+        """The hidden channels of each block's perceptron, by the layer that gives them, and its heads."""
+        found = {}
+        for name, block in zip(self.FORM.numbered(len(self.blocks)), self.blocks, strict=True):
+            found[f"{name}.linear1"] = self.embedding * block.mlp_ratio
+            found[f"{name}.attention.{HEADS}"] = self.heads
+        return found
 
     def encode(self) -> dict[str, Any]:
         """The canonical config: only the blocks it has."""

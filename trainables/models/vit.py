@@ -1,7 +1,8 @@
 """Build the network of a ViTPlan.
 
 Blocks add to their inputs, so that the embedding is one dependency group from the patches to the output, and
-heads divide it: its channels stay. The hidden layer of each block's perceptron is a group of its own.
+heads divide it: its channels stay. The hidden layer of each block's perceptron is a group of its own, and so
+are its heads.
 """
 
 from __future__ import annotations

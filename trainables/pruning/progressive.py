@@ -31,7 +31,7 @@ def compress(
         task: gives the examples and the loss.
         plan: of what is taken out.
         seed: decides at which examples a search looks.
-        shares: of the ratios, in (0, 1]: those of the channels and those of the weights.
+        shares: of the ratios, in (0, 1]: those of the channels and those of the weights. Heads go at 1.
         widths: of the prunable groups before any channel went, where some have gone.
 
     Returns:
@@ -48,6 +48,7 @@ def compress(
             collate=task.collate,
             loss=task.loss,
             originally=widths or {},
+            with_heads=shares[0] == 1,
         )
     if plan.sparsity is not None:
         sparsify(

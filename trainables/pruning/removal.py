@@ -47,6 +47,7 @@ def prune(
     collate: Collate | None = None,
     loss: Loss = cross_entropy,
     originally: Mapping[str, int] | None = None,
+    with_heads: bool = True,
 ) -> History:
     """Remove channels in place, the least important of each dependency group first.
 
@@ -68,6 +69,8 @@ def prune(
         collate: makes a batch of a list of examples.
         loss: of outputs and targets; what those criteria keep low.
         originally: the channels and heads of groups that have lost some already; ratios are of these.
+        with_heads: whether heads go too. A network without some of them cannot be taken apart once more:
+            torch-pruning hangs on what is left of its attentions.
 
     Returns:
         What was removed, for ``prune_like``.
@@ -81,7 +84,7 @@ def prune(
     kept = {root: kept_channels(whole[root], plan.ratio(root), plan.multiple) for root in channels}
     fewer = {root: kept[root] for root, n in channels.items() if kept[root] < n}
     left = {n: kept_channels(whole[n], plan.ratio(n), 1) for n in heads}
-    shorter = {n: attention for n, attention in heads.items() if left[n] < attention.count}
+    shorter = {n: attention for n, attention in heads.items() if with_heads and left[n] < attention.count}
     if not (fewer or shorter):
         return []
     found = first_scores(graph, fewer, shorter, plan.criterion, examples, collate, loss)

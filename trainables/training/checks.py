@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
+from raysearch.basics.failures import UserError
 from raysearch.search_spaces import domains
 from raysearch.search_spaces.architectures import Architecture
+from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_form import check_label_smoothing
 from raysearch.trainables.training.mixup import check_mixable
 from raysearch.trainables.training.precision import check_precision
+from raysearch.trainables.training.resizing import check_resizable
 
 
 def check_settings(
@@ -28,16 +31,48 @@ def check_settings(
 
     Raises:
         ValueError: labels are smoothed for a loss that cannot, inputs are mixed of which none is of floats,
-            or the network cannot be trained in a precision.
+            inputs grow that the network takes in one size alone, or the network cannot be trained in a
+            precision.
     """
     settings = list(settings)
     check_label_smoothing(task, settings)
     if any(_possible(settings, "mixup")):
         check_mixable(task.example_input())
+    sizes = [size for size in _possible(settings, "first_size") if size < 1]
+    if sizes:
+        check_resizable(task, plan, min(sizes))
     if gpu and not torch.cuda.is_available():
         return
     for precision in _possible(settings, "precision"):
         check_precision(task, plan, precision, torch.device("cuda" if gpu else "cpu"))
+
+
+def check_schedules(space: Mapping[str, Any], epochs: int) -> None:
+    """Refuse what takes more epochs than a trial has.
+
+    Args:
+        space: nested Tune domains and constants.
+        epochs: of a trial.
+
+    Raises:
+        ValueError: more steps of pruning than epochs in float, or two stages of bits in one quantised epoch.
+    """
+    training, pruning = space.get("training", {}), space.get("pruning", {})
+    shares = _possible([{"quantized_share": TrainingPlan().quantized_share, **training}], "quantized_share")
+    quantized = [max(1, round(epochs * share)) for share in shares] if "bits" in space else [0]
+    in_float = max(0, epochs - max(quantized))
+    for where, section in {"pruning": pruning, "pruning/sparsity": pruning.get("sparsity", {})}.items():
+        steps = max(_possible([section], "steps"), default=1)
+        if steps > 1 and steps > in_float:
+            raise UserError(
+                f"{where}/steps may be {steps}, and a trial of {epochs} epochs has {in_float} in float: give "
+                f"at most {max(in_float, 1)} steps, or more epochs"
+            )
+    if 2 in _possible([training], "bit_stages") and "bits" in space and min(quantized) < 2:
+        raise UserError(
+            f"training/bit_stages may be 2, and a trial of {epochs} epochs has {min(quantized)} quantised: "
+            "give more epochs or a larger training/quantized_share"
+        )
 
 
 def _possible(settings: Iterable[Mapping[str, Any]], key: str) -> list[Any]:

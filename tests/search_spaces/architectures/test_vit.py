@@ -12,7 +12,8 @@ def test_heads_divide_the_embedding():
 
 
 def test_only_hidden_layers_of_perceptrons_lose_channels():
-    assert PLAN.widths() == {"block1.linear1": 96, "block2.linear1": 192}
+    heads = {f"block{i}.attention.(heads)": PLAN.heads for i in (1, 2)}
+    assert PLAN.widths() == {"block1.linear1": 96, "block2.linear1": 192, **heads}
     assert possible_parts(vit(blocks=2)) == ("patches", "block1", "block2", "head")
     assert prunable_parts(vit(blocks=2)) == ("block1", "block2")
 

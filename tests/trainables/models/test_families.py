@@ -15,16 +15,20 @@ from benchmarks.signals import signal_task
 from raysearch import tasks
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
 from raysearch.basics.failures import UserError
+from raysearch.basics.parts import is_heads
+from raysearch.networks.attention.heads import attentions
 from raysearch.networks.capture import capture
-from raysearch.networks.groups import quantizable_layers, take_apart
+from raysearch.networks.groups import quantizable_layers
 from raysearch.search_spaces import BitWidthPlan, PruningPlan, kept_channels
 from raysearch.search_spaces.architectures import decode_architecture
 from raysearch.search_spaces.keys import part_of
+from raysearch.search_spaces.pruning.channel_pruning import multiple_of
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.agreement import onnx_error
 from raysearch.trainables.inheritance import inherit
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import prune, prune_like
+from raysearch.trainables.pruning.removal import group_widths
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 from raysearch.trainables.task import Task
 
@@ -53,18 +57,21 @@ def test_widths_are_those_of_the_groups_and_each_part_has_a_ratio_of_its_own(fam
     for config in draws(family, PRUNED):
         plan = decode_architecture(config)
         model, x = made(family, plan)
-        groups = take_apart(model, x)[1]
+        groups = group_widths(model, x)
         parts = plan.pruned_parts()
         found = {(part_of(root, parts), n) for root, n in groups.items() if part_of(root, parts)}
         assert found == {(part_of(name, parts), n) for name, n in plan.widths().items()}
         ratios = {part: 0.3 + 0.1 * i for i, part in enumerate(p for p in plan.parts() if p in parts)}
         history = prune(model, x, PruningPlan(ratios, multiple=8))
-        for root, width in groups.items():
-            layer, kept = (
-                model.get_submodule(root),
-                kept_channels(width, ratios.get(root.split(".")[0], 0), 8),
-            )
-            assert (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) == kept
+        shares = {root: ratios.get(root.split(".")[0], 0) for root in groups}
+        left = {r: kept_channels(n, shares[r], multiple_of(r, 8)) for r, n in groups.items()}
+        heads = attentions(model, x)
+        for root, kept in left.items():
+            if is_heads(root):
+                assert kept == 1 or heads[root].count == kept
+            else:
+                layer = model.get_submodule(root)
+                assert kept == (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
         again = prune_like(made(family, plan)[0], x, json.loads(json.dumps(history)))
         again.load_state_dict(model.state_dict())
         assert torch.equal(again(x), model(x))

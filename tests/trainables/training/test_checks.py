@@ -9,11 +9,12 @@ import torch
 from ray import tune
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 from trial_setup import small_task
 
 from raysearch.trainables.task import Task
 from raysearch.trainables.training import checks
-from raysearch.trainables.training.checks import check_settings
+from raysearch.trainables.training.checks import check_schedules, check_settings
 
 
 class Pairs(nn.Module):
@@ -72,3 +73,43 @@ def small_plan() -> Any:
 
     task = small_task()
     return decode_architecture(task.parent["architecture"])
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"pruning": {"steps": tune.randint(1, 7)}}, "pruning/steps may be 6, and a trial of 4 epochs has 4"),
+        (
+            {"pruning": {"steps": 4}, "bits": {"stem": {}}},
+            "has 3 in float: give at most 3 steps, or more epochs",
+        ),
+        ({"pruning": {"sparsity": {"steps": 9}}}, "pruning/sparsity/steps may be 9"),
+        (
+            {"training": {"bit_stages": 2}, "bits": {"stem": {}}},
+            "bit_stages may be 2, and a trial of 4 epochs",
+        ),
+    ],
+)
+def test_a_schedule_longer_than_the_epochs_is_refused(space, message):
+    with pytest.raises(ValueError, match=message):
+        check_schedules(space, 4)
+
+
+def test_a_schedule_that_fits_is_not():
+    space = {"pruning": {"steps": 3}, "bits": {"stem": {}}, "training": {"lr": 0.1}}
+    check_schedules(space, 4)
+    check_schedules({"training": {"bit_stages": 2, "quantized_share": 0.5}, "bits": {"stem": {}}}, 4)
+    check_schedules({}, 1)
+
+
+def test_inputs_that_cannot_grow_are_refused():
+    settings = [{"first_size": 0.5}]
+    flat = small_task(model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), parent={})
+    with pytest.raises(ValueError, match=r"first_size is 0.5, and the model takes no inputs of shape \(2, 1"):
+        check_settings(flat, None, settings, gpu=False)
+    rows = TensorDataset(torch.rand(8, 64), torch.zeros(8).long())
+    splits = dict.fromkeys(("train", "validation", "test"), rows)
+    tokens = small_task(model=nn.Linear(64, 10), parent={}, **splits)
+    with pytest.raises(ValueError, match="the inputs have no axes behind batch and channels"):
+        check_settings(tokens, None, settings, gpu=False)
+    check_settings(small_task(), None, settings, gpu=False)
