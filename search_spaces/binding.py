@@ -101,11 +101,12 @@ def _names(
 ) -> dict[str, list[str]]:
     """What has a ratio, and bits, of its own, where that is not an architecture space's to say."""
     if own is not None:
-        return {"pruning": list(own.pruned), "bits": list(own.known)}
+        return {"pruning": list(own.pruned), "bits": list(own.known), "sparsity": list(own.sparse)}
     if not isinstance(over, tuple):
         return {}
+    sparse = _sparse_layers(over[0], layers)
     if not parts:
-        return {"pruning": list(groups), "bits": list(layers)}
+        return {"pruning": list(groups), "bits": list(layers), "sparsity": sparse}
     for part in parts:
         if (groups or layers) and not any(belongs(name, part) for name in (*groups, *layers)):
             known = [*dict.fromkeys(name.partition(".")[0] for name in (*groups, *layers))]
@@ -113,7 +114,15 @@ def _names(
     return {
         "pruning": [part for part in parts if any(part_of(name, parts) == part for name in groups)],
         "bits": [part for part in parts if any(part_of(name, parts) == part for name in layers)],
+        "sparsity": [part for part in parts if any(part_of(name, parts) == part for name in sparse)],
     }
+
+
+def _sparse_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
+    """Those of some layers whose weights may become zero one by one."""
+    from raysearch.networks.outline import outline
+
+    return [name for name, layer in outline(model).items() if layer.is_sparse and name in layers]
 
 
 def _bind_section(
@@ -122,7 +131,7 @@ def _bind_section(
     if isinstance(value, Deferred):
         if over is None:
             raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
-        value = value.bind(names.get(section, over), exclude, names.get("bits"))
+        value = value.bind(names.get(section, over), exclude, names.get("sparsity", over))
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if domains.read(given) else _as_choices(given)
 

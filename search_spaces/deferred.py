@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raysearch.basics.failures import UserError
+
 
 @dataclass(frozen=True)
 class Deferred:
@@ -19,9 +21,21 @@ class Deferred:
     by_layers: bool = False  # goes by layers with weights, not by groups whose channels can be removed
     joined: tuple[Deferred, ...] = ()
 
-    def __or__(self, other: Deferred) -> Deferred:
-        """Both together, as one section of a space."""
+    def __or__(self, other: Any) -> Deferred:
+        """Both together, as one section of a space.
+
+        Raises:
+            UserError: the other one is bound already.
+        """
+        if not isinstance(other, Deferred):
+            raise UserError(
+                "one of the functions joined by | has over= and the other has not: give it to both"
+            )
         return replace(self, joined=(*self.joined, other))
+
+    def __ror__(self, other: Any) -> Deferred:
+        """Refused: the first one is bound already."""
+        return self.__or__(other)
 
     @property
     def all(self) -> tuple[Deferred, ...]:

@@ -24,7 +24,7 @@ from raysearch.search_spaces.domains import Path, Values, merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, check_keys, part_of
 from raysearch.search_spaces.plans import Config, TrialPlan, Variant
 from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, decode_pruning, encode_pruning
-from raysearch.search_spaces.pruning.weight_sparsity import decode_sparsity, encode_sparsity
+from raysearch.search_spaces.pruning.weight_sparsity import SparsityPlan, decode_sparsity, encode_sparsity
 from raysearch.search_spaces.teachers import decode_teacher, encode_teacher
 from raysearch.search_spaces.training import decode_training, encode_training, is_active, with_parts
 
@@ -72,10 +72,12 @@ class Space:
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """The pruning criteria that may be chosen, or the one that is given; none without pruning."""
-        names = self.searched.get(("pruning", "criterion"))
-        given = self._constants.get("pruning", {}).get("criterion")
-        return tuple(map(str, names.ends())) if names else (given,) if given else ()
+        """The criteria that channels and weights may be picked by; none without pruning."""
+        fixed = self._constants.get("pruning", {})
+        found: list[Any] = [fixed.get("criterion"), fixed.get("sparsity", {}).get("criterion")]
+        for path in (("pruning", "criterion"), ("pruning", "sparsity", "criterion")):
+            found += self.searched[path].ends() if path in self.searched else []
+        return tuple(dict.fromkeys(str(name) for name in found if name))
 
     def variant(self, config: Mapping[str, Any]) -> Variant:
         """What a config amounts to, raw or canonical; constants of the space need not be in it.
@@ -160,7 +162,8 @@ class Space:
 
     def _decode(self, full: Config) -> TrialPlan:
         given = full.get("architecture")
-        architecture = decode_architecture(given, self.own.decode if self.own else None) if given else None
+        decode = self.own.decode if self.own else decode_architecture
+        architecture: Architecture | None = decode(given) if given else None
         bits = decode_bits(full.get("bits", {}), self._precision_parts(architecture, full.get("bits", {})))
         pruning = dict(full.get("pruning", {}))
         sparsity = as_mapping(pruning.pop("sparsity", {}), "pruning/sparsity")
@@ -196,7 +199,7 @@ class Space:
         self, architecture: Architecture | None, sparsity: Mapping[str, Any]
     ) -> tuple[str, ...]:
         if self.layers or architecture is None:
-            return tuple(dict.fromkeys([*sparsity.get("ratios", {}), *self.layers]))
+            return tuple(dict.fromkeys([*sparsity.get("ratios", {}), *sparsity.get("parts", self.layers)]))
         return architecture.parts()
 
     def _check_parts(self, where: str, parts: Mapping[str, Any], architecture: Architecture | None) -> None:
@@ -240,7 +243,7 @@ class Space:
                 return plan.architecture is not None and plan.architecture.reads((name, *inner))
             if section == "pruning":
                 if name == "sparsity":
-                    return _matters_to(sparsity, sparse, *inner)
+                    return _matters_to(plan.sparsity, sparsity, sparse, *inner)
                 return inner[0] in pruned if name == "ratios" else plan.pruning is not None
             if section == "bits":
                 own = inner[0] == "own" or bits.get(name, {}).get("own", True)
@@ -254,12 +257,15 @@ class Space:
         return frozenset("/".join(path) for path in self.searched if matters(*path))
 
 
-def _matters_to(sparsity: Mapping[str, Any], parts: Sequence[str], name: str, *part: str) -> bool:
+def _matters_to(
+    plan: SparsityPlan | None, config: Mapping[str, Any], parts: Sequence[str], name: str, *part: str
+) -> bool:
     """Whether a setting of sparse weights matters: the pattern always, ratios of parts that exist."""
-    pattern = sparsity.get("pattern", "none")
-    if name in ("ratios", "steps"):
-        return pattern == "unstructured" and (name == "steps" or part[0] in parts)
-    return name == "pattern" or pattern != "none"
+    if name == "ratios":
+        return config.get("pattern") == "unstructured" and part[0] in parts
+    if name == "pattern" or plan is None:
+        return name == "pattern"
+    return name != "steps" or plan.pattern == "unstructured"
 
 
 def parts_of(layers: Iterable[str]) -> list[str]:

@@ -117,8 +117,7 @@ def _in_order(own: Tree, other: Tree, keys: list[str], others: list[str]) -> lis
     An alignment of two sequences (Needleman and Wunsch, 1970); children with nothing in common stay alone.
     """
     best = [[0.0] * (len(others) + 1) for _ in range(len(keys) + 1)]
-    # Children of the same number come first, as far as they have something in common.
-    alike = [[_alike(own[a], other[b], 2.0 if a == b else 1.0) for b in others] for a in keys]
+    alike = [[_alike(own[a], other[b], _weight(own[a], a == b)) for b in others] for a in keys]
     for i in reversed(range(len(keys))):
         for j in reversed(range(len(others))):
             pair = alike[i][j] + best[i + 1][j + 1] if alike[i][j] else 0.0
@@ -133,6 +132,16 @@ def _in_order(own: Tree, other: Tree, keys: list[str], others: list[str]) -> lis
         else:
             i += 1
     return pairs
+
+
+def _weight(child: Any, same: bool) -> float:
+    """How much more children of the same number count.
+
+    Blocks of one number belong together; of single layers, whose numbers move with those before them, how
+    far they overlap says more.
+    """
+    block = isinstance(child, dict) and any(isinstance(inner, dict) for inner in child.values())
+    return (2.0 if block else 1.01) if same else 1.0
 
 
 def _alike(own: Any, other: Any, weight: float = 1.0) -> float:

@@ -124,13 +124,14 @@ class Task:
         Raises:
             ValueError: it is none of raysearch's families, and the model is not made by the user's function.
         """
-        own = None if self.is_ready or not self.searches_architecture else OwnPlan
-        return decode_architecture(architecture, own)
+        return decode_architecture(architecture, OwnPlan if self.function else None)
 
-    def build_given(self, architecture: dict[str, Any]) -> nn.Module:
-        """What the user's function makes of an architecture, given as it is."""
-        made: nn.Module = cast("Callable[[Any], nn.Module]", self.model)(architecture)
-        return made
+    @property
+    def function(self) -> Callable[[Any], nn.Module] | None:
+        """The user's function that makes the model; None where it is a module, or raysearch's own."""
+        if self.is_ready or not self.searches_architecture:
+            return None
+        return cast("Callable[[Any], nn.Module]", self.model)
 
     def build(self, plan: Architecture | None = None) -> nn.Module:
         """A model of its own for the caller: made from the plan, or a copy of the given one with its weights.

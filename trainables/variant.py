@@ -16,7 +16,7 @@ from raysearch.basics.failures import MissingFile, UserError
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
-from raysearch.search_spaces.architectures import OwnPlan, decode_architecture, is_own
+from raysearch.search_spaces.architectures import OwnPlan, decode_architecture
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.evaluation import outputs_of
@@ -65,6 +65,7 @@ def save_variant(
         "exclude": list(task.exclude),
         "weight_bits": weight_bits,
         "own_model": not task.is_ready,
+        "own_architecture": isinstance(plan.architecture, OwnPlan),
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
@@ -113,12 +114,13 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
 
 def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module:
     given = spec["architecture"]
-    plan = None if given is None else decode_architecture(given, OwnPlan)
+    own = spec.get("own_architecture", False)
+    plan = None if given is None else OwnPlan(given) if own else decode_architecture(given)
     if isinstance(model, nn.Module):
         return copy_of(model).cpu()
     if model is not None:
         return make(model, plan)
-    if plan is None or is_own(given):
+    if plan is None or own:
         raise UserError(f"{folder} holds a variant of a model of your own: give it as model=...")
     return build_network(plan, spec["inputs"]["shape"], spec["classes"])
 

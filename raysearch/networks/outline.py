@@ -24,6 +24,11 @@ class Layer:
     channels: int
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether its weights may become zero one by one: those of convolutions and linear layers."""
+        return self.channels > 0 and "Transpose" not in self.kind and "weight" in self.shapes
+
+    @property
     def multiplies(self) -> bool:
         """Whether it has a weight of two axes or more: what may be quantised."""
         return any(len(shape) > 1 for shape in self.shapes.values())

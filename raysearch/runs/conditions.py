@@ -15,8 +15,9 @@ from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
+from raysearch.trainables.pruning.evidence import check_criterion
 from raysearch.trainables.task import Task, accuracy
-from raysearch.trainables.training.checks import check_schedules, check_settings
+from raysearch.trainables.training.checks import check_schedules, check_settings, check_sizes
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,12 @@ class Conditions:
         if self.task.is_ready:
             self._check_inputs(bound)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
-        plan = bound.variant(bound.settled(self.parent)).plan.architecture
+        parent = bound.settled(self.parent)
+        plan = bound.variant(parent).plan.architecture
         check_schedules(bound.domains, self.epochs)
+        check_sizes(self.task, bound, parent, self.epochs)
+        for criterion in bound.criteria:
+            check_criterion(self.task, self.task.build(plan), criterion)
         check_settings(self.task, plan, settings, gpu=self.resources.get("gpu", 0) > 0)
         return bound
 
@@ -96,7 +101,7 @@ class Conditions:
             channel_multiple=max(backends.get(target).channel_multiple for target in self.targets),
             exclude=self.task.exclude,
             example_input=self.task.example_input(2),
-            build=None if self.task.is_ready else self.task.build_given,
+            build=self.task.function,
             parts=self.task.parts,
             **model,
         )

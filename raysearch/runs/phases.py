@@ -28,14 +28,16 @@ from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
 from raysearch.runs.carried import Carried
+from raysearch.runs.conditions import Conditions
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
-from raysearch.runs.preflight import check_deployable, check_sendable
+from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import make_references
 from raysearch.runs.session import Session, Work, limit_of
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
+from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Choosing, Searcher
 from raysearch.trainables.finalists import final_figures
 from raysearch.trainables.setup import weight_bits_on
@@ -106,14 +108,19 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     if not anew or conditions.task.is_ready:
         return
     table.begin("trying the model on two batches, in a worker")
-    task = ray.remote(check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
-    carried: Any = Carried(conditions)
+    task = ray.remote(_check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
+    # Both, where the modules of a user's function are found.
+    carried: Any = Carried((conditions, work.space))
     try:
-        ray.get(task.remote(carried, work.space))
+        ray.get(task.remote(carried))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
+
+
+def _check_deployable(carried: tuple[Conditions, Space]) -> Findings:
+    return check_deployable(*carried)
 
 
 def _read(

@@ -20,7 +20,6 @@ from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.data.batches import count, first
-from raysearch.trainables.pruning.evidence import check_criterion
 from raysearch.trainables.setup import Config, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
@@ -60,15 +59,12 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     compared with its files, and run on every target; nothing is measured.
 
     Raises:
-        ValueError: the task cannot work, a pruning criterion has nothing to go by, or a network cannot be
-            made, pruned, captured, trained, exported or run on a target; layer and operator are named as far
-            as they are known.
+        ValueError: the task cannot work, or a network cannot be made, pruned, captured, trained, exported or
+            run on a target; layer and operator are named as far as they are known.
     """
     torch.set_num_threads(max(1, int(conditions.resources["cpu"])))  # as in a trial
     plan = space.variant(conditions.parent).plan
     check_task(conditions.task, plan.architecture)
-    for criterion in space.criteria:
-        check_criterion(conditions.task, conditions.task.build(plan.architecture), criterion)
     few = _few(conditions.task, plan.training)
     configs = {"parent": conditions.parent}
     for config in space.design(conditions.parent)[-1:]:

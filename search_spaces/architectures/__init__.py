@@ -8,7 +8,8 @@ from raysearch.search_spaces.architectures.families import (
     possible_parts,
     prunable_parts,
 )
-from raysearch.search_spaces.architectures.own import OwnFamily, OwnPlan, own_family
+from raysearch.search_spaces.architectures.own import OwnFamily, OwnPlan
+from raysearch.search_spaces.architectures.trying import own_family
 
 __all__ = [
     "Architecture",

@@ -16,7 +16,7 @@ from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces import domains
-from raysearch.search_spaces.keys import as_mapping
+from raysearch.search_spaces.keys import as_mapping, check_keys
 
 ONE_OF = "one_of"
 _PLAIN = (bool, int, float, str, type(None))
@@ -35,7 +35,20 @@ def opened(space: Mapping[str, Any], where: str = "architecture") -> dict[str, A
     for key in space:
         if not isinstance(key, str) or "/" in key:
             raise UserError(f"{where} has the key {key!r}: give names without '/'")
+    if ONE_OF in space:
+        _check_names(space, where)
     return {key: _opened(value, f"{where}/{key}") for key, value in space.items()}
+
+
+def _check_names(space: Mapping[str, Any], where: str) -> None:
+    """Refuse a mapping with ``one_of`` that does not hold what it names."""
+    given = domains.read({ONE_OF: space[ONE_OF]}).get((ONE_OF,))
+    for name in given.ends() if given else [space[ONE_OF]]:
+        if name == ONE_OF or name not in space:
+            raise UserError(
+                f"{where} has the key 'one_of', which names what stands beside it, and no {name!r}: "
+                "call it otherwise, or write choice([{...}, {...}])"
+            )
 
 
 def _opened(value: Any, where: str) -> Any:
@@ -118,10 +131,11 @@ def as_opened(config: Any, space: Any, where: str = "architecture") -> Any:
         UserError: a part that fits no alternative.
     """
     if not isinstance(space, Mapping) or domains.is_domain(space):
-        return list(config) if isinstance(config, tuple) else config
+        return _as_drawn(list(config) if isinstance(config, tuple) else config, space)
     if ONE_OF in space:
         if isinstance(config, Mapping) and ONE_OF in config:
             name = config[ONE_OF]
+            check_keys([name], [key for key in space if key != ONE_OF], where)
             inner = {name: as_opened(config[name], space.get(name), where)} if name in config else {}
             return {ONE_OF: name, **inner}
         for name in domains.read(space)[(ONE_OF,)].ends() if domains.read(space) else [space[ONE_OF]]:
@@ -130,7 +144,20 @@ def as_opened(config: Any, space: Any, where: str = "architecture") -> Any:
         known = ", ".join(key for key in space if key != ONE_OF)
         raise UserError(f"{where} is {config!r}, which fits none of the alternatives {known}")
     given = as_mapping(config, where)
-    return {key: as_opened(value, space.get(key), f"{where}/{key}") for key, value in given.items()}
+    check_keys(given, space, where)
+    return {key: as_opened(value, space[key], f"{where}/{key}") for key, value in given.items()}
+
+
+def _as_drawn(value: Any, domain: Any) -> Any:
+    """A value of the type that the domain draws: 16 and 16.0 are one."""
+    if not domains.is_domain(domain):
+        return value
+    values = domains.read({"value": domain})[("value",)]
+    if isinstance(values, domains.Choices):
+        return next((each for each in values.values if each == value and type(each) is not bool), value)
+    if domains.is_number(value) and (not values.integer or value % 1 == 0):
+        return int(value) if values.integer else float(value)
+    return value
 
 
 def _fits(value: Any, alternative: Any) -> bool:

@@ -53,7 +53,7 @@ def decode_architecture(config: Mapping[str, Any], own: Decode | None = None) ->
 
     Args:
         config: of a ready family, whose name is its "family"; without one, a residual network's.
-        own: decodes what is of no ready family, where the model is made by a user's function.
+        own: decodes what is of no ready family, where the model is made by a user's function; see ``is_own``.
 
     Raises:
         UserError: an unknown family or key, a missing part, or a value out of range.

@@ -7,15 +7,12 @@ take no memory (torch's device "meta"), so that a config is decoded in milliseco
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from raysearch.basics.failures import UserError, attempt
-from raysearch.basics.spelling import did_you_mean
-from raysearch.search_spaces import domains
 from raysearch.search_spaces.architectures.alternatives import resolved
 from raysearch.search_spaces.architectures.reading import Recording, read_part
 from raysearch.search_spaces.domains import Path
@@ -24,7 +21,6 @@ from raysearch.search_spaces.keys import belongs, part_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from raysearch.networks.nests import Nest
     from raysearch.networks.outline import Layer
 
 Build = Callable[[dict[str, Any]], "nn.Module"]
@@ -32,8 +28,6 @@ LayerKind = tuple[str, str, bool]
 """A layer's name and class, and whether it is the network's last."""
 
 _REMEMBERED = 2_000
-_TAKEN_APART = 8  # networks with layers that those before do not have, at most
-_DRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -106,6 +100,7 @@ class OwnFamily:
         known: every part that its networks can have, as far as they were tried.
         whole: layers that were found not to lose channels.
         pruned: those of the known parts from which channels can go.
+        sparse: those whose weights may become zero one by one.
     """
 
     space: Mapping[str, Any]
@@ -115,6 +110,7 @@ class OwnFamily:
     known: tuple[str, ...] = ()
     whole: frozenset[LayerKind] = frozenset()
     pruned: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is remembered beside them can be found again."""
@@ -125,29 +121,46 @@ class OwnFamily:
 
         It is the trial that reports what fails.
         """
-        text = json.dumps(config, sort_keys=True)
-        if text not in self._plans:
-            if len(self._plans) >= _REMEMBERED:
-                del self._plans[next(iter(self._plans))]
-            self._plans[text] = self._decode(config)
-        return self._plans[text]
+        for read, plans in self._known_plans.items():
+            plan = plans.get(_text(read_part(config, read)))
+            if plan is not None:
+                return plan
+        found, plan = self._decode(config)
+        if found is not None:
+            if sum(map(len, self._known_plans.values())) >= _REMEMBERED:
+                self._known_plans.clear()
+            self._known_plans.setdefault(found, {})[_text(plan.config)] = plan
+        return plan
 
     @cached_property
-    def _plans(self) -> dict[str, OwnPlan]:
+    def _known_plans(self) -> dict[frozenset[Path], dict[str, OwnPlan]]:
+        """By what the function read, then by the values of that."""
         return {}
 
-    def _decode(self, config: Mapping[str, Any]) -> OwnPlan:
+    def _decode(self, config: Mapping[str, Any]) -> tuple[frozenset[Path] | None, OwnPlan]:
+        """What the function read, and the plan; None where all of the config counts."""
         read: set[Path] = set()
+        given = resolved(config)
         try:
-            layers = self.layers(Recording(resolved(config), read))
+            layers = self.layers(Recording(given, read))
         except UserError:
-            return OwnPlan(config, self.known)
+            return None, OwnPlan(config, self.known)
+        kept = read_part(config, read)
+        whole = kept != config and not self._makes(layers, kept)
         channels = {
             name: layer.channels
-            for (name, layer), kind in zip(layers.items(), _kinds(layers), strict=True)
+            for (name, layer), kind in zip(layers.items(), kinds(layers), strict=True)
             if layer.channels > 1 and kind not in self.whole and part_of(name, self.exclude) is None
         }
-        return OwnPlan(read_part(config, read), self.parts_of(layers), channels)
+        plan = OwnPlan(config if whole else kept, self.parts_of(layers), channels)
+        return (None if whole else frozenset(read)), plan
+
+    def _makes(self, layers: Mapping[str, Layer], config: Mapping[str, Any]) -> bool:
+        """Whether the function makes these layers of a config: it may have counted what there is to read."""
+        try:
+            return self.layers(resolved(config)) == layers
+        except UserError:
+            return False
 
     def layers(self, given: dict[str, Any]) -> dict[str, Layer]:
         """The layers of a network, without its weights.
@@ -157,7 +170,8 @@ class OwnFamily:
         """
         from raysearch.networks.outline import outline
 
-        return outline(_without_weights(self.build, given))
+        model = without_weights(self.build, given)
+        return attempt(lambda: outline(model), "reading the model's layers")
 
     def parts_of(self, layers: Mapping[str, Layer]) -> tuple[str, ...]:
         """The parts of a network with something to quantise, in its order."""
@@ -170,89 +184,11 @@ class OwnFamily:
         )
 
 
-def own_family(
-    space: Mapping[str, Any],
-    build: Build,
-    *,
-    parts: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    example_input: Nest | None = None,
-) -> OwnFamily:
-    """Try a user's function on the middle of its space, on the ends of each domain, and on some draws.
-
-    Args:
-        space: opened.
-        build: the function.
-        parts: that the user names.
-        exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
-        example_input: a batch for the networks, which are then taken apart to see what can be pruned.
-
-    Raises:
-        UserError: the function fails on the middle, makes no module, or makes another one of the same config;
-            or no network has a part that is named.
-    """
-    family = OwnFamily(space, build, tuple(parts), tuple(exclude))
-    middle, *others = _samples(space)
-    layers = [_checked(family, resolved(middle))]
-    for config in others:
-        try:
-            layers.append(family.layers(resolved(config)))
-        except UserError as error:
-            warnings.warn(f"trials of such an architecture will fail: {error}", stacklevel=2)
-    every = {name for each in layers for name in each}
-    for part in parts:
-        if not any(belongs(name, part) for name in every):
-            known = dict.fromkeys(name.partition(".")[0] for name in every)
-            raise UserError(f"parts has {part!r}, which no layer is in; {did_you_mean(str(part), known)}")
-    family = replace(family, known=_joined(map(family.parts_of, layers)))
-    if example_input is None:
-        return family
-    family = replace(family, whole=_not_pruned(family, [middle, *others], example_input))
-    prunable = {name for config in [middle, *others] for name in family.decode(config).channels}
-    # Where parts of parts are named, a layer counts for the innermost.
-    pruned = {part_of(name, family.known) for name in prunable}
-    return replace(family, pruned=tuple(part for part in family.known if part in pruned))
+def _text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True)
 
 
-def _samples(space: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The middle of the space first; then it with each domain at each of its ends, and some random draws."""
-    import numpy as np
-
-    searched, fixed = domains.read(space), domains.constants(space)
-    middle = {path: values.middle() for path, values in searched.items()}
-    found = [middle]
-    found += [{**middle, path: end} for path, values in searched.items() for end in values.ends()]
-    rng = np.random.default_rng(0)
-    for _ in range(_DRAWS if searched else 0):
-        ends = {path: values.ends() for path, values in searched.items()}
-        found.append({path: each[rng.integers(len(each))] for path, each in ends.items()})
-    return [domains.merged(fixed, domains.nested(flat)) for flat in found]
-
-
-def _checked(family: OwnFamily, config: dict[str, Any]) -> dict[str, Layer]:
-    """The layers of a network that is made twice.
-
-    Raises:
-        UserError: the function fails, or makes another network the second time.
-    """
-    from raysearch.networks.outline import outline
-
-    made = [_without_weights(family.build, resolved(config)) for _ in range(2)]
-    if made[0] is made[1]:
-        raise UserError("the model's function gives the same module twice: let it make a fresh one each time")
-    first, second = map(outline, made)
-    if first != second:
-        other = next(
-            (n for n in [*first, *second] if first.get(n) != second.get(n)), "the order of its layers"
-        )
-        raise UserError(
-            f"the model's function makes another network of the same architecture {config}: {other} differs; "
-            "let it go by the architecture alone"
-        )
-    return first
-
-
-def _without_weights(build: Build, given: dict[str, Any]) -> nn.Module:
+def without_weights(build: Build, given: dict[str, Any]) -> nn.Module:
     """What the function makes, on the device "meta", or on the CPU where it reads values of tensors."""
     import torch
     from torch import nn
@@ -271,48 +207,7 @@ def _without_weights(build: Build, given: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _kinds(layers: Mapping[str, Layer]) -> Iterator[LayerKind]:
+def kinds(layers: Mapping[str, Layer]) -> Iterator[LayerKind]:
+    """The kind of each layer."""
     last = next((name for name in reversed(list(layers)) if layers[name].channels), "")
     return ((name, layer.kind, name == last) for name, layer in layers.items())
-
-
-def _not_pruned(
-    family: OwnFamily, configs: Iterable[dict[str, Any]], example_input: Nest
-) -> frozenset[LayerKind]:
-    """Layers that lose no channels in the networks that are taken apart: those with layers of a new kind."""
-    from raysearch.networks.groups import CannotPrune, prunable_groups
-
-    seen: set[LayerKind] = set()
-    pruned: set[LayerKind] = set()
-    taken = 0
-    for config in configs:
-        try:
-            layers = family.layers(resolved(config))
-            kinds = set(_kinds(layers))
-            if taken == _TAKEN_APART or kinds <= seen:
-                continue
-            model = family.build(resolved(config))
-            roots = prunable_groups(model, example_input, exclude=family.exclude)
-        except CannotPrune:
-            roots = {}
-        except Exception:
-            if not taken:
-                raise
-            continue  # its trial reports it
-        taken += 1
-        seen |= kinds
-        pruned |= {kind for kind in kinds if kind[0] in roots}
-    return frozenset(seen - pruned)
-
-
-def _joined(orders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """One order of all names: a new one stands before the next that is known."""
-    found: list[str] = []
-    for order in orders:
-        place = len(found)
-        for name in reversed(order):
-            if name in found:
-                place = found.index(name)
-            else:
-                found.insert(place, name)
-    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from raysearch.search_spaces.architectures.alternatives import ONE_OF, chosen
@@ -83,7 +84,7 @@ class Recording(dict[str, Any]):
         return dict, (self.items(),)
 
 
-def read_part(config: Mapping[str, Any], read: set[Path], path: Path = ()) -> dict[str, Any]:
+def read_part(config: Mapping[str, Any], read: AbstractSet[Path], path: Path = ()) -> dict[str, Any]:
     """What was read of a config whose choices among alternatives are open.
 
     A mapping that was looked at, and nothing in it, counts as a whole: it may have been counted or compared.

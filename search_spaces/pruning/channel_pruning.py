@@ -222,7 +222,7 @@ def _smallest(kept: Mapping[tuple[int, int], int], parts: int) -> float | None:
     def keeps(share: int) -> list[int]:
         return [kept_channels(width, share / parts, multiple) for width, multiple in kept]
 
-    low, high, wanted = 1, parts, sum(kept.values())
+    low, high, wanted = 1, parts - 1, sum(kept.values())
     while low < high:  # the larger the share, the fewer are kept
         middle = (low + high) // 2
         low, high = (middle + 1, high) if sum(keeps(middle)) > wanted else (low, middle)

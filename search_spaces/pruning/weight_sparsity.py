@@ -104,11 +104,12 @@ def weight_sparsity(
     if over is None:
         keywords = {"max_ratio": max_ratio, "pattern": pattern, "criterion": criterion, "steps": steps}
         return Deferred(weight_sparsity, keywords, by_layers=True)
-    found: dict[str, Any] = {"pattern": patterns, "criterion": criteria}
+    parts = list(_parts(over, exclude))
+    found: dict[str, Any] = {"pattern": patterns, "criterion": criteria, "parts": parts}
     if "unstructured" in (pattern if isinstance(pattern, (tuple, list)) else (pattern,)):
-        found |= steps_domain(steps)
         highest = round(STEP * int(max_ratio / STEP + 1e-9), 4)
-        found["ratios"] = {part: tune.quniform(0.0, highest, STEP) for part in _parts(over, exclude)}
+        found |= steps_domain(steps)
+        found["ratios"] = {part: tune.quniform(0.0, highest, STEP) for part in parts}
     return {"sparsity": found}
 
 
@@ -117,24 +118,26 @@ def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
         return tuple(part for part in possible_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
         return tuple(over)
-    from raysearch.networks.groups import quantizable_layers
+    from raysearch.networks.outline import outline
 
-    model, example_input = over
-    return quantizable_layers(model, example_input, exclude)
+    return tuple(
+        name for name, layer in outline(over[0]).items() if layer.is_sparse and part_of(name, exclude) is None
+    )
 
 
 def decode_sparsity(config: Mapping[str, Any], parts: Sequence[str]) -> SparsityPlan | None:
     """The plan of a sparsity config; None where no weight is zero.
 
     Args:
-        config: "pattern", "criterion", "ratios" and "steps"; all may be absent.
+        config: "pattern", "criterion", "parts" (which may have zeros; all, if absent), "ratios" and "steps";
+            all may be absent.
         parts: those that exist; the ratios of others are inactive.
 
     Raises:
         ValueError: an unknown key, pattern or criterion, or a ratio outside [0, 1).
     """
     where = "pruning/sparsity"
-    check_keys(config, ("pattern", "criterion", "ratios", "steps"), where)
+    check_keys(config, ("pattern", "criterion", "parts", "ratios", "steps"), where)
     steps = decode_steps(config.get("steps", 1), f"{where}/steps")
     chosen = {"pattern": "none", "criterion": "magnitude", **config}
     for key, known in (("pattern", PATTERNS), ("criterion", CRITERIA)):
@@ -145,7 +148,8 @@ def decode_sparsity(config: Mapping[str, Any], parts: Sequence[str]) -> Sparsity
         if not 0 <= as_float(ratio, f"{where}/ratios/{part}") < 1:
             raise UserError(f"{where}/ratios/{part} is {ratio}, not in [0, 1)")
     if chosen["pattern"] == "2:4":
-        return SparsityPlan("2:4", chosen["criterion"], dict.fromkeys(parts, 0.5))
+        own = config.get("parts", parts)
+        return SparsityPlan("2:4", chosen["criterion"], {part: 0.5 for part in parts if part in own})
     ratios = {part: float(ratio) for part, ratio in given.items() if ratio > 0 and part in parts}
     if chosen["pattern"] == "none" or not ratios:
         return None

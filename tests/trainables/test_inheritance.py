@@ -78,6 +78,14 @@ def test_layers_in_a_row_are_matched_in_order_where_depths_differ(depth, parents
         )
 
 
+def test_of_single_layers_the_one_that_fits_comes_before_the_one_of_the_same_number():
+    parent = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    child = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    inherit(child, parent.state_dict())
+    assert torch.equal(child[0].weight, parent[0].weight)
+    assert torch.equal(child[2].weight, parent[4].weight)
+
+
 def test_blocks_of_another_kind_are_passed_over():
     parent = nn.Sequential(*block(4)[:2], nn.Linear(4, 4), nn.Embedding(3, 5))
     child = nn.Sequential(nn.Linear(4, 4), nn.Embedding(3, 5))

@@ -34,7 +34,11 @@ class Patches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) -> (n, patches, embedding)."""
-        x = self.project(x) + self.positions
+        x = self.project(x)
+        if x.shape[2:] != self.positions.shape[2:]:  # they would be repeated where there is one patch
+            wanted, given = (tuple(t.shape[2:]) for t in (self.positions, x))
+            raise ValueError(f"there are positions for {wanted} patches, and the image has {given}")
+        x = x + self.positions
         return x.flatten(2).transpose(1, 2)
 
 

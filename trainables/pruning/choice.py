@@ -14,7 +14,7 @@ from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, GRADI
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.pruning.channel_search import search_channels
-from raysearch.trainables.pruning.criteria import channel_scores, check_batch_norm
+from raysearch.trainables.pruning.criteria import channel_scores
 from raysearch.trainables.pruning.gradients import lent_gradients
 from raysearch.trainables.pruning.heads import head_scores
 
@@ -43,10 +43,8 @@ def first_scores(
         By group, scores of its heads or of the channels of one block, or a mask of the channels that stay.
 
     Raises:
-        UserError: the criterion has nothing to go by: no examples, no gradient of the loss, no batch norm.
+        UserError: the criterion has nothing to go by: no examples, or no gradient of the loss.
     """
-    if criterion == "batch_norm_scale":
-        check_batch_norm(graph.model)
     if criterion not in FROM_EXAMPLES:
         return {}
     if examples is None:

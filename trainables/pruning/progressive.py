@@ -21,7 +21,7 @@ def compress(
     plan: TrialPlan,
     seed: int,
     *,
-    shares: tuple[float, float] = (1.0, 1.0),
+    shares: tuple[float | None, float | None] = (1.0, 1.0),
     widths: Mapping[str, int] | None = None,
 ) -> History | None:
     """Remove channels and set weights to zero, in place.
@@ -31,14 +31,15 @@ def compress(
         task: gives the examples and the loss.
         plan: of what is taken out.
         seed: decides at which examples a search looks.
-        shares: of the ratios, in (0, 1]: those of the channels and those of the weights. Heads go at 1.
+        shares: of the ratios, in (0, 1]: those of the channels and those of the weights; None takes nothing
+            more out. Heads go at 1.
         widths: of the prunable groups before any channel went, where some have gone.
 
     Returns:
         The channels that went; None where the plan prunes none.
     """
     history = None
-    if plan.pruning is not None:
+    if plan.pruning is not None and shares[0] is not None:
         history = prune(
             model,
             task.example_input(),
@@ -50,7 +51,7 @@ def compress(
             originally=widths or {},
             with_heads=shares[0] == 1,
         )
-    if plan.sparsity is not None:
+    if plan.sparsity is not None and shares[1] is not None:
         sparsify(
             model,
             replace(plan.sparsity, ratios=_scaled(plan.sparsity.ratios, shares[1])),
@@ -67,16 +68,20 @@ def is_stepped(plan: TrialPlan) -> bool:
     return any(count > 1 for count in _steps(plan))
 
 
-def shares_by(plan: TrialPlan, epoch: int, epochs: int) -> tuple[float, float]:
-    """The shares of the ratios of channels and of weights that are reached before an epoch.
+def shares_by(plan: TrialPlan, epoch: int, epochs: int) -> tuple[float | None, float | None]:
+    """The shares of the ratios of channels and of weights that are newly reached before an epoch, or None.
 
     Args:
         plan: of what is taken out.
         epoch: from 1 on.
         epochs: in float.
     """
-    channels, weights = (share_at(steps_by(epoch, epochs, count), count) for count in _steps(plan))
-    return channels, weights
+    found: list[float | None] = []
+    for count in _steps(plan):
+        step = steps_by(epoch, epochs, count)
+        new = epoch == 1 or step > steps_by(epoch - 1, epochs, count)
+        found.append(share_at(step, count) if new else None)
+    return found[0], found[1]
 
 
 def _steps(plan: TrialPlan) -> tuple[int, int]:

@@ -77,7 +77,7 @@ def prune(
 
     Raises:
         ValueError: torch-pruning cannot handle the model, naming the layer and the operator; or the
-            criterion has nothing to go by: no examples, no gradient of the loss, no batch norm.
+            criterion has nothing to go by: no examples, or no gradient of the loss.
     """
     graph, channels, heads = _groups(model, example_input, time_limit_s, exclude)
     whole = {**channels, **{name: a.count for name, a in heads.items()}, **(originally or {})}

@@ -95,6 +95,8 @@ def hold_zeros(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
 def _is_sparse(layer: nn.Module, pattern: str) -> bool:
     if isinstance(layer, _ConvTransposeNd) or not isinstance(layer, (_ConvNd, nn.Linear)):
         return False
+    if "weight" not in layer._parameters:  # it is computed of others
+        return False
     return pattern != "2:4" or layer.weight.shape[1] % 4 == 0
 
 

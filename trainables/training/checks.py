@@ -10,12 +10,13 @@ import torch
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces import domains
 from raysearch.search_spaces.architectures import Architecture
+from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.task import Task
 from raysearch.trainables.task_form import check_label_smoothing
 from raysearch.trainables.training.mixup import check_mixable
 from raysearch.trainables.training.precision import check_precision
-from raysearch.trainables.training.resizing import check_resizable
+from raysearch.trainables.training.resizing import check_resizable, size_at
 
 
 def check_settings(
@@ -31,20 +32,38 @@ def check_settings(
 
     Raises:
         ValueError: labels are smoothed for a loss that cannot, inputs are mixed of which none is of floats,
-            inputs grow that the network takes in one size alone, or the network cannot be trained in a
-            precision.
+            or the network cannot be trained in a precision.
     """
     settings = list(settings)
     check_label_smoothing(task, settings)
     if any(_possible(settings, "mixup")):
         check_mixable(task.example_input())
-    sizes = [size for size in _possible(settings, "first_size") if size < 1]
-    if sizes:
-        check_resizable(task, plan, min(sizes))
     if gpu and not torch.cuda.is_available():
         return
     for precision in _possible(settings, "precision"):
         check_precision(task, plan, precision, torch.device("cuda" if gpu else "cpu"))
+
+
+def check_sizes(task: Task, space: Space, parent: Mapping[str, Any], epochs: int) -> None:
+    """Refuse inputs that grow where some network of the space, or the loss, takes one size alone.
+
+    The parent's is tried, and those at the ends of the architecture space, in every size that there may be.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    training = space.domains.get("training", {})
+    firsts = [first for first in _possible([training], "first_size") if first < 1]
+    shares = {size_at(first, epoch, epochs) for first in firsts for epoch in range(1, epochs)} - {1.0}
+    if not shares:
+        return
+    searched = {path: v for path, v in space.searched.items() if path[0] == "architecture"}
+    middle = {path: values.middle() for path, values in searched.items()}
+    ends = [domains.nested({**middle, path: end}) for path, v in searched.items() for end in v.ends()]
+    plans = [space.variant(config).plan.architecture for config in (parent, *ends)]
+    for plan in plans:
+        for share in sorted(shares):
+            check_resizable(task, plan, share)
 
 
 def check_schedules(space: Mapping[str, Any], epochs: int) -> None:

@@ -61,7 +61,7 @@ class Course:
         """Before an epoch: take out what a plan of several steps takes out now, go on to fewer bits."""
         if epoch <= self.float_epochs and is_stepped(self._plan):
             shares = shares_by(self._plan, epoch, self.float_epochs)
-            if epoch == 1 or shares != shares_by(self._plan, epoch - 1, self.float_epochs):
+            if shares != (None, None):
                 self._take_out(epoch, shares)
         if epoch > self.float_epochs and self._plan.bits.quantized and not self.quantized:
             self._quantize(epoch)
@@ -104,7 +104,7 @@ class Course:
         sparse = self._plan.sparsity is not None
         return Trainer(module, self._plan.training, self._device, sparse=sparse)
 
-    def _take_out(self, epoch: int, shares: tuple[float, float]) -> None:
+    def _take_out(self, epoch: int, shares: tuple[float | None, float | None]) -> None:
         network = self.trainer.module
         if epoch == 1:  # what was measured has lost all of it
             network, _ = unpruned_network(self._setup, self._name, self._plan, self._seed)

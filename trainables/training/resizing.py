@@ -47,23 +47,28 @@ def _resized(tensor: Tensor, share: float) -> Tensor:
 
 
 def check_resizable(task: Task, plan: Architecture | None, share: float) -> None:
-    """Refuse inputs that grow where there is nothing to grow, or the model takes one size alone.
+    """Refuse inputs of a size that are as they were, or that the model or the loss does not take.
+
+    Args:
+        task: is left as it is.
+        plan: of an architecture, where the model is made from one.
+        share: of the size, in (0, 1).
 
     Raises:
         UserError: in one sentence.
     """
-    inputs = task.example_input(2)
+    inputs, targets = task.example(2)
     smaller = resized(inputs, share)
     shapes = [tuple(t.shape) for t in nests.tensors(smaller)]
     if shapes == [tuple(t.shape) for t in nests.tensors(inputs)]:
         raise UserError(
-            f"training/first_size is {share}, and the inputs have no axes behind batch and channels that it "
-            "shortens: leave it out"
+            f"training/first_size leads to {share:.3g} of the size, and the inputs have no axes behind batch "
+            "and channels that become shorter: leave it out"
         )
     try:
-        nests.call(task.build(plan).eval(), smaller)
+        task.loss(nests.call(task.build(plan).eval(), smaller), targets)
     except Exception as error:  # whatever the model raises
         raise UserError(
-            f"training/first_size is {share}, and the model takes no inputs of shape "
-            f"{', '.join(map(str, shapes))} ({failure(error)}): leave it out"
+            f"training/first_size leads to inputs of shape {', '.join(map(str, shapes))}, which model and "
+            f"loss do not take ({failure(error)}): leave it out"
         ) from error

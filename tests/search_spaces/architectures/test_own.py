@@ -12,7 +12,7 @@ from torch import nn
 from raysearch import search_spaces as spaces
 from raysearch.networks.groups import prunable_groups
 from raysearch.search_spaces.architectures.alternatives import opened
-from raysearch.search_spaces.architectures.own import own_family
+from raysearch.search_spaces.architectures.trying import own_family
 
 SHARED = nn.Linear(2, 2)
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -215,3 +215,73 @@ def test_a_parent_without_an_architecture_is_the_middle_of_the_space():
     assert space.settled({"training": {"lr": 0.1}})["architecture"] == middle
     given = {"architecture": {"block": "mix", "width": 8, "depth": 1}}
     assert space.settled(given) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"widht": 16}, "architecture has no key 'widht'; did you mean 'width'"),
+        ({"block": {"one_of": "cov", "cov": {}}}, "architecture/block has no key 'cov'; did you mean 'conv'"),
+    ],
+)
+def test_a_misspelt_config_is_refused(given, message):
+    block_of = tune.choice([{"kind": "conv", "kernel": 3}, {"kind": "mix"}])
+    space = bound(
+        lambda a: Net({"block": a["block"]["kind"], "kernel": 3, "width": a["width"], "depth": 1}),
+        {"block": block_of, "width": tune.qrandint(8, 16, 8)},
+    )
+    with pytest.raises(ValueError, match=message):
+        space.completed({"architecture": given}, space.settled({}))
+
+
+def test_numbers_of_either_type_are_one():
+    space = bound(lambda a: Net({**a, "width": int(a["width"])}), {**SPACE, "width": tune.quniform(8, 32, 8)})
+    rest = {"block": "mix", "kernel": 3, "depth": 2}
+    keys = {space.variant({"architecture": {**rest, "width": width}}).key for width in (16, 16.0)}
+    assert len(keys) == 1
+    parent = {"architecture": {**rest, "width": 16}}
+    assert len(space.design(parent)) == len(space.design(space.settled(parent)))
+
+
+def test_a_function_that_counts_what_there_is_reads_it():
+    def build(a):
+        blocks = a["blocks"]
+        layers = [nn.Linear(4, 4) for _ in range(len(blocks))]
+        return nn.Sequential(nn.Linear(4, blocks["first"]), nn.Linear(blocks["first"], 4), *layers)
+
+    blocks = {"first": tune.randint(2, 5), "second": 1, "third": tune.randint(1, 3)}
+    space = spaces.bind({"architecture": {"blocks": blocks}}, build=build)
+    found = space.variant({"architecture": {"blocks": {"first": 3, "second": 1, "third": 2}}})
+    assert len(build(found.plan.architecture.given)) == 5
+    assert space.variant(found.config).key == found.key
+
+
+def test_names_of_families_are_a_users_own():
+    def build(a):
+        return Net({"block": "mix", "width": a["width"], "depth": 1 if a["family"] == "vit" else 2})
+
+    space = bound(build, {"family": tune.choice(["vit", "plain"]), "width": tune.qrandint(8, 16, 8)})
+    config = {"family": "vit", "width": 8}
+    assert space.variant({"architecture": config}).config["architecture"] == config
+    with pytest.raises(ValueError, match="has the key 'one_of', which names what .* and no 'a'"):
+        bound(build, {"one_of": tune.choice(["a", "b"]), "width": 8})
+
+
+def test_layers_without_a_size_are_refused():
+    with pytest.raises(ValueError, match="reading the model's layers fails"):
+        bound(lambda a: nn.Sequential(nn.Flatten(), nn.LazyLinear(a["width"])))
+
+
+def test_the_function_is_not_called_again_for_what_it_does_not_read():
+    calls = []
+
+    def build(a):
+        calls.append(1)
+        return Net(a)
+
+    space = bound(build)
+    rest = {"block": "mix", "width": 24, "depth": 3}
+    space.variant({"architecture": {**rest, "kernel": 3}})
+    before = len(calls)
+    space.variant({"architecture": {**rest, "kernel": 5}})
+    assert len(calls) == before

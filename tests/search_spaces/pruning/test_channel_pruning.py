@@ -55,6 +55,13 @@ def test_ratios_that_keep_the_same_channels_are_one_also_where_widths_differ(wid
         assert plan is None or decode_pruning(encode_pruning(plan), groups) == plan
 
 
+def test_a_ratio_near_all_of_it_is_its_own_canonical_form():
+    widths = {"body.a": 10, "body.b": 1000}
+    plan = decode_pruning({"ratios": {"body": 0.999}, "multiple": 1}, widths)
+    assert 0 < plan.ratios["body"] < 1
+    assert decode_pruning(encode_pruning(plan), widths) == plan
+
+
 def test_the_innermost_part_decides():
     plan = PruningPlan({"layer1": 0.5, "layer1.a": 0.25})
     assert [plan.ratio(n) for n in ("layer1.a", "layer1.b", "layer10", "layer1")] == [0.25, 0.5, 0.0, 0.5]

@@ -75,7 +75,38 @@ def test_what_is_active():
 
     assert active("none") == {"pattern"}
     assert active("2:4") == {"pattern", "criterion"}
-    assert active("unstructured") == {"pattern", "criterion", "ratios/stem", "ratios/stage1", "ratios/head"}
+    ratios = {"ratios/stem", "ratios/stage1", "ratios/head"}
+    assert active("unstructured") == {"pattern", *ratios}, "nothing is zero"
+    assert active("unstructured", stage1=0.5) == {"pattern", "criterion", *ratios}
+
+
+@pytest.mark.parametrize("exclude", [(), ("head",)])
+def test_excluded_parts_stay_whole_in_every_pattern(exclude):
+    space = spaces.bind(
+        {"architecture": spaces.resnet(stages=1), "pruning": weight_sparsity(exclude=exclude)}
+    )
+    parts = {"stem", "stage1", "head"} - set(exclude)
+    # What excludes of its own waits for an architecture to be over.
+    if exclude:
+        over = spaces.resnet(stages=1)
+        space = spaces.bind({"architecture": over, "pruning": weight_sparsity(over=over, exclude=exclude)})
+    found = space.variant(config("2:4"))
+    assert set(found.plan.sparsity.ratios) == parts
+    assert space.variant(found.config).plan.sparsity == found.plan.sparsity
+
+
+def test_layers_without_weights_of_their_own_kind_have_no_share():
+    model = nn.Sequential(nn.Embedding(5, 8), nn.TransformerEncoderLayer(8, 2, 16), nn.Linear(8, 2))
+    space = spaces.bind({"pruning": weight_sparsity()}, model=model, example_input=torch.zeros(2, 3).long())
+    wanted = ["1.self_attn.out_proj", "1.linear1", "1.linear2", "2"]
+    assert list(space.domains["pruning"]["sparsity"]["ratios"]) == wanted
+
+
+def test_what_is_joined_waits_or_does_not():
+    bound = weight_sparsity(over=spaces.resnet())
+    for join in (lambda: spaces.channel_pruning() | bound, lambda: bound | spaces.channel_pruning()):
+        with pytest.raises(ValueError, match="give it to both"):
+            join()
 
 
 def test_the_design_begins_without_zeros():

@@ -12,7 +12,11 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 from trial_setup import small_task
 
+from raysearch import search_spaces as spaces
+from raysearch import tasks
+from raysearch.runs.conditions import check_conditions
 from raysearch.trainables.task import Task
+from raysearch.trainables.task_form import SPLITS
 from raysearch.trainables.training import checks
 from raysearch.trainables.training.checks import check_schedules, check_settings
 
@@ -102,14 +106,39 @@ def test_a_schedule_that_fits_is_not():
     check_schedules({}, 1)
 
 
+def grown(task, architecture=None):
+    keys = {"training": {"first_size": 0.5}, **({"architecture": architecture} if architecture else {})}
+    return conditions_of(task).bind(keys)
+
+
+def conditions_of(task):
+    return check_conditions(
+        task, None, ("onnxruntime-cpu",), epochs=4, seed=0, resources={"cpu": 1, "gpu": 0}, workers=None
+    )
+
+
+def per_pixel(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.mse_loss(outputs, targets)
+
+
 def test_inputs_that_cannot_grow_are_refused():
-    settings = [{"first_size": 0.5}]
     flat = small_task(model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), parent={})
-    with pytest.raises(ValueError, match=r"first_size is 0.5, and the model takes no inputs of shape \(2, 1"):
-        check_settings(flat, None, settings, gpu=False)
+    with pytest.raises(ValueError, match=r"inputs of shape \(2, 1, 4, 4\), which model and loss do not take"):
+        grown(flat)
     rows = TensorDataset(torch.rand(8, 64), torch.zeros(8).long())
-    splits = dict.fromkeys(("train", "validation", "test"), rows)
-    tokens = small_task(model=nn.Linear(64, 10), parent={}, **splits)
-    with pytest.raises(ValueError, match="the inputs have no axes behind batch and channels"):
-        check_settings(tokens, None, settings, gpu=False)
-    check_settings(small_task(), None, settings, gpu=False)
+    tokens = small_task(model=nn.Linear(64, 10), parent={}, **dict.fromkeys(SPLITS, rows))
+    with pytest.raises(ValueError, match="the inputs have no axes behind batch and channels that become"):
+        grown(tokens)
+    images = TensorDataset(torch.rand(8, 1, 8, 8), torch.rand(8, 1, 8, 8))
+    dense = small_task(
+        model=nn.Conv2d(1, 1, 3, padding=1),
+        parent={},
+        loss=per_pixel,
+        metrics={"rmse": per_pixel},
+        **dict.fromkeys(SPLITS, images),
+    )
+    with pytest.raises(ValueError, match="first_size leads to inputs"):
+        grown(dense)
+    with pytest.raises(ValueError, match="there are positions for"):
+        grown(tasks.digits(), spaces.vit(patch=(2, 4)))
+    assert grown(small_task()).searched == {}

@@ -138,3 +138,20 @@ def test_inputs_grow_in_the_float_part(setup: TrialSetup) -> None:
     for _ in range(4):
         stages.next_report()
     assert list(dict.fromkeys(seen)) == [4, 6, 8]
+
+
+@pytest.mark.parametrize(("channels", "weights"), [(1, 3), (3, 1), (2, 3)])
+def test_heads_go_once_where_weights_go_in_other_steps(tmp_path: Path, channels: int, weights: int) -> None:
+    plan = {"family": "vit", "blocks": 2, "patch": 4, "heads": 3, "head_width": 8, "activation": "relu"}
+    plan |= {f"block{i}": {"mlp_ratio": 2} for i in (1, 2)}
+    pruning = spaces.channel_pruning(steps=(1, 3)) | spaces.weight_sparsity(steps=(1, 3))
+    space = spaces.bind({"architecture": plan, "pruning": pruning}, parent=PARENT)
+    setup = replace(make_setup(tmp_path, epochs=4), space=space)
+    sparsity = {"pattern": "unstructured", "ratios": {"block1": 0.5}, "steps": weights}
+    given = {
+        "architecture": plan,
+        "training": PARENT["training"],
+        "pruning": {"ratios": {"block1": 0.5, "block2": 0.5}, "steps": channels, "sparsity": sparsity},
+    }
+    whole, again = through(setup, "whole", given), through(setup, "again", given, cut=3)
+    assert [r.values for r in again] == [r.values for r in whole]
