@@ -6,6 +6,7 @@ configs that any searcher draws from them. Importing this package pulls in neith
 """
 
 from raysearch.search_spaces.architectures import enlarge
+from raysearch.search_spaces.architectures.nni_hub import nni_hub
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan, resnet
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.bit_widths import BitWidthPlan, bit_widths
@@ -32,6 +33,7 @@ __all__ = [
     "channel_pruning",
     "enlarge",
     "kept_channels",
+    "nni_hub",
     "resnet",
     "teachers",
     "weight_sparsity",
