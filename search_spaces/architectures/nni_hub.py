@@ -29,7 +29,7 @@ HUB = (
     "ProxylessNAS",
     "ShuffleNetSpace",
 )
-KEY = "nni_hub"
+KEY = "hub"  # not the function's name, by which a study file tells a call
 
 
 def nni_hub(name: str, **arguments: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def nni_hub(name: str, **arguments: Any) -> dict[str, Any]:
             ``width=(8, 16), num_cells=(4, 8)`` of DARTS.
 
     Returns:
-        Nested Tune domains, with the constant "nni_hub": name.
+        Nested Tune domains, with the constant "hub": name.
 
     Raises:
         UserError: NNI is not installed, or has no such space, or the arguments are not that space's.

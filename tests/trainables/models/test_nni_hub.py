@@ -49,15 +49,8 @@ def drawn(space: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def test_a_space_is_sampled_and_its_networks_run_and_are_captured(name: str) -> None:
     hub, space = NNIHub(name, **SMALL[name]), spaces.nni_hub(name, **SMALL[name])
     assert parse_space(dump_space({"architecture": space}))["architecture"].keys() == space.keys()
-    made = []
-    for seed in range(20):
-        try:
-            made.append(hub(drawn(space, seed)).eval())
-        except ValueError as error:
-            assert name == "NasBench101", error  # the others take what they are given
-            assert "the architecture is not in NNI's space NasBench101" in str(error)
-        if len(made) == 2:
-            break
+    seeds = (0, 2) if name != "NasBench101" else (3, 4)  # a third of its draws break its constraints
+    made = [hub(drawn(space, seed)).eval() for seed in seeds]
     for network in (hub().eval(), *made):
         captured = capture(network, X)
         assert torch.equal(captured(X), network(X))
@@ -72,8 +65,8 @@ def test_what_a_shallow_network_does_not_have_is_inactive() -> None:
     deep = {**hub.first, "s2_depth": 4}
     for architecture, active in ((hub.first, False), (deep, True)):
         variant = bound.variant({"architecture": architecture})
-        assert (("architecture", "s2_i3") in variant.active) is active
-        assert ("architecture", "s2_i0") in variant.active
+        assert ("architecture/s2_i3" in variant.active) is active
+        assert "architecture/s2_i0" in variant.active
         assert ("s2_i3" in variant.config["architecture"]) is active
     other = bound.variant({"architecture": {**hub.first, "s2_i3": "k7e6"}})
     assert other.key == bound.variant({"architecture": hub.first}).key
@@ -109,12 +102,10 @@ def test_mistakes_are_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"making NNI's space DARTS\(colour='red'\) fails: TypeError"):
         NNIHub("DARTS", colour="red")
     hub = NNIHub("NasBench201")
-    with pytest.raises(
-        ValueError, match="is of NNI's space NasBench201, and the architecture's nni_hub is 'D"
-    ):
-        hub({"nni_hub": "DARTS"})
+    with pytest.raises(ValueError, match="is of NNI's space NasBench201, and the architecture's hub is 'D"):
+        hub({"hub": "DARTS"})
     with pytest.raises(ValueError, match="the architecture is not in NNI's space NasBench201: "):
-        hub({"nni_hub": "NasBench201", "cell": {**hub.first["cell"], "0_1": "conv_9x9"}})
+        hub({"hub": "NasBench201", "cell": {**hub.first["cell"], "0_1": "conv_9x9"}})
 
 
 @with_nni
