@@ -60,16 +60,20 @@ def test_a_space_is_sampled_and_its_networks_run_and_are_captured(name: str) -> 
 
 @with_nni
 def test_what_a_shallow_network_does_not_have_is_inactive() -> None:
-    hub, space = NNIHub("ProxylessNAS", num_labels=10), spaces.nni_hub("ProxylessNAS", num_labels=10)
-    bound = spaces.bind({"architecture": space}, build=hub, example_input=X)
-    deep = {**hub.first, "s2_depth": 4}
+    hub, space = (
+        NNIHub("AutoFormer", **SMALL["AutoFormer"]),
+        spaces.nni_hub("AutoFormer", **SMALL["AutoFormer"]),
+    )
+    bound = spaces.bind({"architecture": space}, build=hub)
+    deep = {**hub.first, "depth": 2}
     for architecture, active in ((hub.first, False), (deep, True)):
         variant = bound.variant({"architecture": architecture})
-        assert ("architecture/s2_i3" in variant.active) is active
-        assert "architecture/s2_i0" in variant.active
-        assert ("s2_i3" in variant.config["architecture"]) is active
-    other = bound.variant({"architecture": {**hub.first, "s2_i3": "k7e6"}})
-    assert other.key == bound.variant({"architecture": hub.first}).key
+        assert "architecture/num_head_0" in variant.active
+        assert ("architecture/num_head_1" in variant.active) is active
+        assert ("num_head_1" in variant.config["architecture"]) is active
+    keys = [bound.variant({"architecture": {**each, "num_head_1": 4}}).key for each in (hub.first, deep)]
+    assert keys[0] == bound.variant({"architecture": hub.first}).key
+    assert keys[1] != bound.variant({"architecture": deep}).key
 
 
 @with_nni
