@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: help venv search test lint
+.PHONY: help venv search test lint nni
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,3 +26,8 @@ lint: venv
 
 test: venv lint  ## lint, types, tests
 	$(BIN)/pytest -n 2 --dist worksteal
+
+nni:  ## test NNI's pruners and spaces, in an environment of their own
+	$(PYTHON) -m venv $(VENV)-nni
+	$(VENV)-nni/bin/pip install -q -c constraints.txt -e ".[nni]" hypothesis pytest pytest-timeout
+	$(VENV)-nni/bin/pytest tests/trainables/models/test_nni_hub.py tests/trainables/pruning/test_nni_votes.py

@@ -9,6 +9,7 @@ from raysearch.search_spaces.architectures import enlarge
 from raysearch.search_spaces.architectures.conv1d import Conv1dPlan, Stage1dPlan, conv1d
 from raysearch.search_spaces.architectures.mlp import LayerPlan, MLPPlan, mlp
 from raysearch.search_spaces.architectures.mobilenet import InvertedPlan, MobileNetPlan, mobilenet
+from raysearch.search_spaces.architectures.nni_hub import nni_hub
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan, resnet
 from raysearch.search_spaces.architectures.vit import BlockPlan, ViTPlan, vit
 from raysearch.search_spaces.binding import bind
@@ -47,6 +48,7 @@ __all__ = [
     "kept_channels",
     "mlp",
     "mobilenet",
+    "nni_hub",
     "resnet",
     "teachers",
     "vit",

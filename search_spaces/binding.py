@@ -14,7 +14,7 @@ from raysearch.search_spaces.architectures.own import Build
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import merged
 from raysearch.search_spaces.keys import SECTIONS, as_mapping, belongs, check_keys, part_of
-from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, groups_of
+from raysearch.search_spaces.pruning.channel_pruning import MULTIPLE, check_installed, groups_of
 from raysearch.search_spaces.space import ALWAYS, Space, parts_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def bind(
             of what ``build`` makes the top-level children.
 
     Raises:
-        ValueError: an unknown key, a value or domain out of range, a part that the model does not have.
+        ValueError: an unknown key, a value or domain out of range, a part that the model does not have, a
+            criterion whose extra is missing.
     """
     check_keys(space, SECTIONS, "the space")
     bound = _always(space, parent or {})
@@ -177,6 +178,7 @@ def _trained_names(model: nn.Module) -> tuple[str, ...]:
 
 def _check(space: Space) -> None:
     """Decode the middle of the space, and it with every single domain at each of its ends."""
+    check_installed(space.criteria)
     searched = space.searched
     middle = domains.nested({path: values.middle() for path, values in searched.items()})
     space.variant(middle)

@@ -25,7 +25,7 @@ from torch import nn
 from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
-from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES
+from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
@@ -133,7 +133,7 @@ class TrialStages:
     def _from_examples(self) -> bool:
         """Whether examples decided what was pruned: it is slow, and another machine may decide otherwise."""
         plans = (self.plan.pruning, self.plan.sparsity)
-        return any(plan is not None and plan.criterion in FROM_EXAMPLES for plan in plans)
+        return any(plan is not None and plan.criterion in (*FROM_EXAMPLES, *NNI_TRAINED) for plan in plans)
 
     # -- the stages ----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from raysearch.basics.failures import UserError
@@ -27,7 +28,22 @@ def load(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        package = module.split(".")[0]
-        raise MissingExtra(
-            f'{package} is not installed: run `pip install "raysearch[{extra}]"`', name=package
-        ) from error
+        raise _missing(module.split(".")[0], extra) from error
+
+
+def check(package: str, extra: str) -> None:
+    """Refuse to go on without an optional package, which is not imported.
+
+    Args:
+        package: its name, such as "nni".
+        extra: the extra of raysearch that brings it.
+
+    Raises:
+        MissingExtra: it is not installed; the message names the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise _missing(package, extra)
+
+
+def _missing(package: str, extra: str) -> MissingExtra:
+    return MissingExtra(f'{package} is not installed: run `pip install "raysearch[{extra}]"`', name=package)

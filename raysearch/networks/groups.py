@@ -188,7 +188,7 @@ def _groups(graph: tp.DependencyGraph, exclude: Sequence[str]) -> dict[str, int]
             continue  # pruning it would change the shape of the model's output
         if any(_is_inside(names.get(d.target.module, ""), exclude) for d in pruned):
             continue
-        candidates = [d.target.module for d in pruned if _is_root(d.target.module, width, graph)]
+        candidates = [d.target.module for d in pruned if is_root(d.target.module, width, graph)]
         root = min(candidates, key=lambda m: order[m], default=group[0].dep.target.module)
         roots[order[root]] = (names[root], width)
     return dict(roots[i] for i in sorted(roots))
@@ -198,7 +198,8 @@ def _is_inside(layer: str, parts: Sequence[str]) -> bool:
     return any(layer == part or layer.startswith(f"{part}.") for part in parts)
 
 
-def _is_root(module: Any, width: int, graph: tp.DependencyGraph) -> bool:
+def is_root(module: Any, width: int, graph: tp.DependencyGraph) -> bool:
+    """Whether a layer makes so many channels, each by a row of its weights."""
     depthwise = getattr(module, "groups", 1) == width
     return isinstance(module, _ROOTS) and not depthwise and graph.get_out_channels(module) == width
 

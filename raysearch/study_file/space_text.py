@@ -35,7 +35,7 @@ DOMAINS = {
 
 #: Key of the space -> the functions of ``raysearch.search_spaces`` that can stand there.
 FUNCTIONS = {
-    "architecture": ("resnet", "mobilenet", "vit", "conv1d", "mlp"),
+    "architecture": ("resnet", "mobilenet", "vit", "conv1d", "mlp", "nni_hub"),
     "pruning": ("channel_pruning", "weight_sparsity"),
     "bits": ("bit_widths",),
     "teacher": ("teachers",),
@@ -153,8 +153,9 @@ def _bind_arguments(
     if not isinstance(arguments, Mapping):
         raise UserError(f"{where} is {arguments!r}: give its arguments as a mapping")
     known = [p for p in parameters if p != "over"]  # `over` takes Python objects; a Study binds it
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
-        if key not in known:
+        if key not in known and not open_ended:
             raise UserError(f"{where} has no argument {key!r}; {did_you_mean(key, known)}")
     keywords = {key: _tuples(value) for key, value in arguments.items()}
     positional = keywords.pop(many, ()) if many else ()

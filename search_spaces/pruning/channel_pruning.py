@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
+from raysearch.basics import extras
 from raysearch.basics.failures import UserError
 from raysearch.basics.parts import is_heads
 from raysearch.search_spaces.architectures import prunable_parts
@@ -25,6 +26,11 @@ GRADIENTS = ("taylor", "hessian")
 SEARCHED = ("annealing", "genetic")
 FROM_EXAMPLES = (*GRADIENTS, *SEARCHED)
 CRITERIA = ("magnitude", "random", *GRADIENTS, "batch_norm_scale", "lamp", "fpgm", *SEARCHED)
+NNI_PLAIN = ("nni_level", "nni_l1norm", "nni_l2norm", "nni_fpgm")
+NNI_TRAINED = ("nni_taylor", "nni_slim", "nni_movement", "nni_linear", "nni_agp")
+NNI = (*NNI_PLAIN, *NNI_TRAINED)
+"""NNI's pruners, with the extra ``nni``; those of the second row train a copy of the network."""
+
 STEP = 0.05
 MULTIPLE = 8
 
@@ -96,8 +102,11 @@ def channel_pruning(
             training examples would rise by, of first and second order; the latter runs them one by one);
             "batch_norm_scale" (all alike before training, and then magnitude's); "lamp" and "fpgm" (norms
             and distances layer by layer); or by a search for those that keep the loss on training examples
-            low, "annealing" or "genetic". Each group loses the share that its ratio says, so channels are
-            only compared within their group, also by criteria that were published for a whole network.
+            low, "annealing" or "genetic"; or by the masks of one of NNI's pruners (extra ``nni``):
+            "nni_level", "nni_l1norm", "nni_l2norm", "nni_fpgm", and after 32 steps of training "nni_taylor",
+            "nni_slim", "nni_movement", "nni_linear", "nni_agp". Each group loses the share that its ratio
+            says, so channels are only compared within their group, also by criteria that were published for a
+            whole network.
         steps: in how many steps over the trial's float epochs the channels go, or the range: from one to the
             next, in which the network is trained, by what is then left of the ratio as a cubic (Zhu & Gupta,
             2017). What is measured before training has lost all of them.
@@ -112,13 +121,14 @@ def channel_pruning(
         model that torch-pruning cannot take apart gets no ratio, with a warning that says why.
 
     Raises:
-        ValueError: a bad argument, or a model that does not run.
+        ValueError: a bad argument, a criterion whose extra is missing, or a model that does not run.
     """
     if not isinstance(max_ratio, (int, float)) or not STEP <= max_ratio < 1:
         raise UserError(f"max_ratio={max_ratio!r} is not in [{STEP}, 1)")
     if multiple is not None and (not isinstance(multiple, int) or multiple < 1):
         raise UserError(f"multiple={multiple!r} must be a whole number of at least 1")
-    criteria = one_of("criterion", criterion, CRITERIA)
+    criteria = one_of("criterion", criterion, (*CRITERIA, *NNI))
+    check_installed((criterion,) if isinstance(criterion, str) else criterion)
     if over is None:
         keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion, "steps": steps}
         return Deferred(channel_pruning, keywords)
@@ -127,6 +137,16 @@ def channel_pruning(
         space["multiple"] = multiple
     space["ratios"] = {part: _ratio(max_ratio) for part in _parts(over, exclude)}
     return space
+
+
+def check_installed(criteria: Iterable[str]) -> None:
+    """Refuse criteria whose package is not installed.
+
+    Raises:
+        UserError: one of NNI's, without the extra ``nni``.
+    """
+    if any(criterion in NNI for criterion in criteria):
+        extras.check("nni", "nni")
 
 
 def _ratio(max_ratio: float) -> Any:
@@ -178,8 +198,8 @@ def decode_pruning(
     check_keys(config, ("criterion", "multiple", "ratios", "steps"), "pruning")
     steps = decode_steps(config.get("steps", 1), "pruning/steps")
     criterion = str(config.get("criterion", "magnitude"))
-    if criterion not in CRITERIA:
-        raise UserError(f"pruning/criterion is {criterion!r}, not one of {', '.join(CRITERIA)}")
+    if criterion not in (*CRITERIA, *NNI):
+        raise UserError(f"pruning/criterion is {criterion!r}, not one of {', '.join((*CRITERIA, *NNI))}")
     multiple = as_integer(config.get("multiple", multiple), "pruning/multiple")
     if multiple < 1:
         raise UserError(f"pruning/multiple is {multiple}: it must be at least 1")

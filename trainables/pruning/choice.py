@@ -10,13 +10,14 @@ from torch import Tensor
 from raysearch.basics.failures import UserError
 from raysearch.networks.attention.heads import Attention
 from raysearch.networks.groups import channel_blocks, channel_group
-from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, GRADIENTS
+from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, GRADIENTS, NNI
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.masks.mask_loss import Loss
 from raysearch.trainables.pruning.channel_search import search_channels
 from raysearch.trainables.pruning.criteria import channel_scores
 from raysearch.trainables.pruning.gradients import lent_gradients
 from raysearch.trainables.pruning.heads import head_scores
+from raysearch.trainables.pruning.nni_votes import nni_scores
 
 
 def first_scores(
@@ -28,7 +29,7 @@ def first_scores(
     collate: Collate | None,
     loss: Loss,
 ) -> dict[str, Tensor]:
-    """What is scored before anything is removed: by the criteria that look at examples, and only they.
+    """What is scored before anything is removed: by criteria that look at examples, or at all groups at once.
 
     Args:
         graph: torch-pruning's, of the whole model.
@@ -45,6 +46,8 @@ def first_scores(
     Raises:
         UserError: the criterion has nothing to go by: no examples, or no gradient of the loss.
     """
+    if criterion in NNI:
+        return nni_scores(graph, kept, criterion, examples, collate, loss)
     if criterion not in FROM_EXAMPLES:
         return {}
     if examples is None:
@@ -79,7 +82,7 @@ def least_channels(
     if found is not None and len(found) == size:
         scores = found.float()
     else:
-        scores = _scores(graph, root, "magnitude" if criterion in FROM_EXAMPLES else criterion)
+        scores = _scores(graph, root, "magnitude" if criterion in (*FROM_EXAMPLES, *NNI) else criterion)
     lowest = scores.argsort(stable=True)[:removed].tolist()
     return [block * size + i for block in range(blocks) for i in sorted(lowest)]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from raysearch.basics.failures import attempt
-from raysearch.search_spaces.pruning.channel_pruning import GRADIENTS, SEARCHED
+from raysearch.search_spaces.pruning.channel_pruning import GRADIENTS, NNI_TRAINED, SEARCHED, check_installed
 from raysearch.trainables.data.batches import Examples, first
 from raysearch.trainables.pruning.channel_search import searchable
 from raysearch.trainables.pruning.criteria import check_batch_norm
@@ -25,7 +25,7 @@ def looked_at(task: Task, criterion: str, seed: int) -> Examples | None:
     """
     if criterion in SEARCHED:
         return searchable(task.train, task.collate, seed)
-    return task.train if criterion in GRADIENTS else None
+    return task.train if criterion in (*GRADIENTS, *NNI_TRAINED) else None
 
 
 def check_criterion(task: Task, model: nn.Module, criterion: str) -> None:
@@ -37,13 +37,15 @@ def check_criterion(task: Task, model: nn.Module, criterion: str) -> None:
         criterion: by name.
 
     Raises:
-        UserError: it cannot look at the examples, the loss has no gradient, or there is no batch norm.
+        UserError: its extra is missing, it cannot look at the examples, the loss has no gradient, or there is
+            no batch norm.
     """
+    check_installed([criterion])
     if criterion == "batch_norm_scale":
         check_batch_norm(model)
     few = replace(task, train=first(task.train, _FEW))
     examples = looked_at(few, criterion, seed=0)
-    if examples is not None and criterion in GRADIENTS:
+    if examples is not None and criterion not in SEARCHED:
         attempt(
             lambda: loss_gradients(model, criterion, examples, task.collate, task.loss),
             f"a gradient of loss, in batches as the pruning criterion {criterion!r} takes,",

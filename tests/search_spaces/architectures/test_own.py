@@ -263,7 +263,7 @@ def test_names_of_families_are_a_users_own():
     space = bound(build, {"family": tune.choice(["vit", "plain"]), "width": tune.qrandint(8, 16, 8)})
     config = {"family": "vit", "width": 8}
     assert space.variant({"architecture": config}).config["architecture"] == config
-    with pytest.raises(ValueError, match="has the key 'one_of', which names what .* and no 'a'"):
+    with pytest.raises(ValueError, match=r"has the key 'one_of', which names what .* and no 'a'"):
         bound(build, {"one_of": tune.choice(["a", "b"]), "width": 8})
 
 
