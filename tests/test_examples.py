@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = {"text": "accuracy", "segmentation": "iou", "vit_digits": "accuracy"}
+SCRIPTS = dict.fromkeys(("text", "vit_digits", "own_architecture"), "accuracy") | {"segmentation": "iou"}
 
 
 def run(folder: Path, *command: str) -> str:
