@@ -14,6 +14,7 @@ from raysearch.search_spaces.architectures.mobilenet import InvertedPlan, Mobile
 from raysearch.trainables.models.activations import activation
 from raysearch.trainables.models.resnet import convolution
 from raysearch.trainables.models.sizes import check_sizes
+from raysearch.trainables.models.staged import Staged
 
 
 class SqueezeExcitation(nn.Module):
@@ -57,42 +58,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.skip else y  # type: ignore[no-any-return]
 
 
-class MobileNet(nn.Module):
-    """Inverted residuals: "stem", "stage1" ..., global average pooling, "head" (a linear layer).
-
-    Made by ``build_mobilenet``.
-    """
-
-    def __init__(self, plan: MobileNetPlan, in_channels: int, classes: int) -> None:
-        super().__init__()
-        stem = OrderedDict(
-            conv=convolution(in_channels, plan.stem_width, 3),
-            bn=nn.BatchNorm2d(plan.stem_width),
-            act=activation(plan.activation),
-        )
-        self.stem = nn.Sequential(stem)
-        channels = plan.stem_width
-        self.stages = plan.parts()[1:-1]
-        for i, (name, stage) in enumerate(zip(self.stages, plan.stages, strict=True)):
-            blocks = []
-            for b in range(stage.depth):
-                stride = 2 if b == 0 and i > 0 else 1
-                blocks.append(InvertedResidual(stage, channels, stride, b > 0, plan.activation))
-                channels = stage.width
-            self.add_module(name, nn.Sequential(*blocks))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.head = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (n, in_channels, h, w) -> logits (n, classes)."""
-        x = self.stem(x)
-        for name in self.stages:
-            x = getattr(self, name)(x)
-        return self.head(self.flatten(self.pool(x)))  # type: ignore[no-any-return]
-
-
-def build_mobilenet(plan: MobileNetPlan, in_channels: int, classes: int) -> MobileNet:
+def build_mobilenet(plan: MobileNetPlan, in_channels: int, classes: int) -> Staged:
     """The network of a plan, freshly initialised from torch's generator.
 
     Args:
@@ -104,4 +70,14 @@ def build_mobilenet(plan: MobileNetPlan, in_channels: int, classes: int) -> Mobi
         ValueError: fewer than 1 channel or 2 classes.
     """
     check_sizes(in_channels, classes)
-    return MobileNet(plan, in_channels, classes)
+    stem = OrderedDict(
+        conv=convolution(in_channels, plan.stem_width, 3),
+        bn=nn.BatchNorm2d(plan.stem_width),
+        act=activation(plan.activation),
+    )
+
+    def block(stage: InvertedPlan, channels: int, stride: int, first: bool) -> nn.Module:
+        return InvertedResidual(stage, channels, stride, not first, plan.activation)
+
+    pool = nn.AdaptiveAvgPool2d(1)
+    return Staged(nn.Sequential(stem), plan.stem_width, plan.stages, block, pool, classes)

@@ -14,10 +14,9 @@ from raysearch.search_spaces.architectures.mlp import MLPPlan
 from raysearch.search_spaces.architectures.mobilenet import MobileNetPlan
 from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.architectures.vit import ViTPlan
-from raysearch.trainables.models.conv1d import build_conv1d
 from raysearch.trainables.models.mlp import build_mlp
 from raysearch.trainables.models.mobilenet import build_mobilenet
-from raysearch.trainables.models.resnet import build_resnet
+from raysearch.trainables.models.resnet import build_conv1d, build_resnet
 from raysearch.trainables.models.sizes import check_axes
 from raysearch.trainables.models.vit import build_vit
 
