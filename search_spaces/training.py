@@ -60,8 +60,8 @@ class TrainingPlan:
         bit_stages: 1: the quantised part has the bits that are chosen from its start; 2: where those are
             fewer than 8 its first half has 8 (Zhuang et al., 2018).
         first_size: share of the inputs' height and width (of whatever axes lie behind batch and channels)
-            with which the float part begins, in (0, 1]; it grows evenly to 1 (Tan & Le, 2021). The model must
-            take inputs of other sizes.
+            with which the float part begins, in (0, 1]; it grows evenly to 1 (Tan & Le, 2021), which it is
+            after two thirds. The model must take inputs of other sizes.
     """
 
     lr: float = 3e-3

@@ -54,7 +54,10 @@ def check_sizes(task: Task, space: Space, parent: Mapping[str, Any], epochs: int
     """
     training = space.domains.get("training", {})
     firsts = [first for first in _possible([training], "first_size") if first < 1]
-    shares = {size_at(first, epoch, epochs) for first in firsts for epoch in range(1, epochs)} - {1.0}
+    quantized = [0, *_quantized(training, epochs)] if "bits" in space.domains else [0]
+    in_float = {max(1, epochs - count) for count in quantized}
+    shares = {size_at(f, epoch, count) for f in firsts for count in in_float for epoch in range(1, count + 1)}
+    shares -= {1.0}
     if not shares:
         return
     searched = {path: v for path, v in space.searched.items() if path[0] == "architecture"}
@@ -77,8 +80,7 @@ def check_schedules(space: Mapping[str, Any], epochs: int) -> None:
         ValueError: more steps of pruning than epochs in float, or two stages of bits in one quantised epoch.
     """
     training, pruning = space.get("training", {}), space.get("pruning", {})
-    shares = _possible([{"quantized_share": TrainingPlan().quantized_share, **training}], "quantized_share")
-    quantized = [max(1, round(epochs * share)) for share in shares] if "bits" in space else [0]
+    quantized = _quantized(training, epochs) if "bits" in space else [0]
     in_float = max(0, epochs - max(quantized))
     for where, section in {"pruning": pruning, "pruning/sparsity": pruning.get("sparsity", {})}.items():
         steps = max(_possible([section], "steps"), default=1)
@@ -92,6 +94,12 @@ def check_schedules(space: Mapping[str, Any], epochs: int) -> None:
             f"training/bit_stages may be 2, and a trial of {epochs} epochs has {min(quantized)} quantised: "
             "give more epochs or a larger training/quantized_share"
         )
+
+
+def _quantized(training: Mapping[str, Any], epochs: int) -> list[int]:
+    """How many epochs of a trial may be quantised."""
+    shares = _possible([{"quantized_share": TrainingPlan().quantized_share, **training}], "quantized_share")
+    return [max(1, round(epochs * share)) for share in shares]
 
 
 def _possible(settings: Iterable[Mapping[str, Any]], key: str) -> list[Any]:

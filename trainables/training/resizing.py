@@ -6,6 +6,8 @@ References:
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,20 +17,25 @@ from raysearch.networks.nests import Nest
 from raysearch.search_spaces.architectures import Architecture
 from raysearch.trainables.task import Task
 
+_SPAN = 2 / 3  # of the float epochs, in which they grow: the rest is for inputs of the whole size
 _MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
 def size_at(first_size: float, epoch: int, epochs: int) -> float:
-    """The share of the inputs' size at an epoch of the float part: evenly from the first to 1 in the last.
+    """The share of the inputs' size at an epoch of the float part: evenly from the first to 1.
+
+    It is whole after two thirds of the epochs. Where it was in the last one alone, when the learning rate has
+    fallen to nothing, four points of accuracy were lost on digits.
 
     Args:
         first_size: in (0, 1].
-        epoch: from 1 to ``epochs``; later ones have the whole size.
+        epoch: from 1 on.
         epochs: of the float part.
     """
-    if epoch >= epochs:
+    span = math.ceil(_SPAN * epochs)
+    if epoch >= span:
         return 1.0
-    return first_size + (1 - first_size) * (epoch - 1) / (epochs - 1)
+    return first_size + (1 - first_size) * (epoch - 1) / (span - 1)
 
 
 def resized(inputs: Nest, share: float) -> Nest:

@@ -17,6 +17,7 @@ from raysearch.networks.groups import prunable_groups
 from raysearch.trainables.quantization.quantizer import Quantizer
 from raysearch.trainables.setup import Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
+from raysearch.trainables.training.resizing import size_at
 
 RATIOS = {"stem": 0.5, "stage1": 0.5}
 ARCHITECTURE = {**PARENT["architecture"], "stem": {"width": 16}}
@@ -137,7 +138,13 @@ def test_inputs_grow_in_the_float_part(setup: TrialSetup) -> None:
     stages.module.register_forward_pre_hook(look)
     for _ in range(4):
         stages.next_report()
-    assert list(dict.fromkeys(seen)) == [4, 6, 8]
+    assert list(dict.fromkeys(seen)) == [4, 8]
+
+
+def test_inputs_are_whole_in_the_last_third_of_the_float_part() -> None:
+    assert [size_at(0.5, epoch, 9) for epoch in range(1, 10)] == [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1]
+    assert [size_at(0.5, epoch, 2) for epoch in (1, 2)] == [0.5, 1]
+    assert size_at(0.5, 1, 1) == 1
 
 
 @pytest.mark.parametrize(("channels", "weights"), [(1, 3), (3, 1), (2, 3)])
