@@ -17,6 +17,7 @@ from raysearch import backends
 from raysearch.backends.base import Feed
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
+from raysearch.search_spaces.architectures import Architecture
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.data.batches import count, first
@@ -37,7 +38,8 @@ class Findings:
     """What trying a study's networks has shown.
 
     Attributes:
-        pruned: output channels of what may be pruned: groups by their root layer, or stages; empty without
+        pruned: output channels of what may be pruned: groups by their root layer, or, of the parent's
+            architecture where that is searched, stages, layers and heads by their names; empty without
             pruning.
         quantized: the layers, or stages, whose bits are searched.
         remarks: of the most compressed network: what stays in float and why, among others.
@@ -88,13 +90,20 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     share = _passes(conditions) / _passes(replace(conditions, task=few, epochs=1))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return Findings(
-        pruned=space.groups,
+        pruned=_pruned(space, plan.architecture),
         quantized=space.layers or tuple(stages.plan.bits.weights),
         remarks=(*stages.reports[0].notes, *([] if complete else [_DIVERGED])),
         # An epoch that begins the quantised part has its start in it; the other is the measure.
         seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
         memory_mb=most,
     )
+
+
+def _pruned(space: Space, parent: Architecture | None) -> Mapping[str, int]:
+    """The channels of what may be pruned, of the parent's where the architecture is searched."""
+    if space.groups or parent is None or "ratios" not in space.domains.get("pruning", {}):
+        return space.groups
+    return parent.widths()
 
 
 def _taught_by_parent(config: Config) -> Config:
