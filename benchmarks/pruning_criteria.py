@@ -38,10 +38,10 @@ from raysearch.search_spaces.training import decode_training
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.pruning import prune
 from raysearch.trainables.pruning.recalibration import recalibrated
-from raysearch.trainables.start import new_optimizer
 from raysearch.trainables.task import Task
 from raysearch.trainables.training.distillation import plain_loss
 from raysearch.trainables.training.epoch import train_epoch
+from raysearch.trainables.training.optimizers import new_optimizer
 from raysearch.trainables.training.schedule import cosine
 
 NAME = "pruning_criteria"

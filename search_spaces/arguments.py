@@ -66,3 +66,14 @@ def one_of(name: str, values: Any, legal: tuple[Any, ...]) -> Any:
         known = ", ".join(map(str, legal))
         raise UserError(f"{name}={values!r} must name each value once, from {known}")
     return values[0] if len(values) == 1 else tune.choice(list(values))
+
+
+def names(exclude: Any) -> tuple[str, ...]:
+    """The names of layers or parts that are left out.
+
+    Raises:
+        UserError: it is no list of names.
+    """
+    if isinstance(exclude, str) or not all(isinstance(name, str) for name in exclude):
+        raise UserError(f"exclude={exclude!r}: give a list of names of layers or parts")
+    return tuple(exclude)

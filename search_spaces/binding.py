@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.search_spaces import domains
-from raysearch.search_spaces.architectures import OwnFamily, is_own, own_family
+from raysearch.search_spaces.architectures import OwnFamily, is_own, own_family, possible_parts
 from raysearch.search_spaces.architectures.alternatives import opened
 from raysearch.search_spaces.architectures.own import Build
 from raysearch.search_spaces.deferred import Deferred
@@ -132,9 +132,22 @@ def _bind_section(
     if isinstance(value, Deferred):
         if over is None:
             raise UserError(f"{section} needs an architecture space or a model to be over: give over=")
+        known = [name for each in names.values() for name in each]
+        if isinstance(over, tuple):
+            known += [name for name, _ in over[0].named_modules() if name]
+        elif not known:
+            known += possible_parts(over)
+        _check_excluded(section, value, known)
         value = value.bind(names.get(section, over), exclude, names.get("sparsity", over))
     given: dict[str, Any] = dict(as_mapping(value, section))
     return given if domains.read(given) else _as_choices(given)
+
+
+def _check_excluded(section: str, value: Deferred, known: Sequence[str]) -> None:
+    """Refuse names to leave out that no part has, or no layer of a given model."""
+    for name in (name for each in value.all for name in each.exclude):
+        if not any(belongs(part, name) for part in known):
+            raise UserError(f"{section}: exclude has {name!r}; {did_you_mean(name, dict.fromkeys(known))}")
 
 
 def _as_choices(fixed: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.architectures import possible_parts
-from raysearch.search_spaces.arguments import one_of
+from raysearch.search_spaces.arguments import names, one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.domains import Choices, Path, Prior, Values
 from raysearch.search_spaces.keys import as_mapping, check_keys, part_of
@@ -86,7 +86,8 @@ def bit_widths(
     one_of("weights", weights, LEGAL_BITS)
     one_of("activations", activations, LEGAL_BITS)
     if over is None:
-        return Deferred(bit_widths, {"weights": weights, "activations": activations})
+        keywords = {"weights": weights, "activations": activations}
+        return Deferred(bit_widths, keywords, exclude=names(exclude))
     parts = _parts(over, exclude)
     choices = {"weights": _as_list(weights), "activations": _as_list(activations)}
     varying = {key: values for key, values in choices.items() if len(values) > 1}
@@ -110,7 +111,7 @@ def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in possible_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
-        parts = tuple(over)
+        parts = tuple(part for part in over if part_of(part, exclude) is None)
     else:
         from raysearch.networks.groups import quantizable_layers
 

@@ -19,6 +19,7 @@ class Deferred:
     maker: Callable[..., dict[str, Any]]
     keywords: Mapping[str, Any]
     by_layers: bool = False  # goes by layers with weights, not by groups whose channels can be removed
+    exclude: tuple[str, ...] = ()  # beside what is excluded of the task
     joined: tuple[Deferred, ...] = ()
 
     def __or__(self, other: Any) -> Deferred:
@@ -53,5 +54,6 @@ class Deferred:
         found: dict[str, Any] = {}
         for each in self.all:
             mine = layers if each.by_layers and layers is not None else over
-            found |= each.maker(over=mine, exclude=exclude, **each.keywords)
+            whole = (*exclude, *each.exclude) if each.exclude else exclude
+            found |= each.maker(over=mine, exclude=whole, **each.keywords)
         return found

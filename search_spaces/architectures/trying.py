@@ -46,11 +46,18 @@ def own_family(
     family = OwnFamily(space, build, tuple(parts), tuple(exclude))
     middle, *others = _samples(space)
     layers = [_checked(family, resolved(middle))]
+    failures = []
     for config in others:
         try:
             layers.append(family.layers(resolved(config)))
         except UserError as error:
-            warnings.warn(f"trials of such an architecture will fail: {error}", stacklevel=2)
+            failures.append(str(error))
+    if failures:
+        warnings.warn(
+            f"trials of some architectures will fail ({len(failures)} of {len(others)} that were tried): "
+            f"{failures[0]}",
+            stacklevel=2,
+        )
     every = {name for each in layers for name in each}
     for part in parts:
         if not any(belongs(name, part) for name in every):

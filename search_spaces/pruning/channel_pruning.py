@@ -12,7 +12,7 @@ from raysearch.basics import extras
 from raysearch.basics.failures import UserError
 from raysearch.basics.parts import is_heads
 from raysearch.search_spaces.architectures import prunable_parts
-from raysearch.search_spaces.arguments import one_of
+from raysearch.search_spaces.arguments import names, one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_integer, as_mapping, check_keys, part_of
 from raysearch.search_spaces.pruning.steps import decode_steps, steps_domain
@@ -131,7 +131,7 @@ def channel_pruning(
     check_installed((criterion,) if isinstance(criterion, str) else criterion)
     if over is None:
         keywords = {"max_ratio": max_ratio, "multiple": multiple, "criterion": criterion, "steps": steps}
-        return Deferred(channel_pruning, keywords)
+        return Deferred(channel_pruning, keywords, exclude=names(exclude))
     space: dict[str, Any] = {"criterion": criteria, **steps_domain(steps)}
     if multiple is not None:
         space["multiple"] = multiple
@@ -159,7 +159,7 @@ def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in prunable_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
-        return tuple(over)
+        return tuple(part for part in over if part_of(part, exclude) is None)
     model, example_input = over
     return tuple(groups_of(model, example_input, exclude))
 

@@ -14,7 +14,7 @@ from typing import Any, overload
 
 from raysearch.basics.failures import UserError
 from raysearch.search_spaces.architectures import possible_parts
-from raysearch.search_spaces.arguments import one_of
+from raysearch.search_spaces.arguments import names, one_of
 from raysearch.search_spaces.deferred import Deferred
 from raysearch.search_spaces.keys import as_float, as_mapping, check_keys, part_of
 from raysearch.search_spaces.pruning.steps import decode_steps, steps_domain
@@ -103,7 +103,7 @@ def weight_sparsity(
     patterns, criteria = one_of("pattern", pattern, PATTERNS), one_of("criterion", criterion, CRITERIA)
     if over is None:
         keywords = {"max_ratio": max_ratio, "pattern": pattern, "criterion": criterion, "steps": steps}
-        return Deferred(weight_sparsity, keywords, by_layers=True)
+        return Deferred(weight_sparsity, keywords, by_layers=True, exclude=names(exclude))
     parts = list(_parts(over, exclude))
     found: dict[str, Any] = {"pattern": patterns, "criterion": criteria, "parts": parts}
     if "unstructured" in (pattern if isinstance(pattern, (tuple, list)) else (pattern,)):
@@ -117,7 +117,7 @@ def _parts(over: Any, exclude: Sequence[str]) -> tuple[str, ...]:
     if isinstance(over, Mapping):
         return tuple(part for part in possible_parts(over) if part_of(part, exclude) is None)
     if isinstance(over, list):
-        return tuple(over)
+        return tuple(part for part in over if part_of(part, exclude) is None)
     from raysearch.networks.outline import outline
 
     return tuple(

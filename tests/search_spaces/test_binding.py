@@ -65,3 +65,23 @@ def test_what_is_excluded_is_in_neither_part_of_a_space(model, example):
     )
     assert list(searched.domains["pruning"]["ratios"]) == ["stage1", "stage2"]
     assert list(searched.domains["bits"]) == ["stage1", "stage2", "head"]
+
+
+@pytest.mark.parametrize("section", ["pruning", "bits"])
+def test_a_functions_own_exclude_holds_where_it_waits_for_its_model(section, model, example):
+    make = {"pruning": spaces.channel_pruning, "bits": spaces.bit_widths}[section]
+    over = {"model": model, "example_input": example}
+    found = spaces.bind({section: make(exclude=("first",))}, **over).domains[section]
+    shown = found["ratios"] if section == "pruning" else found
+    assert "first" not in shown
+    assert "third" in shown
+    with pytest.raises(ValueError, match=f"{section}: exclude has 'frist'; did you mean 'first'"):
+        spaces.bind({section: make(exclude=["frist"])}, **over)
+    with pytest.raises(ValueError, match="exclude='first': give a list"):
+        make(exclude="first")
+    stages = spaces.bind({"architecture": spaces.resnet(stages=2), section: make(exclude=("stage1",))})
+    shown = stages.domains[section]["ratios"] if section == "pruning" else stages.domains[section]
+    assert "stage1" not in shown
+    assert "stage2" in shown
+    with pytest.raises(ValueError, match=r"exclude has 'stage1\.0'; did you mean 'stage1'"):
+        spaces.bind({"architecture": spaces.resnet(stages=2), section: make(exclude=("stage1.0",))})
