@@ -59,6 +59,8 @@ def bind(
         inputs = example_input if space.get("pruning") and model is None else None
         own = own_family(architecture, build, parts=parts, exclude=exclude, example_input=inputs)
     free = domains.varies(architecture)
+    if parts and free and own is None:
+        raise UserError(f"parts is {list(parts)!r}, and the architecture's family has its own: leave it out")
     over = (model, example_input) if model is not None and not free else architecture
     groups, layers = _model_parts(space, over, exclude)
     names = _names(over, own if free else None, groups, layers, parts)

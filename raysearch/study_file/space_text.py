@@ -70,7 +70,7 @@ def _parse_key(key: str, value: Any) -> Any:
             return _call(f"space.{key}.{name}", name, arguments)
         if nearest(name, functions) and not _is_domain(value):
             raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
-    if len(value) > 1 and any(name in functions for name in value):
+    if key == "pruning" and len(value) > 1 and any(name in functions for name in value):
         for name in value:
             if name not in functions:
                 raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")

@@ -63,6 +63,7 @@ def own_family(
         if not any(belongs(name, part) for name in every):
             known = dict.fromkeys(name.partition(".")[0] for name in every)
             raise UserError(f"parts has {part!r}, which no layer is in; {did_you_mean(str(part), known)}")
+    _warn_of_unread(family, [middle, *others])
     family = replace(family, known=_joined(map(family.parts_of, layers)))
     sparse = {name for each in layers for name, layer in each.items() if layer.is_sparse}
     family = replace(
@@ -75,6 +76,18 @@ def own_family(
     # Where parts of parts are named, a layer counts for the innermost.
     pruned = {part_of(name, family.known) for name in prunable}
     return replace(family, pruned=tuple(part for part in family.known if part in pruned))
+
+
+def _warn_of_unread(family: OwnFamily, configs: Iterable[dict[str, Any]]) -> None:
+    """Say what no network is made by: a name that is misspelt on one side has no effect."""
+    plans = [family.decode(config) for config in configs]
+    unread = ["/".join(p) for p in domains.read(family.space) if not any(plan.reads(p) for plan in plans)]
+    if unread:
+        warnings.warn(
+            f"the model's function reads nothing of architecture/{', architecture/'.join(unread)}, which "
+            "therefore has no effect",
+            stacklevel=3,
+        )
 
 
 def _samples(space: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -103,11 +116,10 @@ def _checked(family: OwnFamily, config: dict[str, Any]) -> dict[str, Layer]:
     made = [without_weights(family.build, resolved(config)) for _ in range(2)]
     if made[0] is made[1]:
         raise UserError("the model's function gives the same module twice: let it make a fresh one each time")
+    names = [[(name, type(m).__qualname__) for name, m in model.named_modules()] for model in made]
     first, second = attempt(lambda: [outline(model) for model in made], "reading the model's layers")
-    if first != second:
-        other = next(
-            (n for n in [*first, *second] if first.get(n) != second.get(n)), "the order of its layers"
-        )
+    if first != second or names[0] != names[1]:
+        other = next((n for n in [*first, *second] if first.get(n) != second.get(n)), "a layer")
         raise UserError(
             f"the model's function makes another network of the same architecture {config}: {other} differs; "
             "let it go by the architecture alone"

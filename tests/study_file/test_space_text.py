@@ -60,6 +60,12 @@ def test_channels_and_weights_are_pruned_in_one_section() -> None:
     assert [each.maker.__name__ for each in parsed["pruning"].all] == ["channel_pruning", "weight_sparsity"]
 
 
+def test_parts_of_ones_own_may_be_called_as_a_family_is() -> None:
+    given = {"mlp": {"width": {"choice": [8, 16]}}, "depth": 2}
+    parsed = parse_space({"architecture": given})
+    assert parsed["architecture"]["mlp"]["width"].categories == [8, 16]
+
+
 def test_domains_may_stand_inside_the_alternatives_of_an_architecture() -> None:
     block = {"choice": [{"kind": "conv", "kernel": {"choice": [3, 5]}}, {"kind": "pool"}]}
     space = opened(parse_space({"architecture": {"block": block}})["architecture"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import pickle
 import random
 
@@ -285,3 +286,25 @@ def test_the_function_is_not_called_again_for_what_it_does_not_read():
     before = len(calls)
     space.variant({"architecture": {**rest, "kernel": 5}})
     assert len(calls) == before
+
+
+def test_a_value_that_no_network_is_made_by_is_said():
+    with pytest.warns(
+        UserWarning, match="reads nothing of architecture/kernle, which therefore has no effect"
+    ):
+        bound(space={**SPACE, "kernle": tune.choice([3, 5])})
+
+
+def test_layers_without_weights_are_compared_too():
+    kinds = itertools.cycle([nn.ReLU, nn.Tanh])
+
+    def build(a):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, a["width"]), next(kinds)())
+
+    with pytest.raises(ValueError, match=r"another network of the same architecture .* a layer differs"):
+        bound(build, {"width": tune.qrandint(8, 16, 8)})
+
+
+def test_a_ready_family_has_parts_of_its_own():
+    with pytest.raises(ValueError, match="and the architecture's family has its own: leave it out"):
+        spaces.bind({"architecture": spaces.mlp()}, parts=("layer1",))
