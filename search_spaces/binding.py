@@ -56,8 +56,14 @@ def bind(
     architecture, own = bound.get("architecture"), None
     if architecture is not None and build is not None and is_own(architecture):
         architecture = bound["architecture"] = opened(architecture)
-        inputs = example_input if space.get("pruning") and model is None else None
-        own = own_family(architecture, build, parts=parts, exclude=exclude, example_input=inputs)
+        own = own_family(
+            architecture,
+            build,
+            parts=parts,
+            exclude=exclude,
+            example_input=example_input if model is None else None,
+            pruned=bool(space.get("pruning")),
+        )
     free = domains.varies(architecture)
     if parts and free and own is None:
         raise UserError(f"parts is {list(parts)!r}, and the architecture's family has its own: leave it out")

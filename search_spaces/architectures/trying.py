@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TAKEN_APART = 8  # networks with layers that those before do not have, at most
 _DRAWS = 16
+_RUN_S = 10.0  # for how long networks are run, the ends of the domains before draws
 
 
 def own_family(
@@ -29,6 +31,7 @@ def own_family(
     parts: Sequence[str] = (),
     exclude: Sequence[str] = (),
     example_input: Nest | None = None,
+    pruned: bool = False,
 ) -> OwnFamily:
     """Try a user's function on the middle of its space, on the ends of each domain, and on some draws.
 
@@ -37,25 +40,32 @@ def own_family(
         build: the function.
         parts: that the user names.
         exclude: layers, or parts with all their layers, that are neither pruned nor quantised.
-        example_input: a batch for the networks, which are then taken apart to see what can be pruned.
+        example_input: a batch for the networks; without one none is run.
+        pruned: whether they are taken apart, to see what can be pruned.
 
     Raises:
         UserError: the function fails on the middle, makes no module, or makes another one of the same config;
-            or no network has a part that is named.
+            the network of the middle does not run; or no network has a part that is named.
     """
     family = OwnFamily(space, build, tuple(parts), tuple(exclude))
     middle, *others = _samples(space)
     layers = [_checked(family, resolved(middle))]
-    failures = []
+    shapes = _output_shapes(family, middle, example_input)
+    failures, until = [], time.monotonic() + _RUN_S
     for config in others:
         try:
             layers.append(family.layers(resolved(config)))
+            runs = time.monotonic() < until
+            found = _output_shapes(family, config, example_input) if runs else shapes
         except UserError as error:
             failures.append(str(error))
+            continue
+        if found != shapes:
+            failures.append(f"{resolved(config)} gives outputs of shape {found}, and the middle {shapes}")
     if failures:
         warnings.warn(
-            f"trials of some architectures will fail ({len(failures)} of {len(others)} that were tried): "
-            f"{failures[0]}",
+            f"some architectures do not work, or not alike ({len(failures)} of {len(others)} that were "
+            f"tried): {failures[0]}",
             stacklevel=2,
         )
     every = {name for each in layers for name in each}
@@ -69,13 +79,35 @@ def own_family(
     family = replace(
         family, sparse=tuple(p for p in family.known if any(belongs(name, p) for name in sparse))
     )
-    if example_input is None:
+    if example_input is None or not pruned:
         return family
     family = replace(family, whole=_not_pruned(family, [middle, *others], example_input))
     prunable = {name for config in [middle, *others] for name in family.decode(config).channels}
     # Where parts of parts are named, a layer counts for the innermost.
-    pruned = {part_of(name, family.known) for name in prunable}
-    return replace(family, pruned=tuple(part for part in family.known if part in pruned))
+    losing = {part_of(name, family.known) for name in prunable}
+    return replace(family, pruned=tuple(part for part in family.known if part in losing))
+
+
+def _output_shapes(
+    family: OwnFamily, config: dict[str, Any], example_input: Nest | None
+) -> list[tuple[int, ...]]:
+    """The shapes of what a network gives, without the batch.
+
+    Raises:
+        UserError: it does not run.
+    """
+    if example_input is None:
+        return []
+    import torch
+
+    from raysearch.networks import nests
+    from raysearch.networks.running import check_runs
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = attempt(lambda: family.build(resolved(config)), f"making the model of {resolved(config)}")
+        check_runs(model, example_input)
+        outputs = nests.tensors(nests.call(model.eval(), example_input))
+    return [tuple(tensor.shape[1:]) for tensor in outputs]
 
 
 def _warn_of_unread(family: OwnFamily, configs: Iterable[dict[str, Any]]) -> None:

@@ -179,7 +179,7 @@ def fails_when_deep(a):
 
 
 def test_a_function_that_fails_at_an_end_of_the_space_warns_and_its_trials_fail_alone():
-    with pytest.warns(UserWarning, match="trials of some architectures will fail .*too deep"):
+    with pytest.warns(UserWarning, match="some architectures do not work, .*too deep"):
         space = bound(fails_when_deep)
     config = {"block": "mix", "kernel": 3, "width": 8, "depth": 3}
     assert space.variant({"architecture": config}).config["architecture"] == config
@@ -308,3 +308,20 @@ def test_layers_without_weights_are_compared_too():
 def test_a_ready_family_has_parts_of_its_own():
     with pytest.raises(ValueError, match="and the architecture's family has its own: leave it out"):
         spaces.bind({"architecture": spaces.mlp()}, parts=("layer1",))
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (lambda a: nn.Linear(a["width"], a["depth"]), r"gives outputs of shape \[\(1,\)\], and the middle"),
+        (lambda a: nn.Linear(16, 3), "the layer 'head' .* fails at the operator 'linear'"),
+    ],
+)
+def test_networks_that_do_not_run_or_not_alike_are_told_before_a_run(head, message):
+    def build(a):
+        net = Net(a)
+        net.head = head(a)
+        return net
+
+    with pytest.warns(UserWarning, match=f"some architectures do not work, or not alike .*{message}"):
+        bound(build)
