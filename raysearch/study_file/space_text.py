@@ -70,6 +70,8 @@ def _parse_key(key: str, value: Any) -> Any:
             return _call(f"space.{key}.{name}", name, arguments)
         if nearest(name, functions) and not _is_domain(value):
             raise UserError(f"space.{key} has no {name!r}; {did_you_mean(name, functions)}")
+    if key == "architecture" and len(value) > 1 and all(name in functions for name in value):
+        raise UserError(f"space.architecture has {' and '.join(value)}: give one of them")
     if key == "pruning" and len(value) > 1 and any(name in functions for name in value):
         for name in value:
             if name not in functions:

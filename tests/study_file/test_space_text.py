@@ -98,6 +98,7 @@ def test_a_function_with_names_and_keywords() -> None:
         ({"pruning": {"channel_pruning": {"over": 3}}}, "no argument 'over'"),
         ({"pruning": {"channel_pruning": {}, "weight_sparsty": {}}}, "did you mean 'weight_sparsity'"),
         ({"pruning": {"channel_pruning": 3}}, "as a mapping"),
+        ({"architecture": {"mlp": {}, "vit": {}}}, "space.architecture has mlp and vit: give one of them"),
         ({"pruning": 3}, "space.pruning is 3: give a mapping"),
     ],
 )
