@@ -1,12 +1,13 @@
-"""What every runtime offers (Backend, CompiledModel) and what a latency figure carries (Measurement)."""
+"""What every target offers (Backend, CompiledModel), and what its figures carry (Measurement, Estimate)."""
 
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -14,6 +15,10 @@ Array = NDArray[Any]
 Feed = Mapping[str, Array]
 """A model's inputs by name, in the order of its arguments; axis 0 of each is the batch."""
 Form = Literal["uint8", "pt2"]
+SUFFIXES: Mapping[str, str] = {"uint8": ".onnx", "pt2": ".pt2"}
+Source = Literal["measured", "predicted", "static"]
+TIMED: Mapping[str, Source] = {"latency_ms": "measured", "throughput": "measured", "peak_memory_mb": "static"}
+"""What can be said of a target on which inferences are timed."""
 
 
 class MeasurementError(RuntimeError):
@@ -33,30 +38,46 @@ class CompiledModel(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime on a device.
+    """A target: a runtime on a device, as a frozen dataclass whose fields are what a study file may set.
 
     Attributes:
-        name: the target's name in study files and metrics.
-        runtime: the package that runs the model.
+        runtime: what it was chosen by, such as "onnxruntime-cpu"; a field.
+        name: the target's name in study files and metrics: its runtime's, or the user's own; a field.
+        package: the distribution that runs the model.
         form: the form of file it wants: "uint8" is ONNX with unsigned quantised activations, "pt2" an
             exported torch program.
-        suffix: the ending of such a file, with its dot.
+        figures: the metrics that are known of it, with where they come from. One without "latency_ms" says
+            nothing of time; other than measured latencies come from ``Estimator.estimate``.
         channel_multiple: pruned layers keep a multiple of this many channels, since its kernels work in such
             blocks.
         integers: bits in which it computes with integers, where weights and activations both have them; fewer
             bits than float on one side alone, and bits that are not named, it only stores.
         sparse: the patterns of zeros among weights ("unstructured", "2:4") that it computes faster.
         threads: how many threads one inference uses.
+        batch: how many inputs it is measured with at a time.
     """
 
-    name: str
-    runtime: str
-    form: Form
-    suffix: str
-    channel_multiple: int
-    integers: frozenset[int]
-    sparse: frozenset[str]
-    threads: int
+    # Read-only, so that frozen dataclasses and class attributes both will do.
+    @property
+    def runtime(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def package(self) -> str: ...  # noqa: D102
+    @property
+    def form(self) -> Form: ...  # noqa: D102
+    @property
+    def figures(self) -> Mapping[str, Source]: ...  # noqa: D102
+    @property
+    def channel_multiple(self) -> int: ...  # noqa: D102
+    @property
+    def integers(self) -> frozenset[int]: ...  # noqa: D102
+    @property
+    def sparse(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def threads(self) -> int: ...  # noqa: D102
+    @property
+    def batch(self) -> int: ...  # noqa: D102
 
     def unavailable(self) -> str | None:
         """Why this target cannot be used here, with the command that helps; None where it can."""
@@ -78,6 +99,10 @@ class Backend(Protocol):
         """The model name of the device."""
         ...
 
+    def clock(self) -> Callable[[], int]:
+        """The clock, in nanoseconds, that times its inferences, leaving out what is not the model's."""
+        ...
+
     def load(self, path: Path, *, optimize: bool = True) -> CompiledModel:
         """Load a model file of this backend's form.
 
@@ -89,6 +114,31 @@ class Backend(Protocol):
             MeasurementError: the runtime refuses the file.
         """
         ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A target that says of a file what needs no timing: a compiler's prediction, a memory's size."""
+
+    def estimate(self, path: Path, example: Feed) -> tuple[dict[str, float], list[str]]:
+        """Its figures by metric ("latency_ms"), without the target's name, and remarks.
+
+        Args:
+            path: a file of this target's form.
+            example: a batch of inputs by name.
+
+        Raises:
+            MeasurementError: the target cannot run the file; an operator that it lacks is named.
+        """
+        ...
+
+
+def cpu_clock(threads: int) -> Callable[[], int]:
+    """The clock of a runtime on this machine's processor.
+
+    The calling thread's, which leaves preemption out, where all runs in it; else that on the wall.
+    """
+    return time.thread_time_ns if threads == 1 else time.perf_counter_ns
 
 
 @dataclass(frozen=True)
@@ -110,6 +160,7 @@ class Measurement:
         contention: share of the wall-clock time in which the thread did not run, 0..1.
         slowdown: the reference's median CPU time during this measurement, as a multiple of ``reference_ms``.
         contended: another load was noticeable: read the figure with care, and measure again alone.
+        converged: ``noise`` is within the protocol's tolerance; False where its time was over before.
         samples: paired blocks.
         seconds: what the measurement took.
         runtime, version, device, threads, batch: what ran, on what, how.
@@ -139,28 +190,72 @@ class Measurement:
     batch: int
     source: str = "measured"
     cached: bool = False
+    converged: bool = True
 
-    @property
-    def metric(self) -> str:
-        """The name under which ``latency_ms`` is reported."""
-        return f"latency_ms/{self.target}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+@dataclass(frozen=True)
+class Estimate:
+    """What a target says of a model without timing it.
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Measurement:
-        """The inverse of ``to_dict``; keys that a later version added are left out.
+    Attributes:
+        target, key, structure: as of a Measurement.
+        figures: by metric, without the target's name: {"latency_ms": 1.29}.
+        notes: remarks on them.
+        source: "predicted", or "measured" of what is found by trying, such as the smallest memory.
+        runtime, version, device, batch, seconds, cached: as of a Measurement.
+    """
 
-        Raises:
-            ValueError: a field is missing.
-        """
-        known = {f.name for f in fields(cls)}
-        try:
-            return cls(**{name: value for name, value in data.items() if name in known})
-        except TypeError as error:
-            raise ValueError(f"not a measurement of latency: {error}") from None
+    target: str
+    key: str
+    structure: str
+    figures: dict[str, float]
+    runtime: str
+    version: str
+    device: str
+    batch: int
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+    source: str = "predicted"
+    cached: bool = False
+
+
+Known = Measurement | Estimate
+_Figure = TypeVar("_Figure", Measurement, Estimate)
+
+
+def to_dict(known: Known) -> dict[str, Any]:
+    """Plain JSON types."""
+    return asdict(known)
+
+
+def from_dict(data: Mapping[str, Any]) -> Known:
+    """The inverse of ``to_dict``; keys that a later version added are left out.
+
+    Raises:
+        ValueError: a field is missing.
+    """
+    return _of(Estimate, data) if "figures" in data else _of(Measurement, data)
+
+
+def _of(cls: type[_Figure], data: Mapping[str, Any]) -> _Figure:
+    known = {f.name for f in fields(cls)}
+    try:
+        return cls(**{name: value for name, value in data.items() if name in known})
+    except TypeError as error:
+        raise ValueError(f"not a measurement: {error}") from None
+
+
+def values_of(known: Mapping[str, Any]) -> dict[str, float]:
+    """What a measurement or an estimate, as a dictionary, says, by metric and target.
+
+    The throughput of a measurement is that of batches one after another (the offline scenario of Reddi et
+    al., "MLPerf Inference Benchmark", ISCA 2020), in inputs a second.
+    """
+    figures = known.get("figures")
+    if figures is None:
+        latency = known["latency_ms"]
+        figures = {"latency_ms": latency, "throughput": 1e3 * known.get("batch", 1) / latency}
+    return {f"{metric}/{known['target']}": float(value) for metric, value in figures.items()}
 
 
 def cpu_name() -> str:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_name
+from raysearch.backends.base import TIMED, Array, Feed, Form, MeasurementError, Source, cpu_clock, cpu_name
 from raysearch.basics.failures import first_line
 
 
+@dataclass(frozen=True, kw_only=True)
 class OnnxRuntimeCpu:
     """The target "onnxruntime-cpu".
 
-    One thread: two on a busy two-core machine are slower than one, and only what runs in the calling thread
-    can be timed by that thread's CPU clock.
+    One thread unless asked otherwise: two on a busy two-core machine are slower than one, and only what runs
+    in the calling thread can be timed by that thread's CPU clock.
     """
 
-    name = "onnxruntime-cpu"
-    runtime = "onnxruntime"
-    form: Form = "uint8"
-    suffix = ".onnx"
-    channel_multiple = 8
-    integers = frozenset({2, 4, 8})  # those below 8 bits as 8
-    sparse: frozenset[str] = frozenset()
-    threads = 1
+    runtime: str = "onnxruntime-cpu"
+    name: str = "onnxruntime-cpu"
+    threads: int = 1
+    batch: int = 1
+    package: ClassVar[str] = "onnxruntime"
+    form: ClassVar[Form] = "uint8"
+    figures: ClassVar[Mapping[str, Source]] = TIMED
+    channel_multiple: ClassVar[int] = 8
+    integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
+    sparse: ClassVar[frozenset[str]] = frozenset()
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here, None where it can."""
@@ -53,6 +57,10 @@ class OnnxRuntimeCpu:
     def device(self) -> str:
         """The processor's model name."""
         return cpu_name()
+
+    def clock(self) -> Callable[[], int]:
+        """The calling thread's, or the wall's with several threads."""
+        return cpu_clock(self.threads)
 
     def load(self, path: Path, *, optimize: bool = True) -> OnnxModel:
         """A session on an ONNX file.

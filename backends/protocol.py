@@ -141,16 +141,17 @@ def median_interval(values: Floats) -> tuple[float, float]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(threads: int = 1) -> Iterator[None]:
     """Keep the calling thread on one core meanwhile, ahead of all others there, where the system allows it.
 
-    The last core that the thread may use: the first one serves most interrupts. Real-time priority needs a
+    Work of several threads is left where it is: pinned, they would share that core. The last core that the
+    thread may use: the first one serves most interrupts. Real-time priority needs a
     right (CAP_SYS_NICE) that not every user has. Where it is granted the thread is not preempted (contention
     0 against .15 to .84 on two cores at loads of 4 to 8) and a measurement takes 1 to 2 s instead of up to 5.
     It does not keep shared caches free: ratios mostly repeated with a standard deviation below 1 %, but 4 %
     was seen too. The rests between rounds leave the core to the others.
     """
-    if not hasattr(os, "sched_setaffinity"):  # Linux only
+    if threads > 1 or not hasattr(os, "sched_setaffinity"):  # Linux only
         yield
         return
     allowed, policy, priority = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from raysearch.backends import Spec
 from raysearch.backends.base import Feed, MeasurementError
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
@@ -31,15 +32,15 @@ class RemoteService:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def set_reference(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.set_reference``."""
         return self._measurement("set_reference", target, model, example)
 
-    def measure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.measure``."""
         return self._measurement("measure", target, model, example)
 
-    def remeasure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def remeasure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.remeasure``."""
         return self._measurement("remeasure", target, model, example)
 
@@ -54,7 +55,7 @@ class RemoteService:
         self._call("close")
         ray.kill(self._actor)
 
-    def _measurement(self, method: str, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def _measurement(self, method: str, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         measurement: dict[str, Any] = self._call(method, target, model, example)
         return measurement
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,9 +21,22 @@ from typing import Any
 import numpy as np
 
 from raysearch import backends
-from raysearch.backends.base import Array, Backend, Feed, Measurement, MeasurementError
+from raysearch.backends import Spec
+from raysearch.backends.base import (
+    SUFFIXES,
+    Array,
+    Backend,
+    Estimate,
+    Estimator,
+    Feed,
+    Known,
+    Measurement,
+    MeasurementError,
+    from_dict,
+    to_dict,
+)
 from raysearch.backends.lock import exclusive_device
-from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
+from raysearch.backends.protocol import Clock, Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
 
@@ -62,68 +76,73 @@ class MeasurementService:
         self._fatal = self._folder / "fatal"
         self._references: dict[str, _Reference] = {}
         self._lost: dict[str, str] = {}  # why a target has no longer the reference that was set
-        self._known: dict[str, Measurement] = {}
+        self._known: dict[str, Known] = {}
         self._recover()
 
-    def set_reference(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """Set the model that all others on this target are compared with, and measure its quiet latency.
 
         Where this reference is already known (a resumed run), its known latency stays the unit.
 
         Args:
-            target: the target's name.
+            target: the target's name, or its description.
             model: the bytes of a model file of the target's form.
             example: a batch of inputs by name, usually of one.
 
         Returns:
-            The reference's own measurement as a dictionary; its ratio is 1.
+            The reference's own measurement as a dictionary; its ratio is 1. On a target whose figures are
+            estimates there is nothing to compare: the estimate.
 
         Raises:
             ValueError: the target is unknown.
             MeasurementError: its runtime is not installed, or cannot run the model, or crashed on it before.
         """
         backend = _available(target)
+        if isinstance(backend, Estimator):
+            return self._estimate(backend, model, example, use_cache=True)
         with self._file(backend, model) as path:
             structure = structure_key(path)
             infer = _runner(backend, path, example)
             key = self._key(backend, structure, structure, example)
             measurement = self._known.get(key)
             cached = measurement is not None
-            if measurement is None:
+            if not isinstance(measurement, Measurement):
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(infer, infer), ratio=1.0)
+                figures = replace(self._figures(backend, infer, infer), ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
                 reference = _Reference(infer, structure, quiet)
-                measurement = self._learn(_measurement(backend, key, structure, reference, figures, example))
-        self._references[target] = _Reference(infer, structure, measurement.reference_ms)
-        self._lost.pop(target, None)
-        self._keep_reference(target, model, example)
-        return replace(measurement, cached=cached).to_dict()
+                measurement = _measurement(backend, key, structure, reference, figures, example)
+                self._learn(measurement)
+        self._references[backend.name] = _Reference(infer, structure, measurement.reference_ms)
+        self._lost.pop(backend.name, None)
+        self._keep_reference(backend, model, example)
+        return to_dict(replace(measurement, cached=cached))
 
-    def measure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """The latency of a model, from the cache where a model of the same structure was measured before.
 
         The first model measured on a target that has no reference becomes its reference: its ratio is 1, and
         all others are compared with it.
 
         Args:
-            target: the target's name.
+            target: the target's name, or its description.
             model: the bytes of a model file of the target's form.
             example: a batch of inputs by name, of the shapes that the reference was given.
 
         Returns:
-            A ``Measurement`` as a dictionary.
+            A ``Measurement`` as a dictionary, or on a target that is not timed an ``Estimate``.
 
         Raises:
             ValueError: the target is unknown.
             MeasurementError: its runtime is not installed, or cannot run the model or the target's reference,
                 or crashed on one of them before.
         """
-        if target not in self._references and target not in self._lost:
+        name = backends.get(target).name
+        if name not in self._references and name not in self._lost:
             return self.set_reference(target, model, example)
         return self._measure(target, model, example, use_cache=True)
 
-    def remeasure(self, target: str, model: bytes, example: Feed) -> dict[str, Any]:
+    def remeasure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """As ``measure``, but anew, replacing the cached figure: for finalists, with nothing else running.
 
         Raises:
@@ -135,25 +154,53 @@ class MeasurementService:
         """Take in earlier measurements (of the run that is resumed); the last one of a key wins.
 
         Raises:
-            ValueError: one of them is not a ``Measurement`` as a dictionary.
+            ValueError: one of them is no ``Measurement`` or ``Estimate`` as a dictionary.
         """
         for data in measurements:
-            self._learn(Measurement.from_dict(data))
+            self._learn(from_dict(data))
 
     def close(self) -> None:
         """Remove the service's folder; its last call."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _measure(self, target: str, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
+    def _measure(self, target: Spec, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
         backend = _available(target)
-        reference = self._reference(target)
+        if isinstance(backend, Estimator):
+            return self._estimate(backend, model, example, use_cache=use_cache)
+        reference = self._reference(backend.name)
         with self._file(backend, model) as path:
             structure = structure_key(path)
             key = self._key(backend, structure, reference.structure, example)
             if use_cache and key in self._known:
-                return replace(self._known[key], cached=True).to_dict()
-            figures = self._figures(_runner(backend, path, example), reference.infer)
-        return self._learn(_measurement(backend, key, structure, reference, figures, example)).to_dict()
+                return to_dict(replace(self._known[key], cached=True))
+            figures = self._figures(backend, _runner(backend, path, example), reference.infer)
+        return self._learn(_measurement(backend, key, structure, reference, figures, example))
+
+    def _estimate(self, backend: Backend, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
+        """What a target says without timing; it disturbs nobody and needs no turn."""
+        assert isinstance(backend, Estimator)
+        with self._file(backend, model) as path:
+            structure = structure_key(path)
+            key = self._key(backend, structure, "", example)
+            if use_cache and key in self._known:
+                return to_dict(replace(self._known[key], cached=True))
+            start = time.perf_counter()
+            figures, notes = backend.estimate(path, example)
+        predicted = "predicted" in backend.figures.values()
+        estimate = Estimate(
+            target=backend.name,
+            key=key,
+            structure=structure,
+            figures=figures,
+            runtime=backend.package,
+            version=backend.version(),
+            device=backend.device(),
+            batch=backend.batch,
+            seconds=time.perf_counter() - start,
+            notes=notes,
+            source="predicted" if predicted else "measured",
+        )
+        return self._learn(estimate)
 
     def _reference(self, target: str) -> _Reference:
         if target in self._lost:
@@ -166,22 +213,24 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, candidate: Inference, reference: Inference) -> Figures:
-        with exclusive_device(), undisturbed():
-            return measure(candidate, reference, self._protocol)
+    def _figures(self, backend: Backend, candidate: Inference, reference: Inference) -> Figures:
+        with exclusive_device(), undisturbed(backend.threads):
+            return measure(candidate, reference, self._protocol, Clock(cpu=backend.clock()))
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
+        if (spec := backends.spec_of(backend)) != backend.name:
+            what.append(spec)
         inputs = [(name, list(array.shape), str(array.dtype)) for name, array in example.items()]
         how = [inputs, self._protocol.to_dict()]
         return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
 
-    def _learn(self, measurement: Measurement) -> Measurement:
-        measurement = replace(measurement, cached=False)
-        self._known[measurement.key] = measurement
+    def _learn(self, known: Known) -> dict[str, Any]:
+        known = replace(known, cached=False)
+        self._known[known.key] = known
         with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(measurement.to_dict()) + "\n")
-        return measurement
+            file.write(json.dumps(to_dict(known)) + "\n")
+        return to_dict(known)
 
     @contextmanager
     def _file(self, backend: Backend, model: bytes) -> Iterator[Path]:
@@ -191,7 +240,7 @@ class MeasurementService:
         digest = hashlib.sha256(model).hexdigest()
         if self._fatal.exists() and digest in self._fatal.read_text(encoding="utf-8").split():
             raise MeasurementError(f"{backend.name} crashed on this model: its process died while it ran")
-        path = self._folder / f"model{backend.suffix}"
+        path = self._folder / f"model{SUFFIXES[backend.form]}"
         path.write_bytes(model)
         self._at_work.write_text(digest, encoding="utf-8")
         try:
@@ -204,9 +253,10 @@ class MeasurementService:
             path.unlink()
             self._at_work.unlink()
 
-    def _keep_reference(self, target: str, model: bytes, example: Feed) -> None:
-        folder = self._folder / "references" / target
+    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> None:
+        folder = self._folder / "references" / backend.name
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "target.json").write_text(json.dumps(backends.spec_of(backend)), encoding="utf-8")
         (folder / "model").write_bytes(model)
         np.savez(folder / "example.npz", allow_pickle=False, **example)
 
@@ -224,8 +274,9 @@ class MeasurementService:
             self._read_log()
         for folder in sorted(self._folder.glob("references/*")):
             try:
+                target = json.loads((folder / "target.json").read_text(encoding="utf-8"))
                 with np.load(folder / "example.npz") as example:
-                    self.set_reference(folder.name, (folder / "model").read_bytes(), dict(example))
+                    self.set_reference(target, (folder / "model").read_bytes(), dict(example))
             except Exception as error:  # whatever it is, only the calls that need this reference fail of it
                 self._lost[folder.name] = first_line(error)
 
@@ -235,15 +286,15 @@ class MeasurementService:
         whole = data[: data.rfind(b"\n") + 1]
         os.truncate(self._log, len(whole))
         for line in whole.splitlines():
-            measurement = Measurement.from_dict(json.loads(line))
-            self._known[measurement.key] = measurement
+            known = from_dict(json.loads(line))
+            self._known[known.key] = known
 
 
-def _available(target: str) -> Backend:
+def _available(target: Spec) -> Backend:
     backend = backends.get(target)
     reason = backend.unavailable()
     if reason is not None:
-        raise MeasurementError(f"target {target!r} is not available: {reason}")
+        raise MeasurementError(f"target {backend.name!r} is not available: {reason}")
     return backend
 
 
@@ -271,9 +322,10 @@ def _measurement(
         contention=figures.contention,
         slowdown=slowdown,
         contended=figures.contention > _CONTENTION or slowdown > _SLOWDOWN,
+        converged=figures.converged,
         samples=len(figures.cpu_ms),
         seconds=figures.seconds,
-        runtime=backend.runtime,
+        runtime=backend.package,
         version=backend.version(),
         device=backend.device(),
         threads=backend.threads,

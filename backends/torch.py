@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_name
+from raysearch.backends.base import TIMED, Array, Feed, Form, MeasurementError, Source, cpu_clock, cpu_name
 from raysearch.basics.failures import first_line
 
 
+@dataclass(frozen=True, kw_only=True)
 class TorchCpu:
     """The target "torch-cpu": what a user gets who runs the network in eager torch.
 
-    ``runner`` sets torch to one thread for the whole process (torch knows no other way), and leaves it so:
-    measure in a process of its own, as the MeasurementService does.
+    ``runner`` sets torch's number of threads for the whole process (torch knows no other way), and leaves it
+    so: measure in a process of its own, as the MeasurementService does.
     """
 
-    name = "torch-cpu"
-    runtime = "torch"
-    form: Form = "pt2"
-    suffix = ".pt2"
-    channel_multiple = 8
-    integers: frozenset[int] = frozenset()
-    sparse: frozenset[str] = frozenset()
-    threads = 1
+    runtime: str = "torch-cpu"
+    name: str = "torch-cpu"
+    threads: int = 1
+    batch: int = 1
+    package: ClassVar[str] = "torch"
+    form: ClassVar[Form] = "pt2"
+    figures: ClassVar[Mapping[str, Source]] = TIMED
+    channel_multiple: ClassVar[int] = 8
+    integers: ClassVar[frozenset[int]] = frozenset()
+    sparse: ClassVar[frozenset[str]] = frozenset()
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here, None where it can."""
@@ -44,6 +48,10 @@ class TorchCpu:
         """The processor's model name."""
         return cpu_name()
 
+    def clock(self) -> Callable[[], int]:
+        """The calling thread's, or the wall's with several threads."""
+        return cpu_clock(self.threads)
+
     def load(self, path: Path, *, optimize: bool = True) -> TorchModel:
         """The module of an exported program.
 
@@ -59,7 +67,7 @@ class TorchCpu:
         try:
             program = torch.export.load(str(path))
             # Without the guards on the input's shape, which an eager module does not pay for either.
-            return TorchModel(program.module(check_guards=False), program.call_spec.in_spec)
+            return TorchModel(program.module(check_guards=False), program.call_spec.in_spec, self.threads)
         except Exception as error:  # zip, pickle and schema errors, each of another class
             raise MeasurementError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
 
@@ -67,8 +75,8 @@ class TorchCpu:
 class TorchModel:
     """An exported program, run eagerly."""
 
-    def __init__(self, module: Any, in_spec: Any) -> None:
-        self._module, self._in_spec = module, in_spec
+    def __init__(self, module: Any, in_spec: Any, threads: int) -> None:
+        self._module, self._in_spec, self._threads = module, in_spec, threads
 
     def _arguments(self, feed: Feed) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that the network was captured with, made of this feed's tensors in their order."""
@@ -89,10 +97,10 @@ class TorchModel:
         return tuple(output.numpy() for output in outputs if isinstance(output, torch.Tensor))
 
     def runner(self, feed: Feed) -> Callable[[], object]:
-        """One inference a call. Sets torch to one thread, for the whole process."""
+        """One inference a call. Sets torch's number of threads, for the whole process."""
         import torch
 
-        torch.set_num_threads(TorchCpu.threads)
+        torch.set_num_threads(self._threads)
         module = self._module
         args, kwargs = self._arguments(feed)
 

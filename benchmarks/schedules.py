@@ -43,6 +43,7 @@ from benchmarks.common import Floats, arguments, report
 from benchmarks.recorded.studies import TARGET, small_cifar10
 from raysearch import search_spaces as spaces
 from raysearch import tasks
+from raysearch.backends import get
 from raysearch.trainables.setup import Config, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
@@ -136,7 +137,7 @@ def measure(task: Task, epochs: int, seed: int) -> dict[str, dict[str, dict[str,
         setup = TrialSetup(
             whole,
             space,
-            (TARGET,),
+            (get(TARGET),),
             epochs,
             Path(folder),
             references={"parent": task.parent},

@@ -16,7 +16,7 @@ from typing import Literal
 
 from raysearch.basics.failures import UserError
 
-Source = Literal["measured", "static", "counted on the trained weights", "the task"]
+Source = Literal["measured", "predicted", "static", "counted on the trained weights", "the task"]
 
 #: The unit of what lies in [0, 1] and is written in per cent.
 SHARE = "share"
@@ -66,11 +66,20 @@ class Metric:
 _TABLE = (
     Metric(
         "latency_ms", "latency", "ms", True, True, "measured", False,
-        "milliseconds of one inference, batch 1",
+        "milliseconds of one inference, of a batch of the target's size (1)",
+    ),
+    Metric(
+        "throughput", "throughput", "1/s", True, True, "measured", True,
+        "inputs a second, in batches of the target's size one after another",
     ),
     Metric(
         "peak_memory_mb", "peak memory", "MB", True, True, "static", False,
-        "weights plus the largest sum of live tensors, in 10^6 bytes",
+        "weights plus the largest sum of live tensors, in 10^6 bytes; of microcontrollers and their NPUs the "
+        "working memory that the runtime or compiler asks for",
+    ),
+    Metric(
+        "flash_mb", "flash", "MB", True, True, "measured", False,
+        "what a microcontroller keeps of the model, in 10^6 bytes",
     ),
     Metric(
         "size_mb", "size", "MB", True, False, "static", False,
@@ -153,12 +162,24 @@ def is_static(key: str) -> bool:
     return name in OWN and OWN[name].static
 
 
-def reported(targets: Iterable[str], task: Iterable[str] = DEFAULT) -> list[str]:
-    """Every key that a trial reports on these targets: "accuracy", "latency_ms/onnxruntime-cpu", ..."""
-    names, targets = list(task), list(targets)
+def reported(targets: Mapping[str, Iterable[str]], task: Iterable[str] = DEFAULT) -> list[str]:
+    """Every key that a trial reports on these targets: "accuracy", "latency_ms/onnxruntime-cpu", ...
+
+    Args:
+        targets: by name, the metrics that each can say.
+        task: the task's metrics.
+    """
+    names = list(task)
     whole = [m.name for m in _TABLE if not m.per_target]
-    each = [m.name for m in _TABLE if m.per_target]
-    return [*names, *whole, *(f"{name}/{target}" for target in targets for name in (*names, *each))]
+    return [
+        *names,
+        *whole,
+        *(f"{name}/{target}" for target in targets for name in (*names, *targets[target])),
+    ]
+
+
+#: The metrics of which there is a figure for each target that can say it.
+PER_TARGET = tuple(metric.name for metric in _TABLE if metric.per_target)
 
 
 def check_names(task: Iterable[str]) -> None:

@@ -211,15 +211,26 @@ class Goals:
             known: the keys that trials report; see ``raysearch.metrics.reported``.
 
         Raises:
-            UserError: a metric is unknown, or its target is, or it is energy.
+            UserError: a metric is unknown, or its target is, or the target says nothing of it.
         """
         known = list(known)
+        said: dict[str, list[str]] = {}
+        for key in known:
+            if is_static(key) and "/" in key:
+                said.setdefault(key.partition("/")[2], []).append(key.partition("/")[0])
         for kind, goals in (("objective", self.objectives), ("constraint", self.constraints)):
             for goal in goals:
-                if base(goal.metric) == "energy_mj":
+                if goal.metric in known:
+                    continue
+                name, _, target = goal.metric.partition("/")
+                if name == "energy_mj":
                     raise UserError(
                         f'{kind} "{goal}" needs an energy meter and none is readable on these targets: '
                         f"use latency_ms or macs instead"
+                    )
+                if name in OWN and OWN[name].per_target and target in said:
+                    raise UserError(
+                        f'{kind} "{goal}": {target} says nothing of {name}, only of {", ".join(said[target])}'
                     )
                 if goal.metric not in known:
                     raise UserError(

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from raysearch.backends import Spec, spec_of
 from raysearch.basics.failures import UserError
 from raysearch.methods import Choice, name_of
 from raysearch.metrics import reported
@@ -51,7 +52,9 @@ class Study:
         space: any of the five keys "architecture", "pruning", "bits", "teacher" and "training".
         objectives: such as "maximize accuracy"; at least one, each on its own metric.
         constraints: such as "accuracy >= parent - 0.02".
-        targets: where the models will run; see ``raysearch targets``.
+        targets: where the models will run: names (see ``raysearch targets``), or mappings of "runtime" and
+            if wished "name" and the runtime's options: ``{"name": "batches", "runtime": "openvino-cpu",
+            "batch": 8}``.
         parent: the unchanged network, {"architecture": ..., "training": ...}; the task's own if left out.
             It is trained until it is done, or for its "epochs".
         epochs: each trial's, >= 1.
@@ -79,7 +82,7 @@ class Study:
         space: Mapping[str, Any],
         objectives: Sequence[str],
         constraints: Sequence[str] = (),
-        targets: Sequence[str] = ("onnxruntime-cpu",),
+        targets: Sequence[Spec] = ("onnxruntime-cpu",),
         *,
         parent: Config | None = None,
         epochs: int = 9,
@@ -121,11 +124,14 @@ class Study:
         )
         self.space = self.conditions.bind(as_mapping(space, "space"))
         self.conditions = replace(self.conditions, parent=self.space.settled(self.conditions.parent))
-        self.task, self.parent, self.targets = task, self.conditions.parent, self.conditions.targets
+        self.task, self.parent = task, self.conditions.parent
+        self.targets = tuple(target.name for target in self.conditions.targets)
         self.epochs, self.seed = epochs, seed
         self.resources, self.workers = self.conditions.resources, workers
         self.goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        self.goals.check_reported(reported(self.targets, self.conditions.metrics))
+        self.goals.check_reported(
+            reported({t.name: t.figures for t in self.conditions.targets}, self.conditions.metrics)
+        )
         self.grace = grace or usual_grace(epochs)
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.screen = screen or self._usual_screen
@@ -292,7 +298,7 @@ def describe(
         },
         "objectives": [str(o) for o in goals.objectives],
         "constraints": [str(c) for c in goals.constraints],
-        "targets": list(conditions.targets),
+        "targets": [spec_of(target) for target in conditions.targets],
         "search": {**search, "resources": conditions.resources, "workers": conditions.workers},
     }
     plain: dict[str, Any] = json.loads(json.dumps(document))

@@ -4,16 +4,17 @@ import pytest
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean, nearest
-from raysearch.metrics import OWN, check_names, find, is_static, reported
+from raysearch.metrics import OWN, PER_TARGET, check_names, find, is_static, reported
 from raysearch.objectives import Constraint, Goals, Objective
 
+BOTH = dict.fromkeys(["a", "b"], PER_TARGET)
 TASK = {"rmse": "", "r2": ""}
 
 
-@pytest.mark.parametrize("metric", reported(["a", "b"], TASK))
+@pytest.mark.parametrize("metric", reported(BOTH, TASK))
 def test_every_reported_metric_is_accepted(metric: str) -> None:
     goals = Goals((Objective(metric, True),), (Constraint(metric, True, 1.0),))
-    goals.check_reported(reported(["a", "b"], TASK))
+    goals.check_reported(reported(BOTH, TASK))
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,14 @@ def test_what_nothing_reports_is_refused(metric: str, message: str) -> None:
         Goals((Objective("accuracy", True),), (Constraint(metric, True, 1.0),)),
     ):
         with pytest.raises(UserError, match=message):
-            goals.check_reported(reported(["a", "b"]))
+            goals.check_reported(reported(BOTH))
 
 
 def test_keys_are_read() -> None:
-    assert reported(["a", "b"], TASK)[:2] == ["rmse", "r2"]
-    assert {"rmse/a", "r2/b", "latency_ms/b", "size_mb"} <= set(reported(["a", "b"], TASK))
-    assert not {"latency_ms", "accuracy", "size_mb/a"} & set(reported(["a", "b"], TASK))
-    assert len(set(reported(["a", "b"], TASK))) == len(reported(["a", "b"], TASK))
+    assert reported(BOTH, TASK)[:2] == ["rmse", "r2"]
+    assert {"rmse/a", "r2/b", "latency_ms/b", "size_mb"} <= set(reported(BOTH, TASK))
+    assert not {"latency_ms", "accuracy", "size_mb/a"} & set(reported(BOTH, TASK))
+    assert len(set(reported(BOTH, TASK))) == len(reported(BOTH, TASK))
     assert [find(k).title for k in ("latency_ms/cpu", "latency_ms", "macs", "test_accuracy", "loss")] == [
         "latency, ms (cpu)", "latency, ms", "MACs", "test accuracy", "loss",
     ]  # fmt: skip

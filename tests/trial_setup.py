@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from raysearch import search_spaces as spaces
 from raysearch import tasks
 from raysearch.backends import get
+from raysearch.backends.base import Backend
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.task import Task
@@ -57,7 +58,8 @@ def make_setup(
         parent=PARENT,
     )
     task = task or small_task()
-    return TrialSetup(task, space, targets, epochs, folder, references={"parent": PARENT})
+    known = tuple(map(get, targets))
+    return TrialSetup(task, space, known, epochs, folder, references={"parent": PARENT})
 
 
 class FakeMeasure:
@@ -67,8 +69,8 @@ class FakeMeasure:
         self.calls: list[Mapping[str, Any]] = []
 
     def __call__(
-        self, target: str, path: Path, example: Any, *, reference: bool = False, again: bool = False
+        self, target: Backend, path: Path, example: Any, *, reference: bool = False, again: bool = False
     ) -> dict[str, Any]:
-        get(target).load(path)(example)
-        self.calls.append({"target": target, "reference": reference, "again": again})
-        return {"target": target, "latency_ms": path.stat().st_size / 1e5}
+        target.load(path)(example)
+        self.calls.append({"target": target.name, "reference": reference, "again": again})
+        return {"target": target.name, "latency_ms": path.stat().st_size / 1e5}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from raysearch import backends
+from raysearch.backends.base import values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
 from raysearch.metrics import TEST
@@ -36,16 +36,17 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
     source = setup.variant_folder("parent") / FILES["uint8"]
     static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
-    targets = [t for t in setup.targets if backends.get(t).form == "uint8"]
-    example = feed_of(task.example_input())
+    targets = [t for t in setup.targets if t.form == "uint8"]
     measure = measure_through(setup.service)
-    measured = [measure(t, path, example) for t in targets]
+    measured = [
+        measure(t, path, feed_of(task.example_input(t.batch))) for t in targets if t in setup.measured
+    ]
     parent = _parent(setup)
     outputs_like = outputs_of(parent, task.example_input())
-    predict = {t: function_of(backends.get(t).load(path), outputs_like) for t in targets}
+    predict = {t.name: function_of(t.load(path), outputs_like) for t in targets}
     found = {t: evaluate(p, task.validation, task.metrics, task.collate) for t, p in predict.items()}
     captured = fold_batch_norm(capture(parent, task.example_input(2), task.varying))
-    static = {f"latency_ms/{t}": m["latency_ms"] for t, m in zip(targets, measured, strict=True)}
+    static = {name: value for m in measured for name, value in values_of(m).items()}
     static |= {
         "size_mb": weights_mb(path),
         "file_mb": path.stat().st_size / 1e6,
@@ -65,23 +66,25 @@ def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
     """Measure a finished variant again, past the cache, and evaluate it on the test split.
 
     Returns:
-        A report as a dictionary: latency_ms/<target>, and of each metric test_<name>/<target> and the worst
-        of them, test_<name>, with its parts.
+        A report as a dictionary: latency_ms/<target> and what else is measured, and of each metric
+        test_<name>/<target> and the worst of them, test_<name>, with its parts.
     """
     values: dict[str, float] = {}
     measurements, found, parts, task = [], {}, {}, setup.task
-    example = feed_of(task.example_input())
     outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
-        path = setup.variant_folder(name) / FILES[backends.get(target).form]
+        path = setup.variant_folder(name) / FILES[target.form]
         if not path.exists():
             continue
-        measured = measure_through(setup.service)(target, path, example, again=True)
-        measurements.append(measured)
-        values[f"latency_ms/{target}"] = measured["latency_ms"]
-        predict = function_of(backends.get(target).load(path), outputs_like)
+        if target in setup.measured:
+            example = feed_of(task.example_input(target.batch))
+            measured = measure_through(setup.service)(target, path, example, again=True)
+            measurements.append(measured)
+            values |= values_of(measured)
+        predict = function_of(target.load(path), outputs_like)
         watched = Parts(task.metrics)
-        found[target] = score(watched.watch(predictions(predict, task.test, task.collate)), task.metrics)
-        parts[target] = watched.values()
+        predicted = watched.watch(predictions(predict, task.test, task.collate))
+        found[target.name] = score(predicted, task.metrics)
+        parts[target.name] = watched.values()
     values |= setup.over_targets(found, TEST)
     return asdict(Report(setup.epochs + 1, values, measurements, parts=setup.worst_parts(found, parts)))

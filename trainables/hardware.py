@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import fx, nn
 
-from raysearch import backends
+from raysearch.backends.base import values_of
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
 from raysearch.search_spaces.plans import TrialPlan
@@ -50,9 +50,11 @@ def hardware_report(
         values = static_figures(module, files, setup.targets, pattern)
         values |= evaluate(module.to(device_of(network)), task.validation, task.metrics, task.collate)
         measurements = []
-        for target in setup.targets:
-            path, example = files[backends.get(target).form], feed_of(task.example_input())
-            measured = measure(target, path, example, reference=reference)
-            values[f"latency_ms/{target}"] = measured["latency_ms"]
+        for target in setup.measured:
+            example = feed_of(task.example_input(target.batch))
+            measured = measure(target, files[target.form], example, reference=reference)
+            values |= values_of(measured)
             measurements.append(measured)
-    return Report(0, values, measurements, remarks(module, plan, setup.weight_bits, setup.targets))
+    remarked = remarks(module, plan, setup.weight_bits, setup.targets)
+    remarked += [f"{m['target']}: {note}" for m in measurements for note in m.get("notes", ())]
+    return Report(0, values, measurements, remarked)

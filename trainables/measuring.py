@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raysearch.backends.base import Feed
+from raysearch.backends import spec_of
+from raysearch.backends.base import Backend, Feed
 from raysearch.backends.remote import connect
 from raysearch.trainables.setup import Measure
 
@@ -14,7 +15,7 @@ def measure_through(service: str) -> Measure:
     """A ``Measure`` that sends each model to the running service of this name and waits for its turn."""
 
     def measure(
-        target: str,
+        target: Backend,
         path: Path,
         example: Feed,
         *,
@@ -23,6 +24,6 @@ def measure_through(service: str) -> Measure:
     ) -> dict[str, Any]:
         remote = connect(service)
         method = remote.set_reference if reference else remote.remeasure if again else remote.measure
-        return method(target, path.read_bytes(), example)
+        return method(spec_of(target), path.read_bytes(), example)
 
     return measure

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raysearch import backends
-from raysearch.backends.base import Feed
+from raysearch.backends.base import Backend, Feed
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
@@ -29,27 +28,27 @@ class Measure(Protocol):
 
     def __call__(
         self,
-        target: str,
+        target: Backend,
         path: Path,
         example: Feed,
         *,
         reference: bool = False,
         again: bool = False,
     ) -> dict[str, Any]:
-        """The measurement as a dictionary.
+        """The measurement, or the estimate, as a dictionary.
 
         Args:
-            target: a backend's name.
+            target: where.
             path: a file of the form that the backend wants.
-            example: one input, by the names of its tensors.
+            example: a batch of inputs of the target's size, by the names of their tensors.
             reference: makes this model the one that others are compared with.
             again: measures past the cache.
         """
 
 
-def weight_bits_on(targets: Sequence[str]) -> int:
+def weight_bits_on(targets: Sequence[Backend]) -> int:
     """In how many bits integer weights fit, that every target sums their products exactly on this machine."""
-    return min(backends.get(target).weight_bits() for target in targets)
+    return min(target.weight_bits() for target in targets)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class TrialSetup:
     Args:
         task: model, data, loss and metrics.
         space: decodes configs.
-        targets: names of backends, at least one; the first one's file is the one that ``file_mb`` weighs.
+        targets: at least one; the first one's file is the one that ``file_mb`` weighs.
         epochs: E >= 1.
         folder: the run's folder, seen by every worker.
         references: configs by name; "parent" is inherited from and taught by, "larger" only taught by,
@@ -108,7 +107,7 @@ class TrialSetup:
 
     task: Task
     space: Space
-    targets: tuple[str, ...]
+    targets: tuple[Backend, ...]
     epochs: int
     folder: Path
     references: Mapping[str, Config] = field(default_factory=dict)
@@ -146,7 +145,12 @@ class TrialSetup:
     @property
     def forms(self) -> tuple[str, ...]:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
-        return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
+        return tuple(dict.fromkeys(["uint8", *(target.form for target in self.targets)]))
+
+    @property
+    def measured(self) -> tuple[Backend, ...]:
+        """The targets that say more of a file than its outputs and what is counted."""
+        return tuple(target for target in self.targets if set(target.figures.values()) - {"static"})
 
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.

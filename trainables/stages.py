@@ -22,7 +22,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from raysearch import backends
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
@@ -196,20 +195,20 @@ class TrialStages:
         with storing(folder.parent):
             folder.mkdir(parents=True)
         files = write_files(module, folder, self.setup.forms)
-        values = {"file_mb": files[backends.get(self.setup.targets[0]).form].stat().st_size / 1e6}
+        values = {"file_mb": files[self.setup.targets[0].form].stat().st_size / 1e6}
         by_target, parts, notes = {}, {}, []
         for target in self.setup.targets:
             agreement = check_agreement(
                 module,
-                files[backends.get(target).form],
-                backends.get(target),
+                files[target.form],
+                target,
                 self.task.validation,
                 self.task.collate,
             )
             watched = Parts(self.task.metrics)
-            by_target[target] = score(watched.watch(agreement.predicted), self.task.metrics)
-            parts[target] = watched.values()
-            notes += [remark] if (remark := agreement.remark(target)) else []
+            by_target[target.name] = score(watched.watch(agreement.predicted), self.task.metrics)
+            parts[target.name] = watched.values()
+            notes += [remark] if (remark := agreement.remark(target.name)) else []
         values |= self.setup.over_targets(by_target)
         values |= self._errors(self.setup.worst_parts(by_target, parts))
         values["nonzero_rate"] = nonzero_rate(module)

@@ -4,7 +4,7 @@ In a Study the driver gives each trial its name and a canonical config. In a pla
 
     service = start_service("raysearch")
     folder = Path("run").resolve()
-    setup = TrialSetup(task, bind(space), targets=("onnxruntime-cpu",), epochs=9, folder=folder)
+    setup = TrialSetup(task, bind(space), targets=(backends.get("onnxruntime-cpu"),), epochs=9, folder=folder)
     tune.Tuner(tune.with_parameters(CompressionTrial, setup=setup), param_space=setup.space.domains).fit()
     service.stop()
 

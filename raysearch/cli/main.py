@@ -130,7 +130,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         "searched": searched,
         "objectives": study_file.objectives,
         "constraints": study_file.constraints,
-        "targets": study_file.targets,
+        "targets": [target.name for target in work.conditions.targets],
         "trials": study_file.search.num_trials or (None if study_file.search.max_minutes else TRIALS),
         **asdict(findings),
     }
@@ -138,7 +138,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         print_json(document)
         return
     sizes = ", ".join(f"{count} {name}" for name, count in splits.items())
-    typer.echo(f"{file} is valid: {task.name} ({sizes}) on {', '.join(study_file.targets)}")
+    typer.echo(f"{file} is valid: {task.name} ({sizes}) on {', '.join(document['targets'])}")
     if isinstance(plan, Study):
         typer.echo(f"{len(searched)} settings are searched: {', '.join(searched)}")
     else:

@@ -227,6 +227,12 @@ class RunRecord:
     others: list[Event] = field(default_factory=list)
     last_time: float = 0.0
 
+    @property
+    def targets(self) -> list[str]:
+        """The names of the study's targets, in its order."""
+        given = self.header["study"]["targets"]
+        return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in given]
+
     @classmethod
     def load(cls, folder: Path) -> RunRecord:
         """Read a whole journal."""

@@ -135,7 +135,7 @@ class RunResult:
             ):
                 del row[column]
             row["is_parent"] = trial.role == "reference"
-            row.update(verdict_columns(self.record, trial, self.study["targets"]))
+            row.update(verdict_columns(self.record, trial, self.record.targets))
             row |= {f"tied_{m}": " ".join(tied_with(trial, self._front, m)) for m in tested}
             row["notes"] = "; ".join(trial.notes)
             rows.append(row)
@@ -250,7 +250,7 @@ class RunResult:
 
 def summary_columns(result: RunResult) -> list[str]:
     """The columns of the front that a person reads first."""
-    targets = result.study["targets"]
+    targets = result.record.targets
     speed = [f"{column}/{target}" for target in targets for column in ("times_faster", "verdict")]
     tested = [f"{TEST}{name}" for name in result.record.metrics]
     return ["trial", *result.goals.metrics, *tested, *speed, "times_smaller"]

@@ -102,7 +102,7 @@ def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
     lines = [_REFERENCES[trial.name]] if trial.name in _REFERENCES else []
     if parent is None or trial is parent:
         return lines
-    for target in record.header["study"]["targets"]:
+    for target in record.targets:
         times, verdict = compare(trial, parent, target)
         if verdict:
             lines.append(f"On {target}: {times:.2f} x the parent's speed ({verdict}).")

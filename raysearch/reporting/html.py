@@ -117,7 +117,7 @@ def _variants_text(result: RunResult) -> str:
 
 
 def _variants(result: RunResult) -> str:
-    targets = result.study["targets"]
+    targets = result.record.targets
     head = ["variant", *(escape(result.record.metric(key).title) for key in _qualities(result))]
     for target in targets:
         suffix = f" {escape(target)}" if len(targets) > 1 else ""

@@ -45,7 +45,7 @@ def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[
     signed = 1 if higher else -1
     close = [t for t in variants if signed * (own - t.values.get(key, math.nan)) <= room]
     gains = {
-        "faster": [_times_faster(t, parent, result.study["targets"][0]) for t in close],
+        "faster": [_times_faster(t, parent, result.record.targets[0]) for t in close],
         "smaller (the file)": [_times_smaller(t, parent) for t in close],
     }
     shown = []

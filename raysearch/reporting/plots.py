@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
-from raysearch.metrics import SHARE, TEST, reported
+from raysearch.metrics import PER_TARGET, SHARE, TEST, reported
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.results import SECTIONS, RunResult
 from raysearch.record.scores import is_complete, violation_of
@@ -48,7 +48,7 @@ def front(result: RunResult, x: str, y: str) -> go.Figure:
     Raises:
         ValueError: a metric that no trial reports.
     """
-    known = reported(result.study["targets"], result.record.metrics)
+    known = reported(dict.fromkeys(result.record.targets, PER_TARGET), result.record.metrics)
     for metric in (x, y):
         if metric not in known:
             raise UserError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")

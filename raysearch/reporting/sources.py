@@ -17,7 +17,7 @@ from raysearch.reporting.page import table
 def provenance(result: RunResult) -> str:
     """One row per target: runtime, version, device, threads, noise."""
     rows = []
-    for target in result.study["targets"]:
+    for target in result.record.targets:
         found = [
             m for t in result.record.trials.values() for m in t.measurements if m.get("target") == target
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch import backends
+from raysearch.backends.base import Backend
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE
 from raysearch.search_spaces import domains
@@ -28,7 +29,7 @@ class Conditions:
         task: the model, its data and its metric.
         parent: the unchanged network's config, "architecture" and "training".
         parent_epochs: how long it is trained, >= 1; None: until it is done.
-        targets: names of backends, at least one.
+        targets: where the models will run, at least one.
         epochs: each trial's, >= 1.
         seed: of every random choice.
         resources: {"cpu": ..., "gpu": ...} a trial.
@@ -37,7 +38,7 @@ class Conditions:
 
     task: Task
     parent: Config
-    targets: tuple[str, ...]
+    targets: tuple[Backend, ...]
     epochs: int
     seed: int
     resources: dict[str, float]
@@ -52,7 +53,7 @@ class Conditions:
     @property
     def integers(self) -> frozenset[int]:
         """The bits in which a target computes with integers."""
-        return frozenset[int]().union(*(backends.get(target).integers for target in self.targets))
+        return frozenset[int]().union(*(target.integers for target in self.targets))
 
     @property
     def metrics(self) -> dict[str, str]:
@@ -98,7 +99,7 @@ class Conditions:
         return bind(
             space,
             parent=self.parent,
-            channel_multiple=max(backends.get(target).channel_multiple for target in self.targets),
+            channel_multiple=max(target.channel_multiple for target in self.targets),
             exclude=self.task.exclude,
             example_input=self.task.example_input(2),
             build=self.task.function,
@@ -110,7 +111,7 @@ class Conditions:
 def check_conditions(
     task: Task,
     parent: Config | None,
-    targets: Sequence[str],
+    targets: Sequence[backends.Spec],
     *,
     epochs: int,
     seed: int,
@@ -134,13 +135,13 @@ def check_conditions(
     """
     if not isinstance(task, Task):
         raise UserError(f"task is {task!r}: give a raysearch.Task, such as raysearch.tasks.digits()")
-    _check_targets(targets)
+    known = _known(targets)
     own = as_mapping(parent or {}, "parent")
     check_keys(own, ("architecture", "training", "epochs"), "parent")
     whole = {**task.parent, **own}
     parent_epochs = whole.pop("epochs", None)
     _check_parent(task, whole, parent_epochs)
-    return Conditions(task, whole, tuple(targets), epochs, seed, dict(resources), workers, parent_epochs)
+    return Conditions(task, whole, known, epochs, seed, dict(resources), workers, parent_epochs)
 
 
 def _check_parent(task: Task, parent: Config, epochs: Any) -> None:
@@ -155,16 +156,23 @@ def _check_parent(task: Task, parent: Config, epochs: Any) -> None:
         raise UserError(f"parent: {error}") from None
 
 
-def _check_targets(targets: Sequence[str]) -> None:
-    """Refuse an empty list, an unknown target, or one whose runtime is not installed."""
-    if isinstance(targets, str):
+def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
+    """The targets, of which none is unknown, lacks its runtime or shares its name with another.
+
+    Raises:
+        UserError: one does, or there is none.
+    """
+    if isinstance(targets, (str, Mapping)):
         raise UserError(f"targets is {targets!r}: give a list")
     if not targets:
         raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
-    for target in targets:
-        reason = backends.get(target).unavailable()
+    known = tuple(backends.get(target) for target in targets)
+    for target in known:
+        reason = target.unavailable()
         if reason:
-            raise UserError(f"target {target} is not available: {reason}")
-    for target in targets:
-        if list(targets).count(target) > 1:
-            raise UserError(f"targets name {target} twice: name each once")
+            raise UserError(f"target {target.name} is not available: {reason}")
+    names = [target.name for target in known]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"targets name {name} twice: name each once, or give one a name of its own")
+    return known

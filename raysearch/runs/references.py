@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import ray
 
-from raysearch import backends
+from raysearch.backends import spec_of
 from raysearch.backends.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
 from raysearch.record.journal import Event
@@ -86,16 +86,16 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
 def _compare_with_parent(session: Session, service: RemoteService) -> None:
     """Make the parent the service's reference: one that was started for a resumed run has none yet."""
     conditions = session.work.conditions
-    example = feed_of(conditions.task.example_input())
-    for target in conditions.targets:
-        file = session.setup.variant_folder("parent") / FILES[backends.get(target).form]
-        service.set_reference(target, file.read_bytes(), example)
+    for target in session.setup.measured:
+        example = feed_of(conditions.task.example_input(target.batch))
+        file = session.setup.variant_folder("parent") / FILES[target.form]
+        service.set_reference(spec_of(target), file.read_bytes(), example)
 
 
 def make_static_int8(session: Session) -> None:
     """The cheapest rival, on the targets whose runtime has such a quantisation, if there are any."""
     work, name = session.work, "parent-int8"
-    if not any(backends.get(target).form == "uint8" for target in work.conditions.targets):
+    if not any(target.form == "uint8" for target in work.conditions.targets):
         return
     known = session.record.trials.get(name)
     if known is not None and known.outcome is not None:

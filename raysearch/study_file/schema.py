@@ -181,8 +181,10 @@ class StudyFile(Section):
         description='a list of "METRIC >= NUMBER", "METRIC >= parent - NUMBER", "METRIC <= parent + NUMBER", '
         '"METRIC <= 0.5 parent"',
     )
-    targets: list[str] = Field(
-        default_factory=lambda: ["onnxruntime-cpu"], min_length=1, description="where the variants will run"
+    targets: list[Any] = Field(
+        default_factory=lambda: ["onnxruntime-cpu"],
+        min_length=1,
+        description="where the variants will run: names, or {name: ..., runtime: ..., option: value}",
     )
     search: Search = Field(default_factory=Search, description="how long and by what method")
     sweep: Sweep = Field(default_factory=Sweep, description="what `raysearch sweep` prunes")
@@ -210,6 +212,16 @@ class StudyFile(Section):
         if self.objectives or any(self.space.model_dump().values()):
             Goals.parse(self.objectives, self.constraints)  # whether the task reports them, the Study knows
         return self
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, targets: list[Any]) -> list[Any]:
+        for i, target in enumerate(targets):
+            named = isinstance(target, dict) and target.keys() & {"name", "runtime"}
+            if not named and not isinstance(target, str):
+                form = "give a name, or {name: ..., runtime: ..., option: value}"
+                raise UserError(f"targets.{i} is {target!r}: {form}")
+        return targets
 
     @field_validator("objectives")
     @classmethod

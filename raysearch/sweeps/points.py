@@ -47,7 +47,7 @@ class Points:
             "grace": usual_grace(conditions.epochs),
         }
         target = conditions.targets[0]
-        others = ["minimize size_mb", f"minimize latency_ms/{target}"]
+        others = ["minimize size_mb", f"minimize latency_ms/{target.name}"]
         goals = Goals.parse([str(self.quality), *others], last_step=conditions.last_step)
         return Work(
             describe(conditions, self.space, goals, method),

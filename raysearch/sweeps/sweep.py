@@ -166,7 +166,7 @@ def measure(
     if trial is None or trial.outcome != "finished":
         reason = trial.reason if trial and trial.reason else "it was interrupted: call again with this folder"
         raise RunError(f"the pruned network in {path} is not complete: {reason}")
-    return figures_of(trial, quality, plan.conditions.targets[0])
+    return figures_of(trial, quality, plan.conditions.targets[0].name)
 
 
 def _quality(plan: Sweep | Study) -> Objective:

@@ -96,7 +96,7 @@ def write_sweep(folder: Path) -> pd.DataFrame:
     notes = [*_unfinished(table, _names(record)), *notes, *more, *_about_left_out(left_out)]
     document = {
         "task": study["task"],
-        "target": study["targets"][0],
+        "target": record.targets[0],
         "epochs": study["search"]["epochs"],
         "branches": {n: {m: _written(c) for m, c in found.items()} for n, found in curves.items()},
         "together": {m: _written(c) for m, c in joint.get(ALL, {}).items()},
@@ -174,7 +174,7 @@ def _names(record: RunRecord) -> list[str]:
 
 
 def _target(record: RunRecord) -> str:
-    target: str = record.header["study"]["targets"][0]
+    target = record.targets[0]
     return target
 
 

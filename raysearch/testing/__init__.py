@@ -1,4 +1,4 @@
-"""Contract tests that any searcher or scheduler must pass, ours or a user's; comparisons; golden fronts.
+"""Contract tests that searchers, schedulers and targets must pass, ours or yours; comparisons; golden fronts.
 
     def test_contract():
         check_scheduler(lambda goals: MyScheduler(goals, max_step=9))
@@ -18,6 +18,7 @@ from raysearch.testing.demands import GOALS, PARAMETERS
 from raysearch.testing.golden import check_front, front_of, write_front
 from raysearch.testing.scheduler_contract import check_scheduler
 from raysearch.testing.searcher_contract import check_searcher, check_searcher_options
+from raysearch.testing.target_contract import check_target
 from raysearch.testing.toys import CONDITIONAL, CURVES, ZDT1, Toy, merit
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "check_scheduler",
     "check_searcher",
     "check_searcher_options",
+    "check_target",
     "compare",
     "front_of",
     "merit",

@@ -95,6 +95,6 @@ def enlarge(architecture: Mapping[str, Any], factor: int = 2) -> dict[str, Any]:
 
 def _family(config: Mapping[str, Any]) -> Family:
     name = config.get("family", DEFAULT)
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"architecture/family is {name!r}; {did_you_mean(str(name), FAMILIES)}")
     return FAMILIES[name]

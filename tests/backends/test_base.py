@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from raysearch.backends.base import Measurement, cpu_name
+from raysearch.backends.base import Estimate, Measurement, cpu_name, from_dict, to_dict, values_of
 
 MEASUREMENT = Measurement(
     target="onnxruntime-cpu",
@@ -29,26 +29,40 @@ MEASUREMENT = Measurement(
     threads=1,
     batch=1,
 )
+ESTIMATE = Estimate(
+    target="npu",
+    key="k",
+    structure="s",
+    figures={"latency_ms": 2.0, "flash_mb": 0.1},
+    runtime="compiler",
+    version="1",
+    device="npu",
+    batch=1,
+    seconds=1.0,
+    notes=["one operator is left to the processor"],
+)
 
 
 def test_round_trip_through_json():
-    text = json.dumps(MEASUREMENT.to_dict())
-    assert Measurement.from_dict(json.loads(text)) == MEASUREMENT
+    for known in (MEASUREMENT, ESTIMATE):
+        assert from_dict(json.loads(json.dumps(to_dict(known)))) == known
 
 
 def test_keys_of_a_later_version_are_left_out():
-    assert Measurement.from_dict({**MEASUREMENT.to_dict(), "watts": 3}) == MEASUREMENT
+    assert from_dict({**to_dict(MEASUREMENT), "watts": 3}) == MEASUREMENT
 
 
 def test_a_missing_field_is_named():
-    data = MEASUREMENT.to_dict()
+    data = to_dict(MEASUREMENT)
     del data["ratio"]
     with pytest.raises(ValueError, match="ratio"):
-        Measurement.from_dict(data)
+        from_dict(data)
 
 
-def test_metric_names_the_target():
-    assert MEASUREMENT.metric == "latency_ms/onnxruntime-cpu"
+def test_values_are_by_metric_and_target():
+    batch = to_dict(dataclasses.replace(MEASUREMENT, batch=8))
+    assert values_of(batch) == {"latency_ms/onnxruntime-cpu": 0.5, "throughput/onnxruntime-cpu": 16_000.0}
+    assert values_of(to_dict(ESTIMATE)) == {"latency_ms/npu": 2.0, "flash_mb/npu": 0.1}
 
 
 def test_measurements_are_frozen():

@@ -1,5 +1,6 @@
 """The registry of targets, and what it costs to import it."""
 
+import json
 import subprocess
 import sys
 
@@ -11,15 +12,64 @@ from raysearch import backends
 def test_every_known_target_has_a_backend_of_that_name():
     for name in backends.names():
         backend = backends.get(name)
-        assert backend.name == name
-        assert backend.unavailable() is None
-        assert backend.version()[0].isdigit()
-        assert backend.device()
+        assert (backend.name, backend.runtime) == (name, name)
+        if backend.unavailable() is None:
+            assert backend.version()[0].isdigit()
+            assert backend.device()
+    assert backends.get("onnxruntime-cpu").unavailable() is None
 
 
 def test_unknown_target_names_the_nearest_and_the_known():
     with pytest.raises(ValueError, match=r"'onnxruntime' is unknown.*'onnxruntime-cpu'.*torch-cpu"):
         backends.get("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["torch-cpu", {"name": "two", "runtime": "onnxruntime-cpu", "threads": 2}, {"runtime": "openvino-cpu"}],
+)
+def test_a_backend_is_described_as_it_was_asked_for(spec):
+    backend = backends.get(spec)
+    assert backends.get(json.loads(json.dumps(backends.spec_of(backend)))) == backend
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "x", "runtime": "onnxruntime-cpu", "thread": 2}, "'thread': did you mean 'threads'"),
+        ({"name": "x", "runtime": "onnxruntime-cpu", "batch": True}, "batch is True, give a whole number"),
+        ({"name": "a/b", "runtime": "torch-cpu"}, "name is 'a/b': give letters"),
+        ({"name": 3}, "its name is 3, give a text"),
+        ({"runtime": "openvino-cpu", "dtype": "f8"}, "dtype is 'f8', give f32"),
+    ],
+)
+def test_a_mistake_in_a_description_is_one_sentence(spec, message):
+    with pytest.raises(ValueError, match=message):
+        backends.get(spec)
+
+
+def test_a_target_of_another_package_is_an_entry_point(monkeypatch, tmp_path):
+    (tmp_path / "board.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from raysearch.backends.torch import TorchCpu\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Board(TorchCpu):\n"
+        "    volts: int = 5\n"
+    )
+    info = tmp_path / "board-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: board\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[raysearch.targets]\nmy-board = board:Board\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    backends._others.cache_clear()
+    try:
+        assert "my-board" in backends.names()
+        made = backends.get({"name": "desk", "runtime": "my-board", "volts": 3})
+        assert (made.name, made.volts) == ("desk", 3)
+        with pytest.raises(ValueError, match="did you mean 'volts'"):
+            backends.get({"runtime": "my-board", "volt": 3})
+    finally:
+        backends._others.cache_clear()
 
 
 @pytest.mark.parametrize(

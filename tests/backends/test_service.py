@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from raysearch.backends.base import Measurement, MeasurementError
+from raysearch.backends.base import MeasurementError, from_dict
 from raysearch.backends.onnxruntime import OnnxModel
 from raysearch.backends.protocol import Protocol, measure
 from raysearch.backends.service import MeasurementService
@@ -26,7 +26,7 @@ def service(tmp_path):
 
 
 def test_reference_has_ratio_one_and_its_own_latency(service, small):
-    measurement = Measurement.from_dict(service.set_reference(TARGET, small, EXAMPLE))
+    measurement = from_dict(service.set_reference(TARGET, small, EXAMPLE))
     assert measurement.ratio == 1.0
     assert measurement.latency_ms == measurement.reference_ms > 0
     assert measurement.reference == measurement.structure
@@ -204,13 +204,13 @@ def test_two_services_never_measure_at_once(tmp_path, small, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     measuring, most = 0, 0
 
-    def slowly(candidate, reference, protocol):
+    def slowly(*given):
         nonlocal measuring, most
         measuring += 1
         most = max(most, measuring)
         time.sleep(0.1)
         measuring -= 1
-        return measure(candidate, reference, protocol)
+        return measure(*given)
 
     monkeypatch.setattr("raysearch.backends.service.measure", slowly)
     services = [MeasurementService(QUICK, tmp_path / name) for name in ("one", "two", "three")]

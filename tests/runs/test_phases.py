@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from raysearch.backends import get
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal, RunRecord
@@ -20,7 +21,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session at its beginning, which writes no report."""
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
     task = SimpleNamespace(source=None)
-    conditions = SimpleNamespace(metrics={}, task=task, targets=("onnxruntime-cpu",))
+    conditions = SimpleNamespace(metrics={}, task=task, targets=(get("onnxruntime-cpu"),))
     work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions)
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))

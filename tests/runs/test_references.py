@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import ray
 
+from raysearch.backends import get
 from raysearch.basics.failures import RunError
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs import references as making
@@ -21,7 +22,7 @@ from raysearch.trainables.setup import LONGER
 
 def make_session(folder: Path, target: str) -> Session:
     """A session whose parent is trained; its remote calls need a cluster."""
-    conditions = SimpleNamespace(targets=(target,), resources={"cpu": 1.0})
+    conditions = SimpleNamespace(targets=(get(target),), resources={"cpu": 1.0})
     references = {"parent": {}, LONGER: {}}
     work: Any = SimpleNamespace(conditions=conditions, references=references, space=bind({}))
     table: Any = SimpleNamespace(event=lambda event: None)

@@ -93,7 +93,7 @@ def test_overrides_reach_any_key(path: Path) -> None:
         ("search.seed=4294967296", "search.seed is 4294967296: give less than"),
         ("search.scheduler={name: successive_halving, eta: .inf}", "eta is inf: it should be a finite"),
         ("targets={onnxruntime-cpu: 1}", "targets is {'onnxruntime-cpu': 1}: give a list"),
-        ("targets=[{onnxruntime-cpu: 1}]", "targets.0 is {'onnxruntime-cpu': 1}: give a text"),
+        ("targets=[{onnxruntime-cpu: 1}]", "targets.0 is {'onnxruntime-cpu': 1}: give a name, or"),
         ("sweep.parts=[0.1]", "sweep.parts.0 is 0.1: give a text, as it is called, in quotes"),
         ("constraints=[size_mb <= -1]", "can never be kept"),
         ("constraints=[accuracy >= 0.9, accuracy <= 0.8]", "cannot both be kept"),
@@ -131,6 +131,11 @@ def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> N
         ("objectives=[minimize latency_ms]", "did you mean 'latency_ms/onnxruntime-cpu'"),
         ("constraints=[latency_ms/torch-cpu <= 1]", "nothing reports"),
         ("constraints=[energy_mj/onnxruntime-cpu <= 1]", "energy meter"),
+        ("constraints=[flash_mb/onnxruntime-cpu <= 1]", "onnxruntime-cpu says nothing of flash_mb, only of"),
+        ("targets=[{name: mine, runtime: onnxruntime-cpu, thread: 2}]", "did you mean 'threads'"),
+        ("targets=[{name: mine, runtime: onnxruntime-cpu, threads: 0}]", "threads is 0, give a whole number"),
+        ("targets=[{name: a/b, runtime: onnxruntime-cpu}]", "name is 'a/b': give letters"),
+        ("space.architecture.family=[1]", "family is \\[1\\]"),
     ],
 )
 def test_a_mistake_that_needs_the_task_is_one_sentence(path: Path, override: str, message: str) -> None:

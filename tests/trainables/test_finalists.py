@@ -11,7 +11,8 @@ import pytest
 import torch
 from trial_setup import PARENT, make_setup
 
-from raysearch.backends import get
+from raysearch.backends import get, spec_of
+from raysearch.backends.base import Backend
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
 from raysearch.trainables import finalists
@@ -29,12 +30,12 @@ def in_process(service: MeasurementService, calls: list[str]) -> Measure:
     """A ``Measure`` over a service of this process, that notes what it is asked for."""
 
     def measure(
-        target: str, path: Path, example: Any, *, reference: bool = False, again: bool = False
+        target: Backend, path: Path, example: Any, *, reference: bool = False, again: bool = False
     ) -> dict[str, Any]:
         name = "set_reference" if reference else "remeasure" if again else "measure"
         calls.append(name)
         method: Callable[..., dict[str, Any]] = getattr(service, name)
-        return method(target, path.read_bytes(), example)
+        return method(spec_of(target), path.read_bytes(), example)
 
     return measure
 
@@ -70,7 +71,14 @@ def test_the_static_int8_form_is_smaller_and_nearly_as_accurate(setup: TrialSetu
     assert (hardware["step"], last["step"]) == (0, setup.epochs + 1)
     values = hardware["values"]
     # Only the target that runs ONNX files has such a form.
-    assert set(values) == {f"latency_ms/{TARGET}", "size_mb", "file_mb", "macs", "params"}
+    assert set(values) == {
+        f"latency_ms/{TARGET}",
+        f"throughput/{TARGET}",
+        "size_mb",
+        "file_mb",
+        "macs",
+        "params",
+    }
     assert all(value > 0 for value in values.values())
     assert [m["target"] for m in hardware["measurements"]] == [TARGET]
     assert values[f"latency_ms/{TARGET}"] == hardware["measurements"][0]["latency_ms"]
@@ -85,7 +93,7 @@ def test_the_static_int8_form_is_smaller_and_nearly_as_accurate(setup: TrialSetu
 
 
 def test_without_a_target_for_it_there_are_only_static_figures(setup: TrialSetup) -> None:
-    other = replace(setup, targets=("torch-cpu",))
+    other = replace(setup, targets=(get("torch-cpu"),))
     hardware, last = static_int8_reports(other)
     assert set(hardware["values"]) == {"size_mb", "file_mb", "macs", "params"}
     assert last["values"] == {}
@@ -101,7 +109,7 @@ def test_final_figures_are_measured_past_the_cache_on_every_target(
     for measured in report["measurements"]:
         assert not measured["cached"]
         assert values[f"latency_ms/{measured['target']}"] == measured["latency_ms"] > 0
-    each = [values[f"test_accuracy/{target}"] for target in setup.targets]
+    each = [values[f"test_accuracy/{target.name}"] for target in setup.targets]
     assert values["test_accuracy"] == min(each)
     assert 0 <= min(each) <= max(each) <= 1
 
@@ -113,4 +121,5 @@ def test_a_variant_without_a_targets_file_is_measured_where_it_has_one(
     calls.clear()
     values = final_figures(setup, "parent-int8")["values"]
     assert calls == ["remeasure"]
-    assert set(values) == {f"latency_ms/{TARGET}", f"test_accuracy/{TARGET}", "test_accuracy"}
+    measured = {f"latency_ms/{TARGET}", f"throughput/{TARGET}"}
+    assert set(values) == {*measured, f"test_accuracy/{TARGET}", "test_accuracy"}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from raysearch import tasks
+from raysearch.backends import get, spec_of
 from raysearch.backends.service import MeasurementService
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
@@ -45,11 +46,11 @@ def make(tmp_path_factory):
 
     def measure(target, path, example, *, reference=False, again=False):
         method = service.set_reference if reference else service.measure
-        return method(target, path.read_bytes(), example)
+        return method(spec_of(target), path.read_bytes(), example)
 
     folder = tmp_path_factory.mktemp("run")
     setup = TrialSetup(
-        tasks.digits(), Space({}), ("onnxruntime-cpu",), EPOCHS, folder, references={"parent": PARENT}
+        tasks.digits(), Space({}), (get("onnxruntime-cpu"),), EPOCHS, folder, references={"parent": PARENT}
     )
 
     def start(name, config, device="cuda"):

@@ -56,6 +56,7 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
         "macs",
         "params",
         "latency_ms/onnxruntime-cpu",
+        "throughput/onnxruntime-cpu",
         "peak_memory_mb/onnxruntime-cpu",
     }
     assert set(first.values) == {"accuracy"}
@@ -215,7 +216,7 @@ def regression(folder: Path, **changes: Any) -> TrialSetup:
         example_input=task.example_input(2),
     )
     parent: dict[str, Any] = {"training": {"lr": 1e-2}}
-    targets = ("onnxruntime-cpu", "torch-cpu")
+    targets = (backends.get("onnxruntime-cpu"), backends.get("torch-cpu"))
     maximize = {"rmse": False}
     return TrialSetup(task, space, targets, 2, folder, references={"parent": parent}, maximize=maximize)
 
@@ -234,7 +235,7 @@ def test_a_regressor_is_reported_by_its_own_metrics(tmp_path: Path) -> None:
     assert {"rmse", "largest", "rmse/torch-cpu", "largest/torch-cpu"} <= set(last.values)
     assert "accuracy" not in last.values
     for name, worst in (("rmse", max), ("largest", min)):
-        each = [last.values[f"{name}/{target}"] for target in setup.targets]
+        each = [last.values[f"{name}/{target.name}"] for target in setup.targets]
         assert last.values[name] == worst(each)
     module = load_variant(setup.variant_folder("taught"), model=setup.task.model)
     x, y = setup.task.validation.tensors  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from torch import nn
 from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 
 from raysearch import search_spaces as spaces
+from raysearch.backends import get
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.remote import start_service
 from raysearch.networks.running import TimeLimitExceeded
@@ -116,7 +117,7 @@ def test_a_plain_tuner_samples_and_measures_without_a_study(tmp_path: Path, clus
         parent=PARENT,
     )
     name, target = f"measurement-{uuid.uuid4().hex}", "onnxruntime-cpu"
-    setup = TrialSetup(small_task(), space, (target,), 1, tmp_path / "run", service=name)
+    setup = TrialSetup(small_task(), space, (get(target),), 1, tmp_path / "run", service=name)
     hardware = Hardware()
     service = start_service(name, Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from raysearch import backends
+from raysearch.backends.base import Backend
 from raysearch.basics.disk import storing
 from raysearch.networks import figures
 from raysearch.networks.capture import capture
@@ -72,7 +72,7 @@ def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> d
 
 
 def static_figures(
-    module: fx.GraphModule, files: Mapping[str, Path], targets: Sequence[str], pattern: str = "none"
+    module: fx.GraphModule, files: Mapping[str, Path], targets: Sequence[Backend], pattern: str = "none"
 ) -> dict[str, float]:
     """What does not depend on the weights' values: sizes, operations, and memory by what each target runs.
 
@@ -83,10 +83,11 @@ def static_figures(
         pattern: of the zeros among its weights, by which its size is counted; see ``size_mb``.
     """
     bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
-    memory = {t: figures.peak_memory_mb(module, bits[backends.get(t).form]) for t in targets}
+    counted = [t for t in targets if t.figures.get("peak_memory_mb") == "static"]
+    memory = {t.name: figures.peak_memory_mb(module, bits[t.form]) for t in counted}
     return {
         "size_mb": size_mb(module, pattern),
-        "file_mb": files[backends.get(targets[0]).form].stat().st_size / 1e6,
+        "file_mb": files[targets[0].form].stat().st_size / 1e6,
         "macs": float(figures.macs(module)),
         "params": float(figures.params(module)),
         **{f"peak_memory_mb/{target}": value for target, value in memory.items()},
@@ -97,7 +98,7 @@ def remarks(
     module: fx.GraphModule,
     plan: TrialPlan,
     weight_bits: int = INTEGER_BITS[-1],
-    targets: Sequence[str] = (),
+    targets: Sequence[Backend] = (),
 ) -> list[str]:
     """Where a chosen precision is not what a runtime computes in, and what zeros are worth."""
     low = sorted({b for b in plan.bits.weights.values() if b < 8})
@@ -105,7 +106,7 @@ def remarks(
     if weight_bits < max((b for b in plan.bits.weights.values() if b in INTEGER_BITS), default=0):
         found.append(f"integer weights lie within {weight_bits} bits: sums overflow beyond on this processor")
     if plan.sparsity is not None:
-        fast = [t for t in targets if plan.sparsity.pattern in backends.get(t).sparse]
+        fast = [t.name for t in targets if plan.sparsity.pattern in t.sparse]
         found.append(
             f"weights are zero in the pattern {plan.sparsity.pattern}: size_mb counts them as stored "
             f"{_STORED[plan.sparsity.pattern]}; {', '.join(fast) or 'no target here'} computes them faster"

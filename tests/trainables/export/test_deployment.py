@@ -11,13 +11,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from trial_setup import small_task
 
+from raysearch.backends import get
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.export.deployment import as_deployed, remarks, static_figures, write_files
 from raysearch.trainables.quantization import Quantizer
 from raysearch.trainables.task import Task
 
-TARGETS = ("onnxruntime-cpu", "torch-cpu")
+TARGETS = (get("onnxruntime-cpu"), get("torch-cpu"))
 
 
 def network() -> nn.Module:

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 from trial_setup import EIGHT_BITS, PARENT, FakeMeasure, make_setup
 
+from raysearch.backends import get
 from raysearch.networks.copying import copy_of
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.training import TrainingPlan
@@ -77,7 +78,7 @@ def setup_of(task: Task, folder: Path, layers: tuple[str, ...]) -> TrialSetup:
     bits = {name: {"weights": tune.choice([8, 32]), "activations": 8} for name in layers}
     space = bind({"bits": bits}, model=task.build(), example_input=task.example_input(2))
     space = replace(space, names=tuple({n.partition(".")[0]: 0 for n, _ in task.build().named_parameters()}))
-    return TrialSetup(task, space, ("onnxruntime-cpu",), 2, folder, references={"parent": {}})
+    return TrialSetup(task, space, (get("onnxruntime-cpu"),), 2, folder, references={"parent": {}})
 
 
 EVERYTHING = {

@@ -1,0 +1,124 @@
+"""Every target that is installed keeps the contract, and the contract catches what it promises to catch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from raysearch import backends
+from raysearch.backends.torch import TorchCpu, TorchModel
+from raysearch.networks.capture import capture
+from raysearch.testing import check_target
+from raysearch.trainables.export.deployment import write_files
+from raysearch.trainables.quantization import fold_batch_norm
+
+X = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5)).eval()
+
+
+@pytest.fixture(scope="module")
+def expected(network: nn.Module) -> np.ndarray:
+    with torch.no_grad():
+        found: np.ndarray = network(torch.from_numpy(X)).numpy()
+    return found
+
+
+@pytest.fixture(scope="module")
+def files(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    captured = fold_batch_norm(capture(network, torch.from_numpy(X[:2])))
+    forms = {backends.get(name).form for name in backends.names() if backends.get(name).unavailable() is None}
+    return write_files(captured, tmp_path_factory.mktemp("files"), sorted(forms))
+
+
+@pytest.mark.parametrize("name", backends.names())
+def test_every_target_keeps_the_contract(name: str, files: Mapping[str, Path], expected: np.ndarray) -> None:
+    backend = backends.get(name)
+    if (reason := backend.unavailable()) is not None:
+        pytest.skip(reason)
+    check_target(name, files[backend.form], {"input": X}, [expected])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "two", "runtime": "onnxruntime-cpu", "threads": 2, "batch": 3},
+        {"name": "half", "runtime": "openvino-cpu", "batch": 2},
+    ],
+)
+def test_options_keep_the_contract(
+    spec: Mapping[str, Any], files: Mapping[str, Path], expected: np.ndarray
+) -> None:
+    if (reason := backends.get(spec).unavailable()) is not None:
+        pytest.skip(reason)
+    check_target(spec, files["uint8"], {"input": X}, [expected])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(TorchCpu):
+    runtime: str = "torch-cpu"
+
+
+class SaysTooMuch(Broken):
+    figures: ClassVar[Mapping[str, Any]] = {"lateness": "measured"}
+
+
+class FromNowhere(Broken):
+    figures: ClassVar[Mapping[str, Any]] = {"latency_ms": "guessed"}
+
+
+class TakesAnything(Broken):
+    def load(self, path: Path, *, optimize: bool = True) -> TorchModel:
+        return super().load(path.with_name("model.pt2"))
+
+
+class Drifts(Broken):
+    def load(self, path: Path, *, optimize: bool = True) -> Any:
+        model, calls = super().load(path), iter(range(100))
+        return lambda feed: tuple(output + 1e-6 * next(calls) for output in model(feed))
+
+
+class Scales(Broken):
+    def load(self, path: Path, *, optimize: bool = True) -> Any:
+        model = super().load(path)
+        return lambda feed: tuple(1.1 * output for output in model(feed))
+
+
+class Runs(Broken):
+    def clock(self) -> Any:
+        times = iter(range(100, 0, -1))
+        return lambda: next(times)
+
+
+@pytest.mark.parametrize(
+    ("home", "broken"),
+    [
+        (SaysTooMuch, "must be metrics of a target"),
+        (FromNowhere, "must come from measured"),
+        (TakesAnything, "must be refused"),
+        (Drifts, "must give the same outputs"),
+        (Scales, "from what is expected"),
+        (Runs, "must not run backwards"),
+    ],
+)
+def test_the_contract_catches(
+    home: type[Broken],
+    broken: str,
+    files: Mapping[str, Path],
+    expected: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backends, "_class_of", lambda runtime: home)
+    with pytest.raises(AssertionError, match=broken):
+        check_target("torch-cpu", files["pt2"], {"input": X}, [expected])
