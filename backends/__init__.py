@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from raysearch.backends import place
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
@@ -60,19 +61,31 @@ def get(target: Spec) -> Backend:
     if not _NAME.fullmatch(name):
         raise UserError(f"the target's name is {name!r}: give letters, digits, '.', '-' and '_'")
     home = _class_of(runtime)
+    there = {key: given.pop(key) for key in place.KEYS & given.keys()}
     _check_options(name, given, home)
     backend: Backend = home(runtime=runtime, name=name, **given)
-    return backend
+    if not there:
+        return backend
+    from raysearch.backends.elsewhere import Elsewhere
+
+    return Elsewhere(backend, place.Place.of(name, there))
 
 
 def spec_of(backend: Backend) -> Spec:
     """What ``get`` makes this backend of: its name where that says all."""
-    given = {
+    inner = getattr(backend, "inner", None)
+    if inner is not None:
+        return {**_given(inner), **backend.place.spec()}  # type: ignore[attr-defined]
+    given = _given(backend)
+    return backend.name if given == {"name": backend.name, "runtime": backend.name} else given
+
+
+def _given(backend: Backend) -> dict[str, Any]:
+    return {
         f.name: getattr(backend, f.name)
         for f in fields(backend)  # type: ignore[arg-type]
         if f.name in ("name", "runtime") or f.default is MISSING or getattr(backend, f.name) != f.default
     }
-    return backend.name if given == {"name": backend.name, "runtime": backend.name} else given
 
 
 def options_of(runtime: str) -> tuple[str, ...]:
@@ -95,7 +108,7 @@ def _others() -> dict[str, EntryPoint]:
 
 def _check_options(name: str, given: Mapping[str, Any], home: Any) -> None:
     """Refuse options that the runtime does not have, and numbers that none can be."""
-    known = [f.name for f in fields(home) if f.name not in ("name", "runtime")]
+    known = [*(f.name for f in fields(home) if f.name not in ("name", "runtime")), *sorted(place.KEYS)]
     for option, value in given.items():
         if option not in known:
             raise UserError(f"target {name!r} has the option {option!r}: {did_you_mean(option, known)}")

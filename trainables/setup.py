@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from raysearch.backends.base import Backend, Feed
+from raysearch.backends.elsewhere import Elsewhere
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
@@ -120,6 +121,10 @@ class TrialSetup:
     patience: float = math.inf
 
     def __post_init__(self) -> None:
+        elsewhere = [
+            replace(t, service=self.service) if isinstance(t, Elsewhere) else t for t in self.targets
+        ]
+        object.__setattr__(self, "targets", tuple(elsewhere))
         if not self.weight_bits:
             # The workers get what was found here.
             object.__setattr__(self, "weight_bits", weight_bits_on(self.targets))

@@ -156,6 +156,14 @@ def _check_parent(task: Task, parent: Config, epochs: Any) -> None:
         raise UserError(f"parent: {error}") from None
 
 
+def check_available(targets: Sequence[Backend]) -> None:
+    """Refuse a target whose runtime or device is not there."""
+    for target in targets:
+        reason = target.unavailable()
+        if reason:
+            raise UserError(f"target {target.name} is not available: {reason}")
+
+
 def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
     """The targets, of which none is unknown, lacks its runtime or shares its name with another.
 
@@ -167,10 +175,7 @@ def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
     if not targets:
         raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
     known = tuple(backends.get(target) for target in targets)
-    for target in known:
-        reason = target.unavailable()
-        if reason:
-            raise UserError(f"target {target.name} is not available: {reason}")
+    check_available(known)
     names = [target.name for target in known]
     for name in names:
         if names.count(name) > 1:
