@@ -179,3 +179,15 @@ def test_a_target_without_a_place_is_measured_at_home(with_devices: Any) -> None
 
     with_devices(cluster, body)
     assert list(cluster.processes) == [("home", 0)]
+
+
+def test_what_is_the_same_to_the_last_bit_needs_no_device(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> list[bool]:
+        found = [await devices.measure(SPEC, b"model", EXAMPLE) for _ in range(3)]
+        await devices.set_reference(SPEC, b"other", EXAMPLE)
+        found.append(await devices.measure(SPEC, b"model", EXAMPLE))
+        return [measured.get("cached", False) for measured in found]
+
+    assert with_devices(cluster, body) == [False, True, True, False]
