@@ -29,7 +29,11 @@ class Command:
     argv: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.argv, str) or not self.argv or not all(isinstance(a, str) for a in self.argv):
+        if (
+            not isinstance(self.argv, list | tuple)
+            or not self.argv
+            or not all(isinstance(a, str) for a in self.argv)
+        ):
             raise UserError(f"command of a board is {self.argv!r}: give a list, [program, argument, ...]")
         if not any(_PLACE in argument for argument in self.argv[1:]):
             raise UserError(

@@ -51,7 +51,7 @@ def read_batches(path: Path) -> list[list[Array]]:
             batch, place = (int(number) for number in name.split("."))
             if place == 0:
                 batches.append([])
-            if (batch, place) != (len(batches) - 1, len(batches[-1])):
+            if not batches or (batch, place) != (len(batches) - 1, len(batches[-1])):
                 raise ValueError(f"array {name} is out of its order")
             batches[-1].append(file[name])
     return batches
