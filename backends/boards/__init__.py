@@ -6,7 +6,7 @@ are what a target asks of a board, ``Ssh`` and ``Command`` are the ways to one.
 """
 
 from raysearch.backends.boards.command import Command
-from raysearch.backends.boards.jobs import Board, describe, measure, run
+from raysearch.backends.boards.jobs import Board, BoardLost, describe, measure, run
 from raysearch.backends.boards.ssh import Ssh
 
-__all__ = ["Board", "Command", "Ssh", "describe", "measure", "run"]
+__all__ = ["Board", "BoardLost", "Command", "Ssh", "describe", "measure", "run"]

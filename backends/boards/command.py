@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysearch.backends.base import MeasurementError
+from raysearch.backends.boards.jobs import BoardLost
 from raysearch.basics.failures import UserError
 
 _PLACE = "{job}"
@@ -50,13 +51,14 @@ class Command:
         """Run the command on a job's folder.
 
         Raises:
-            MeasurementError: it cannot be started, or ends with another exit code than 0.
+            BoardLost: it cannot be started.
+            MeasurementError: it ends with another exit code than 0, for whatever reason.
         """
         argv = [argument.replace(_PLACE, str(folder)) for argument in self.argv]
         try:
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         except OSError as error:
-            raise MeasurementError(f"{self.name} cannot be started: {error.strerror}") from None
+            raise BoardLost(f"{self.name} cannot be started: {error.strerror}") from None
         if done.returncode != 0:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
             said = f": {lines[-1]}" if lines else " and said nothing"

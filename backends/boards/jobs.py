@@ -30,6 +30,10 @@ from raysearch.basics.failures import UserError, first_line
 _CHUNK_BYTES = 64e6
 
 
+class BoardLost(MeasurementError):
+    """A board, and no model, is why there is no result: another board, or a later time, may give one."""
+
+
 class Board(Interface):
     """A device that a job's folder can be brought to.
 
@@ -47,8 +51,9 @@ class Board(Interface):
             folder: the job; result.json and outputs.npz come into it.
 
         Raises:
-            MeasurementError: the board does not answer, the connection was cut, or the program ended without
-                a result; in one sentence that says which.
+            BoardLost: the board does not answer, lets nobody in, cannot run the program, or the connection
+                was cut; in one sentence that says which.
+            MeasurementError: the program was killed there before it had a result.
         """
         ...
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import raysearch
 from raysearch.backends.boards.folder import OLDEST_PYTHON
+from raysearch.basics.failures import UserError
 
 _HOME = Path(raysearch.__file__).parent
 _START = "raysearch.backends.boards.at_board"
@@ -33,7 +34,7 @@ def program(backend: str) -> bytes:
         backend: the name of the backend's module, "raysearch.backends.onnxruntime".
 
     Raises:
-        ValueError: there is no such module in raysearch.
+        UserError: there is no such module in raysearch.
     """
     files = sources(backend)
     for name in list(files):
@@ -59,7 +60,7 @@ def sources(backend: str) -> dict[str, str]:
     while waiting:
         path = _file(waiting.pop())
         if path is None:
-            raise ValueError(f"{backend!r} is no module of raysearch: boards run raysearch's own backends")
+            raise UserError(f"{backend!r} is no module of raysearch: boards run raysearch's own backends")
         name = str(path.relative_to(_HOME.parent))
         if name not in found:
             found[name] = path.read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ from typing import IO, Any
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import folder as names
 from raysearch.backends.boards import receiver
+from raysearch.backends.boards.jobs import BoardLost
 from raysearch.basics.failures import MissingFile, UserError
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
@@ -116,7 +117,7 @@ class Ssh:
         """Do a job's folder on the board.
 
         Raises:
-            MeasurementError: see ``Board.perform``.
+            BoardLost, MeasurementError: see ``Board.perform``.
         """
         with tempfile.TemporaryFile() as errors:
             command = [*self._command(), self._login, f"{self.python} {_START}"]
@@ -132,11 +133,10 @@ class Ssh:
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip()
         if not ready:
-            raise MeasurementError(self._no_start(process.returncode, said))
+            raise BoardLost(self._no_start(process.returncode, said))
         if done is None:
-            raise MeasurementError(self._no_end(process.returncode, said))
-        if done["exit"] != 0:
-            raise MeasurementError(self._died(done["exit"], done["said"]))
+            raise BoardLost(self._no_end(process.returncode, said))
+        self._check_end(done["exit"], done["said"])
 
     def _command(self) -> list[str]:
         options = {
@@ -200,17 +200,23 @@ class Ssh:
             f"raysearch's process on {self.name} was killed, or failed, before a result came ({last or code})"
         )
 
-    def _died(self, code: int | None, last: str) -> str:
-        """How the program that does the job ended there."""
+    def _check_end(self, code: int | None, last: str) -> None:
+        """How the program that does the job ended there.
+
+        Raises:
+            BoardLost: it failed: what a model is the reason of comes as a result.
+            MeasurementError: it was killed, as a runtime is by a model that it cannot bear.
+        """
         if code is None:
-            return f"{self.name} could not take the job: {last}"
+            raise BoardLost(f"{self.name} could not take the job: {last}")
         if code < 0:
-            name = signal.Signals(-code).name
-            return (
-                f"the program died of {name} on {self.name}: the runtime crashed there, or its memory ran out"
+            name, why = signal.Signals(-code).name, "the runtime crashed there, or its memory ran out"
+            raise MeasurementError(f"the program died of {name} on {self.name}: {why}")
+        if code > 0:
+            needs = (
+                " (Python 3.10, numpy and the runtime are needed there)" if "No module named" in last else ""
             )
-        needs = " (Python 3.10, numpy and the runtime are needed there)" if "No module named" in last else ""
-        return f"the program failed on {self.name}: {last or f'exit code {code}'}{needs}"
+            raise BoardLost(f"the program failed on {self.name}: {last or f'exit code {code}'}{needs}")
 
 
 def _send_job(stream: IO[bytes], folder: Path) -> None:

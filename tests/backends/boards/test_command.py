@@ -11,7 +11,7 @@ import pytest
 from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.boards import Command
+from raysearch.backends.boards import BoardLost, Command
 from raysearch.backends.protocol import Protocol
 from raysearch.basics.failures import UserError
 
@@ -68,9 +68,7 @@ def test_how_it_ended_is_said():
 
 
 def test_a_command_that_is_not_there():
-    with pytest.raises(
-        MeasurementError, match="the board of command '/no/adb' cannot be started: No such file"
-    ):
+    with pytest.raises(BoardLost, match="the board of command '/no/adb' cannot be started: No such file"):
         boards.describe(Command(["/no/adb", "{job}"]), SPEC)
 
 

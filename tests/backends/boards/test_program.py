@@ -13,6 +13,7 @@ import pytest
 
 from raysearch import backends
 from raysearch.backends.boards.program import program, sources
+from raysearch.basics.failures import UserError
 
 MODULES = sorted({type(backends.get(name)).__module__ for name in backends.names()})
 # What came after Python 3.10, of what is imported by name.
@@ -107,5 +108,5 @@ def test_the_same_modules_give_the_same_bytes():
 
 def test_other_modules_than_raysearchs_are_refused():
     for module in ("numpy.linalg", "raysearch.backends.nothing", "json"):
-        with pytest.raises(ValueError, match="is no module of raysearch"):
+        with pytest.raises(UserError, match="is no module of raysearch"):
             program(module)

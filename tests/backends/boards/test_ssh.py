@@ -16,7 +16,7 @@ import pytest
 from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.boards import Ssh
+from raysearch.backends.boards import BoardLost, Ssh
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Protocol, measure, undisturbed
 from raysearch.basics.failures import MissingFile, UserError
@@ -37,7 +37,7 @@ def board(server) -> Ssh:
 
 def said(board: Ssh, **changes) -> str:
     """What a board's refusal says."""
-    with pytest.raises(MeasurementError) as caught:
+    with pytest.raises(BoardLost) as caught:
         boards.describe(replace(board, **changes), SPEC)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -178,15 +178,15 @@ def test_a_crash_of_the_runtime_is_told_from_a_cut(python_with, export, images):
         boards.measure(crashing, SPEC, export(), export(), {"input": images}, SHORT)
 
 
-def measuring(server, export, images) -> tuple[threading.Thread, list[str]]:
+def measuring(server, export, images) -> tuple[threading.Thread, list[MeasurementError]]:
     """A measurement that has begun and does not end, and where its failure is put."""
-    texts: list[str] = []
+    failures: list[MeasurementError] = []
 
     def work() -> None:
         try:
             boards.measure(server.board, SPEC, export(), export(), {"input": images[:1]}, ENDLESS)
         except MeasurementError as error:
-            texts.append(str(error))
+            failures.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -194,27 +194,27 @@ def measuring(server, export, images) -> tuple[threading.Thread, list[str]]:
     while not server.measuring():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return thread, texts
+    return thread, failures
 
 
 def test_a_connection_that_is_cut_leaves_no_figure(server, export, images):
-    thread, texts = measuring(server, export, images)
+    thread, failures = measuring(server, export, images)
     for pid in server.sessions():
         kill(pid)
     thread.join(10)
-    assert texts
-    assert texts[0].startswith(
-        f"the connection to board {server.board.user}@127.0.0.1:{server.board.port} was cut"
-    )
+    (failure,) = failures
+    assert isinstance(failure, BoardLost)
+    assert str(failure).startswith(f"the connection to {server.board.name} was cut before a result came (")
 
 
 def test_a_program_that_is_killed_is_no_cut(server, export, images):
-    thread, texts = measuring(server, export, images)
+    thread, failures = measuring(server, export, images)
     for pid in server.working():
         kill(pid)
     thread.join(10)
-    assert texts
-    assert texts[0].startswith("the program died of SIGKILL on board")
+    (failure,) = failures
+    assert not isinstance(failure, BoardLost)
+    assert str(failure).startswith(f"the program died of SIGKILL on {server.board.name}: the runtime crashed")
 
 
 @pytest.mark.parametrize(
