@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Command:
         UserError: it is no list of texts, or none of them holds "{job}".
     """
 
-    argv: tuple[str, ...]
+    argv: Sequence[str]
 
     def __post_init__(self) -> None:
         if (

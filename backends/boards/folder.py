@@ -20,9 +20,6 @@ MODEL, REFERENCE = "model", "reference"
 INPUTS, OUTPUTS = "inputs.npz", "outputs.npz"
 RESULT = "result.json"
 
-OLDEST_PYTHON = (3, 10)
-"""What a board's Python must be at least."""
-
 
 def write_batches(path: Path, batches: Iterable[Sequence[Array]]) -> None:
     """Write batches of arrays.

@@ -10,8 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import raysearch
-from raysearch.backends.boards.folder import OLDEST_PYTHON
 from raysearch.basics.failures import UserError
+
+OLDEST_PYTHON = (3, 10)
+"""What a board's Python must be at least."""
 
 _HOME = Path(raysearch.__file__).parent
 _START = "raysearch.backends.boards.at_board"

@@ -26,7 +26,7 @@ from raysearch.backends.boards.jobs import BoardLost
 from raysearch.basics.failures import MissingFile, UserError
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_ADDRESS = re.compile(rf"(?:({_NAME})@)?({_NAME}|\[[0-9A-Fa-f:.]+\])(?::(\d+))?", re.ASCII)
+_ADDRESS = re.compile(rf"(?:({_NAME})@)?({_NAME}|\[[0-9A-Za-z:.%]+\])(?::(\d{{1,5}}))?", re.ASCII)
 _PYTHON = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~+-]*", re.ASCII)
 # What the shell there reads: fixed, but for the interpreter, whose letters mean nothing to a shell.
 _START = '-c "import sys; exec(sys.stdin.buffer.readline())"'
@@ -75,7 +75,7 @@ class Ssh:
             raise UserError(
                 f"python of board {self._login} is {self.python!r}: give a path of letters, digits and ._/~+-"
             )
-        if not self.connect_timeout_s > 0:
+        if not 0 < self.connect_timeout_s < math.inf:
             raise UserError(
                 f"connect_timeout_s of board {self._login} is {self.connect_timeout_s}: give seconds"
             )
@@ -120,9 +120,8 @@ class Ssh:
             BoardLost, MeasurementError: see ``Board.perform``.
         """
         with tempfile.TemporaryFile() as errors:
-            command = [*self._command(), self._login, f"{self.python} {_START}"]
             pipe = subprocess.PIPE
-            with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors) as process:
+            with subprocess.Popen(self._command(), stdin=pipe, stdout=pipe, stderr=errors) as process:
                 sender = threading.Thread(target=_send_job, args=(process.stdin, folder), daemon=True)
                 sender.start()
                 try:
@@ -157,6 +156,8 @@ class Ssh:
             *(text for name, value in options.items() for text in ("-o", f"{name}={value}")),
             *(text for flag, value in given.items() if value is not None for text in (flag, str(value))),
             "--",
+            self._login.replace("[", "").replace("]", ""),  # ssh wants an IPv6 address without them
+            f"{self.python} {_START}",
         ]
 
     def _answers(self, process: subprocess.Popen[bytes], folder: Path) -> tuple[bool, dict[str, Any] | None]:
@@ -187,7 +188,7 @@ class Ssh:
         for words, meaning in _REFUSALS.items():
             if words in said:
                 login = self._login if self.port is None else f"-p {self.port} {self._login}"
-                known = self.host if self.port is None else f"'[{self.host}]:{self.port}'"
+                known = self.host if self.port is None else f"'[{self.host.strip('[]')}]:{self.port}'"
                 return f"{self.name} {meaning.format(login=f'ssh {login}', known=known)}"
         return f"{self.name} does not answer: {last}"
 

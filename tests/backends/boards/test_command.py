@@ -22,7 +22,7 @@ device, job = map(pathlib.Path, sys.argv[1:])
 there = device / "data"
 shutil.copytree(job, there)
 try:
-    done = subprocess.run([sys.executable, "raysearch.pyz", "."], cwd=there, env={})
+    done = subprocess.run([sys.executable, "raysearch.pyz", "."], cwd=there, env={"TMPDIR": str(device)})
     for name in ("result.json", "outputs.npz"):
         if (there / name).exists():
             shutil.copy(there / name, job / name)

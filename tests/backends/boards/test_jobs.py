@@ -31,7 +31,9 @@ class Here:
     name: str = "board here"
 
     def perform(self, folder: Path) -> None:
-        subprocess.run([sys.executable, folder / "raysearch.pyz", folder], check=True, env={})
+        # Temporary files of its own: others may hold this machine's device meanwhile.
+        environment = {"TMPDIR": str(folder)}
+        subprocess.run([sys.executable, folder / "raysearch.pyz", folder], check=True, env=environment)
         self.spoil(folder)
 
 

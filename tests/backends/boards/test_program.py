@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from raysearch import backends
-from raysearch.backends.boards.program import program, sources
+from raysearch.backends.boards.program import OLDEST_PYTHON, program, sources
 from raysearch.basics.failures import UserError
 
 MODULES = sorted({type(backends.get(name)).__module__ for name in backends.names()})
@@ -58,7 +58,7 @@ def test_nothing_but_numpy_is_needed_to_import_it(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_an_older_python_reads_it(module):
     for name, text in sources(module).items():
-        tree = ast.parse(text, feature_version=(3, 10))
+        tree = ast.parse(text, feature_version=OLDEST_PYTHON)
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         assert not {full for node in nodes for full in imported(node)} & NEWER, name
         used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -132,6 +132,7 @@ def test_a_key_that_is_not_let_in(board, tmp_path):
 def test_nobody_listens(board):
     port = free_port()
     assert f":{port} does not answer: ssh: connect to host 127.0.0.1" in said(board, port=port)
+    assert f"[::1]:{port} does not answer: ssh: connect to host ::1" in said(board, host="[::1]", port=port)
 
 
 def test_a_host_that_says_nothing(board):
@@ -140,6 +141,13 @@ def test_a_host_that_says_nothing(board):
         text = said(board, port=silent.getsockname()[1], connect_timeout_s=1.0)
     assert "does not answer" in text
     assert time.monotonic() - start < 3
+
+
+def test_a_board_that_lets_in_and_says_nothing(board, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 3\n")
+    python.chmod(0o755)
+    assert "does not answer: no word within 1 s" in said(board, python=str(python), connect_timeout_s=1.0)
 
 
 def test_a_python_that_is_not_there(board):
@@ -242,7 +250,7 @@ def test_addresses_that_name_no_board(address):
 def test_addresses_that_do():
     assert Ssh.parse("pi@board.local:2222") == Ssh("board.local", "pi", 2222)
     assert Ssh.parse("jetson") == Ssh("jetson")
-    assert Ssh.parse("[fe80::1]:22").host == "[fe80::1]"
+    assert Ssh.parse("pi@[fe80::1%eth0]:22") == Ssh("[fe80::1%eth0]", "pi", 22)
     assert Ssh.parse("pi@10.0.0.7", python="~/venv/bin/python").name == "board pi@10.0.0.7"
 
 
@@ -252,8 +260,9 @@ def test_values_that_are_none():
     for python in ("-c", "python3; ls", "my python", "$(ls)", ""):
         with pytest.raises(UserError, match="python of board b is"):
             Ssh("b", python=python)
-    with pytest.raises(UserError, match="connect_timeout_s of board b is 0"):
-        Ssh("b", connect_timeout_s=0)
+    for seconds in (0, float("inf"), float("nan")):
+        with pytest.raises(UserError, match="connect_timeout_s of board b is"):
+            Ssh("b", connect_timeout_s=seconds)
     with pytest.raises(MissingFile, match="identity /no/key of board b does not exist"):
         Ssh("b", identity=Path("/no/key"))
 
