@@ -30,8 +30,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raysearch import backends
 from raysearch.backends import Spec
 from raysearch.backends.base import Array, Backend, Feed, MeasurementError
-from raysearch.backends.elsewhere import Elsewhere
+from raysearch.backends.boards.target import OnBoard
 from raysearch.backends.lock import MACHINE
+from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
@@ -42,6 +43,10 @@ from raysearch.basics.caching import cache_folder
 _RESTARTS = 20
 _LOSSES = 3  # of a device under one request, after which it is the request's fault
 _LOOK_S = 1.0  # between looks for devices that have come
+
+
+Where = Place | str | None
+"""Devices of nodes, a board by its name, or the home node's processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,7 @@ class _Unit:
 class _Pool:
     """The devices of a place, and who waits for one."""
 
-    place: Place | None
+    place: Where
     units: dict[tuple[str, int], _Unit] = field(default_factory=dict)
     free: deque[_Unit] = field(default_factory=deque)
     waiting: deque[asyncio.Future[_Unit]] = field(default_factory=deque)
@@ -85,7 +90,7 @@ class _Pool:
         self.free.append(unit)
 
 
-Start = Callable[[tuple[str, int], Place | None], Any]
+Start = Callable[[tuple[str, int], Where], Any]
 Nodes = Callable[[], list[dict[str, Any]]]
 
 
@@ -100,7 +105,7 @@ class Devices:
 
     def __init__(self, home: str, start: Start, nodes: Nodes = ray.nodes) -> None:
         self._home, self._start, self._nodes = home, start, nodes
-        self._pools: dict[Place | None, _Pool] = {}
+        self._pools: dict[Where, _Pool] = {}
         self._references: dict[str, _Reference] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._keys: dict[tuple[str, bytes, str], str] = {}
@@ -153,8 +158,8 @@ class Devices:
     async def _ask(self, target: Spec, method: str, *arguments: Any) -> Any:
         """Have a device of the target do it, and another one where that is lost meanwhile."""
         backend = backends.get(target)
-        place = backend.place if isinstance(backend, Elsewhere) else None
-        inner = backends.spec_of(backend.inner) if isinstance(backend, Elsewhere) else target
+        place = _place_of(backend)
+        inner = backends.spec_of(backend.inner) if isinstance(backend, OnNodes) else target
         pool = self._pools.setdefault(place, _Pool(place))
         if method == "measure" and backend.name not in self._references:
             # The first model is compared with itself, and whatever comes next, on any device, with it.
@@ -194,13 +199,13 @@ class Devices:
             self._look(pool)
             if pool.units:
                 alone_since = time.monotonic()
-            patience = 60 * pool.place.wait_minutes if pool.place is not None else 0.0
+            patience = 60 * pool.place.wait_minutes if isinstance(pool.place, Place) else 0.0
             if not pool.units and time.monotonic() - alone_since >= patience and not future.done():
                 future.cancel()
                 raise MeasurementError(self._none_left(pool, backend))
 
     def _none_left(self, pool: _Pool, backend: Backend) -> str:
-        if pool.place is None:
+        if not isinstance(pool.place, Place):
             return f"target {backend.name!r}: the node that measures is gone"
         waited = f" (waited {pool.place.wait_minutes:g} minutes)" if pool.place.wait_minutes else ""
         return f"target {backend.name!r}: {pool.place.missing(self._nodes())}{waited}"
@@ -210,7 +215,7 @@ class Devices:
         pool.looked = time.monotonic()
         nodes = self._nodes()
         here = {node["NodeID"] for node in nodes if node["Alive"]}
-        devices = [(self._home, 0)] if pool.place is None else pool.place.devices(nodes)
+        devices = pool.place.devices(nodes) if isinstance(pool.place, Place) else [(self._home, 0)]
         for where in devices:
             if where[0] in here and where not in pool.units:
                 pool.units[where] = _Unit(where, self._start(where, pool.place))
@@ -229,7 +234,13 @@ class Devices:
             unit.references[target] = reference
 
 
-def start_process(protocol: Protocol | None, where: tuple[str, int], place: Place | None) -> Any:
+def _place_of(backend: Backend) -> Where:
+    if isinstance(backend, OnNodes):
+        return backend.place
+    return backend.board.name if isinstance(backend, OnBoard) else None
+
+
+def start_process(protocol: Protocol | None, where: tuple[str, int], place: Where) -> Any:
     """The process of a device, as an actor on its node that needs no CPU of the cluster's.
 
     If a model kills it, Ray starts it again: that model's measurement fails with a MeasurementError, the
@@ -240,7 +251,7 @@ def start_process(protocol: Protocol | None, where: tuple[str, int], place: Plac
     folder = Path(tempfile.gettempdir()) / f"raysearch-measure-{uuid4().hex}"
     cache = cache_folder()
     shared = None if cache is None else cache / "figures"
-    device = f"{place.resource or 'node'}-{number}" if place is not None else MACHINE
+    device = f"{place.resource or 'node'}-{number}" if isinstance(place, Place) else place or MACHINE
     return (
         ray.remote(MeasurementService)
         .options(

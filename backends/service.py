@@ -25,24 +25,26 @@ from raysearch.backends.base import (
     SUFFIXES,
     Array,
     Backend,
+    Comparing,
     Estimator,
     Feed,
     Measurement,
     MeasurementError,
+    clock_of,
     from_dict,
     to_dict,
 )
 from raysearch.backends.known import KnownFigures
 from raysearch.backends.lock import MACHINE, exclusive_device
 from raysearch.backends.measured import estimate_of, measurement_of
-from raysearch.backends.protocol import Clock, Figures, Inference, Protocol, measure, undisturbed
+from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
 
 
 @dataclass(frozen=True)
 class _Reference:
-    infer: Inference
+    subject: Inference | Path
     structure: str
     quiet_ms: float
 
@@ -104,22 +106,20 @@ class MeasurementService:
             return self._estimate(backend, model, example, use_cache=True)
         with self._file(backend, model) as path:
             structure = structure_key(path)
-            infer = _runner(backend, path, example)
+            subject = _subject(backend, path, example)
             key = self._key(backend, structure, structure, example)
             measurement = self._known.find(key, backend)
             cached = measurement is not None
             if not isinstance(measurement, Measurement):
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(backend, infer, infer), ratio=1.0)
+                figures = replace(self._figures(backend, subject, subject, example), ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
-                reference = _Reference(infer, structure, quiet)
-                measurement = measurement_of(
-                    backend, key, structure, (reference.structure, reference.quiet_ms), figures, example
-                )
+                measurement = measurement_of(backend, key, structure, (structure, quiet), figures, example)
                 self._known.learn(measurement)
-        self._references[backend.name] = _Reference(infer, structure, measurement.reference_ms)
+        kept = self._keep_reference(backend, model, example)
+        subject = kept if isinstance(subject, Path) else subject
+        self._references[backend.name] = _Reference(subject, structure, measurement.reference_ms)
         self._lost.pop(backend.name, None)
-        self._keep_reference(backend, model, example)
         return to_dict(replace(measurement, cached=cached))
 
     def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
@@ -192,10 +192,10 @@ class MeasurementService:
             key = self._key(backend, structure, reference.structure, example)
             if use_cache and (known := self._known.find(key, backend)) is not None:
                 return to_dict(replace(known, cached=True))
-            figures = self._figures(backend, _runner(backend, path, example), reference.infer)
-        measurement = measurement_of(
-            backend, key, structure, (reference.structure, reference.quiet_ms), figures, example
-        )
+            subject = _subject(backend, path, example)
+            figures = self._figures(backend, subject, reference.subject, example)
+        unit = (reference.structure, reference.quiet_ms)
+        measurement = measurement_of(backend, key, structure, unit, figures, example)
         self._known.learn(measurement)
         return to_dict(measurement)
 
@@ -225,9 +225,12 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, backend: Backend, candidate: Inference, reference: Inference) -> Figures:
+    def _figures(self, backend: Backend, candidate: Any, reference: Any, example: Feed) -> Figures:
+        """The figures of two subjects of a target; see ``_subject``."""
+        if isinstance(backend, Comparing):
+            return backend.compare(candidate, reference, example, self._protocol)
         with exclusive_device(self._device), undisturbed(backend.threads):
-            return measure(candidate, reference, self._protocol, _clock(backend))
+            return measure(candidate, reference, self._protocol, clock_of(backend))
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
@@ -258,12 +261,14 @@ class MeasurementService:
             path.unlink()
             self._at_work.unlink()
 
-    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> None:
+    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> Path:
         folder = self._folder / "references" / backend.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "target.json").write_text(json.dumps(backends.spec_of(backend)), encoding="utf-8")
-        (folder / "model").write_bytes(model)
+        path = folder / f"model{SUFFIXES[backend.form]}"
+        path.write_bytes(model)
         np.savez(folder / "example.npz", allow_pickle=False, **example)
+        return path
 
     def _recover(self) -> None:
         """Go on where a service that died in this folder stood.
@@ -278,8 +283,9 @@ class MeasurementService:
         for folder in sorted(self._folder.glob("references/*")):
             try:
                 target = json.loads((folder / "target.json").read_text(encoding="utf-8"))
+                (path,) = folder.glob("model.*")
                 with np.load(folder / "example.npz") as example:
-                    self.set_reference(target, (folder / "model").read_bytes(), dict(example))
+                    self.set_reference(target, path.read_bytes(), dict(example))
             except Exception as error:  # whatever it is, only the calls that need this reference fail of it
                 self._lost[folder.name] = first_line(error)
 
@@ -292,13 +298,10 @@ def _available(target: Spec) -> Backend:
     return backend
 
 
-def _clock(backend: Backend) -> Clock:
-    """The clocks of a target; a device's own does not tell one call from the next."""
-    cpu = backend.clock()
-    return Clock(cpu=cpu, each=cpu in (time.thread_time_ns, time.perf_counter_ns))
-
-
-def _runner(backend: Backend, path: Path, example: Feed) -> Inference:
+def _subject(backend: Backend, path: Path, example: Feed) -> Inference | Path:
+    """What is measured: one inference a call; the file itself on a target that measures where it is."""
+    if isinstance(backend, Comparing):
+        return path
     infer = backend.load(path).runner(example)
     infer()  # what cannot run fails here, not in the middle of a measurement
     return infer

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from raysearch.backends.base import Backend, Feed
-from raysearch.backends.elsewhere import Elsewhere
+from raysearch.backends.sent import Sent
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
@@ -121,9 +121,7 @@ class TrialSetup:
     patience: float = math.inf
 
     def __post_init__(self) -> None:
-        elsewhere = [
-            replace(t, service=self.service) if isinstance(t, Elsewhere) else t for t in self.targets
-        ]
+        elsewhere = [replace(t, service=self.service) if isinstance(t, Sent) else t for t in self.targets]
         object.__setattr__(self, "targets", tuple(elsewhere))
         if not self.weight_bits:
             # The workers get what was found here.

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.backends.base import Backend, Feed, MeasurementError
+from raysearch.backends.base import Backend, Feed, MeasurementError, clock_of
 from raysearch.backends.boards import folder as names
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Inference, Protocol, measure, undisturbed
@@ -79,8 +79,8 @@ def _measure(backend: Backend, job: dict[str, Any], folder: Path) -> dict[str, A
     if job["reference"] is not None:
         with _refusals(backend, "reference"):
             reference = _runner(backend, folder / job["reference"], example)
-    with exclusive_device(), undisturbed():
-        figures = asdict(measure(candidate, reference, Protocol(**job["protocol"])))
+    with exclusive_device(), undisturbed(backend.threads):
+        figures = asdict(measure(candidate, reference, Protocol(**job["protocol"]), clock_of(backend)))
     return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in figures.items()}
 
 

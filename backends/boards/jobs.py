@@ -21,7 +21,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from raysearch import backends
-from raysearch.backends.base import Array, Backend, Feed, MeasurementError
+from raysearch.backends.base import SUFFIXES, Array, Backend, Feed, MeasurementError
 from raysearch.backends.boards import folder as names
 from raysearch.backends.boards.program import program
 from raysearch.backends.protocol import Figures, Protocol
@@ -139,12 +139,7 @@ def backend_of(spec: Mapping[str, Any]) -> tuple[Backend, dict[str, Any]]:
     Raises:
         UserError: the runtime or an option is unknown.
     """
-    options = {name: value for name, value in spec.items() if name != "runtime"}
-    kind = type(backends.get(spec["runtime"]))
-    try:
-        return kind(**options), options
-    except TypeError as error:
-        raise UserError(f"runtime {spec['runtime']!r} of a board cannot take {options}: {error}") from None
+    return backends.get(spec), {"name": spec["runtime"], **spec}
 
 
 @contextmanager
@@ -152,7 +147,7 @@ def _job(spec: Mapping[str, Any], what: str) -> Iterator[tuple[Path, dict[str, A
     """A folder with the program in it, and the beginnings of its job.json."""
     backend, options = backend_of(spec)
     kind = type(backend)
-    job: dict[str, Any] = {"id": secrets.token_hex(8), "what": what, "suffix": backend.suffix}
+    job: dict[str, Any] = {"id": secrets.token_hex(8), "what": what, "suffix": SUFFIXES[backend.form]}
     job |= {"module": kind.__module__, "class": kind.__qualname__, "options": options}
     with tempfile.TemporaryDirectory(prefix="raysearch-job-") as folder:
         (Path(folder) / names.PROGRAM).write_bytes(program(kind.__module__))

@@ -106,8 +106,13 @@ class Ssh:
 
     @property
     def name(self) -> str:
-        """The address."""
-        return f"board {self._login}" + ("" if self.port is None else f":{self.port}")
+        """What it is called in errors."""
+        return f"board {self.address}"
+
+    @property
+    def address(self) -> str:
+        """What ``parse`` takes."""
+        return self._login + ("" if self.port is None else f":{self.port}")
 
     @property
     def _login(self) -> str:

@@ -15,7 +15,7 @@ from ray import cloudpickle
 
 from raysearch.backends import get
 from raysearch.backends.base import Backend, Estimator, Feed
-from raysearch.backends.elsewhere import Elsewhere
+from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.architectures import Architecture
@@ -102,7 +102,7 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
 
 def _tried_here(targets: Sequence[Backend]) -> tuple[Backend, ...]:
     """The targets that files are tried on: of those elsewhere the runtime, where this machine has it too."""
-    runtimes = [target.inner if isinstance(target, Elsewhere) else target for target in targets]
+    runtimes = [target.inner if isinstance(target, Sent) else target for target in targets]
     here = [runtime for runtime in runtimes if runtime.unavailable() is None]
     return tuple(here) or (get("onnxruntime-cpu"),)
 

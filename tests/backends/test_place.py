@@ -3,7 +3,7 @@
 import pytest
 
 from raysearch import backends
-from raysearch.backends.elsewhere import Elsewhere
+from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
 
 
@@ -48,7 +48,7 @@ def test_a_target_with_a_place_is_described_as_it_was_asked_for():
         "wait_minutes": 5.0,
     }
     made = backends.get(spec)
-    assert isinstance(made, Elsewhere)
+    assert isinstance(made, OnNodes)
     assert (made.name, made.threads, made.form) == ("desk", 2, "uint8")
     assert backends.spec_of(made) == spec
     assert made.unavailable() is None  # nothing is known of it before Ray runs

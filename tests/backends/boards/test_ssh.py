@@ -60,7 +60,8 @@ def test_figures_are_those_of_this_machine(board, export, images):
             local.append(measure(*runners, SHORT).ratio)
         figures = boards.measure(board, SPEC, large, small, example, SHORT)
         remote.append(figures.ratio)
-        assert figures.cpu_ms.shape == figures.wall_ms.shape == figures.reference_ms.shape
+        assert figures.cpu_ms.shape == figures.reference_ms.shape
+    assert len(figures.wall_ms) > len(figures.cpu_ms)
     assert np.median(local) > 1.5  # so that what differs could be seen
     assert np.median(remote) == pytest.approx(np.median(local), rel=0.1)
 
