@@ -6,9 +6,9 @@ once nor be idle while somebody waits.
 On a local cluster of Ray, whose node says that it has two boards: a small network is asked for over and over
 ("cached_ms", the median of a request from a trial's process); then four trials ask for 100 measurements of
 other networks, none of them known. A board is this machine's processor here, and the two would wait for each
-other's computing: their protocol mostly rests. "share_of_devices" is the time that the devices were measuring,
-all together, divided by the time that passed and their number; "at_once" is the most measurements that were
-under way at a time, by when each ended and how long it took.
+other's computing: their protocol mostly rests. "share_of_devices" is the time that the devices were
+measuring, all together, divided by the time that passed and their number; "at_once" is the most measurements
+that were under way at a time, by when each ended and how long it took.
 
 Acceptance: cached below 5 ms, share at least .9, at_once no more than there are devices (2).
 
