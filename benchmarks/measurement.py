@@ -5,11 +5,11 @@ networks is faster, and on by how much.
 
 Random residual networks for images of 32 x 32, of about a millisecond each, in float and at eight bits; each
 file is measured by the protocol, against the first one, in a first run and, shuffled, in a second one beside
-a process that computes all the time. The reference is one measurement of twenty seconds. A network's figure is its latency as a study has it: the
-paired ratio, times the reference network's quiet latency of that run.
+a process that computes all the time. The reference is one measurement of twenty seconds. A network's figure
+is its latency as a study has it: the paired ratio times the reference network's quiet latency of that run.
 
-"kendall_tau" is between the two runs' latencies; "within_3_percent" the share of networks whose ratio, in both
-runs, is within 3 % of the long reference's; "seconds" what a measurement of one network took, the median.
+"kendall_tau" is between the two runs' latencies; "within_3_percent" the share of networks whose ratio, in
+both runs, is within 3 % of the long reference's; "seconds" the median that a measurement of one network took.
 
 Acceptance: tau at least .95, 18 of 20 within 3 %, at most 3 s a network.
 
@@ -101,8 +101,8 @@ def main(argv: list[str] | None = None) -> None:
         sizes.append(float(np.median(truth[0])))
         alone, busy = (apart <= 0.03).mean(axis=1)
         print(
-            f"seed {seed}: tau {taus[-1]:.3f}, within 3 %: {near[-1]:.2f} ({alone:.2f} alone, {busy:.2f} busy),"
-            f" {seconds[-1]:.2f} s for {sizes[-1]:.2f} ms",
+            f"{seed}: tau {taus[-1]:.3f}, within 3 %: {near[-1]:.2f} ({alone:.2f} alone, {busy:.2f} busy)"
+            f", {seconds[-1]:.2f} s for {sizes[-1]:.2f} ms",
             flush=True,
         )
     figures = {
