@@ -106,7 +106,7 @@ def gaussian_process() -> Any:
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-    kernel = ConstantKernel(1.0) * RBF(3.0) + WhiteKernel(0.01)
+    kernel = ConstantKernel(1.0, (1e-6, 1e9)) * RBF(3.0, (1e-3, 1e9)) + WhiteKernel(0.01, (1e-12, 1e3))
     return GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
 
 

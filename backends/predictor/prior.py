@@ -15,10 +15,8 @@ import numpy as np
 from raysearch.backends.predictor.terms import Floats, Reading
 
 _DRAWS = 128
-_STRENGTH, _SPREAD = (
-    5.0,
-    1.0,
-)  # of a group: the median of its coefficients' deviation in the noise's, and its spread
+_STRENGTH = 5.0  # of a group: its coefficients' deviation in units of the noise's, the median of all draws
+_SPREAD = 1.0  # the deviation of its logarithm
 _CONSTANT = 1.0  # that of what does not depend on the model
 OVERHEAD = 0.1  # its share of an average cost
 _SHARPNESS = 4.0  # how much most draws prefer one reading to the other

@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _TAILS = 4.0  # degrees of freedom of a single measurement's noise
-_NOISE, _NOISE_COUNTS = (
-    0.1,
-    1.0,
-)  # relative noise before anything is measured, and as how many measurements it counts
+_NOISE = 0.05  # relative, before anything is measured
+_NOISE_COUNTS = 1.0  # as how many measurements that counts
 _SINGLE = 1.68  # the squared ratio of the .95 quantiles of those tails and of a normal distribution
 _ROUNDS = 4  # of weighing measurements by how far off they are
 _LEAST = 0.15  # a cost is taken to be at least this, of a median of 1, where its noise is looked up
@@ -145,9 +143,7 @@ def _solve(turned: Floats, variances: Floats, guesses: Floats, values: Floats, r
         weighted = deviations[:, :, None] * (turned.T * precision[:, None, :])
         inner = weighted @ turned * deviations[:, None, :] + np.eye(turned.shape[1])
         covariances = np.linalg.inv(inner) * deviations[:, :, None] * deviations[:, None, :]
-        coefficients = np.einsum(
-            "hde,hne,hn->hd", covariances, turned[None] * precision[:, :, None], residual
-        )
+        coefficients = np.einsum("hde,he->hd", covariances, (precision * residual) @ turned)
         off = residual - coefficients @ turned.T
         apart = np.divide(coefficients**2, variances, out=np.zeros_like(variances), where=variances > 0)
         misfit = (precision * off**2).sum(axis=1) + apart.sum(axis=1)
