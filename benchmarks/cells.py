@@ -2,8 +2,8 @@
 
 A stem, three stages of five equal cells with 16, 32 and 64 channels on images of 32, 16 and 8 a side, and a
 residual block before each of the last two. A cell has four nodes, and an operator on each of its six edges.
-They are listed as
-the network is written: an edge of zeros is a product, and operators that nothing reads are there, idle.
+They are listed as the network is written: an edge of zeros is a product, and operators that nothing reads are
+there, idle.
 """
 
 from __future__ import annotations

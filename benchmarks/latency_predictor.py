@@ -25,6 +25,7 @@ pruning, exported and measured on ``--target``; they are made there or found the
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from raysearch.backends.predictor.operators import IDLE, features_named
 NAME = "latency_predictor"
 OURS = "ours"
 BUDGETS = (10, 20)
-CANDIDATES, JUDGED, KNOWN, REGRESSED = 1500, 1000, 100, 10_000
+CANDIDATES, JUDGED, KNOWN, FOLDS = 1500, 1000, 100, 3
 OWN_NETWORKS = 200
 
 Places = NDArray[np.int64]
@@ -76,10 +77,14 @@ class Models:
         """A regressor of scikit-learn on standardised counts of operators, without intervals."""
 
         def method(measured: Places, costs: Floats, judged: Places) -> tuple[Floats, Floats, Floats]:
+            from sklearn.exceptions import ConvergenceWarning
             from sklearn.pipeline import make_pipeline
             from sklearn.preprocessing import StandardScaler
 
-            model = make_pipeline(StandardScaler(), make()).fit(self.counts[measured], costs / costs.mean())
+            model = make_pipeline(StandardScaler(), make())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(self.counts[measured], costs / costs.mean())
             mean = model.predict(self.counts[judged]) * costs.mean()
             return mean, mean, mean
 
@@ -152,7 +157,7 @@ def ceiling(cells: Sequence[tuple[str, ...]], costs: Floats, seed: int = 0) -> f
 
     edges = [str(edge) for cell in cells for edge in cell]
     codes = np.unique(edges, return_inverse=True)[1].reshape(len(cells), len(EDGES))
-    folds = KFold(max(2, round(len(cells) / max(1, len(cells) - REGRESSED))), shuffle=True, random_state=seed)
+    folds = KFold(FOLDS, shuffle=True, random_state=seed)
     truth = cross_val_predict(HistGradientBoostingRegressor(max_iter=300), codes, np.log(costs), cv=folds)
     pairs = np.array(twins(cells), dtype=np.int64).reshape(-1, 2)
     if not len(pairs):

@@ -30,7 +30,7 @@ def most_informative(
         measured: features of those measured already.
 
     Raises:
-        UserError: a feature is negative or no finite number, or the count is.
+        UserError: a feature is no finite number from 0 on, no model has any, or the count is negative.
     """
     if count < 0:
         raise UserError(f"count is {count}: it is from 0 on")
