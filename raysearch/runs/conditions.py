@@ -8,6 +8,7 @@ from typing import Any
 
 from raysearch import backends
 from raysearch.backends.base import Backend
+from raysearch.backends.profiles import channel_multiple
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE
 from raysearch.search_spaces import domains
@@ -99,7 +100,7 @@ class Conditions:
         return bind(
             space,
             parent=self.parent,
-            channel_multiple=max(target.channel_multiple for target in self.targets),
+            channel_multiple=max(map(channel_multiple, self.targets)),
             exclude=self.task.exclude,
             example_input=self.task.example_input(2),
             build=self.task.function,
