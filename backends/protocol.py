@@ -66,7 +66,8 @@ class Protocol:
 class Clock:
     """The clocks of a measurement, in nanoseconds, and the way to rest.
 
-    ``cpu`` is the calling thread's: the process also holds Ray's threads, whose work is not the model's.
+    ``cpu`` is the calling thread's: the process also holds Ray's threads, whose work is not the model's. Of a
+    device beside the processor it is its own, which is read when all is done that was launched before.
     """
 
     wall: Callable[[], int] = time.perf_counter_ns
@@ -208,7 +209,8 @@ def _pair(candidate: _Side, reference: _Side, swap: bool, clock: Clock) -> tuple
 def _block(side: _Side, clock: Clock) -> _Block:
     for _ in range(side.settle):
         side.infer()
-    wall, cpu = clock.wall(), clock.cpu()
+    # In this order: a device's clock first waits until what was launched before is done.
+    cpu, wall = clock.cpu(), clock.wall()
     for _ in range(side.calls):
         side.infer()
     cpu, wall = clock.cpu() - cpu, clock.wall() - wall

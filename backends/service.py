@@ -35,6 +35,7 @@ from raysearch.backends.base import (
     from_dict,
     to_dict,
 )
+from raysearch.backends.energy import Energy, Metered, energy_of, idle_power, opened
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Clock, Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
@@ -108,10 +109,11 @@ class MeasurementService:
             cached = measurement is not None
             if not isinstance(measurement, Measurement):
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(backend, infer, infer), ratio=1.0)
+                figures, energy = self._figures(backend, infer, infer)
+                figures = replace(figures, ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
                 reference = _Reference(infer, structure, quiet)
-                measurement = _measurement(backend, key, structure, reference, figures, example)
+                measurement = _measurement(backend, key, structure, reference, figures, energy, example)
                 self._learn(measurement)
         self._references[backend.name] = _Reference(infer, structure, measurement.reference_ms)
         self._lost.pop(backend.name, None)
@@ -173,8 +175,8 @@ class MeasurementService:
             key = self._key(backend, structure, reference.structure, example)
             if use_cache and key in self._known:
                 return to_dict(replace(self._known[key], cached=True))
-            figures = self._figures(backend, _runner(backend, path, example), reference.infer)
-        return self._learn(_measurement(backend, key, structure, reference, figures, example))
+            figures, energy = self._figures(backend, _runner(backend, path, example), reference.infer)
+        return self._learn(_measurement(backend, key, structure, reference, figures, energy, example))
 
     def _estimate(self, backend: Backend, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
         """What a target says without timing; it disturbs nobody and needs no turn."""
@@ -213,9 +215,19 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, backend: Backend, candidate: Inference, reference: Inference) -> Figures:
-        with exclusive_device(), undisturbed(backend.threads):
-            return measure(candidate, reference, self._protocol, Clock(cpu=backend.clock()))
+    def _figures(
+        self, backend: Backend, candidate: Inference, reference: Inference
+    ) -> tuple[Figures, Energy | None]:
+        """Times, and where the target has a meter energy: at rest before, at work after the timing."""
+        meter = opened(backend.meter) if isinstance(backend, Metered) and backend.meter else None
+        with exclusive_device():
+            idle = idle_power(meter) if meter else None
+            clock = backend.clock()
+            with undisturbed(backend.threads):
+                figures = measure(candidate, reference, self._protocol, Clock(cpu=clock))
+            # Outside, or a meter that is a process would wait for the core that the model holds.
+            energy = energy_of(candidate, meter, idle, finish=clock) if meter and idle else None
+            return figures, energy
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
@@ -305,7 +317,13 @@ def _runner(backend: Backend, path: Path, example: Feed) -> Inference:
 
 
 def _measurement(
-    backend: Backend, key: str, structure: str, reference: _Reference, figures: Figures, example: Feed
+    backend: Backend,
+    key: str,
+    structure: str,
+    reference: _Reference,
+    figures: Figures,
+    energy: Energy | None,
+    example: Feed,
 ) -> Measurement:
     slowdown = float(np.median(figures.reference_ms)) / reference.quiet_ms
     return Measurement(
@@ -330,6 +348,8 @@ def _measurement(
         device=backend.device(),
         threads=backend.threads,
         batch=len(next(iter(example.values()))),
+        energy_mj=energy.millijoules if energy else None,
+        energy_noise=energy.noise if energy else None,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from raysearch import backends
-from raysearch.backends.torch import TorchCpu, TorchModel
+from raysearch.backends.torch import Torch, TorchModel
 from raysearch.networks.capture import capture
 from raysearch.testing import check_target
 from raysearch.trainables.export.deployment import write_files
@@ -66,7 +66,7 @@ def test_options_keep_the_contract(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken(TorchCpu):
+class Broken(Torch):
     runtime: str = "torch-cpu"
 
 
