@@ -176,7 +176,7 @@ class Measurement:
         seconds: what the measurement took.
         runtime, version, device, threads, batch: what ran, on what, how.
         energy_mj: of one inference of one batch, less what the device draws at rest; NaN where it drew no
-            more than that, None where the target has no meter.
+            more than that beyond noise, None where the target has no meter.
         energy_noise: relative half-width of its 95 % interval.
         source: "measured"; other sources are other classes of figures.
         cached: taken from an earlier measurement of the same key.

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_clock, cpu_name
-from raysearch.backends.energy import Metered
+from raysearch.backends.energy.meters import Metered
 from raysearch.basics.failures import first_line
 
 

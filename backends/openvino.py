@@ -21,7 +21,7 @@ from raysearch.backends.base import (
     cpu_clock,
     cpu_name,
 )
-from raysearch.backends.energy import Metered
+from raysearch.backends.energy.meters import Metered
 from raysearch.basics.failures import UserError, first_line
 
 _DTYPES = ("f32", "bf16", "f16")

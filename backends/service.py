@@ -35,7 +35,8 @@ from raysearch.backends.base import (
     from_dict,
     to_dict,
 )
-from raysearch.backends.energy import Energy, Metered, energy_of, idle_power, opened
+from raysearch.backends.energy.meters import Metered, opened
+from raysearch.backends.energy.power import Energy, energy_of, idle_power
 from raysearch.backends.lock import exclusive_device
 from raysearch.backends.protocol import Clock, Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
@@ -219,8 +220,8 @@ class MeasurementService:
         self, backend: Backend, candidate: Inference, reference: Inference
     ) -> tuple[Figures, Energy | None]:
         """Times, and where the target has a meter energy: at rest before, at work after the timing."""
-        meter = opened(backend.meter) if isinstance(backend, Metered) and backend.meter else None
         with exclusive_device():
+            meter = opened(backend.meter) if isinstance(backend, Metered) and backend.meter else None
             idle = idle_power(meter) if meter else None
             clock = backend.clock()
             with undisturbed(backend.threads):

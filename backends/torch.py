@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_clock, cpu_name
-from raysearch.backends.energy import Metered
+from raysearch.backends.energy.meters import Metered
 from raysearch.basics.failures import UserError, first_line
 
 _DTYPES = {"f32": None, "bf16": "bfloat16", "f16": "float16"}

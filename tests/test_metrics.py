@@ -8,7 +8,7 @@ from raysearch.metrics import OWN, PER_TARGET, check_names, find, is_static, rep
 from raysearch.objectives import Constraint, Goals, Objective
 
 BOTH = dict.fromkeys(["a", "b"], PER_TARGET)
-UNMETERED = dict.fromkeys(["a", "b"], [name for name in PER_TARGET if name != "energy_mj"])
+UNMETERED = dict.fromkeys(["a", "b"], tuple(name for name in PER_TARGET if name != "energy_mj"))
 TASK = {"rmse": "", "r2": ""}
 
 

@@ -55,6 +55,7 @@ def test_every_target_keeps_the_contract(name: str, files: Mapping[str, Path], e
     [
         {"name": "two", "runtime": "onnxruntime-cpu", "threads": 2, "batch": 3},
         {"name": "half", "runtime": "openvino-cpu", "batch": 2},
+        {"name": "metered", "runtime": "onnxruntime-cpu", "meter": ["echo", "1 J"]},
     ],
 )
 def test_options_keep_the_contract(
