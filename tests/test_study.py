@@ -62,7 +62,7 @@ class Own(nn.Module):
         ({"constraints": ["energy >= 3"]}, "nothing reports"),
         (
             {"targets": ["torch-aoti-cpu"], "objectives": ["minimize latency_ms/torch-aoti-cpu"]},
-            "torch-aoti-cpu compiles a model for so long that it is measured on finalists only: search by another",
+            "torch-aoti-cpu compiles a model for so long that it is measured on finalists only: search",
         ),
         (
             {"constraints": ["energy_mj/onnxruntime-cpu <= 3"]},

@@ -96,6 +96,11 @@ class Scales(Broken):
         return lambda feed: tuple(1.1 * output for output in model(feed))
 
 
+class ForgetsItsMeter(Broken):
+    def unavailable(self) -> str | None:
+        return None
+
+
 class Runs(Broken):
     def clock(self) -> Any:
         times = iter(range(100, 0, -1))
@@ -110,6 +115,7 @@ class Runs(Broken):
         (TakesAnything, "must be refused"),
         (Drifts, "must give the same outputs"),
         (Scales, "from what is expected"),
+        (ForgetsItsMeter, "whose meter cannot be read must be unavailable"),
         (Runs, "must not run backwards"),
     ],
 )

@@ -130,9 +130,8 @@ def test_a_target_that_compiles_for_long_is_measured_at_the_end_alone(
 ) -> None:
     assert [t.name for t in with_compiled.measured] == [TARGET, "torch-cpu"]
     assert [t.name for t in with_compiled.measured_last] == [COMPILED]
-    trial = TrialStages(
-        replace(with_compiled, folder=with_compiled.folder / "other"), "parent", PARENT, run[1]
-    )
+    other = replace(with_compiled, folder=with_compiled.folder / "other")
+    trial = TrialStages(other, "parent", PARENT, run[1])
     report = trial.next_report()
     assert [m["target"] for m in report.measurements] == [TARGET, "torch-cpu"]
     assert f"latency_ms/{COMPILED}" not in report.values
