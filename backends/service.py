@@ -163,7 +163,8 @@ class MeasurementService:
             self._learn(from_dict(data))
 
     def close(self) -> None:
-        """Remove the service's folder; its last call."""
+        """Remove the service's folder and let go of its models, which may have their own; its last call."""
+        self._references.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _measure(self, target: Spec, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -222,8 +222,10 @@ def _eager(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callab
 def _compiled(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], object]:
     import torch
 
-    _cache_folder()
-    return partial(torch.compile(module, fullgraph=True, dynamic=False), *args, **kwargs)
+    infer = partial(torch.compile(module, fullgraph=True, dynamic=False), *args, **kwargs)
+    with _own_caches(), torch.inference_mode():
+        infer()
+    return infer
 
 
 def _packaged(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], object]:
@@ -231,9 +233,9 @@ def _packaged(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cal
     import torch
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 
-    with tempfile.TemporaryDirectory(dir=_cache_folder().name) as folder, torch.no_grad():
+    with _own_caches() as folder, torch.no_grad():
         program = torch.export.export(module, args, kwargs)
-        package = aoti_compile_and_package(program, package_path=str(Path(folder) / "model.pt2"))
+        package = aoti_compile_and_package(program, package_path=str(folder / "model.pt2"))
         return partial(aoti_load_package(package), *args, **kwargs)
 
 
@@ -267,16 +269,19 @@ _BUILDERS: Mapping[str, Callable[..., Callable[[], object]]] = {
 }
 
 
-@cache
-def _cache_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where this process compiles; it goes when the process ends.
-
-    What one compilation finds out of the machine the next may use, but no process uses another's code.
-    """
-    folder = tempfile.TemporaryDirectory(prefix="raysearch-torch-")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name
-    os.environ["TRITON_CACHE_DIR"] = str(Path(folder.name) / "triton")
-    return folder
+@contextmanager
+def _own_caches() -> Iterator[Path]:
+    """A temporary folder, meanwhile that of the compiler's caches; what was loaded from there outlives it."""
+    places = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+    before = {name: os.environ.get(name) for name in places}
+    with tempfile.TemporaryDirectory(prefix="raysearch-torch-") as folder:
+        os.environ |= {name: str(Path(folder) / place) for name, place in places.items()}
+        try:
+            yield Path(folder)
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ |= {} if value is None else {name: value}
 
 
 @contextmanager

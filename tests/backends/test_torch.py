@@ -1,7 +1,7 @@
 """Torch runs the exported program as the module ran, eagerly and compiled, on a CPU and on a GPU."""
 
 import os
-from pathlib import Path
+import tempfile
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from raysearch import backends
 from raysearch.backends.base import MeasurementError, trial_figures
 from raysearch.backends.protocol import Clock, Protocol, measure
-from raysearch.backends.torch import _cache_folder, cuda_clock
+from raysearch.backends.torch import cuda_clock
 
 from .conftest import small_net
 
@@ -76,11 +76,16 @@ def check_what_is_timed(name, path, images):
 
 
 @pytest.mark.parametrize("name", ["torch-cpu", "torch-compile-cpu", "torch-aoti-cpu"])
-def test_what_is_timed_equals_the_module(name, export, images):
+def test_what_is_timed_equals_the_module(name, export, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = tmp_path / "own"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(own))
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     check_what_is_timed(name, export(suffix=".pt2"), images)
-    if name in BUILT:
-        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == _cache_folder().name
-        assert any(Path(_cache_folder().name).iterdir())
+    assert not list(tmp_path.glob("raysearch-torch-*"))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own)
+    assert "TRITON_CACHE_DIR" not in os.environ
+    assert not list(own.rglob("*.so"))
 
 
 @pytest.mark.gpu
