@@ -33,9 +33,13 @@ _HOMES = {
     "openvino-cpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-gpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-npu": ("raysearch.backends.openvino", "OpenVino"),
-    "torch-cpu": ("raysearch.backends.torch", "TorchCpu"),
+    **{
+        f"torch-{way}": ("raysearch.backends.torch", "Torch")
+        for way in ("cpu", "compile-cpu", "aoti-cpu", "cuda", "compile-cuda", "aoti-cuda", "cuda-graphs")
+    },
 }
 _BOARD_KEYS = frozenset({"ssh", "command", "python", "identity", "config", "connect_timeout_s"})
+_METERS = ("nvml", "rapl")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -53,7 +57,7 @@ def get(target: Spec) -> Backend:
     Raises:
         UserError: raysearch knows no such runtime, or it has no such option; the message names the nearest.
     """
-    given = {"name": target} if isinstance(target, str) else dict(target)
+    given: dict[str, Any] = {"name": target} if isinstance(target, str) else dict(target)
     if unnamed := [key for key in ("name", "runtime") if not isinstance(given.get(key, ""), str)]:
         raise UserError(f"target {target!r}: its {unnamed[0]} is {given[unnamed[0]]!r}, give a text")
     runtime = given.pop("runtime", given.get("name", ""))
@@ -66,6 +70,8 @@ def get(target: Spec) -> Backend:
     there = {key: given.pop(key) for key in _PLACE_KEYS & given.keys()}
     board = {key: given.pop(key) for key in _BOARD_KEYS & given.keys()}
     _check_options(name, given, home)
+    if isinstance(given.get("meter"), list):  # a target can be hashed
+        given["meter"] = tuple(given["meter"])
     backend: Backend = home(runtime=runtime, name=name, **given)
     if there and board:
         raise UserError(
@@ -93,10 +99,14 @@ def spec_of(backend: Backend) -> Spec:
 
 def _given(backend: Backend) -> dict[str, Any]:
     return {
-        f.name: getattr(backend, f.name)
+        f.name: _plain(getattr(backend, f.name))
         for f in fields(backend)  # type: ignore[arg-type]
         if f.name in ("name", "runtime") or f.default is MISSING or getattr(backend, f.name) != f.default
     }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def options_of(runtime: str) -> tuple[str, ...]:
@@ -128,3 +138,12 @@ def _check_options(name: str, given: Mapping[str, Any], home: Any) -> None:
             raise UserError(f"target {name!r} has the option {option!r}: {did_you_mean(option, known)}")
         if option in ("threads", "batch") and (type(value) is not int or value < 1):
             raise UserError(f"target {name!r}: {option} is {value!r}, give a whole number from 1 on")
+        if option == "meter" and value is not None and not _is_meter(value):
+            raise UserError(
+                f"target {name!r}: meter is {value!r}, give nvml, rapl or a command, a list of words"
+            )
+
+
+def _is_meter(value: Any) -> bool:
+    words = isinstance(value, (list, tuple)) and bool(value) and all(isinstance(w, str) and w for w in value)
+    return words or value in _METERS

@@ -58,6 +58,8 @@ class Backend(Protocol):
         sparse: the patterns of zeros among weights ("unstructured", "2:4") that it computes faster.
         threads: how many threads one inference uses.
         batch: how many inputs it is measured with at a time.
+        finalists_only: to be measured, a model is compiled for so long that only what a search has found is;
+            until then such a target says what is counted, and computes outputs some other way.
     """
 
     # Read-only, so that frozen dataclasses and class attributes both will do.
@@ -81,6 +83,8 @@ class Backend(Protocol):
     def threads(self) -> int: ...  # noqa: D102
     @property
     def batch(self) -> int: ...  # noqa: D102
+    @property
+    def finalists_only(self) -> bool: ...  # noqa: D102
 
     def unavailable(self) -> str | None:
         """Why this target cannot be used here, with the command that helps; None where it can."""
@@ -149,6 +153,13 @@ class Comparing(Protocol):
         ...
 
 
+def trial_figures(backend: Backend) -> Mapping[str, Source]:
+    """The figures that every trial reports of a target: all, or of finalists' alone what is counted."""
+    if not backend.finalists_only:
+        return backend.figures
+    return {metric: source for metric, source in backend.figures.items() if source == "static"}
+
+
 def cpu_clock(threads: int) -> Callable[[], int]:
     """The clock of a runtime on this machine's processor.
 
@@ -188,6 +199,9 @@ class Measurement:
         samples: paired blocks.
         seconds: what the measurement took.
         runtime, version, device, threads, batch: what ran, on what, how.
+        energy_mj: of one inference of one batch, less what the device draws at rest; NaN where it drew no
+            more than that beyond noise, None where the target has no meter.
+        energy_noise: relative half-width of its 95 % interval.
         source: "measured"; other sources are other classes of figures.
         cached: taken from an earlier measurement of the same key.
     """
@@ -216,6 +230,8 @@ class Measurement:
     cached: bool = False
     converged: bool = True
     warm: bool = True
+    energy_mj: float | None = None
+    energy_noise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -280,6 +296,8 @@ def values_of(known: Mapping[str, Any]) -> dict[str, float]:
     if figures is None:
         latency = known["latency_ms"]
         figures = {"latency_ms": latency, "throughput": 1e3 * known.get("batch", 1) / latency}
+        if (energy := known.get("energy_mj")) is not None:
+            figures["energy_mj"] = energy
     return {f"{metric}/{known['target']}": float(value) for metric, value in figures.items()}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raysearch.backends.base import Array, Backend, Estimate, Feed, Measurement
+from raysearch.backends.energy.power import Energy
 from raysearch.backends.protocol import Figures
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
@@ -23,6 +24,7 @@ def measurement_of(
     reference: tuple[str, float],
     figures: Figures,
     example: Feed,
+    energy: Energy | None,
 ) -> Measurement:
     """A measurement of what the protocol found.
 
@@ -33,6 +35,7 @@ def measurement_of(
         reference: the structure that it was compared with, and its quiet latency in ms.
         figures: what was found.
         example: the batch that it was found on.
+        energy: where it was metered.
     """
     compared_with, quiet_ms = reference
     slowdown = float(np.median(figures.reference_ms)) / quiet_ms
@@ -59,6 +62,8 @@ def measurement_of(
         device=backend.device(),
         threads=backend.threads,
         batch=len(next(iter(example.values()))),
+        energy_mj=energy.millijoules if energy else None,
+        energy_noise=energy.noise if energy else None,
     )
 
 

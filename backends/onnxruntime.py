@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from raysearch.backends.base import TIMED, Array, Feed, Form, MeasurementError, Source, cpu_clock, cpu_name
+from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_clock, cpu_name
+from raysearch.backends.energy.meters import Metered
 from raysearch.basics.failures import first_line
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxRuntimeCpu:
+class OnnxRuntimeCpu(Metered):
     """The target "onnxruntime-cpu".
 
     One thread unless asked otherwise: two on a busy two-core machine are slower than one, and only what runs
@@ -30,10 +31,10 @@ class OnnxRuntimeCpu:
     batch: int = 1
     package: ClassVar[str] = "onnxruntime"
     form: ClassVar[Form] = "uint8"
-    figures: ClassVar[Mapping[str, Source]] = TIMED
     channel_multiple: ClassVar[int] = 8
     integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
     sparse: ClassVar[frozenset[str]] = frozenset()
+    finalists_only: ClassVar[bool] = False
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here, None where it can."""
@@ -44,7 +45,7 @@ class OnnxRuntimeCpu:
         except ImportError as error:
             reason = first_line(error)
             return f"onnxruntime fails to import ({reason}): pip install --force-reinstall onnxruntime"
-        return None
+        return super().unavailable()
 
     def weight_bits(self) -> int:
         """8, or 7 where its sums of products of 8 bits were found to overflow."""

@@ -14,15 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from raysearch.backends.base import (
-    TIMED,
     Array,
     Feed,
     Form,
     MeasurementError,
-    Source,
     cpu_clock,
     cpu_name,
 )
+from raysearch.backends.energy.meters import Metered
 from raysearch.basics.failures import UserError, first_line
 
 _DTYPES = ("f32", "bf16", "f16")
@@ -31,7 +30,7 @@ _DEPTH, _LARGEST, _WEIGHT = 16, 255, 127
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenVino:
+class OpenVino(Metered):
     """The targets "openvino-cpu", "openvino-gpu" and "openvino-npu".
 
     Args:
@@ -49,10 +48,10 @@ class OpenVino:
     dtype: str = "f32"
     package: ClassVar[str] = "openvino"
     form: ClassVar[Form] = "uint8"
-    figures: ClassVar[Mapping[str, Source]] = TIMED
     channel_multiple: ClassVar[int] = 8
     integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
     sparse: ClassVar[frozenset[str]] = frozenset()
+    finalists_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
@@ -66,14 +65,11 @@ class OpenVino:
         """Why it cannot be used here, None where it can."""
         if find_spec("openvino") is None:
             return 'openvino is not installed: pip install "raysearch[openvino]"'
-        if self._device == "CPU":
-            return None
-        found = [name.split(".")[0] for name in _core().available_devices]
-        return (
-            None
-            if self._device in found
-            else f"OpenVINO finds no {self._device} here, only {', '.join(found)}"
-        )
+        if self._device != "CPU":
+            found = [name.split(".")[0] for name in _core().available_devices]
+            if self._device not in found:
+                return f"OpenVINO finds no {self._device} here, only {', '.join(found)}"
+        return super().unavailable()
 
     def weight_bits(self) -> int:
         """8, or 7 where its sums of products of 8 bits were found to overflow."""

@@ -67,7 +67,8 @@ class Clock:
     """The clocks of a measurement, in nanoseconds, and the way to rest.
 
     ``cpu`` is the one that the model's time is read from: the calling thread's, since the process also holds
-    Ray's threads, whose work is not the model's; or, of work that runs elsewhere, the wall's or the device's.
+    Ray's threads, whose work is not the model's; or, of work that runs elsewhere, the wall's or the device's,
+    which is read when all is done that was launched before.
     ``each``: a call has done its work when it returns, so that each inference has a time of its own.
     """
 
@@ -217,7 +218,8 @@ def _pair(candidate: _Side, reference: _Side, swap: bool, clock: Clock) -> tuple
 def _block(side: _Side, clock: Clock) -> _Block:
     for _ in range(side.settle):
         side.infer()
-    wall, cpu = clock.wall(), clock.cpu()
+    # In this order: a device's clock first waits until what was launched before is done.
+    cpu, wall = clock.cpu(), clock.wall()
     laps = [wall]
     for _ in range(side.calls):
         side.infer()

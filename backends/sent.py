@@ -59,6 +59,10 @@ class Sent:
         return self.inner.threads
 
     @property
+    def finalists_only(self) -> bool:  # noqa: D102
+        return self.inner.finalists_only
+
+    @property
     def batch(self) -> int:  # noqa: D102
         return self.inner.batch
 

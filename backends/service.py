@@ -34,6 +34,8 @@ from raysearch.backends.base import (
     from_dict,
     to_dict,
 )
+from raysearch.backends.energy.meters import Metered, opened
+from raysearch.backends.energy.power import Energy, energy_of, idle_power
 from raysearch.backends.known import KnownFigures
 from raysearch.backends.lock import MACHINE, exclusive_device
 from raysearch.backends.measured import estimate_of, measurement_of
@@ -112,9 +114,11 @@ class MeasurementService:
             cached = measurement is not None
             if not isinstance(measurement, Measurement):
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(backend, subject, subject, example), ratio=1.0)
+                figures, energy = self._figures(backend, subject, subject, example)
+                figures = replace(figures, ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
-                measurement = measurement_of(backend, key, structure, (structure, quiet), figures, example)
+                unit = (structure, quiet)
+                measurement = measurement_of(backend, key, structure, unit, figures, example, energy)
                 self._known.learn(measurement)
         kept = self._keep_reference(backend, model, example)
         subject = kept if isinstance(subject, Path) else subject
@@ -179,7 +183,8 @@ class MeasurementService:
             self._known.learn(from_dict(data))
 
     def close(self) -> None:
-        """Remove the service's folder; its last call."""
+        """Remove the service's folder and let go of its models, which may have their own; its last call."""
+        self._references.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _measure(self, target: Spec, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
@@ -193,9 +198,9 @@ class MeasurementService:
             if use_cache and (known := self._known.find(key, backend)) is not None:
                 return to_dict(replace(known, cached=True))
             subject = _subject(backend, path, example)
-            figures = self._figures(backend, subject, reference.subject, example)
+            figures, energy = self._figures(backend, subject, reference.subject, example)
         unit = (reference.structure, reference.quiet_ms)
-        measurement = measurement_of(backend, key, structure, unit, figures, example)
+        measurement = measurement_of(backend, key, structure, unit, figures, example, energy)
         self._known.learn(measurement)
         return to_dict(measurement)
 
@@ -225,12 +230,24 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, backend: Backend, candidate: Any, reference: Any, example: Feed) -> Figures:
-        """The figures of two subjects of a target; see ``_subject``."""
+    def _figures(
+        self, backend: Backend, candidate: Any, reference: Any, example: Feed
+    ) -> tuple[Figures, Energy | None]:
+        """Times of two subjects of a target (see ``_subject``), and where it has a meter energy.
+
+        The power at rest is read before the timing, that at work after it.
+        """
         if isinstance(backend, Comparing):
-            return backend.compare(candidate, reference, example, self._protocol)
-        with exclusive_device(self._device), undisturbed(backend.threads):
-            return measure(candidate, reference, self._protocol, clock_of(backend))
+            return backend.compare(candidate, reference, example, self._protocol), None
+        with exclusive_device(self._device):
+            meter = opened(backend.meter) if isinstance(backend, Metered) and backend.meter else None
+            idle = idle_power(meter) if meter else None
+            clock = clock_of(backend)
+            with undisturbed(backend.threads):
+                figures = measure(candidate, reference, self._protocol, clock)
+            # Outside, or a meter that is a process would wait for the core that the model holds.
+            energy = energy_of(candidate, meter, idle, finish=clock.cpu) if meter and idle else None
+            return figures, energy
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]

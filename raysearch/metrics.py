@@ -73,6 +73,11 @@ _TABLE = (
         "inputs a second, in batches of the target's size one after another",
     ),
     Metric(
+        "energy_mj", "energy", "mJ", True, True, "measured", False,
+        "millijoules of one inference, of a batch of the target's size, beyond what the device draws at "
+        "rest, by the target's meter",
+    ),
+    Metric(
         "peak_memory_mb", "peak memory", "MB", True, True, "static", False,
         "weights plus the largest sum of live tensors, in 10^6 bytes; of microcontrollers and their NPUs the "
         "working memory that the runtime or compiler asks for",
@@ -109,7 +114,7 @@ OWN = {metric.name: metric for metric in _TABLE}
 # What the tables of a run, its reports and its constraints call something else.
 _TAKEN = re.compile(
     "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
-    "parent|energy_mj|architecture|pruning|bits|teacher|training|test_.*|se_.*|tied_.*|times_.*|verdict.*|"
+    "parent|architecture|pruning|bits|teacher|training|test_.*|se_.*|tied_.*|times_.*|verdict.*|"
     "metrics|measurements|failure|traceback|stuck|unsaved|done|config|date|timestamp|hostname|node_ip|pid"
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")

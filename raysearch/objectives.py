@@ -204,16 +204,17 @@ class Goals:
         """The objectives' metrics, in order."""
         return tuple(o.metric for o in self.objectives)
 
-    def check_reported(self, known: Iterable[str]) -> None:
+    def check_reported(self, known: Iterable[str], of_finalists: Iterable[str] = ()) -> None:
         """Refuse goals that no trial could ever report.
 
         Args:
             known: the keys that trials report; see ``raysearch.metrics.reported``.
+            of_finalists: those that are measured only when the search is over.
 
         Raises:
             UserError: a metric is unknown, or its target is, or the target says nothing of it.
         """
-        known = list(known)
+        known, late = list(known), set(of_finalists)
         said: dict[str, list[str]] = {}
         for key in known:
             if is_static(key) and "/" in key:
@@ -223,10 +224,17 @@ class Goals:
                 if goal.metric in known:
                     continue
                 name, _, target = goal.metric.partition("/")
+                if goal.metric in late:
+                    raise UserError(
+                        f'{kind} "{goal}": {target} compiles a model for so long that it is measured on '
+                        f"finalists only: search by another target, such as torch-cpu, and read its figures "
+                        f"in the report"
+                    )
                 if name == "energy_mj":
                     raise UserError(
                         f'{kind} "{goal}" needs an energy meter and none is readable on these targets: '
-                        f"use latency_ms or macs instead"
+                        f"give the target one, as in {{runtime: onnxruntime-cpu, meter: rapl}} (nvml, rapl "
+                        f"or a command), or use latency_ms or macs instead"
                     )
                 if name in OWN and OWN[name].per_target and target in said:
                     raise UserError(

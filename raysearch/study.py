@@ -17,7 +17,6 @@ from typing import Any
 from raysearch.backends import Spec, spec_of
 from raysearch.basics.failures import UserError
 from raysearch.methods import Choice, name_of
-from raysearch.metrics import reported
 from raysearch.objectives import Goals
 from raysearch.results import StudyResult
 from raysearch.runs.conditions import Conditions, check_conditions
@@ -129,9 +128,7 @@ class Study:
         self.epochs, self.seed = epochs, seed
         self.resources, self.workers = self.conditions.resources, workers
         self.goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        self.goals.check_reported(
-            reported({t.name: t.figures for t in self.conditions.targets}, self.conditions.metrics)
-        )
+        self.goals.check_reported(*self.conditions.reported)
         self.grace = grace or usual_grace(epochs)
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.screen = screen or self._usual_screen

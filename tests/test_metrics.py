@@ -8,6 +8,7 @@ from raysearch.metrics import OWN, PER_TARGET, check_names, find, is_static, rep
 from raysearch.objectives import Constraint, Goals, Objective
 
 BOTH = dict.fromkeys(["a", "b"], PER_TARGET)
+UNMETERED = dict.fromkeys(["a", "b"], tuple(name for name in PER_TARGET if name != "energy_mj"))
 TASK = {"rmse": "", "r2": ""}
 
 
@@ -32,7 +33,24 @@ def test_what_nothing_reports_is_refused(metric: str, message: str) -> None:
         Goals((Objective("accuracy", True),), (Constraint(metric, True, 1.0),)),
     ):
         with pytest.raises(UserError, match=message):
-            goals.check_reported(reported(BOTH))
+            goals.check_reported(reported(UNMETERED))
+
+
+def test_what_only_finalists_are_measured_for_is_refused() -> None:
+    known, late = reported({"a": ["peak_memory_mb"]}), ["latency_ms/a", "energy_mj/a"]
+    for metric in late:
+        goals = Goals((Objective(metric, False),))
+        with pytest.raises(
+            UserError, match="a compiles a model for so long that it is measured on finalists"
+        ):
+            goals.check_reported(known, late)
+    Goals((Objective("peak_memory_mb/a", False),)).check_reported(known, late)
+
+
+def test_energy_is_a_goal_where_there_is_a_meter() -> None:
+    Goals((Objective("energy_mj/a", False),)).check_reported(reported(BOTH))
+    assert is_static("energy_mj/a")
+    assert find("energy_mj/a").title == "energy, mJ (a)"
 
 
 def test_keys_are_read() -> None:

@@ -60,6 +60,18 @@ class Own(nn.Module):
         ({"objectives": "maximize accuracy"}, "objectives is 'maximize accuracy': give a list"),
         ({"objectives": ["maximize acc"]}, "did you mean 'accuracy'"),
         ({"constraints": ["energy >= 3"]}, "nothing reports"),
+        (
+            {"targets": ["torch-aoti-cpu"], "objectives": ["minimize latency_ms/torch-aoti-cpu"]},
+            "torch-aoti-cpu compiles a model for so long that it is measured on finalists only: search",
+        ),
+        (
+            {"constraints": ["energy_mj/onnxruntime-cpu <= 3"]},
+            "give the target one, as in {runtime: onnxruntime-cpu, meter: rapl}",
+        ),
+        (
+            {"targets": [{"runtime": "onnxruntime-cpu", "meter": ["no-such-meter"]}]},
+            "target onnxruntime-cpu is not available: the meter no-such-meter cannot be run: No such file",
+        ),
         ({"targets": "onnxruntime-cpu"}, "targets is 'onnxruntime-cpu': give a list"),
         ({"targets": []}, "targets is empty"),
         ({"targets": ["onnxruntime-cpu"] * 2}, "targets name onnxruntime-cpu twice"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from raysearch.backends.base import values_of
+from raysearch.backends.base import Backend, MeasurementError, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
 from raysearch.metrics import TEST
@@ -62,29 +64,48 @@ def _parent(setup: TrialSetup) -> nn.Module:
     return setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
 
 
-def final_figures(setup: TrialSetup, name: str) -> dict[str, Any]:
+def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Measure a finished variant again, past the cache, and evaluate it on the test split.
+
+    Args:
+        setup: what all trials share.
+        name: the variant's.
+        refused: targets that the parent could not be compiled for, with the reason; not measured there.
 
     Returns:
         A report as a dictionary: latency_ms/<target> and what else is measured, and of each metric
-        test_<name>/<target> and the worst of them, test_<name>, with its parts.
+        test_<name>/<target> and the worst of them, test_<name>, with its parts. A network that cannot be
+        compiled for a target of finalists only lacks no other figure for that: a note says why.
     """
     values: dict[str, float] = {}
-    measurements, found, parts, task = [], {}, {}, setup.task
+    measurements, found, parts, task, notes = [], {}, {}, setup.task, []
+    refused = refused or {}
     outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
         path = setup.variant_folder(name) / FILES[target.form]
         if not path.exists():
             continue
-        if target in setup.measured:
-            example = feed_of(task.example_input(target.batch))
-            measured = measure_through(setup.service)(target, path, example, again=True)
-            measurements.append(measured)
-            values |= values_of(measured)
+        if target in (*setup.measured, *setup.measured_last):
+            try:
+                measurements.append(_measured_last(setup, target, path, refused))
+                values |= values_of(measurements[-1])
+            except MeasurementError as error:
+                if not target.finalists_only:
+                    raise
+                notes.append(f"not measured on {target.name}: {error}")
         predict = function_of(target.load(path), outputs_like)
         watched = Parts(task.metrics)
         predicted = watched.watch(predictions(predict, task.test, task.collate))
         found[target.name] = score(predicted, task.metrics)
         parts[target.name] = watched.values()
     values |= setup.over_targets(found, TEST)
-    return asdict(Report(setup.epochs + 1, values, measurements, parts=setup.worst_parts(found, parts)))
+    return asdict(Report(setup.epochs + 1, values, measurements, notes, setup.worst_parts(found, parts)))
+
+
+def _measured_last(
+    setup: TrialSetup, target: Backend, path: Path, refused: Mapping[str, str]
+) -> dict[str, Any]:
+    if target.name in refused:
+        raise MeasurementError(f"the parent cannot be: {refused[target.name]}")
+    example = feed_of(setup.task.example_input(target.batch))
+    return measure_through(setup.service)(target, path, example, again=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raysearch.backends.base import Backend, Feed
+from raysearch.backends.base import Backend, Feed, trial_figures
 from raysearch.backends.sent import Sent
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
@@ -152,8 +152,13 @@ class TrialSetup:
 
     @property
     def measured(self) -> tuple[Backend, ...]:
-        """The targets that say more of a file than its outputs and what is counted."""
-        return tuple(target for target in self.targets if set(target.figures.values()) - {"static"})
+        """The targets that say more of a trial's file than its outputs and what is counted."""
+        return tuple(target for target in self.targets if set(trial_figures(target).values()) - {"static"})
+
+    @property
+    def measured_last(self) -> tuple[Backend, ...]:
+        """Those that say so of finalists alone."""
+        return tuple(target for target in self.targets if target.finalists_only)
 
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.

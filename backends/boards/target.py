@@ -45,6 +45,8 @@ class OnBoard(Sent):
             raise UserError(
                 f"target {inner.name!r}: a board is reached by ssh or by a command, give one of them"
             )
+        if getattr(inner, "meter", None):
+            raise UserError(f"target {inner.name!r}: a meter is not read on a board, leave it out")
         if "command" in given:
             if others := given.keys() - {"command"}:
                 raise UserError(f"target {inner.name!r}: {min(others)} is for boards over ssh")

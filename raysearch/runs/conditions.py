@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch import backends
-from raysearch.backends.base import Backend
+from raysearch.backends.base import Backend, trial_figures
 from raysearch.backends.profiles import channel_multiple
 from raysearch.basics.failures import UserError
-from raysearch.metrics import SHARE
+from raysearch.metrics import SHARE, reported
 from raysearch.search_spaces import domains
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
@@ -60,6 +60,13 @@ class Conditions:
     def metrics(self) -> dict[str, str]:
         """The task's metrics, the first one first, with their units; only accuracy's is known."""
         return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}
+
+    @property
+    def reported(self) -> tuple[list[str], list[str]]:
+        """The keys of what trials report, and of what only finalists are measured for besides."""
+        known = reported({t.name: trial_figures(t) for t in self.targets}, self.metrics)
+        whole = reported({t.name: t.figures for t in self.targets}, self.metrics)
+        return known, [key for key in whole if key not in known]
 
     def bind(self, space: Mapping[str, Any]) -> Space:
         """Bind a space to its architecture where that is searched, else to the layers of the one model.

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from raysearch.backends.remote import start_service
+from raysearch.backends.remote import RemoteService, start_service
 from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals
@@ -33,7 +33,7 @@ from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
-from raysearch.runs.references import make_references
+from raysearch.runs.references import compare_finalists, make_references
 from raysearch.runs.session import Session, Work, limit_of
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
@@ -167,7 +167,7 @@ def _phases(session: Session) -> str:
             session.work.after_references(session)
         ending = _search(session)
         if ending != "interrupt":
-            _measure_finalists(session)
+            _measure_finalists(session, service)
         return ending
     except KeyboardInterrupt:
         return "interrupt"
@@ -218,24 +218,25 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
     )
 
 
-def _measure_finalists(session: Session) -> None:
+def _measure_finalists(session: Session, service: RemoteService) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
     names = [
         *(t.name for t in Scores(session.record).front),
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
     ]
-    for name in dict.fromkeys(names):
-        trial = session.record.trials[name]
-        if trial.outcome == "finished" and not trial.final:
-            try:
-                report = session.remotely(final_figures, name)
-            except ray.exceptions.RayError as error:
-                cause = failure(getattr(error, "cause", None) or error)
-                notes = [f"not measured again: {cause}"]
-                session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
-                continue
-            figures = {key: report[key] for key in ("values", "measurements", "parts")}
-            session.write("final", trial=name, **figures)
+    trials = [session.record.trials[name] for name in dict.fromkeys(names)]
+    left = [trial.name for trial in trials if trial.outcome == "finished" and not trial.final]
+    refused = compare_finalists(session, service) if left else {}
+    for name in left:
+        try:
+            report = session.remotely(final_figures, name, refused)
+        except ray.exceptions.RayError as error:
+            cause = failure(getattr(error, "cause", None) or error)
+            notes = [f"not measured again: {cause}"]
+            session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
+            continue
+        figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
+        session.write("final", trial=name, **figures)
 
 
 def conclude(work: Work, folder: Path) -> RunResult:

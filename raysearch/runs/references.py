@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import ray
 
 from raysearch.backends import spec_of
+from raysearch.backends.base import Backend, MeasurementError
 from raysearch.backends.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
 from raysearch.record.journal import Event
@@ -85,11 +86,29 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:
     """Make the parent the service's reference: one that was started for a resumed run has none yet."""
-    conditions = session.work.conditions
     for target in session.setup.measured:
-        example = feed_of(conditions.task.example_input(target.batch))
-        file = session.setup.variant_folder("parent") / FILES[target.form]
-        service.set_reference(spec_of(target), file.read_bytes(), example)
+        _set_reference(session, service, target)
+
+
+def compare_finalists(session: Session, service: RemoteService) -> dict[str, str]:
+    """Make the parent the reference of the targets that only finalists are measured on.
+
+    Returns:
+        Those that it cannot be measured on, with the reason.
+    """
+    refused = {}
+    for target in session.setup.measured_last:
+        try:
+            _set_reference(session, service, target)
+        except MeasurementError as error:
+            refused[target.name] = str(error)
+    return refused
+
+
+def _set_reference(session: Session, service: RemoteService, target: Backend) -> None:
+    example = feed_of(session.work.conditions.task.example_input(target.batch))
+    file = session.setup.variant_folder("parent") / FILES[target.form]
+    service.set_reference(spec_of(target), file.read_bytes(), example)
 
 
 def make_static_int8(session: Session) -> None:

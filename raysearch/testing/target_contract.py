@@ -70,6 +70,15 @@ def _check_description(backend: Backend) -> None:
     demand(not sources, f"figures must come from {', '.join(get_args(Source))}, not {sources}")
     demand(backend.channel_multiple >= 1, "channel_multiple must be 1 or more")
     demand(backend.batch >= 1 and backend.threads >= 1, "batch and threads must be 1 or more")
+    demand(isinstance(backend.finalists_only, bool), "finalists_only must be True or False")
+    if "meter" in names:
+        _check_meter({"runtime": backend.runtime, "meter": ["/no/such/meter"]})
+
+
+def _check_meter(spec: backends.Spec) -> None:
+    unreadable = backends.get(spec)
+    demand("energy_mj" in unreadable.figures, "energy_mj must be among the figures of a target with a meter")
+    demand(unreadable.unavailable() is not None, "a target whose meter cannot be read must be unavailable")
 
 
 def _check_outputs(

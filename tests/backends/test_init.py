@@ -51,9 +51,9 @@ def test_a_mistake_in_a_description_is_one_sentence(spec, message):
 def test_a_target_of_another_package_is_an_entry_point(monkeypatch, tmp_path):
     (tmp_path / "board.py").write_text(
         "from dataclasses import dataclass\n"
-        "from raysearch.backends.torch import TorchCpu\n"
+        "from raysearch.backends.torch import Torch\n"
         "@dataclass(frozen=True, kw_only=True)\n"
-        "class Board(TorchCpu):\n"
+        "class Board(Torch):\n"
         "    volts: int = 5\n"
     )
     info = tmp_path / "board-1.0.dist-info"

@@ -6,11 +6,14 @@ import hashlib
 import tempfile
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
-from raysearch.backends.base import MeasurementError, from_dict
+from raysearch.backends.base import Measurement, MeasurementError, from_dict, values_of
+from raysearch.backends.energy import power
+from raysearch.backends.energy.power import Counter
 from raysearch.backends.onnxruntime import OnnxModel
 from raysearch.backends.protocol import Protocol, measure
 from raysearch.backends.service import MeasurementService
@@ -221,6 +224,42 @@ def test_two_services_never_measure_at_once(tmp_path, small, monkeypatch):
         thread.join()
     assert all(s.measure(TARGET, small, EXAMPLE)["cached"] for s in services)
     assert most == 1
+
+
+def test_the_service_gives_energy_beside_latency(service, small, large, monkeypatch):
+    calls = 0
+    original = OnnxModel.runner
+
+    def counting(model: Any, feed: Any) -> Any:
+        run = original(model, feed)
+
+        def infer() -> None:
+            nonlocal calls
+            calls += 1
+            run()
+
+        return infer
+
+    monkeypatch.setattr(OnnxModel, "runner", counting)
+    # 5 W all the time, and 3 mJ an inference.
+    meter = Counter("simulated", lambda: 5 * time.perf_counter() + 3e-3 * calls)
+    monkeypatch.setattr("raysearch.backends.service.opened", lambda spec: meter)
+    monkeypatch.setattr(power, "_BUSY_S", 0.05)
+    target = {"name": "metered", "runtime": "onnxruntime-cpu", "meter": ["true"]}
+    monkeypatch.setattr("raysearch.backends.energy.meters.opened", lambda spec: meter)
+    service.set_reference(target, small, EXAMPLE)
+    measured = service.measure(target, large, EXAMPLE)
+    assert measured["energy_mj"] == pytest.approx(3.0, rel=0.02)
+    assert 0 <= measured["energy_noise"] < 0.2
+    assert values_of(measured)["energy_mj/metered"] == measured["energy_mj"]
+    assert service.measure(target, large, EXAMPLE) == {**measured, "cached": True}
+    plain = service.set_reference("onnxruntime-cpu", small, EXAMPLE)
+    assert plain["energy_mj"] is None
+    assert not any(key.startswith("energy") for key in values_of(plain))
+    assert {f for f in Measurement.__dataclass_fields__ if f.startswith("energy")} == {
+        "energy_mj",
+        "energy_noise",
+    }
 
 
 def test_closing_removes_the_folder(service, tmp_path, small):

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 
 from raysearch.backends import get
+from raysearch.backends.base import MeasurementError
 from raysearch.basics.failures import RunError
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs import references as making
 from raysearch.runs.conductor import Conductor
-from raysearch.runs.references import make_references, make_static_int8
+from raysearch.runs.references import compare_finalists, make_references, make_static_int8
 from raysearch.runs.session import Session
 from raysearch.search_spaces import bind
 from raysearch.trainables.setup import LONGER
@@ -113,3 +115,22 @@ def test_the_parent_alone_must_be_made_and_is_measured_against_from_its_end_on(
             make_references(session, None)  # type: ignore[arg-type]
         assert LONGER not in session.record.trials
         assert not compared
+
+
+def test_a_parent_that_cannot_be_compiled_does_not_end_the_run(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def set_reference(target: Any, model: bytes, example: Any) -> None:
+        asked.append(target)
+        if target == "torch-aoti-cpu":
+            raise MeasurementError("no such operator")
+
+    (tmp_path / "model.pt2").write_bytes(b"")
+    late = (get("torch-compile-cpu"), get("torch-aoti-cpu"))
+    setup = SimpleNamespace(measured_last=late, variant_folder=lambda name: tmp_path)
+    task = SimpleNamespace(example_input=lambda batch: torch.zeros(batch, 2))
+    work = SimpleNamespace(conditions=SimpleNamespace(task=task))
+    session: Any = SimpleNamespace(setup=setup, work=work)
+    service: Any = SimpleNamespace(set_reference=set_reference)
+    assert compare_finalists(session, service) == {"torch-aoti-cpu": "no such operator"}
+    assert asked == ["torch-compile-cpu", "torch-aoti-cpu"]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from raysearch import backends
-from raysearch.backends.torch import TorchCpu, TorchModel
+from raysearch.backends.torch import Torch, TorchModel
 from raysearch.networks.capture import capture
 from raysearch.testing import check_target
 from raysearch.trainables.export.deployment import write_files
@@ -55,6 +55,7 @@ def test_every_target_keeps_the_contract(name: str, files: Mapping[str, Path], e
     [
         {"name": "two", "runtime": "onnxruntime-cpu", "threads": 2, "batch": 3},
         {"name": "half", "runtime": "openvino-cpu", "batch": 2},
+        {"name": "metered", "runtime": "onnxruntime-cpu", "meter": ["echo", "1 J"]},
     ],
 )
 def test_options_keep_the_contract(
@@ -66,7 +67,7 @@ def test_options_keep_the_contract(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken(TorchCpu):
+class Broken(Torch):
     runtime: str = "torch-cpu"
 
 
@@ -95,6 +96,11 @@ class Scales(Broken):
         return lambda feed: tuple(1.1 * output for output in model(feed))
 
 
+class ForgetsItsMeter(Broken):
+    def unavailable(self) -> str | None:
+        return None
+
+
 class Runs(Broken):
     def clock(self) -> Any:
         times = iter(range(100, 0, -1))
@@ -109,6 +115,7 @@ class Runs(Broken):
         (TakesAnything, "must be refused"),
         (Drifts, "must give the same outputs"),
         (Scales, "from what is expected"),
+        (ForgetsItsMeter, "whose meter cannot be read must be unavailable"),
         (Runs, "must not run backwards"),
     ],
 )

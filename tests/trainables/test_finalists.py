@@ -12,6 +12,7 @@ import torch
 from trial_setup import PARENT, make_setup
 
 from raysearch.backends import get, spec_of
+from raysearch.backends import torch as torch_backend
 from raysearch.backends.base import Backend
 from raysearch.backends.protocol import Protocol
 from raysearch.backends.service import MeasurementService
@@ -112,6 +113,56 @@ def test_final_figures_are_measured_past_the_cache_on_every_target(
     each = [values[f"test_accuracy/{target.name}"] for target in setup.targets]
     assert values["test_accuracy"] == min(each)
     assert 0 <= min(each) <= max(each) <= 1
+
+
+COMPILED = "torch-compile-cpu"
+
+
+@pytest.fixture
+def with_compiled(setup: TrialSetup, monkeypatch: pytest.MonkeyPatch) -> TrialSetup:
+    """The run with a target of finalists only, on which compiling is quick."""
+    monkeypatch.setitem(torch_backend._BUILDERS, "compile", torch_backend._eager)  # type: ignore[arg-type]
+    return replace(setup, targets=(*setup.targets, get(COMPILED)))
+
+
+def test_a_target_that_compiles_for_long_is_measured_at_the_end_alone(
+    with_compiled: TrialSetup, run: tuple[TrialSetup, Measure, list[str]], calls: list[str]
+) -> None:
+    assert [t.name for t in with_compiled.measured] == [TARGET, "torch-cpu"]
+    assert [t.name for t in with_compiled.measured_last] == [COMPILED]
+    other = replace(with_compiled, folder=with_compiled.folder / "other")
+    trial = TrialStages(other, "parent", PARENT, run[1])
+    report = trial.next_report()
+    assert [m["target"] for m in report.measurements] == [TARGET, "torch-cpu"]
+    assert f"latency_ms/{COMPILED}" not in report.values
+    assert report.values[f"peak_memory_mb/{COMPILED}"] > 0
+    file = with_compiled.variant_folder("parent") / "model.pt2"
+    example = {"x": torch.zeros(1, 1, 8, 8).numpy()}
+    run[1](get(COMPILED), file, example, reference=True)
+    calls.clear()
+    final = final_figures(with_compiled, "parent")
+    assert calls == ["remeasure"] * 3
+    assert final["values"][f"latency_ms/{COMPILED}"] > 0
+    assert final["values"][f"test_accuracy/{COMPILED}"] == final["values"]["test_accuracy/torch-cpu"]
+    assert final["notes"] == []
+
+
+def test_what_cannot_be_compiled_lacks_no_other_figure(
+    with_compiled: TrialSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = final_figures(with_compiled, "parent", {COMPILED: "no such operator"})
+    assert report["notes"] == [f"not measured on {COMPILED}: the parent cannot be: no such operator"]
+    assert f"latency_ms/{COMPILED}" not in report["values"]
+    assert {f"latency_ms/{TARGET}", f"test_accuracy/{COMPILED}"} <= set(report["values"])
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("g++ failed")
+
+    monkeypatch.setitem(torch_backend._BUILDERS, "compile", fail)  # type: ignore[arg-type]
+    report = final_figures(with_compiled, "parent")
+    assert report["notes"] == [
+        f"not measured on {COMPILED}: {COMPILED} cannot run the model: g++ failed",
+    ]
 
 
 def test_a_variant_without_a_targets_file_is_measured_where_it_has_one(

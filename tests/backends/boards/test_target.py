@@ -110,6 +110,7 @@ def test_a_board_that_is_not_there_is_said_before_the_search(server):
         ({"ssh": "-oProxyCommand=x"}, "names no board"),
         ({"ssh": "pi@board", "resource": "jetson"}, "is on a board and on nodes of the cluster"),
         ({"ssh": "pi@board", "connect_timeout_s": -1}, "give seconds"),
+        ({"ssh": "pi@board", "meter": "rapl"}, "a meter is not read on a board"),
     ],
 )
 def test_a_board_that_none_can_be(given, message):

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils.data import TensorDataset
 
 from raysearch.backends.onnxruntime import OnnxRuntimeCpu
-from raysearch.backends.torch import TorchCpu
+from raysearch.backends.torch import Torch
 from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_onnx, export_torch
@@ -61,7 +61,7 @@ def test_a_right_file_passes_on_both_targets(
     assert found.top1 is not None
     assert found.top1 >= 0.99
     assert found.remark("onnxruntime-cpu") is None
-    program = check_agreement(module, tmp_path / "model.pt2", TorchCpu(), data)
+    program = check_agreement(module, tmp_path / "model.pt2", Torch(), data)
     assert program.error == 0.0
     assert (program.ties, program.top1) == (0, 1.0)
 
