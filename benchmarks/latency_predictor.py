@@ -14,8 +14,8 @@ Acceptance: spearman .97 at 10 and .98 at 20, intervals that hold 85 to 95 %; on
 
 Limit: a device's noise. Cells whose first two nodes can change places are measured twice under two names.
 What they differ by is put on the predictions of a regression on 10,000 networks, and "ceiling" is the rank
-correlation with that of those predictions themselves: no predictor's is higher but by chance, and the mean
-over devices cannot be passed either. "of the ceiling" is ours as a share of it.
+correlation with that of those predictions themselves: no predictor's is higher, but by chance
+or where such twins differ by more than noise. "of the ceiling" is ours as a share of it.
 
 Table: nas_bench_201 (--data FILE.parquet with op_01 ... op_23 and latency columns; latencies are clipped at
 their .1 percentile). ``--networks FOLDER`` adds 200 networks of the ResNet family with random bits and
