@@ -29,12 +29,12 @@ Spec = str | Mapping[str, Any]
 
 _GROUP = "raysearch.targets"
 _HOMES = {
-    "onnxruntime-cpu": ("raysearch.backends.onnxruntime", "OnnxRuntimeCpu"),
-    "openvino-cpu": ("raysearch.backends.openvino", "OpenVino"),
-    "openvino-gpu": ("raysearch.backends.openvino", "OpenVino"),
-    "openvino-npu": ("raysearch.backends.openvino", "OpenVino"),
+    "onnxruntime-cpu": ("raysearch.backends.runtimes.onnxruntime", "OnnxRuntimeCpu"),
+    "openvino-cpu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
+    "openvino-gpu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
+    "openvino-npu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
     **{
-        f"torch-{way}": ("raysearch.backends.torch", "Torch")
+        f"torch-{way}": ("raysearch.backends.runtimes.torch", "Torch")
         for way in ("cpu", "compile-cpu", "aoti-cpu", "cuda", "compile-cuda", "aoti-cuda", "cuda-graphs")
     },
 }

@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
-from raysearch.backends.protocol import Clock, Figures
-from raysearch.backends.protocol import Protocol as Settings
+from raysearch.backends.measurement.protocol import Clock, Figures
+from raysearch.backends.measurement.protocol import Protocol as Settings
 
 Array = NDArray[Any]
 Feed = Mapping[str, Array]

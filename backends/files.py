@@ -10,8 +10,8 @@ from raysearch import backends
 from raysearch.backends import Spec
 from raysearch.backends.base import SUFFIXES, Backend, values_of
 from raysearch.backends.inputs import example_of
-from raysearch.backends.memory import peak_growth
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.memory import peak_growth
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import MissingFile, UserError
 
 

@@ -84,7 +84,7 @@ class SentModel:
     def __call__(self, feed: Feed) -> tuple[Array, ...]:
         """The outputs of a batch, computed on the device."""
         from raysearch.backends import spec_of
-        from raysearch.backends.remote import connect
+        from raysearch.backends.measurement.remote import connect
 
         spec = spec_of(self._target)  # type: ignore[arg-type]
         return connect(self._target.service).run(spec, self._content, feed, optimize=self._optimize)

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks.common import arguments, report
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
-from raysearch.backends.protocol import Inference, Protocol, measure
+from raysearch.backends.measurement.protocol import Inference, Protocol, measure
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.backends.static_int8 import static_int8
 from raysearch.basics import extras
 from raysearch.networks.capture import capture

@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 from raysearch import Task, backends
 from raysearch import search_spaces as spaces
 from raysearch.backends.base import Form
-from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
+from raysearch.backends.measurement.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.objectives import Goals
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.searchers.random import RandomSearch

@@ -31,8 +31,8 @@ from scipy.stats import kendalltau
 
 from benchmarks.common import arguments, report
 from benchmarks.eight_bits import at_eight_bits
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.networks.capture import capture
 from raysearch.search_spaces.architectures.resnet import ResNetPlan, StagePlan
 from raysearch.trainables.export import export_onnx

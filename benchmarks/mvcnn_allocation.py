@@ -46,8 +46,8 @@ from benchmarks.common import Floats, arguments, data_file, report
 from raysearch import backends
 from raysearch.allocation import Problem, allocate, branches_of, fit, importances_left_out
 from raysearch.allocation.curves import BAND
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.networks.capture import capture
 from raysearch.sweeps.branches import Branches
 from raysearch.trainables.data.batches import Examples

@@ -7,7 +7,7 @@ from typing import Any
 
 from raysearch.backends import spec_of
 from raysearch.backends.base import Backend, Feed
-from raysearch.backends.remote import connect
+from raysearch.backends.measurement.remote import connect
 from raysearch.trainables.setup import Measure
 
 

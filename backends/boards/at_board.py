@@ -21,8 +21,8 @@ import numpy as np
 
 from raysearch.backends.base import Backend, Feed, MeasurementError, clock_of
 from raysearch.backends.boards import folder as names
-from raysearch.backends.lock import exclusive_device
-from raysearch.backends.protocol import Inference, Protocol, measure, undisturbed
+from raysearch.backends.measurement.lock import exclusive_device
+from raysearch.backends.measurement.protocol import Inference, Protocol, measure, undisturbed
 from raysearch.basics.failures import first_line
 
 

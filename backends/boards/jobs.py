@@ -24,7 +24,7 @@ from raysearch import backends
 from raysearch.backends.base import SUFFIXES, Array, Backend, Feed, MeasurementError
 from raysearch.backends.boards import folder as names
 from raysearch.backends.boards.program import program
-from raysearch.backends.protocol import Figures, Protocol
+from raysearch.backends.measurement.protocol import Figures, Protocol
 from raysearch.basics.failures import UserError, first_line
 
 _CHUNK_BYTES = 64e6

@@ -33,7 +33,7 @@ def program(backend: str) -> bytes:
     package that nobody imports as such is there with an empty ``__init__``.
 
     Args:
-        backend: the name of the backend's module, "raysearch.backends.onnxruntime".
+        backend: the name of the backend's module, "raysearch.backends.runtimes.onnxruntime".
 
     Raises:
         UserError: there is no such module in raysearch.

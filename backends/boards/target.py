@@ -13,7 +13,7 @@ from raysearch.backends.base import Array, Backend, CompiledModel, Feed
 from raysearch.backends.boards.command import Command
 from raysearch.backends.boards.jobs import describe, measure, run
 from raysearch.backends.boards.ssh import Ssh
-from raysearch.backends.protocol import Figures, Protocol
+from raysearch.backends.measurement.protocol import Figures, Protocol
 from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError
 

@@ -16,7 +16,7 @@ from torch import fx
 from raysearch import backends
 from raysearch.backends import Spec, predictor, profiles
 from raysearch.backends.base import Backend, values_of
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.profiling import networks
 
@@ -189,7 +189,7 @@ def _service(backend: Backend) -> Iterator[Callable[..., dict[str, Any]]]:
     if not isinstance(backend, OnNodes):
         yield MeasurementService().measure
         return
-    from raysearch.backends.remote import start_service
+    from raysearch.backends.measurement.remote import start_service
     from raysearch.runs.tuning import cluster
 
     with cluster():

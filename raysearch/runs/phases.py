@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from raysearch.backends.remote import RemoteService, start_service
+from raysearch.backends.measurement.remote import RemoteService, start_service
 from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals

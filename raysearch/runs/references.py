@@ -8,7 +8,7 @@ import ray
 
 from raysearch.backends import spec_of
 from raysearch.backends.base import Backend, MeasurementError
-from raysearch.backends.remote import RemoteService
+from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
 from raysearch.record.journal import Event
 from raysearch.runs import tuning

@@ -22,7 +22,7 @@ import pandas as pd
 from torch import nn
 
 from raysearch import backends
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.networks.capture import capture

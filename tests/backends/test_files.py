@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from raysearch.backends import files
 from raysearch.backends.files import measure_file
 from raysearch.backends.inputs import example_of
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
 

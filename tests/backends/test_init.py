@@ -51,7 +51,7 @@ def test_a_mistake_in_a_description_is_one_sentence(spec, message):
 def test_a_target_of_another_package_is_an_entry_point(monkeypatch, tmp_path):
     (tmp_path / "board.py").write_text(
         "from dataclasses import dataclass\n"
-        "from raysearch.backends.torch import Torch\n"
+        "from raysearch.backends.runtimes.torch import Torch\n"
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Board(Torch):\n"
         "    volts: int = 5\n"

@@ -11,8 +11,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from raysearch.backends import files
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.cli.main import app
 
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
@@ -54,7 +54,9 @@ def test_targets_are_listed_with_what_is_known_of_them() -> None:
 
 
 def test_a_target_that_is_missing_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raysearch.backends.torch.TorchCpu.unavailable", lambda self: "pip install it")
+    monkeypatch.setattr(
+        "raysearch.backends.runtimes.torch.TorchCpu.unavailable", lambda self: "pip install it"
+    )
     assert "torch-cpu: not available: pip install it" in call("targets")[1]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
 from raysearch.networks.operators import layer_name, layer_of
 from raysearch.search_spaces.bit_widths import BitWidthPlan

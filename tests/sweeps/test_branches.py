@@ -5,8 +5,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from raysearch.allocation import Problem, allocate, branches_of, fit, importances_left_out
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.sweeps.branches import Branches
 from raysearch.trainables import task
 from raysearch.trainables.evaluation import evaluate

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from raysearch import backends
-from raysearch.backends.torch import Torch, TorchModel
+from raysearch.backends.runtimes.torch import Torch, TorchModel
 from raysearch.networks.capture import capture
 from raysearch.testing import check_target
 from raysearch.trainables.export.deployment import write_files

@@ -12,10 +12,10 @@ import torch
 from trial_setup import PARENT, make_setup
 
 from raysearch.backends import get, spec_of
-from raysearch.backends import torch as torch_backend
 from raysearch.backends.base import Backend
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
+from raysearch.backends.runtimes import torch as torch_backend
 from raysearch.trainables import finalists
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.export.feeds import function_of

@@ -7,7 +7,7 @@ import torch
 
 from raysearch import tasks
 from raysearch.backends import get, spec_of
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialStages

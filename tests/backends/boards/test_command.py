@@ -12,7 +12,7 @@ from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import BoardLost, Command
-from raysearch.backends.protocol import Protocol
+from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.failures import UserError
 
 SPEC = {"runtime": "onnxruntime-cpu"}

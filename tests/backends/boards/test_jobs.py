@@ -16,7 +16,7 @@ from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import jobs
-from raysearch.backends.protocol import Figures, Protocol
+from raysearch.backends.measurement.protocol import Figures, Protocol
 from raysearch.basics.failures import UserError
 
 SPEC = {"runtime": "onnxruntime-cpu"}

@@ -89,21 +89,21 @@ for name in {names!r}:
 
 
 def test_packages_are_empty_and_everything_else_is_ours():
-    with zipfile.ZipFile(io.BytesIO(program("raysearch.backends.onnxruntime"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(program("raysearch.backends.runtimes.onnxruntime"))) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    own = sources("raysearch.backends.onnxruntime")
+    own = sources("raysearch.backends.runtimes.onnxruntime")
     packages = {name for name in texts if name.endswith("__init__.py")}
     assert packages >= {"raysearch/__init__.py", "raysearch/backends/boards/__init__.py"}
     assert {texts[name] for name in packages - set(own)} == {""}
     assert set(texts) == {*own, *packages, "__main__.py"}
-    assert "raysearch/backends/protocol.py" in own
-    assert "raysearch/backends/torch.py" not in own
+    assert "raysearch/backends/measurement/protocol.py" in own
+    assert "raysearch/backends/runtimes/torch.py" not in own
 
 
 def test_the_same_modules_give_the_same_bytes():
-    first = program("raysearch.backends.onnxruntime")
+    first = program("raysearch.backends.runtimes.onnxruntime")
     program.cache_clear()
-    assert program("raysearch.backends.onnxruntime") == first
+    assert program("raysearch.backends.runtimes.onnxruntime") == first
 
 
 def test_other_modules_than_raysearchs_are_refused():

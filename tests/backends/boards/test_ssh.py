@@ -17,8 +17,8 @@ from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import BoardLost, Ssh
-from raysearch.backends.lock import exclusive_device
-from raysearch.backends.protocol import Protocol, measure, undisturbed
+from raysearch.backends.measurement.lock import exclusive_device
+from raysearch.backends.measurement.protocol import Protocol, measure, undisturbed
 from raysearch.basics.failures import MissingFile, UserError
 
 from .conftest import free_port, kill

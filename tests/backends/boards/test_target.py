@@ -12,8 +12,8 @@ import pytest
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards.target import OnBoard
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import MissingFile
 
 from .conftest import Server, kill

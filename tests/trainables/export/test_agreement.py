@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from torch import Tensor, fx, nn
 from torch.utils.data import TensorDataset
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
-from raysearch.backends.torch import Torch
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.torch import Torch
 from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_onnx, export_torch

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
 from raysearch.search_spaces.architectures.resnet import ResNetPlan
 from raysearch.search_spaces.bit_widths import BitWidthPlan

@@ -15,7 +15,7 @@ from onnx import TensorProto
 from torch import Tensor, fx, nn
 from zoo import Net, captured, uniform
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.forms import float_form

@@ -11,7 +11,7 @@ import pytest
 from torch import fx
 from zoo import NETWORKS, captured, uniform
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.operators import is_convolution
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 from zoo import NETWORKS, captured, layers, uniform
 
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks import nests
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.bit_widths import BitWidthPlan

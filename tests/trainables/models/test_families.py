@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.signals import signal_task
 from raysearch import tasks
-from raysearch.backends.onnxruntime import OnnxRuntimeCpu
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.basics.failures import UserError
 from raysearch.basics.parts import is_heads
 from raysearch.networks.attention.heads import attentions

@@ -18,8 +18,9 @@ import numpy as np
 import ray
 from ray.cluster_utils import Cluster
 
-from raysearch.backends import get, remote
-from raysearch.backends.protocol import Protocol
+from raysearch.backends import get
+from raysearch.backends.measurement import remote
+from raysearch.backends.measurement.protocol import Protocol
 
 SPEC = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "board"}
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)

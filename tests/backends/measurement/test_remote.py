@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.remote import RemoteService, connect, start_service
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.remote import RemoteService, connect, start_service
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)

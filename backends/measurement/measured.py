@@ -8,7 +8,7 @@ import numpy as np
 
 from raysearch.backends.base import Array, Backend, Estimate, Feed, Measurement
 from raysearch.backends.energy.power import Energy
-from raysearch.backends.protocol import Figures
+from raysearch.backends.measurement.protocol import Figures
 
 # Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
 # itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does

@@ -10,10 +10,10 @@ from torch.utils import _pytree as pytree
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError, trial_figures
-from raysearch.backends.protocol import Clock, Protocol, measure
-from raysearch.backends.torch import cuda_clock
+from raysearch.backends.measurement.protocol import Clock, Protocol, measure
+from raysearch.backends.runtimes.torch import cuda_clock
 
-from .conftest import small_net
+from ..conftest import small_net
 
 BACKEND = backends.get("torch-cpu")
 BUILT = ["torch-compile-cpu", "torch-aoti-cpu", "torch-compile-cuda", "torch-aoti-cuda"]
@@ -153,8 +153,8 @@ def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
             "the C++ compiler g++-99 is missing: install it (apt-get install g++) or name one in CXX"
         )
     assert BACKEND.unavailable() is None
-    monkeypatch.setattr("raysearch.backends.torch.shutil.which", lambda name: name)
-    monkeypatch.setattr("raysearch.backends.torch.sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("raysearch.backends.runtimes.torch.shutil.which", lambda name: name)
+    monkeypatch.setattr("raysearch.backends.runtimes.torch.sysconfig.get_path", lambda name: str(tmp_path))
     assert (
         compiled.unavailable() == f"Python's headers are missing in {tmp_path}: apt-get install python3-dev"
     )

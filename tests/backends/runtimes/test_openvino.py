@@ -6,9 +6,9 @@ import torch
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.openvino import _sums_overflow
+from raysearch.backends.runtimes.openvino import _sums_overflow
 
-from .conftest import small_net
+from ..conftest import small_net
 
 BACKEND = backends.get("openvino-cpu")
 pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))
@@ -62,7 +62,7 @@ def test_a_device_that_is_not_there_is_said():
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr("raysearch.backends.openvino.find_spec", lambda name: None)
+    monkeypatch.setattr("raysearch.backends.runtimes.openvino.find_spec", lambda name: None)
     assert BACKEND.unavailable() == 'openvino is not installed: pip install "raysearch[openvino]"'
 
 

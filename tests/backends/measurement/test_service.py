@@ -14,9 +14,9 @@ import pytest
 from raysearch.backends.base import Measurement, MeasurementError, from_dict, values_of
 from raysearch.backends.energy import power
 from raysearch.backends.energy.power import Counter
-from raysearch.backends.onnxruntime import OnnxModel
-from raysearch.backends.protocol import Protocol, measure
-from raysearch.backends.service import MeasurementService
+from raysearch.backends.measurement.protocol import Protocol, measure
+from raysearch.backends.measurement.service import MeasurementService
+from raysearch.backends.runtimes.onnxruntime import OnnxModel
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
@@ -127,7 +127,7 @@ def test_an_unknown_target_is_refused(service, small):
 
 
 def test_a_missing_runtime_is_named(service, small, monkeypatch):
-    monkeypatch.setattr("raysearch.backends.onnxruntime.find_spec", lambda name: None)
+    monkeypatch.setattr("raysearch.backends.runtimes.onnxruntime.find_spec", lambda name: None)
     with pytest.raises(MeasurementError, match="pip install onnxruntime"):
         service.set_reference(TARGET, small, EXAMPLE)
 
@@ -215,7 +215,7 @@ def test_two_services_never_measure_at_once(tmp_path, small, monkeypatch):
         measuring -= 1
         return measure(*given)
 
-    monkeypatch.setattr("raysearch.backends.service.measure", slowly)
+    monkeypatch.setattr("raysearch.backends.measurement.service.measure", slowly)
     services = [MeasurementService(QUICK, tmp_path / name) for name in ("one", "two", "three")]
     threads = [threading.Thread(target=s.set_reference, args=(TARGET, small, EXAMPLE)) for s in services]
     for thread in threads:
@@ -243,7 +243,7 @@ def test_the_service_gives_energy_beside_latency(service, small, large, monkeypa
     monkeypatch.setattr(OnnxModel, "runner", counting)
     # 5 W all the time, and 3 mJ an inference.
     meter = Counter("simulated", lambda: 5 * time.perf_counter() + 3e-3 * calls)
-    monkeypatch.setattr("raysearch.backends.service.opened", lambda spec: meter)
+    monkeypatch.setattr("raysearch.backends.measurement.service.opened", lambda spec: meter)
     monkeypatch.setattr(power, "_BUSY_S", 0.05)
     target = {"name": "metered", "runtime": "onnxruntime-cpu", "meter": ["true"]}
     monkeypatch.setattr("raysearch.backends.energy.meters.opened", lambda spec: meter)

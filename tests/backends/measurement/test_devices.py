@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
-from raysearch.backends import devices as module
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.devices import Devices
+from raysearch.backends.measurement import devices as module
+from raysearch.backends.measurement.devices import Devices
 
 SPEC = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "jetson"}
 EXAMPLE = {"input": np.zeros((1, 2), np.float32)}

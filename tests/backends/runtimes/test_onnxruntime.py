@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
 
-from .conftest import small_net
+from ..conftest import small_net
 
 BACKEND = backends.get("onnxruntime-cpu")
 
@@ -41,7 +41,7 @@ def test_a_file_it_cannot_read_is_named(tmp_path):
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr("raysearch.backends.onnxruntime.find_spec", lambda name: None)
+    monkeypatch.setattr("raysearch.backends.runtimes.onnxruntime.find_spec", lambda name: None)
     assert BACKEND.unavailable() == "onnxruntime is not installed: pip install onnxruntime"
 
 

@@ -36,10 +36,10 @@ from raysearch.backends.base import (
 )
 from raysearch.backends.energy.meters import Metered, opened
 from raysearch.backends.energy.power import Energy, energy_of, idle_power
-from raysearch.backends.known import KnownFigures
-from raysearch.backends.lock import MACHINE, exclusive_device
-from raysearch.backends.measured import estimate_of, measurement_of
-from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
+from raysearch.backends.measurement.known import KnownFigures
+from raysearch.backends.measurement.lock import MACHINE, exclusive_device
+from raysearch.backends.measurement.measured import estimate_of, measurement_of
+from raysearch.backends.measurement.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
 

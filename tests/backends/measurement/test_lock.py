@@ -12,11 +12,11 @@ import threading
 import pytest
 
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.lock import exclusive_device
+from raysearch.backends.measurement.lock import exclusive_device
 
 HOLD = """
 import time
-from raysearch.backends.lock import exclusive_device
+from raysearch.backends.measurement.lock import exclusive_device
 with exclusive_device():
     print("held", flush=True)
     time.sleep(60)

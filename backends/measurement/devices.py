@@ -31,11 +31,11 @@ from raysearch import backends
 from raysearch.backends import Spec
 from raysearch.backends.base import Array, Backend, Feed, MeasurementError
 from raysearch.backends.boards.target import OnBoard
-from raysearch.backends.lock import MACHINE
+from raysearch.backends.measurement.lock import MACHINE
+from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.service import MeasurementService
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
-from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
 from raysearch.basics.caching import cache_folder
 
 # A model that kills the process is refused by the next one, so only as many restarts as there are such

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.backends.protocol import Clock, Protocol, measure, median_interval, undisturbed
+from raysearch.backends.measurement.protocol import Clock, Protocol, measure, median_interval, undisturbed
 
 NO_REST = Protocol(warm_s=0.0, settle_ms=0.0)
 

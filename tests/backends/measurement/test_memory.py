@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from raysearch.backends import memory
+from raysearch.backends.measurement import memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process holds")

@@ -12,7 +12,7 @@ from typing import Any
 
 from raysearch.backends import Spec
 from raysearch.backends.base import Array, Feed, MeasurementError
-from raysearch.backends.protocol import Protocol
+from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.failures import first_line
 
 
@@ -84,7 +84,7 @@ def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from raysearch.backends.devices import Devices, start_process
+    from raysearch.backends.measurement.devices import Devices, start_process
 
     node = ray.get_runtime_context().get_node_id()
     here = NodeAffinitySchedulingStrategy(node, soft=False)
