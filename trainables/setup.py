@@ -18,7 +18,7 @@ from raysearch.trainables.training.schedule import cycles
 
 CALIBRATION_SAMPLES = 256
 LONGER = "parent-longer"
-FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
+FILES = {"uint8": "model.onnx", "int8": "model-int8.onnx", "pt2": "model.pt2"}
 
 Config = dict[str, Any]
 
@@ -146,6 +146,14 @@ class TrialSetup:
     def forms(self) -> tuple[str, ...]:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(target.form for target in self.targets)]))
+
+    @property
+    def unsigned_bits(self) -> int:
+        """In how many bits the integers of activations without a sign fit, that every file holds them.
+
+        All files come of one trained network: where one of them has signed integers, 7.
+        """
+        return 7 if "int8" in self.forms else 8
 
     @property
     def measured(self) -> tuple[Backend, ...]:
