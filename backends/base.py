@@ -156,11 +156,13 @@ class Measurement:
             set.
         noise: relative half-width of the 95 % interval of ``ratio``.
         cpu_ms: raw percentiles of the CPU time of one inference: "p10", "p50", "p90".
-        wall_ms: raw percentiles of its wall-clock time: "p50", "p90", "p99".
+        wall_ms: raw percentiles of the wall-clock time of single inferences: "p50", "p90" (the figure of
+            MLPerf's single-stream scenario), "p99".
         contention: share of the wall-clock time in which the thread did not run, 0..1.
         slowdown: the reference's median CPU time during this measurement, as a multiple of ``reference_ms``.
         contended: another load was noticeable: read the figure with care, and measure again alone.
         converged: ``noise`` is within the protocol's tolerance; False where its time was over before.
+        warm: the model was no slower at the beginning than later.
         samples: paired blocks.
         seconds: what the measurement took.
         runtime, version, device, threads, batch: what ran, on what, how.
@@ -191,6 +193,7 @@ class Measurement:
     source: str = "measured"
     cached: bool = False
     converged: bool = True
+    warm: bool = True
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ class OpenVinoModel:
         from openvino import Tensor
 
         for name, array in feed.items():
-            request.set_tensor(name, Tensor(np.ascontiguousarray(array), shared_memory=True))
+            # A copy of its own: what came from another process may be read alone, and OpenVINO refuses it.
+            request.set_tensor(name, Tensor(np.array(array, order="C"), shared_memory=True))
         return lambda: request.infer()
 
 

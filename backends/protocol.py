@@ -66,11 +66,14 @@ class Protocol:
 class Clock:
     """The clocks of a measurement, in nanoseconds, and the way to rest.
 
-    ``cpu`` is the calling thread's: the process also holds Ray's threads, whose work is not the model's.
+    ``cpu`` is the one that the model's time is read from: the calling thread's, since the process also holds
+    Ray's threads, whose work is not the model's; or, of work that runs elsewhere, the wall's or the device's.
+    ``each``: a call has done its work when it returns, so that each inference has a time of its own.
     """
 
     wall: Callable[[], int] = time.perf_counter_ns
     cpu: Callable[[], int] = time.thread_time_ns
+    each: bool = True
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -82,7 +85,11 @@ class Figures:
         ratio: median over pairs of the candidate's CPU time by the reference's.
         noise: relative half-width of its 95 % interval.
         converged: ``noise`` is within the tolerance.
-        cpu_ms, wall_ms: time of one inference of the candidate in each block, shape (samples,).
+        warm: the candidate was no slower in the first quarter of the blocks than in all, by more than the
+            tolerance and the noise.
+        cpu_ms: time of one inference of the candidate in each block, shape (samples,).
+        wall_ms: wall-clock time of each inference of the candidate, shape (inferences,); of a block's mean
+            inference, shape (samples,), where the clock cannot tell them apart.
         reference_ms: CPU time of one inference of the reference in each block, shape (samples,).
         contention: 1 - CPU time / wall-clock time over the candidate's and the reference's blocks.
         seconds: duration of the whole, warm-up included.
@@ -91,6 +98,7 @@ class Figures:
     ratio: float
     noise: float
     converged: bool
+    warm: bool
     cpu_ms: Floats
     wall_ms: Floats
     reference_ms: Floats
@@ -181,6 +189,7 @@ class _Block:
     cpu_ms: float
     wall_ms: float
     calls: int
+    each_ms: list[float]
 
 
 def _warm_up(infer: Inference, protocol: Protocol, clock: Clock) -> _Side:
@@ -209,10 +218,14 @@ def _block(side: _Side, clock: Clock) -> _Block:
     for _ in range(side.settle):
         side.infer()
     wall, cpu = clock.wall(), clock.cpu()
+    laps = [wall]
     for _ in range(side.calls):
         side.infer()
+        laps.append(clock.wall())
     cpu, wall = clock.cpu() - cpu, clock.wall() - wall
-    return _Block(max(cpu, 1) / side.calls / 1e6, wall / side.calls / 1e6, side.calls)
+    mean = wall / side.calls / 1e6
+    each = list(np.diff(laps) / 1e6) if clock.each else [mean]
+    return _Block(max(cpu, 1) / side.calls / 1e6, mean, side.calls, each)
 
 
 def _figures(pairs: list[tuple[_Block, _Block]], protocol: Protocol, seconds: float) -> Figures:
@@ -222,12 +235,15 @@ def _figures(pairs: list[tuple[_Block, _Block]], protocol: Protocol, seconds: fl
     blocks = [block for pair in pairs for block in pair]
     ran = sum(b.cpu_ms * b.calls for b in blocks)
     passed = sum(b.wall_ms * b.calls for b in blocks)
+    first = max(1, len(pairs) // 4)
+    early = float(np.median((cpu / reference)[:first])) / ratio - 1
     return Figures(
         ratio=ratio,
         noise=noise,
         converged=noise <= protocol.tolerance,
+        warm=early <= protocol.tolerance + noise,
         cpu_ms=cpu,
-        wall_ms=np.array([c.wall_ms for c, _ in pairs]),
+        wall_ms=np.array([ms for c, _ in pairs for ms in c.each_ms]),
         reference_ms=reference,
         contention=max(0.0, 1.0 - ran / passed) if passed else 0.0,
         seconds=seconds,

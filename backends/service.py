@@ -215,7 +215,7 @@ class MeasurementService:
 
     def _figures(self, backend: Backend, candidate: Inference, reference: Inference) -> Figures:
         with exclusive_device(), undisturbed(backend.threads):
-            return measure(candidate, reference, self._protocol, Clock(cpu=backend.clock()))
+            return measure(candidate, reference, self._protocol, _clock(backend))
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
@@ -298,6 +298,12 @@ def _available(target: Spec) -> Backend:
     return backend
 
 
+def _clock(backend: Backend) -> Clock:
+    """The clocks of a target; a device's own does not tell one call from the next."""
+    cpu = backend.clock()
+    return Clock(cpu=cpu, each=cpu in (time.thread_time_ns, time.perf_counter_ns))
+
+
 def _runner(backend: Backend, path: Path, example: Feed) -> Inference:
     infer = backend.load(path).runner(example)
     infer()  # what cannot run fails here, not in the middle of a measurement
@@ -323,6 +329,7 @@ def _measurement(
         slowdown=slowdown,
         contended=figures.contention > _CONTENTION or slowdown > _SLOWDOWN,
         converged=figures.converged,
+        warm=figures.warm,
         samples=len(figures.cpu_ms),
         seconds=figures.seconds,
         runtime=backend.package,

@@ -83,7 +83,8 @@ class TorchModel:
         import torch
         from torch.utils import _pytree as pytree
 
-        tensors = [torch.as_tensor(array) for array in feed.values()]
+        # Of an array that may only be read, as those that come through Ray, torch wants a copy.
+        tensors = [torch.as_tensor(a if a.flags.writeable else a.copy()) for a in feed.values()]
         return pytree.tree_unflatten(tensors, self._in_spec)  # type: ignore[no-any-return]
 
     def __call__(self, feed: Feed) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, check, targets; sweep and allocate stand in cli/allocation.py.
+"""The command line: run, resume, report, check; more stand in cli/allocation.py and cli/devices.py.
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
 exit code 2 and one sentence, a run that could not go on with exit code 1 and one sentence, and a fault of the
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysearch.cli import allocation
+from raysearch.cli import allocation, devices
 from raysearch.cli.output import (
     INTERRUPTED,
     Json,
@@ -158,29 +158,6 @@ def _show_findings(findings: Findings) -> None:
     typer.echo(f"a trial takes about {findings.seconds:.0f} s and {findings.memory_mb:.0f} MB")
 
 
-@app.command()
-def targets(as_json: Json = False) -> None:
-    """List the targets that this machine has, and why the others are missing."""
-    from raysearch import backends
-
-    rows = []
-    for name in backends.names():
-        backend = backends.get(name)
-        reason = backend.unavailable()
-        row = {"target": name, "available": reason is None, "reason": reason}
-        if reason is None:
-            row |= {"runtime": backend.runtime, "version": backend.version(), "device": backend.device()}
-        rows.append(row)
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        if row["available"]:
-            typer.echo(f"{row['target']}: {row['runtime']} {row['version']} on {row['device']}")
-        else:
-            typer.echo(f"{row['target']}: not available: {row['reason']}")
-
-
 def _conclude(result: RunResult, as_json: bool) -> None:
     _show(result, as_json)
     if result.ending == "interrupt":
@@ -270,6 +247,8 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 app.command()(allocation.sweep)
 app.command()(allocation.allocate)
+app.command()(devices.targets)
+app.command()(devices.measure)
 
 
 def main() -> None:

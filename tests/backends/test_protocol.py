@@ -170,3 +170,40 @@ def test_undisturbed_gives_everything_back(monkeypatch, granted):
             assert len(os.sched_getaffinity(0)) == 1
             raise KeyError
     assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == before
+
+
+def test_each_inference_has_its_own_wall_clock_time():
+    """Of ten inferences one is slow: a mean over blocks would hide it, the tail must not."""
+    machine = Machine()
+    calls = 0
+
+    def spiky() -> None:
+        nonlocal calls
+        calls += 1
+        spent = 4_000_000 if calls % 20 == 0 else 100_000
+        machine.cpu_ns += spent
+        machine.wall_ns += spent
+
+    figures = measure(spiky, machine.model("reference", 1.0), NO_REST, machine.clock)
+    assert np.percentile(figures.wall_ms, 50) == pytest.approx(0.1)
+    assert np.percentile(figures.wall_ms, 99) == pytest.approx(4.0)
+
+
+def test_a_clock_that_cannot_tell_inferences_apart_gives_the_means_of_blocks():
+    machine = Machine()
+    clock = Clock(wall=lambda: machine.wall_ns, cpu=lambda: machine.cpu_ns, sleep=machine.rest, each=False)
+    figures = measure(machine.model("candidate", 0.5), machine.model("reference", 1.0), NO_REST, clock)
+    assert len(figures.wall_ms) == len(figures.cpu_ms)
+
+
+@pytest.mark.parametrize(("cold_s", "warm"), [(0.0, True), (0.25, False)])
+def test_a_model_that_is_still_getting_faster_is_not_warm(cold_s: float, warm: bool):
+    machine = Machine()
+    cold = machine.model("candidate", 0.8)
+    hot = machine.model("candidate", 0.5)
+
+    def infer() -> None:
+        (cold if machine.wall_ns < cold_s * 1e9 else hot)()
+
+    figures = measure(infer, machine.model("reference", 2.0), NO_REST, machine.clock)
+    assert figures.warm is warm

@@ -177,12 +177,3 @@ def test_check_says_what_is_searched(study: Path) -> None:
     assert document["searched"] == ["training/lr"]
     assert document["examples"]["train"] > document["examples"]["test"] > 0
     assert "is valid" in invoke("check", study).output
-
-
-def test_targets_says_which_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = json.loads(invoke("targets", "--json").stdout)
-    assert {row["target"] for row in rows} >= {"onnxruntime-cpu", "torch-cpu"}
-    monkeypatch.setattr(
-        "raysearch.backends.get", lambda name: SimpleNamespace(unavailable=lambda: "pip install it")
-    )
-    assert "not available: pip install it" in invoke("targets").output

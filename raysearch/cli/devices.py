@@ -1,0 +1,164 @@
+"""The commands about devices: the targets that there are, and how fast a model file runs on one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysearch.cli.output import Json, one_sentence, print_json, print_table
+
+if TYPE_CHECKING:
+    from raysearch.backends import Spec
+    from raysearch.backends.base import Backend
+
+_OPEN = "-"  # what is not said
+
+
+def targets(as_json: Json = False) -> None:
+    """List the targets: runtime, device, what it computes in integers, and how its latencies are known."""
+    with one_sentence(as_json):
+        from raysearch import backends
+
+        rows = [_described(backends.get(name)) for name in backends.names()]
+    if as_json:
+        print_json(rows)
+        return
+    here = [row for row in rows if row["available"]]
+    print_table(
+        ["target", "runtime", "device", "integers", "latency", "options"],
+        [
+            [
+                row["target"],
+                f"{row['runtime']} {row['version']}",
+                row["device"],
+                ", ".join(map(str, row["integers"])) or "none",
+                row["latency"],
+                ", ".join(row["options"]),
+            ]
+            for row in here
+        ],
+    )
+    for row in rows:
+        if not row["available"]:
+            typer.echo(f"{row['target']}: not available: {row['reason']}")
+
+
+def _described(backend: Backend) -> dict[str, Any]:
+    from raysearch import backends
+
+    reason = backend.unavailable()
+    row = {
+        "target": backend.name,
+        "available": reason is None,
+        "reason": reason,
+        "form": backend.form,
+        "integers": sorted(backend.integers),
+        "channel_multiple": backend.channel_multiple,
+        "latency": backend.figures.get("latency_ms", "none"),
+        "figures": dict(backend.figures),
+        "options": backends.options_of(backend.runtime),
+    }
+    if reason is None:
+        row |= {"runtime": backend.package, "version": backend.version(), "device": backend.device()}
+    return row
+
+
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .onnx, .pt2.")],
+    target: Annotated[
+        list[str],
+        typer.Option("--target", "-t", help="Where: a target's name, or {runtime: ..., option: value}."),
+    ],
+    batch: Annotated[str | None, typer.Option(help="Inputs at a time: 1,8,32.")] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT=SIZES", help="An input's shape where the file leaves it open: x=1x16."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast a model file runs on targets, and what memory it takes."""
+    with one_sentence(as_json):
+        from raysearch.backends.base import MeasurementError
+        from raysearch.backends.files import measure_file
+        from raysearch.basics.failures import RunError
+
+        shapes, sizes = dict(map(_shape, shape or ())), _batches(batch) if batch else [{}]
+        try:
+            rows = [measure_file(model, {**_spec(t), **size}, shapes) for t in target for size in sizes]
+        except MeasurementError as error:
+            raise RunError(str(error)) from error
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(_HEAD, map(_row, rows))
+        for row in rows:
+            for note in _remarks(row):
+                typer.echo(f"{row['target']}, batch {row['batch']}: {note}")
+
+
+_HEAD = (
+    "target", "batch", "latency, ms", "±", "p50", "p90", "p99", "inputs/s", "memory, MB", "source",
+)  # fmt: skip
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    def text(value: float | None, form: str = ".4g") -> str:
+        return _OPEN if value is None else format(value, form)
+
+    figures, wall = row["values"], row.get("wall_ms", {})
+    return [
+        row["target"],
+        str(row["batch"]),
+        text(figures.get("latency_ms")),
+        text(100 * row["noise"], ".1f") + " %" if "noise" in row else _OPEN,
+        *(text(wall.get(name)) for name in ("p50", "p90", "p99")),
+        text(figures.get("throughput")),
+        text(row.get("memory_mb") or figures.get("peak_memory_mb")),
+        row["source"],
+    ]
+
+
+def _remarks(row: dict[str, Any]) -> list[str]:
+    """What a figure is to be read with."""
+    said = {
+        "converged": (False, "its interval did not come within the tolerance in time"),
+        "warm": (False, "it was still getting faster: read the figure with care"),
+        "contended": (True, "measured beside another load: measure again with the machine alone"),
+    }
+    return [*row.get("notes", ()), *(text for key, (bad, text) in said.items() if row.get(key) is bad)]
+
+
+def _batches(text: str) -> list[dict[str, int]]:
+    from raysearch.basics.failures import UserError
+
+    sizes = text.split(",")
+    if not all(size.strip().isdigit() and int(size) >= 1 for size in sizes):
+        raise UserError(f"--batch is {text!r}: give whole numbers from 1 on, such as 1,8,32")
+    return [{"batch": int(size)} for size in sizes]
+
+
+def _shape(text: str) -> tuple[str, Sequence[int]]:
+    from raysearch.basics.failures import UserError
+
+    name, _, sizes = text.partition("=")
+    parts = sizes.replace(",", "x").split("x")
+    if not name or not all(part.strip().isdigit() for part in parts):
+        raise UserError(f"--shape is {text!r}: give an input's name and its sizes, such as x=1x3x224x224")
+    return name, tuple(int(part) for part in parts)
+
+
+def _spec(text: str) -> dict[str, Any]:
+    """A target of the command line as a mapping: a name, or YAML in braces."""
+    from raysearch.basics.failures import UserError
+
+    if not text.lstrip().startswith("{"):
+        return {"runtime": text}
+    from raysearch.study_file.yaml_text import parse_yaml
+
+    spec: Spec = parse_yaml(text, "--target")
+    if not isinstance(spec, dict):
+        raise UserError(f"--target is {text!r}: give a name, or {{runtime: ..., option: value}}")
+    return spec
