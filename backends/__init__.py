@@ -32,6 +32,10 @@ _HOMES = {
     "openvino-gpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-npu": ("raysearch.backends.openvino", "OpenVino"),
     "torch-cpu": ("raysearch.backends.torch", "TorchCpu"),
+    "tensorrt": ("raysearch.backends.nvidia.tensorrt", "TensorRt"),
+    "onnxruntime-cuda": ("raysearch.backends.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu"),
+    "onnxruntime-tensorrt": ("raysearch.backends.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu"),
+    "onnxruntime-tensorrt-rtx": ("raysearch.backends.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu"),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
