@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -186,6 +187,7 @@ def _session(content: bytes, runtime: str, gpu: int, dtype: str, optimize: bool)
     """
     import onnxruntime as ort
 
+    _load_libraries(runtime)
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors reach the caller as exceptions; warnings would clutter a table
     levels = ort.GraphOptimizationLevel
@@ -200,6 +202,15 @@ def _session(content: bytes, runtime: str, gpu: int, dtype: str, optimize: bool)
     if provider not in session.get_providers():
         raise MeasurementError(f"ONNX Runtime goes on without the {provider}: a library of it is missing")
     return session
+
+
+def _load_libraries(runtime: str) -> None:
+    """Load what a provider needs and pip has put where no loader looks, by importing what brought it."""
+    import torch  # noqa: F401 CUDA's own and cuDNN, in a build for CUDA
+
+    if runtime == _TENSORRT:
+        with suppress(ImportError, OSError):  # there are other ways to install it
+            import tensorrt  # noqa: F401
 
 
 def _settings(runtime: str, gpu: int, dtype: str) -> dict[str, str]:

@@ -94,7 +94,8 @@ class _Conversion:
             if attribute.HasField("t"):
                 self.lower(attribute.t)
             elif attribute.HasField("g"):
-                self.inside(attribute.g, floats)
+                ends = (*attribute.g.input, *attribute.g.output)
+                self.inside(attribute.g, floats | {value.name for value in ends if _is_float(value)})
             elif attribute.name in _TYPE_ATTRIBUTES and attribute.i == TensorProto.FLOAT:
                 attribute.i = self.low
             elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):

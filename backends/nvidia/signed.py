@@ -17,7 +17,7 @@ def objection(model: ModelProto) -> str | None:
     steps; it fails on a bias in int32 without a word on why.
     """
     for graph in _graphs(model.graph):
-        constants = {tensor.name: tensor for tensor in graph.initializer}
+        constants = _constants(graph)
         for node in graph.node:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
                 reason = _of_node(node, constants)
@@ -35,6 +35,13 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _graphs(attribute.g)
+
+
+def _constants(graph: GraphProto) -> dict[str, TensorProto]:
+    """Tensors that a graph holds, by name."""
+    nodes = [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].HasField("t")]
+    held = {node.output[0]: node.attribute[0].t for node in nodes}
+    return held | {tensor.name: tensor for tensor in graph.initializer}
 
 
 def _of_node(node: NodeProto, constants: dict[str, TensorProto]) -> str | None:

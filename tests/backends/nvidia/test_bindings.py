@@ -15,6 +15,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
+import torch
 
 from raysearch.backends.nvidia import engine, execution, tensorrt
 
@@ -54,7 +55,7 @@ def test_every_name_in_the_source_is_in_the_stand_in(module: Any) -> None:
     assert used
 
 
-@pytest.mark.parametrize(("name", "member"), MEMBERS, ids=".".join)
+@pytest.mark.parametrize(("name", "member"), MEMBERS, ids=[".".join(m) for m in MEMBERS])
 def test_the_bindings_have_what_the_stand_in_has(name: str, member: str) -> None:
     trt, own = bindings(), getattr(CLASSES[name], member)
     assert hasattr(trt, name)
@@ -69,6 +70,17 @@ def test_the_bindings_have_what_the_stand_in_has(name: str, member: str) -> None
         known = signatures(member, found.__doc__)
         fits = [s for s in known if [*s][: len(wanted)] == wanted and all([*s.values()][len(wanted) :])]
         assert fits, f"{name}.{member}({', '.join(wanted)}) is none of {known}"
+
+
+def test_the_logger_and_the_types_are_made_of_the_bindings() -> None:
+    trt = bindings()
+    engine.log.cache_clear()
+    logger = engine.log()
+    assert isinstance(logger, trt.ILogger)
+    for severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.WARNING):
+        logger.log(severity, str(severity))
+    assert logger.errors == [str(trt.ILogger.Severity.ERROR)]
+    assert execution._torch_type(trt.DataType.BF16) is torch.bfloat16
 
 
 def signatures(name: str, text: str) -> list[dict[str, bool]]:
