@@ -16,6 +16,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from raysearch.backends.place import KEYS as _PLACE_KEYS
+from raysearch.backends.place import Place
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
@@ -37,6 +39,7 @@ _HOMES = {
     "onnxruntime-tensorrt": ("raysearch.backends.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu"),
     "onnxruntime-tensorrt-rtx": ("raysearch.backends.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu"),
 }
+_BOARD_KEYS = frozenset({"ssh", "command", "python", "identity", "config", "connect_timeout_s"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -64,19 +67,40 @@ def get(target: Spec) -> Backend:
     if not _NAME.fullmatch(name):
         raise UserError(f"the target's name is {name!r}: give letters, digits, '.', '-' and '_'")
     home = _class_of(runtime)
+    there = {key: given.pop(key) for key in _PLACE_KEYS & given.keys()}
+    board = {key: given.pop(key) for key in _BOARD_KEYS & given.keys()}
     _check_options(name, given, home)
     backend: Backend = home(runtime=runtime, name=name, **given)
+    if there and board:
+        raise UserError(
+            f"target {name!r} is on a board and on nodes of the cluster: give {min(board)} or {min(there)}"
+        )
+    if board:
+        from raysearch.backends.boards.target import OnBoard
+
+        return OnBoard.of(backend, board)
+    if there:
+        from raysearch.backends.on_nodes import OnNodes
+
+        return OnNodes(backend, place=Place.of(name, there))
     return backend
 
 
 def spec_of(backend: Backend) -> Spec:
     """What ``get`` makes this backend of: its name where that says all."""
-    given = {
+    inner = getattr(backend, "inner", None)
+    if inner is not None:
+        return {**_given(inner), **backend.spec()}  # type: ignore[attr-defined]
+    given = _given(backend)
+    return backend.name if given == {"name": backend.name, "runtime": backend.name} else given
+
+
+def _given(backend: Backend) -> dict[str, Any]:
+    return {
         f.name: getattr(backend, f.name)
         for f in fields(backend)  # type: ignore[arg-type]
         if f.name in ("name", "runtime") or f.default is MISSING or getattr(backend, f.name) != f.default
     }
-    return backend.name if given == {"name": backend.name, "runtime": backend.name} else given
 
 
 def options_of(runtime: str) -> tuple[str, ...]:
@@ -99,7 +123,10 @@ def _others() -> dict[str, EntryPoint]:
 
 def _check_options(name: str, given: Mapping[str, Any], home: Any) -> None:
     """Refuse options that the runtime does not have, and numbers that none can be."""
-    known = [f.name for f in fields(home) if f.name not in ("name", "runtime")]
+    known = [
+        *(f.name for f in fields(home) if f.name not in ("name", "runtime")),
+        *sorted(_PLACE_KEYS | _BOARD_KEYS),
+    ]
     for option, value in given.items():
         if option not in known:
             raise UserError(f"target {name!r} has the option {option!r}: {did_you_mean(option, known)}")

@@ -11,6 +11,9 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
+from raysearch.backends.protocol import Clock, Figures
+from raysearch.backends.protocol import Protocol as Settings
+
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
 """A model's inputs by name, in the order of its arguments; axis 0 of each is the batch."""
@@ -133,12 +136,31 @@ class Estimator(Protocol):
         ...
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """A target that measures where it is, a model beside the reference, and gives the figures back."""
+
+    def compare(self, model: Path, reference: Path, example: Feed, protocol: Settings) -> Figures:
+        """The protocol's figures of a model against a reference; for its own noise both are the same file.
+
+        Raises:
+            MeasurementError: the target is gone, or cannot run one of them.
+        """
+        ...
+
+
 def cpu_clock(threads: int) -> Callable[[], int]:
     """The clock of a runtime on this machine's processor.
 
     The calling thread's, which leaves preemption out, where all runs in it; else that on the wall.
     """
     return time.thread_time_ns if threads == 1 else time.perf_counter_ns
+
+
+def clock_of(backend: Backend) -> Clock:
+    """The clocks of a target; a device's own does not tell one call from the next."""
+    cpu = backend.clock()
+    return Clock(cpu=cpu, each=cpu in (time.thread_time_ns, time.perf_counter_ns))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""One measurement at a time on a machine, whoever measures."""
+"""One measurement at a time on a device, whoever measures."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from pathlib import Path
 
 from raysearch.backends.base import MeasurementError
 
-_FILE = "raysearch-device.lock"
+MACHINE = "device"
 
 
 @contextmanager
-def exclusive_device() -> Iterator[None]:
+def exclusive_device(name: str = MACHINE) -> Iterator[None]:
     """Keep all others on this machine from measuring meanwhile; waits for its turn.
+
+    A name other than that of the machine is of a device that is measured beside others: a GPU, a board.
 
     An advisory lock on a file in the directory for temporary files, which all users of the machine share, and
     all its containers that share that directory. The system frees it when the process dies.
@@ -24,7 +27,7 @@ def exclusive_device() -> Iterator[None]:
     Raises:
         MeasurementError: the file can be neither opened nor made.
     """
-    path = Path(tempfile.gettempdir()) / _FILE
+    path = Path(tempfile.gettempdir()) / f"raysearch-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock"
     try:
         descriptor = _open(path)
     except OSError as error:

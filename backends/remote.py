@@ -1,26 +1,19 @@
-"""The service of a device on a cluster: a Ray actor on the device's node, and its methods from anywhere.
+"""The measurement service on a cluster: an actor of Ray, and its methods from anywhere.
 
-Trials all over the cluster send it model files through a ``RemoteService`` and queue there. It asks for no
-CPU, so that a search on a small machine keeps its cores for training.
+Trials all over the cluster send it model files through a ``RemoteService``; ``devices`` says how those find
+their way to a device. It asks for no CPU, so that a search on a small machine keeps its cores for training.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from raysearch.backends import Spec
-from raysearch.backends.base import Feed, MeasurementError
+from raysearch.backends.base import Array, Feed, MeasurementError
 from raysearch.backends.protocol import Protocol
-from raysearch.backends.service import MeasurementService
 from raysearch.basics.failures import first_line
-
-# A model that kills the process is refused by the next one, so only as many restarts as there are such
-# models.
-_RESTARTS = 20
 
 
 class RemoteService:
@@ -44,6 +37,11 @@ class RemoteService:
         """See ``MeasurementService.remeasure``."""
         return self._measurement("remeasure", target, model, example)
 
+    def run(self, target: Spec, model: bytes, feed: Feed, *, optimize: bool = True) -> tuple[Array, ...]:
+        """See ``MeasurementService.run``."""
+        outputs: tuple[Array, ...] = self._call("run", target, model, feed, optimize=optimize)
+        return outputs
+
     def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
         """See ``MeasurementService.known``."""
         self._call("known", [dict(m) for m in measurements])
@@ -59,11 +57,11 @@ class RemoteService:
         measurement: dict[str, Any] = self._call(method, target, model, example)
         return measurement
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         import ray
 
         try:
-            return ray.get(getattr(self._actor, method).remote(*arguments))
+            return ray.get(getattr(self._actor, method).remote(*arguments, **options))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayActorError as error:
@@ -71,10 +69,9 @@ class RemoteService:
 
 
 def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
-    """Start the service as a named actor on this node, whose device it measures on.
+    """Start the service, whose targets without a place are measured on this node.
 
-    It lives until ``stop``, or until the driver that started it ends. If a model kills its process, Ray
-    starts it again: that model's measurement fails with a MeasurementError, the others waiting are not lost.
+    It lives until ``stop``, or until the driver that started it ends.
 
     Args:
         name: the actor's name, under which ``connect`` finds it. Services of other names or clusters may run
@@ -87,22 +84,12 @@ def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    from raysearch.backends.devices import Devices, start_process
+
     node = ray.get_runtime_context().get_node_id()
-    # Known before the process starts, so that one that is started again finds it.
-    folder = Path(tempfile.gettempdir()) / f"raysearch-measure-{uuid4().hex}"
-    actor = (
-        ray.remote(MeasurementService)
-        .options(
-            name=name,
-            num_cpus=0,
-            max_concurrency=1,
-            max_restarts=_RESTARTS,
-            max_task_retries=_RESTARTS,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        )
-        .remote(protocol, folder)
-    )
-    return RemoteService(actor)
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    actor = ray.remote(Devices).options(name=name, num_cpus=0, scheduling_strategy=here)
+    return RemoteService(actor.remote(node, partial(start_process, protocol)))
 
 
 def connect(name: str) -> RemoteService:

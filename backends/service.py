@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -26,30 +25,26 @@ from raysearch.backends.base import (
     SUFFIXES,
     Array,
     Backend,
-    Estimate,
+    Comparing,
     Estimator,
     Feed,
-    Known,
     Measurement,
     MeasurementError,
+    clock_of,
     from_dict,
     to_dict,
 )
-from raysearch.backends.lock import exclusive_device
-from raysearch.backends.protocol import Clock, Figures, Inference, Protocol, measure, undisturbed
+from raysearch.backends.known import KnownFigures
+from raysearch.backends.lock import MACHINE, exclusive_device
+from raysearch.backends.measured import estimate_of, measurement_of
+from raysearch.backends.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
-
-# Above these another load was noticeable: the thread did not run for a tenth of the time, or the reference
-# itself was a quarter slower than when it was alone (a busy sibling core or memory bus, which CPU time does
-# not leave out).
-_CONTENTION = 0.1
-_SLOWDOWN = 1.25
 
 
 @dataclass(frozen=True)
 class _Reference:
-    infer: Inference
+    subject: Inference | Path
     structure: str
     quiet_ms: float
 
@@ -62,21 +57,30 @@ class MeasurementService:
         folder: where it keeps its references and figures while it lives; one of its own if left out. A
             service that is started on the folder of one that died goes on where that one stood, and refuses
             the model that killed it.
+        shared: a folder with the figures of earlier runs; None: they are not looked at.
+        device: what nobody else may use meanwhile: this machine, or a device of it by its name.
     """
 
-    def __init__(self, protocol: Protocol | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        protocol: Protocol | None = None,
+        folder: Path | None = None,
+        shared: Path | None = None,
+        device: str = MACHINE,
+    ) -> None:
         self._protocol = protocol or Protocol()
         if folder is None:
             self._own = tempfile.TemporaryDirectory(prefix="raysearch-measure-")  # goes when the service does
             folder = Path(self._own.name)
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._log = self._folder / "known.jsonl"
+        self._device = device
+        self._known = KnownFigures(self._folder / "known.jsonl", shared)
         self._at_work = self._folder / "at_work"
         self._fatal = self._folder / "fatal"
         self._references: dict[str, _Reference] = {}
+        self._loaded: tuple[Any, Any] = (None, None)  # the model that is run, with what it is
         self._lost: dict[str, str] = {}  # why a target has no longer the reference that was set
-        self._known: dict[str, Known] = {}
         self._recover()
 
     def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
@@ -102,20 +106,20 @@ class MeasurementService:
             return self._estimate(backend, model, example, use_cache=True)
         with self._file(backend, model) as path:
             structure = structure_key(path)
-            infer = _runner(backend, path, example)
+            subject = _subject(backend, path, example)
             key = self._key(backend, structure, structure, example)
-            measurement = self._known.get(key)
+            measurement = self._known.find(key, backend)
             cached = measurement is not None
             if not isinstance(measurement, Measurement):
                 # Its ratio to itself is 1 by definition; measuring it shows the noise.
-                figures = replace(self._figures(backend, infer, infer), ratio=1.0)
+                figures = replace(self._figures(backend, subject, subject, example), ratio=1.0)
                 quiet = float(np.percentile([*figures.cpu_ms, *figures.reference_ms], 10))
-                reference = _Reference(infer, structure, quiet)
-                measurement = _measurement(backend, key, structure, reference, figures, example)
-                self._learn(measurement)
-        self._references[backend.name] = _Reference(infer, structure, measurement.reference_ms)
+                measurement = measurement_of(backend, key, structure, (structure, quiet), figures, example)
+                self._known.learn(measurement)
+        kept = self._keep_reference(backend, model, example)
+        subject = kept if isinstance(subject, Path) else subject
+        self._references[backend.name] = _Reference(subject, structure, measurement.reference_ms)
         self._lost.pop(backend.name, None)
-        self._keep_reference(backend, model, example)
         return to_dict(replace(measurement, cached=cached))
 
     def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
@@ -150,6 +154,21 @@ class MeasurementService:
         """
         return self._measure(target, model, example, use_cache=False)
 
+    def run(self, target: Spec, model: bytes, feed: Feed, optimize: bool = True) -> tuple[Array, ...]:
+        """The outputs of a batch of inputs on a target; the model stays loaded for the next batch.
+
+        Raises:
+            ValueError: the target is unknown.
+            MeasurementError: its runtime is not installed, or cannot run the model.
+        """
+        backend = _available(target)
+        key = (backend, hashlib.sha256(model).hexdigest(), optimize)
+        with self._file(backend, model) as path:
+            if key != self._loaded[0]:
+                self._loaded = (key, backend.load(path, optimize=optimize))
+            outputs: tuple[Array, ...] = self._loaded[1](feed)
+        return outputs
+
     def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
         """Take in earlier measurements (of the run that is resumed); the last one of a key wins.
 
@@ -157,7 +176,7 @@ class MeasurementService:
             ValueError: one of them is no ``Measurement`` or ``Estimate`` as a dictionary.
         """
         for data in measurements:
-            self._learn(from_dict(data))
+            self._known.learn(from_dict(data))
 
     def close(self) -> None:
         """Remove the service's folder; its last call."""
@@ -171,10 +190,14 @@ class MeasurementService:
         with self._file(backend, model) as path:
             structure = structure_key(path)
             key = self._key(backend, structure, reference.structure, example)
-            if use_cache and key in self._known:
-                return to_dict(replace(self._known[key], cached=True))
-            figures = self._figures(backend, _runner(backend, path, example), reference.infer)
-        return self._learn(_measurement(backend, key, structure, reference, figures, example))
+            if use_cache and (known := self._known.find(key, backend)) is not None:
+                return to_dict(replace(known, cached=True))
+            subject = _subject(backend, path, example)
+            figures = self._figures(backend, subject, reference.subject, example)
+        unit = (reference.structure, reference.quiet_ms)
+        measurement = measurement_of(backend, key, structure, unit, figures, example)
+        self._known.learn(measurement)
+        return to_dict(measurement)
 
     def _estimate(self, backend: Backend, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
         """What a target says without timing; it disturbs nobody and needs no turn."""
@@ -182,25 +205,14 @@ class MeasurementService:
         with self._file(backend, model) as path:
             structure = structure_key(path)
             key = self._key(backend, structure, "", example)
-            if use_cache and key in self._known:
-                return to_dict(replace(self._known[key], cached=True))
+            if use_cache and (known := self._known.find(key, backend)) is not None:
+                return to_dict(replace(known, cached=True))
             start = time.perf_counter()
             figures, notes = backend.estimate(path, example)
-        predicted = "predicted" in backend.figures.values()
-        estimate = Estimate(
-            target=backend.name,
-            key=key,
-            structure=structure,
-            figures=figures,
-            runtime=backend.package,
-            version=backend.version(),
-            device=backend.device(),
-            batch=backend.batch,
-            seconds=time.perf_counter() - start,
-            notes=notes,
-            source="predicted" if predicted else "measured",
-        )
-        return self._learn(estimate)
+        seconds = time.perf_counter() - start
+        estimate = estimate_of(backend, key, structure, figures, notes, seconds)
+        self._known.learn(estimate)
+        return to_dict(estimate)
 
     def _reference(self, target: str) -> _Reference:
         if target in self._lost:
@@ -213,9 +225,12 @@ class MeasurementService:
             )
         return self._references[target]
 
-    def _figures(self, backend: Backend, candidate: Inference, reference: Inference) -> Figures:
-        with exclusive_device(), undisturbed(backend.threads):
-            return measure(candidate, reference, self._protocol, _clock(backend))
+    def _figures(self, backend: Backend, candidate: Any, reference: Any, example: Feed) -> Figures:
+        """The figures of two subjects of a target; see ``_subject``."""
+        if isinstance(backend, Comparing):
+            return backend.compare(candidate, reference, example, self._protocol)
+        with exclusive_device(self._device), undisturbed(backend.threads):
+            return measure(candidate, reference, self._protocol, clock_of(backend))
 
     def _key(self, backend: Backend, structure: str, reference: str, example: Feed) -> str:
         what = [structure, reference, backend.name, backend.version(), backend.device(), backend.threads]
@@ -224,13 +239,6 @@ class MeasurementService:
         inputs = [(name, list(array.shape), str(array.dtype)) for name, array in example.items()]
         how = [inputs, self._protocol.to_dict()]
         return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
-
-    def _learn(self, known: Known) -> dict[str, Any]:
-        known = replace(known, cached=False)
-        self._known[known.key] = known
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(to_dict(known)) + "\n")
-        return to_dict(known)
 
     @contextmanager
     def _file(self, backend: Backend, model: bytes) -> Iterator[Path]:
@@ -253,12 +261,14 @@ class MeasurementService:
             path.unlink()
             self._at_work.unlink()
 
-    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> None:
+    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> Path:
         folder = self._folder / "references" / backend.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "target.json").write_text(json.dumps(backends.spec_of(backend)), encoding="utf-8")
-        (folder / "model").write_bytes(model)
+        path = folder / f"model{SUFFIXES[backend.form]}"
+        path.write_bytes(model)
         np.savez(folder / "example.npz", allow_pickle=False, **example)
+        return path
 
     def _recover(self) -> None:
         """Go on where a service that died in this folder stood.
@@ -270,24 +280,14 @@ class MeasurementService:
             with self._fatal.open("a", encoding="utf-8") as file:
                 file.write(self._at_work.read_text(encoding="utf-8") + "\n")
             self._at_work.unlink()
-        if self._log.exists():
-            self._read_log()
         for folder in sorted(self._folder.glob("references/*")):
             try:
                 target = json.loads((folder / "target.json").read_text(encoding="utf-8"))
+                (path,) = folder.glob("model.*")
                 with np.load(folder / "example.npz") as example:
-                    self.set_reference(target, (folder / "model").read_bytes(), dict(example))
+                    self.set_reference(target, path.read_bytes(), dict(example))
             except Exception as error:  # whatever it is, only the calls that need this reference fail of it
                 self._lost[folder.name] = first_line(error)
-
-    def _read_log(self) -> None:
-        """Take in the figures; a last line whose writer died in it is cut off, or it would spoil the next."""
-        data = self._log.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        os.truncate(self._log, len(whole))
-        for line in whole.splitlines():
-            known = from_dict(json.loads(line))
-            self._known[known.key] = known
 
 
 def _available(target: Spec) -> Backend:
@@ -298,47 +298,10 @@ def _available(target: Spec) -> Backend:
     return backend
 
 
-def _clock(backend: Backend) -> Clock:
-    """The clocks of a target; a device's own does not tell one call from the next."""
-    cpu = backend.clock()
-    return Clock(cpu=cpu, each=cpu in (time.thread_time_ns, time.perf_counter_ns))
-
-
-def _runner(backend: Backend, path: Path, example: Feed) -> Inference:
+def _subject(backend: Backend, path: Path, example: Feed) -> Inference | Path:
+    """What is measured: one inference a call; the file itself on a target that measures where it is."""
+    if isinstance(backend, Comparing):
+        return path
     infer = backend.load(path).runner(example)
     infer()  # what cannot run fails here, not in the middle of a measurement
     return infer
-
-
-def _measurement(
-    backend: Backend, key: str, structure: str, reference: _Reference, figures: Figures, example: Feed
-) -> Measurement:
-    slowdown = float(np.median(figures.reference_ms)) / reference.quiet_ms
-    return Measurement(
-        target=backend.name,
-        key=key,
-        structure=structure,
-        reference=reference.structure,
-        latency_ms=figures.ratio * reference.quiet_ms,
-        ratio=figures.ratio,
-        reference_ms=reference.quiet_ms,
-        noise=figures.noise,
-        cpu_ms=_percentiles(figures.cpu_ms, (10, 50, 90)),
-        wall_ms=_percentiles(figures.wall_ms, (50, 90, 99)),
-        contention=figures.contention,
-        slowdown=slowdown,
-        contended=figures.contention > _CONTENTION or slowdown > _SLOWDOWN,
-        converged=figures.converged,
-        warm=figures.warm,
-        samples=len(figures.cpu_ms),
-        seconds=figures.seconds,
-        runtime=backend.package,
-        version=backend.version(),
-        device=backend.device(),
-        threads=backend.threads,
-        batch=len(next(iter(example.values()))),
-    )
-
-
-def _percentiles(values: Array, percents: tuple[int, ...]) -> dict[str, float]:
-    return {f"p{p}": float(np.percentile(values, p)) for p in percents}

@@ -48,7 +48,7 @@ def weights_mb(path: Path) -> float:
         for name, tensor in _constants(graph).items()
         if name in quantized or (tensor.data_type in _FLOATS and tensor.dims and name not in steps)
     ]
-    return sum(_tensor_bytes(t.data_type, t.dims) for t in held) / 1e6
+    return sum(tensor_bytes(t.data_type, t.dims) for t in held) / 1e6
 
 
 def _constants(graph: GraphProto) -> dict[str, TensorProto]:
@@ -167,12 +167,18 @@ def _program_lines(path: Path) -> Iterator[str]:
         yield f"{node.op} {node.name} {node.target} {node.args} {node.kwargs} {shapes}"
 
 
-def _tensor_bytes(data_type: int, dims: Iterable[int]) -> int:
+def tensor_bytes(data_type: int, dims: Iterable[int]) -> int:
+    """The bytes that a tensor's values take, packed as ONNX packs them: those of 4 bits two to a byte.
+
+    Raises:
+        KeyError: the type is none of ONNX's.
+    """
     bits: dict[int, int] = {
         TensorProto.INT4: 4,
         TensorProto.UINT4: 4,
+        TensorProto.FLOAT4E2M1: 4,
         TensorProto.INT2: 2,
         TensorProto.UINT2: 2,
     }
     size = bits.get(data_type, 0) or 8 * helper.tensor_dtype_to_np_dtype(data_type).itemsize
-    return math.ceil(math.prod(dims) * size / 8)
+    return -(-math.prod(dims) * size // 8)

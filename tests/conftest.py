@@ -15,6 +15,7 @@ settings.load_profile("raysearch")
 
 # Tune's extra loggers and usage reports have no place in tests; set before anything imports ray.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ["RAYSEARCH_CACHE"] = ""  # no test finds what another run has left
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 # Workers find the modules that stand beside the tests, as the tests themselves do.
 os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from raysearch.backends.base import Backend, Feed
+from raysearch.backends.sent import Sent
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
 from raysearch.trainables.task import Task
@@ -49,6 +50,14 @@ class Measure(Protocol):
 def weight_bits_on(targets: Sequence[Backend]) -> int:
     """In how many bits integer weights fit, that every target sums their products exactly on this machine."""
     return min(target.weight_bits() for target in targets)
+
+
+def unsigned_bits_in(forms: Iterable[str]) -> int:
+    """In how many bits the integers of activations without a sign fit, where files of these forms hold them.
+
+    All files come of one network: where one of them has signed integers, 7.
+    """
+    return 7 if "int8" in forms else 8
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,8 @@ class TrialSetup:
     patience: float = math.inf
 
     def __post_init__(self) -> None:
+        elsewhere = [replace(t, service=self.service) if isinstance(t, Sent) else t for t in self.targets]
+        object.__setattr__(self, "targets", tuple(elsewhere))
         if not self.weight_bits:
             # The workers get what was found here.
             object.__setattr__(self, "weight_bits", weight_bits_on(self.targets))
@@ -149,11 +160,8 @@ class TrialSetup:
 
     @property
     def unsigned_bits(self) -> int:
-        """In how many bits the integers of activations without a sign fit, that every file holds them.
-
-        All files come of one trained network: where one of them has signed integers, 7.
-        """
-        return 7 if "int8" in self.forms else 8
+        """In how many bits the integers of activations without a sign fit; see ``unsigned_bits_in``."""
+        return unsigned_bits_in(self.forms)
 
     @property
     def measured(self) -> tuple[Backend, ...]:

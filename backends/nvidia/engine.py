@@ -18,6 +18,7 @@ from onnx import ModelProto
 
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.nvidia import gpu as gpus
+from raysearch.basics.caching import cache_folder
 
 Shape = tuple[int, ...]
 
@@ -149,24 +150,27 @@ def log() -> Any:
     return Log()
 
 
-def _timing_cache(version: str, device: str) -> Path:
+def _timing_cache(version: str, device: str) -> Path | None:
     """Where timings of kernels are kept from one build to the next: the second of a like network is fast."""
-    name = f"{version}-{device}".replace(" ", "-").replace("/", "-")
-    return Path.home() / ".cache" / "raysearch" / "tensorrt" / f"{name}.timings"
+    name, folder = f"{version}-{device}".replace(" ", "-").replace("/", "-"), cache_folder()
+    return None if folder is None else folder / "tensorrt" / f"{name}.timings"
 
 
-def _set_timing_cache(config: Any, file: Path) -> None:
+def _set_timing_cache(config: Any, file: Path | None) -> None:
     """Use what is kept; TensorRT refuses timings of another device or version, then it starts anew."""
     kept = b""
-    with suppress(OSError):
-        kept = file.read_bytes()
+    if file is not None:
+        with suppress(OSError):
+            kept = file.read_bytes()
     cache_of_timings = config.create_timing_cache(kept)
     if cache_of_timings is None or not config.set_timing_cache(cache_of_timings, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
-def _keep_timing_cache(config: Any, file: Path) -> None:
+def _keep_timing_cache(config: Any, file: Path | None) -> None:
     """Write it, whole or not at all; where that cannot be, the next build only takes longer."""
+    if file is None:
+        return
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from raysearch.basics.failures import UserError
@@ -25,6 +26,8 @@ def check_options(target: str, gpu: object, dtype: object) -> None:
 
 def missing(gpu: int) -> str | None:
     """Why torch cannot work on a GPU of this index; None where it can."""
+    if find_spec("torch") is None:
+        return "torch is not installed: pip install torch"
     import torch
 
     if not torch.cuda.is_available():

@@ -125,12 +125,14 @@ class OnnxRuntimeGpu:
             raise MeasurementError(f"{self.name} cannot load {path.name}: {first_line(error)}") from error
         return OnnxGpuModel(session, ("gpu", self.gpu, _NVIDIA))
 
-    def _content(self, path: Path) -> bytes:
-        """The file in the precision that was asked for.
+    def _content(self, path: Path) -> bytes | str:
+        """The file's path, or what it holds in the precision that was asked for.
 
         Raises:
             MeasurementError: see ``load``.
         """
+        if self.runtime == _CUDA and self.dtype == "fp32":
+            return str(path)
         import onnx
 
         from raysearch.backends.nvidia.precision import in_precision
@@ -139,6 +141,8 @@ class OnnxRuntimeGpu:
         model = onnx.load(str(path))
         if self.runtime != _CUDA and (reason := objection(model)):
             raise MeasurementError(f"{reason}: give a file of the form int8")
+        if self.dtype == "fp32":
+            return str(path)
         return bytes(in_precision(model, self.dtype).SerializeToString())
 
 
@@ -179,7 +183,7 @@ class OnnxGpuModel:
         return run
 
 
-def _session(content: bytes, runtime: str, gpu: int, dtype: str, optimize: bool) -> Any:
+def _session(content: bytes | str, runtime: str, gpu: int, dtype: str, optimize: bool) -> Any:
     """A session that runs on the provider.
 
     Raises:
@@ -206,10 +210,10 @@ def _session(content: bytes, runtime: str, gpu: int, dtype: str, optimize: bool)
 
 def _load_libraries(runtime: str) -> None:
     """Load what a provider needs and pip has put where no loader looks, by importing what brought it."""
-    import torch  # noqa: F401 CUDA's own and cuDNN, in a build for CUDA
-
+    with suppress(ImportError, OSError):  # there are other ways to install them
+        import torch  # noqa: F401 CUDA's own and cuDNN, in a build for CUDA
     if runtime == _TENSORRT:
-        with suppress(ImportError, OSError):  # there are other ways to install it
+        with suppress(ImportError, OSError):
             import tensorrt  # noqa: F401
 
 

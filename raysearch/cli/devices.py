@@ -99,6 +99,32 @@ def measure(
                 typer.echo(f"{row['target']}, batch {row['batch']}: {note}")
 
 
+def profile(
+    target: Annotated[str, typer.Option("--target", "-t", help="A target's name, or {runtime: ...}.")],
+    samples: Annotated[int, typer.Option(help="Networks that the latency predictor is made of.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the networks.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn a device: channel multiples, bits that are faster, a latency predictor; studies here use it."""
+    with one_sentence(as_json):
+        from dataclasses import asdict
+
+        from raysearch.backends.base import MeasurementError
+        from raysearch.basics.failures import RunError
+        from raysearch.profiling import profile as profiling
+
+        say = (lambda text: None) if as_json else (lambda text: typer.echo(f"measuring {text}"))
+        try:
+            found = profiling.profile(_spec(target), samples, seed, say)
+        except MeasurementError as error:
+            raise RunError(str(error)) from error
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for line in profiling.summary(found):
+            typer.echo(line)
+
+
 _HEAD = (
     "target", "batch", "latency, ms", "±", "p50", "p90", "p99", "inputs/s", "memory, MB", "source",
 )  # fmt: skip

@@ -249,6 +249,7 @@ app.command()(allocation.sweep)
 app.command()(allocation.allocate)
 app.command()(devices.targets)
 app.command()(devices.measure)
+app.command()(devices.profile)
 
 
 def main() -> None:

@@ -60,9 +60,12 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
 
     A figure without a target is the worst over the targets: all their runtimes are named.
     """
+    name, _, target = metric.name.partition("/")
+    estimate = _latest(trial).get(target, {})
+    if name in estimate.get("figures", ()):
+        return f"{estimate['source']} by {estimate['runtime']} {estimate['version']}"
     if metric.source not in ("measured", "the task"):
         return metric.source
-    name, _, target = metric.name.partition("/")
     runtimes = [
         f"{m['runtime']} {m['version']}"
         for t, m in _latest(trial).items()
@@ -78,7 +81,7 @@ def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
         f"| {name} | {v:.6g} | {_source(trial, record.metric(name))} |"
         for name, v in sorted(trial.values.items())
     ]
-    lines += ["", "Latencies are for a batch of one:"]
+    lines += ["", "Where the figures of the targets come from:"]
     lines += [_measured(measured) for measured in _latest(trial).values()]
     lines += [f"- {note}" for note in trial.notes]
     return "\n".join([*lines, *_snippet(trial, folder), ""])
@@ -110,9 +113,12 @@ def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
+    runtime = f"{measured['runtime']} {measured['version']}, {measured['device']}, batch {measured['batch']}"
+    if "figures" in measured:
+        return f"- {measured['target']}: {measured['source']} by {runtime}"
     contended = ", beside another load" if measured["contended"] else ""
+    cold = "" if measured.get("warm", True) else ", still getting faster"
     return (
-        f"- {measured['target']}: {measured['runtime']} {measured['version']}, {measured['device']}, "
-        f"{measured['threads']} thread(s), noise {measured['noise']:.1%} of {measured['samples']} samples"
-        f"{contended}"
+        f"- {measured['target']}: measured in {runtime}, {measured['threads']} thread(s), noise "
+        f"{measured['noise']:.1%} of {measured['samples']} samples{contended}{cold}"
     )

@@ -19,6 +19,7 @@ from raysearch.reporting import plots, sources, sweep_page
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
 from raysearch.reporting.key_figures import key_figures
 from raysearch.reporting.page import document, drawn, section, table, tiles
+from raysearch.reporting.targets import side_by_side
 
 FILE_NAME = "report.html"
 _TIES = 3  # named in a cell
@@ -57,6 +58,7 @@ def render(result: RunResult) -> str:
             tiles(key_figures(result)),
             section("The front", _front_text(result), drawn(plots.front_pairs(result))),
             section("Variants", _variants_text(result), _variants(result), _notes(result)),
+            side_by_side(result),
             section("Stopped early", _stopped(result)),
             section("Hypervolume", _hypervolume(result), drawn([plots.hypervolume(result)])),
             section("Settings", _SETTINGS, drawn([plots.parallel_coordinates(result)])),

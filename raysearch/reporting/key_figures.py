@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from raysearch.metrics import SHARE, TEST
+from raysearch.record.choices import close_to_parent, compared_by
 from raysearch.record.journal import TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.verdicts import compare
@@ -31,19 +32,16 @@ def key_figures(result: RunResult) -> list[str]:
 def _within_a_point(result: RunResult, variants: Sequence[TrialRecord]) -> list[str]:
     """How much faster and smaller than the parent one can be for a point of the task's first metric.
 
-    A point is one per cent: of all for an accuracy, else of the parent's figure. Nothing where no goal says
-    whether more of the metric is better, or where no variant is faster (beyond the noise) or smaller.
+    Nothing where no goal says whether more of the metric is better, or where no variant is faster (beyond the
+    noise) or smaller.
     """
-    parent, (name, unit) = result.record.parent, next(iter(result.record.metrics.items()))
-    higher = result.goals.higher_is_better(name)
-    if parent is None or higher is None:
+    record, parent = result.record, result.record.parent
+    name, unit = next(iter(record.metrics.items()))
+    close = close_to_parent(record, result.goals, variants)
+    if parent is None or not close:
         return []
-    key = f"{TEST}{name}" if f"{TEST}{name}" in parent.values else name
-    own = parent.values.get(key, math.nan)
-    room, said = (0.01, "1 point") if unit == SHARE else (0.01 * abs(own), f"1 % of the parent's {name}")
-    where = "test split" if key.startswith(TEST) else "validation split"
-    signed = 1 if higher else -1
-    close = [t for t in variants if signed * (own - t.values.get(key, math.nan)) <= room]
+    said = "1 point" if unit == SHARE else f"1 % of the parent's {name}"
+    where = "test split" if compared_by(record).startswith(TEST) else "validation split"
     gains = {
         "faster": [_times_faster(t, parent, result.record.targets[0]) for t in close],
         "smaller (the file)": [_times_smaller(t, parent) for t in close],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -26,11 +25,12 @@ def provenance(result: RunResult) -> str:
             continue
         # A cluster may hold several devices of a kind; all that were used are named.
         said = [_distinct(found, field) for field in ("version", "device", "threads", "batch")]
-        noise = statistics.median(float(m.get("noise", math.nan)) for m in found)
+        noises = [float(m["noise"]) for m in found if "noise" in m]
+        noise = f"± {100 * statistics.median(noises):.1f} %" if noises else UNKNOWN
         fresh = sum(not m.get("cached") for m in found)
         contended = sum(bool(m.get("contended")) for m in found)
         sources = _distinct(found, "source")
-        cells = [f"± {100 * noise:.1f} %", f"{fresh} {sources}", str(len(found) - fresh), str(contended)]
+        cells = [noise, f"{fresh} {sources}", str(len(found) - fresh), str(contended)]
         rows.append(("", [escape(target), *said, *cells]))
     head = ["target", "runtime", "device", "threads", "batch", "noise (median)", "latencies"]
     return table([*head, "from the cache", "beside other load"], rows)
@@ -41,8 +41,9 @@ def definitions(result: RunResult) -> str:
     known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
     items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({m.source})</dd>" for m in known)
     text = (
-        "Latency is the median paired ratio to the parent, measured in alternating blocks of one thread's "
-        "CPU time, times the parent's quiet latency; the noise is half the 95 % interval of that ratio."
+        "A measured latency is the median paired ratio to the parent, measured in alternating blocks (of one "
+        "thread's CPU time, where there is one thread), times the parent's quiet latency; the noise is half "
+        "the 95 % interval of that ratio. A predicted one is what the device's own compiler says."
     )
     return f"<p>{text}</p><dl>{items}</dl>"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from raysearch import backends
 from raysearch.backends.base import Backend
+from raysearch.backends.profiles import channel_multiple
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE
 from raysearch.search_spaces import domains
@@ -99,7 +100,7 @@ class Conditions:
         return bind(
             space,
             parent=self.parent,
-            channel_multiple=max(target.channel_multiple for target in self.targets),
+            channel_multiple=max(map(channel_multiple, self.targets)),
             exclude=self.task.exclude,
             example_input=self.task.example_input(2),
             build=self.task.function,
@@ -156,6 +157,14 @@ def _check_parent(task: Task, parent: Config, epochs: Any) -> None:
         raise UserError(f"parent: {error}") from None
 
 
+def check_available(targets: Sequence[Backend]) -> None:
+    """Refuse a target whose runtime or device is not there."""
+    for target in targets:
+        reason = target.unavailable()
+        if reason:
+            raise UserError(f"target {target.name} is not available: {reason}")
+
+
 def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
     """The targets, of which none is unknown, lacks its runtime or shares its name with another.
 
@@ -167,10 +176,7 @@ def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
     if not targets:
         raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
     known = tuple(backends.get(target) for target in targets)
-    for target in known:
-        reason = target.unavailable()
-        if reason:
-            raise UserError(f"target {target.name} is not available: {reason}")
+    check_available(known)
     names = [target.name for target in known]
     for name in names:
         if names.count(name) > 1:

@@ -28,7 +28,7 @@ from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
 from raysearch.runs.carried import Carried
-from raysearch.runs.conditions import Conditions
+from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
@@ -104,6 +104,7 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     """
     conditions = work.conditions
     tuning.workers(conditions.resources)
+    check_available(conditions.targets)  # those elsewhere are known only where Ray runs
     check_sendable(conditions.task)
     if not anew or conditions.task.is_ready:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from ray import cloudpickle
 
+from raysearch.backends import get
 from raysearch.backends.base import Backend, Estimator, Feed
+from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
 from raysearch.search_spaces.architectures import Architecture
@@ -76,7 +78,7 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
         setup = TrialSetup(
             few,
             space,
-            conditions.targets,
+            _tried_here(conditions.targets),
             _EPOCHS,
             Path(folder),
             references={"parent": conditions.parent},
@@ -96,6 +98,13 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
         seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
         memory_mb=most,
     )
+
+
+def _tried_here(targets: Sequence[Backend]) -> tuple[Backend, ...]:
+    """The targets that files are tried on: of those elsewhere the runtime, where this machine has it too."""
+    runtimes = [target.inner if isinstance(target, Sent) else target for target in targets]
+    here = [runtime for runtime in runtimes if runtime.unavailable() is None]
+    return tuple(here) or (get("onnxruntime-cpu"),)
 
 
 def _pruned(space: Space, parent: Architecture | None) -> Mapping[str, int]:

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_run import RMSE, STUDY, TARGET, FakeRun, study_of, write_run
+from fake_run import RMSE, STUDY, TARGET, FakeRun, make_events, study_of, write_run
 
 from raysearch.record.journal import RunRecord
+from raysearch.record.results import RunResult
 from raysearch.reporting.cards import write_cards
+from raysearch.reporting.html import render
 
 SPEC = {"version": 1, "architecture": {"family": "resnet"}}
 
@@ -93,9 +95,8 @@ def test_measurements_and_notes_are_kept(variants: Path) -> None:
     assert [m["target"] for m in metrics["measurements"]] == [TARGET]
     assert metrics["notes"] == ["weights of 2 bits are computed in 8: they count in size_mb, not in latency"]
     assert f"- {metrics['notes'][0]}" in card(variants, "0001")
-    assert f"- {TARGET}: onnxruntime 1.31.1, Xeon (Cascade Lake), 1 thread(s), noise 1.2%" in card(
-        variants, "0001"
-    )
+    measured = "measured in onnxruntime 1.31.1, Xeon (Cascade Lake), batch 1, 1 thread(s), noise 1.2%"
+    assert f"- {TARGET}: {measured}" in card(variants, "0001")
 
 
 def test_a_metric_of_the_tasks_own_is_on_the_card(tmp_path: Path) -> None:
@@ -111,3 +112,24 @@ def test_a_metric_of_the_tasks_own_is_on_the_card(tmp_path: Path) -> None:
     assert f"| test_rmse | {RMSE(0.97):.6g} | measured in onnxruntime 1.31.1 |" in card(
         folder / "variants", "parent"
     )
+
+
+def test_an_estimate_says_who_predicted_it(tmp_path: Path) -> None:
+    events = make_events()
+    estimate = {"target": "npu", "figures": {"latency_ms": 1.5, "peak_memory_mb": 0.1}, "source": "predicted"}
+    estimate |= {"runtime": "compiler", "version": "5.2", "device": "NPU", "batch": 1, "cached": False}
+    for event in events:
+        if event["event"] == "report" and event["step"] == 0:
+            event["values"] |= {"latency_ms/npu": 1.5, "peak_memory_mb/npu": 0.1}
+            event["measurements"].append(estimate)
+        elif event["event"] == "run":
+            event["study"] = {**event["study"], "targets": [*event["study"]["targets"], "npu"]}
+    folder = write_run(tmp_path / "run", events)
+    write_cards(RunRecord.load(folder), folder)
+    text = (folder / "variants" / "parent" / "README.md").read_text()
+    assert "- npu: predicted by compiler 5.2, NPU, batch 1" in text
+    assert "| peak_memory_mb/npu | 0.1 | predicted by compiler 5.2 |" in text
+    assert "| latency_ms/npu | 1.5 | predicted by compiler 5.2 |" in text
+    page = render(RunResult(folder))
+    assert "compiler 5.2" in page
+    assert "nan" not in page.split("How the figures were made")[1].split("</section>")[0]

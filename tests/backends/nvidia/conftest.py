@@ -27,10 +27,10 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> cuda_stand_in.Cuda:
 
 @pytest.fixture
 def trt(monkeypatch: pytest.MonkeyPatch, cuda: cuda_stand_in.Cuda, tmp_path: Path) -> Iterator[object]:
-    """A stand-in of TensorRT on one of CUDA, with an empty home."""
+    """A stand-in of TensorRT on one of CUDA, with an empty cache."""
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in)
     monkeypatch.setattr(tensorrt, "find_spec", lambda name: object())
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAYSEARCH_CACHE", str(tmp_path / "cache"))
     tensorrt_stand_in.built.clear()
     engine.log.cache_clear()
     yield tensorrt_stand_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from raysearch.trainables.quantization import calibrate, insert_quantizers
 BACKEND = backends.get("tensorrt")
 REASON = BACKEND.unavailable()
 real = pytest.mark.skipif(REASON is not None, reason=f"TensorRT: {REASON}")
+
+
+def cache_folder() -> Path:
+    return Path(os.environ["RAYSEARCH_CACHE"])
 
 
 def on_cpu(path: Path, x: np.ndarray) -> np.ndarray:
@@ -106,7 +111,7 @@ def test_timings_are_kept_and_used_again(trt: Any, net: Path, images: np.ndarray
     for _ in range(3):
         BACKEND.load(net).runner({"input": images[:1]})
     assert [b["timings"] for b in trt.built] == [0, 1, 2]
-    kept = list((Path.home() / ".cache/raysearch/tensorrt").iterdir())
+    kept = list((cache_folder() / "tensorrt").iterdir())
     assert [path.name for path in kept] == ["10.3.0-Stand-in-RTX.timings"]
 
 
@@ -114,7 +119,7 @@ def test_timings_are_kept_and_used_again(trt: Any, net: Path, images: np.ndarray
 def test_timings_that_are_broken_or_of_another_version_are_not_used(
     kept: bytes, trt: Any, net: Path, images: np.ndarray
 ) -> None:
-    file = Path.home() / ".cache/raysearch/tensorrt/10.3.0-Stand-in-RTX.timings"
+    file = cache_folder() / "tensorrt/10.3.0-Stand-in-RTX.timings"
     file.parent.mkdir(parents=True)
     file.write_bytes(kept)
     BACKEND.load(net).runner({"input": images[:1]})
@@ -122,8 +127,8 @@ def test_timings_that_are_broken_or_of_another_version_are_not_used(
     assert file.read_bytes() == b'["10.3.0", 1]'
 
 
-def test_a_home_that_cannot_be_written_costs_only_time(trt: Any, net: Path, images: np.ndarray) -> None:
-    Path.home().write_text("a file", encoding="utf-8")
+def test_a_cache_that_cannot_be_written_costs_only_time(trt: Any, net: Path, images: np.ndarray) -> None:
+    cache_folder().write_text("a file", encoding="utf-8")
     assert BACKEND.load(net).runner({"input": images[:1]})() is None
 
 

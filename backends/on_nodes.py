@@ -1,0 +1,92 @@
+"""A target on nodes of a cluster: what depends on the device is asked there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import ray
+
+from raysearch.backends.base import Backend
+from raysearch.backends.place import Place
+from raysearch.backends.sent import Sent
+
+
+@dataclass(frozen=True)
+class OnNodes(Sent):
+    """A target on devices of a cluster's nodes.
+
+    Whether its runtime is there, its version and its bits are asked on one of them; until Ray runs nothing is
+    known of it.
+
+    Attributes:
+        place: which devices.
+    """
+
+    place: Place
+
+    def spec(self) -> dict[str, Any]:
+        """Where it is, as ``Place.of`` takes it."""
+        return self.place.spec()
+
+    def unavailable(self) -> str | None:
+        """Why no device has the runtime, or that there is no such device; None before Ray runs."""
+        if not ray.is_initialized():
+            return None
+        nodes = _nodes()
+        devices = self.place.devices(nodes)
+        if not devices:
+            return None if self.place.wait_minutes else self.place.missing(nodes)
+        reason: str | None = self._said["unavailable"]
+        return reason
+
+    def weight_bits(self) -> int:
+        """What the device says; 8 while there is none."""
+        return int(self._said["weight_bits"]) if self._there else 8
+
+    def version(self) -> str:
+        """The runtime's version on the device."""
+        return str(self._said["version"])
+
+    def device(self) -> str:
+        """The device's model name."""
+        return str(self._said["device"])
+
+    @property
+    def _there(self) -> bool:
+        return ray.is_initialized() and bool(self.place.devices(_nodes()))
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        (node, _), *_ = self.place.devices(_nodes())
+        return _asked(self.inner, node)  # type: ignore[arg-type]
+
+
+def _nodes() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return found
+
+
+@cache
+def _asked(backend: Any, node: str) -> dict[str, Any]:
+    """What a runtime says of itself on a node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(described).options(num_cpus=0, scheduling_strategy=there)
+    found: dict[str, Any] = ray.get(task.remote(backend))
+    return found
+
+
+def described(backend: Backend) -> dict[str, Any]:
+    """What a backend says of itself on this machine: "unavailable", and if it is None the rest."""
+    reason = backend.unavailable()
+    if reason is not None:
+        return {"unavailable": reason, "weight_bits": 8}
+    return {
+        "unavailable": None,
+        "weight_bits": backend.weight_bits(),
+        "version": backend.version(),
+        "device": backend.device(),
+    }

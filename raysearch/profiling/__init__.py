@@ -1,0 +1,1 @@
+"""What a device is like, found out by measuring: ``raysearch profile``."""

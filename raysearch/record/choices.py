@@ -1,0 +1,62 @@
+"""Which variant to take, and on which target: one target's choice is not another's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from raysearch.metrics import SHARE, TEST
+from raysearch.objectives import Goals
+from raysearch.record.journal import RunRecord, TrialRecord
+
+_POINT = 0.01
+
+
+def close_to_parent(record: RunRecord, goals: Goals, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials that are at most a point behind the parent in the task's first metric.
+
+    A point is one per cent: of all for an accuracy, else of the parent's figure. On the test split, where it
+    is known.
+
+    Returns:
+        None of them where no goal says whether more of the metric is better.
+    """
+    parent, (name, unit) = record.parent, next(iter(record.metrics.items()))
+    higher = goals.higher_is_better(name)
+    if parent is None or higher is None:
+        return []
+    key = compared_by(record)
+    own = parent.values.get(key, math.nan)
+    room = _POINT if unit == SHARE else _POINT * abs(own)
+    signed = 1 if higher else -1
+    return [t for t in trials if signed * (own - t.values.get(key, math.nan)) <= room]
+
+
+def compared_by(record: RunRecord) -> str:
+    """The key of the task's first metric, on the test split where the parent was evaluated there."""
+    name = next(iter(record.metrics))
+    tested = record.parent is not None and f"{TEST}{name}" in record.parent.values
+    return f"{TEST}{name}" if tested else name
+
+
+def choices(targets: Sequence[str], trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+    """For each target, of which latencies are known, the trial that is fastest there."""
+    found = {}
+    for target in targets:
+        known = [t for t in trials if f"latency_ms/{target}" in t.values]
+        if known:
+            found[target] = min(known, key=lambda t: t.values[f"latency_ms/{target}"])
+    return found
+
+
+def losses(chosen: Mapping[str, TrialRecord]) -> dict[tuple[str, str], float]:
+    """How much slower each target's choice is on the others than their own, as a share; by (chosen for, on).
+
+    NaN where it was not measured there.
+    """
+    found = {}
+    for target, trial in chosen.items():
+        for other, best in chosen.items():
+            key = f"latency_ms/{other}"
+            found[target, other] = trial.values.get(key, math.nan) / best.values[key] - 1
+    return found

@@ -1,0 +1,193 @@
+"""Requests find free devices, in turn; a lost device's request goes to another one, or waits, or fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError
+
+from raysearch.backends import devices as module
+from raysearch.backends.base import MeasurementError
+from raysearch.backends.devices import Devices
+
+SPEC = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "jetson"}
+EXAMPLE = {"input": np.zeros((1, 2), np.float32)}
+
+
+class Cluster:
+    """Nodes with jetsons, and processes that note what they are asked."""
+
+    def __init__(self, **units: int) -> None:
+        self.units = {"home": 0, **units}
+        self.processes: dict[tuple[str, int], Process] = {}
+        self.most = 0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0, "jetson": float(count)}}
+            for name, count in self.units.items()
+        ]
+
+    def start(self, where: tuple[str, int], place: Any) -> Process:
+        self.processes[where] = Process(self, where)
+        return self.processes[where]
+
+    @property
+    def measured(self) -> dict[tuple[str, int], list[bytes]]:
+        return {
+            where: [given[1] for name, given in process.calls if name == "measure"]
+            for where, process in self.processes.items()
+        }
+
+
+class Process:
+    """A device's actor; a measurement takes .02 s."""
+
+    def __init__(self, cluster: Cluster, where: tuple[str, int]) -> None:
+        self.cluster, self.where = cluster, where
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.busy = 0
+
+    def __getattr__(self, name: str) -> Any:
+        async def remote(*given: Any) -> Any:
+            self.calls.append((name, given))
+            self.busy += 1
+            self.cluster.most = max(self.cluster.most, self.busy)
+            if name in ("measure", "set_reference"):
+                await asyncio.sleep(0.02)
+            self.busy -= 1
+            if self.where[0] not in self.cluster.units:
+                raise ActorDiedError
+            return {"key": str(given[1]), "target": "desk"} if name in ("measure", "set_reference") else None
+
+        return type("Method", (), {"remote": staticmethod(remote)})
+
+
+@pytest.fixture
+def with_devices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setattr(module, "_LOOK_S", 0.01)
+
+    def call(cluster: Cluster, body: Callable[[Devices], Any]) -> Any:
+        return asyncio.run(body(Devices("home", cluster.start, cluster.nodes)))
+
+    return call
+
+
+def test_each_device_has_one_model_at_a_time_and_none_is_idle(with_devices: Any) -> None:
+    cluster = Cluster(a=1, b=1)
+
+    async def body(devices: Devices) -> float:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        start = asyncio.get_running_loop().time()
+        await asyncio.gather(*(devices.measure(SPEC, bytes([i]), EXAMPLE) for i in range(100)))
+        return asyncio.get_running_loop().time() - start
+
+    seconds = with_devices(cluster, body)
+    assert cluster.most == 1
+    counts = [len(models) for models in cluster.measured.values()]
+    assert sum(counts) == 101
+    assert min(counts) >= 45
+    assert seconds < 2.0  # 50 x .02 s on each of two devices, with something for a busy machine
+
+
+def test_requests_are_served_in_the_order_in_which_they_came(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await asyncio.gather(*(devices.measure(SPEC, bytes([i]), EXAMPLE) for i in range(20)))
+
+    with_devices(cluster, body)
+    assert cluster.measured["a", 0] == [bytes([i]) for i in range(20)]
+
+
+def test_every_device_is_given_the_reference_once_and_what_the_first_one_found(with_devices: Any) -> None:
+    cluster = Cluster(a=1, b=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.set_reference(SPEC, b"parent", EXAMPLE)
+        await asyncio.gather(*(devices.measure(SPEC, bytes([i]), EXAMPLE) for i in range(8)))
+
+    with_devices(cluster, body)
+    for process in cluster.processes.values():
+        names = [name for name, _ in process.calls]
+        assert names.count("set_reference") == 1
+        assert names.index("set_reference") < names.index("measure")
+    (later,) = [p for p in cluster.processes.values() if p.calls[0][0] == "known"]
+    assert next(iter(later.calls[0][1][0]))["key"] == str(b"parent")
+
+
+def test_a_lost_devices_request_goes_to_another_one(with_devices: Any) -> None:
+    cluster = Cluster(a=1, b=1)
+
+    async def body(devices: Devices) -> list[dict[str, Any]]:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        requests = [asyncio.create_task(devices.measure(SPEC, bytes([i]), EXAMPLE)) for i in range(10)]
+        await asyncio.sleep(0.03)
+        del cluster.units["a"]
+        return await asyncio.gather(*requests)
+
+    assert len(with_devices(cluster, body)) == 10
+    assert len(cluster.measured["b", 0]) >= 8
+
+
+def test_without_a_device_a_request_fails_with_what_is_missing(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        del cluster.units["a"]
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    with pytest.raises(MeasurementError, match=r"target 'desk': no node .* has the resource 'jetson'"):
+        with_devices(cluster, body)
+
+
+def test_a_request_waits_for_a_device_as_long_as_the_study_says(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+    patient = {**SPEC, "wait_minutes": 1.0}
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(patient, b"parent", EXAMPLE)
+        del cluster.units["a"]
+        request = asyncio.create_task(devices.measure(patient, b"model", EXAMPLE))
+        await asyncio.sleep(0.1)
+        assert not request.done()
+        cluster.units["late"] = 1
+        await request
+
+    with_devices(cluster, body)
+    assert cluster.measured["late", 0] == [b"model"]
+
+
+def test_a_wait_ends_when_its_time_is_over(with_devices: Any) -> None:
+    async def body(devices: Devices) -> None:
+        await devices.measure({**SPEC, "wait_minutes": 0.001}, b"model", EXAMPLE)
+
+    with pytest.raises(MeasurementError, match=r"\(waited 0.001 minutes\)"):
+        with_devices(Cluster(), body)
+
+
+def test_a_target_without_a_place_is_measured_at_home(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.measure("onnxruntime-cpu", b"model", EXAMPLE)
+
+    with_devices(cluster, body)
+    assert list(cluster.processes) == [("home", 0)]
+
+
+def test_what_is_the_same_to_the_last_bit_needs_no_device(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> list[bool]:
+        found = [await devices.measure(SPEC, b"model", EXAMPLE) for _ in range(3)]
+        await devices.set_reference(SPEC, b"other", EXAMPLE)
+        found.append(await devices.measure(SPEC, b"model", EXAMPLE))
+        return [measured.get("cached", False) for measured in found]
+
+    assert with_devices(cluster, body) == [False, True, True, False]
