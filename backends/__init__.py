@@ -37,6 +37,11 @@ _HOMES = {
         f"torch-{way}": ("raysearch.backends.runtimes.torch", "Torch")
         for way in ("cpu", "compile-cpu", "aoti-cpu", "cuda", "compile-cuda", "aoti-cuda", "cuda-graphs")
     },
+    "tensorrt": ("raysearch.backends.runtimes.nvidia.tensorrt", "TensorRt"),
+    **{
+        f"onnxruntime-{provider}": ("raysearch.backends.runtimes.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu")
+        for provider in ("cuda", "tensorrt", "tensorrt-rtx")
+    },
 }
 _BOARD_KEYS = frozenset({"ssh", "command", "python", "identity", "config", "connect_timeout_s"})
 _METERS = ("nvml", "rapl")

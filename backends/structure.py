@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ def structure_key(path: Path) -> str:
     reads them: whatever a QuantizeLinear or DequantizeLinear reads is one. Elsewhere integers and booleans
     are structure (shapes, axes, pads, limits of an integer Clip), and so are float scalars and the scales of
     a Resize (limits, exponents, the constants by which runtimes recognise what to fuse); every other float
-    tensor is a weight. Where that takes a learned scalar for structure, a model is measured once more than
-    needed.
+    tensor is a weight, and so are the limits before an int8 QuantizeLinear, which follow its learnt step.
+    Where that takes a learned scalar for structure, a model is measured once more than needed.
 
     Args:
         path: an ONNX or a .pt2 file.
@@ -127,9 +127,27 @@ def _structural(graph: GraphProto) -> set[str]:
     for node in graph.node:
         for name in node.input:
             read_by.setdefault(name, set()).add(node.op_type)
+    constants = _constants(graph)
+    learnt = _limits_of_steps(graph, constants)
     return {
-        name for name, tensor in _constants(graph).items() if _is_structural(tensor, read_by.get(name, set()))
+        name
+        for name, tensor in constants.items()
+        if name not in learnt and _is_structural(tensor, read_by.get(name, set()))
     }
+
+
+def _limits_of_steps(graph: GraphProto, constants: Mapping[str, TensorProto]) -> set[str]:
+    """The limits of each Clip that an int8 QuantizeLinear reads: multiples of its step."""
+    clipped = {
+        node.input[0]
+        for node in graph.node
+        if node.op_type == "QuantizeLinear"
+        and len(node.input) > 2
+        and node.input[2] in constants
+        and constants[node.input[2]].data_type == TensorProto.INT8
+    }
+    clips = [node for node in graph.node if node.op_type == "Clip" and node.output[0] in clipped]
+    return {name for node in clips for name in node.input[1:]}
 
 
 def _is_structural(tensor: TensorProto, readers: set[str]) -> bool:

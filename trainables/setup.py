@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from raysearch.trainables.training.schedule import cycles
 
 CALIBRATION_SAMPLES = 256
 LONGER = "parent-longer"
-FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
+FILES = {"uint8": "model.onnx", "int8": "model-int8.onnx", "pt2": "model.pt2"}
 
 Config = dict[str, Any]
 
@@ -50,6 +50,14 @@ class Measure(Protocol):
 def weight_bits_on(targets: Sequence[Backend]) -> int:
     """In how many bits integer weights fit, that every target sums their products exactly on this machine."""
     return min(target.weight_bits() for target in targets)
+
+
+def unsigned_bits_in(forms: Iterable[str]) -> int:
+    """In how many bits the integers of activations without a sign fit, where files of these forms hold them.
+
+    All files come of one network: where one of them has signed integers, 7.
+    """
+    return 7 if "int8" in forms else 8
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,11 @@ class TrialSetup:
     def forms(self) -> tuple[str, ...]:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(target.form for target in self.targets)]))
+
+    @property
+    def unsigned_bits(self) -> int:
+        """In how many bits the integers of activations without a sign fit; see ``unsigned_bits_in``."""
+        return unsigned_bits_in(self.forms)
 
     @property
     def measured(self) -> tuple[Backend, ...]:

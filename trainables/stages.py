@@ -220,6 +220,7 @@ class TrialStages:
                 task=self.task,
                 history=self.history,
                 weight_bits=self.setup.weight_bits,
+                unsigned_bits=self.setup.unsigned_bits,
             )
             shutil.rmtree(final, ignore_errors=True)
             final.parent.mkdir(parents=True, exist_ok=True)

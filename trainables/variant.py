@@ -40,6 +40,7 @@ def save_variant(
     task: Task,
     history: History | None = None,
     weight_bits: int = INTEGER_BITS[-1],
+    unsigned_bits: int = INTEGER_BITS[-1],
 ) -> None:
     """Write a variant's spec and weights.
 
@@ -50,6 +51,7 @@ def save_variant(
         task: gives the form of the inputs and the number of logits.
         history: of the channels that were pruned.
         weight_bits: that the integers of its weights fit in.
+        unsigned_bits: that those of its activations without a sign fit in.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,7 @@ def save_variant(
         "bits": encode_bits(plan.bits),
         "exclude": list(task.exclude),
         "weight_bits": weight_bits,
+        "unsigned_bits": unsigned_bits,
         "own_model": not task.is_ready,
         "own_architecture": isinstance(plan.architecture, OwnPlan),
     }
@@ -107,7 +110,8 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
     bits = _bits(spec["bits"])
     if bits.quantized:
-        module = insert_quantizers(module, bits, spec["exclude"], spec.get("weight_bits", INTEGER_BITS[-1]))
+        within = [spec.get(name, INTEGER_BITS[-1]) for name in ("weight_bits", "unsigned_bits")]
+        module = insert_quantizers(module, bits, spec["exclude"], *within)
     _load(module, folder)
     return module.eval()
 

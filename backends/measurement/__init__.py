@@ -1,1 +1,1 @@
-"""How models are measured: the protocol, the service that keeps to it, how models find their way to devices."""
+"""How models are measured: the protocol, the service that keeps to it, and the way of models to devices."""

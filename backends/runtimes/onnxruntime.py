@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,8 +51,10 @@ class OnnxRuntimeCpu(Metered):
         return 7 if sums_overflow() else 8
 
     def version(self) -> str:
-        """ONNX Runtime's version."""
-        return version("onnxruntime")
+        """ONNX Runtime's version, whichever of its distributions is installed."""
+        import onnxruntime as ort
+
+        return str(ort.__version__)
 
     def device(self) -> str:
         """The processor's model name."""

@@ -137,7 +137,10 @@ def is_product(node: fx.Node) -> bool:
 
 def keeps_sign(node: fx.Node) -> bool:
     """Whether an operator of inputs that are all 0 or more gives values of 0 or more."""
-    return node.target in _SUMS or node.target is aten.cat.default or _is_average(node)
+    if node.target in _SUMS:
+        numbers = (*node.args, node.kwargs.get("alpha", 0))
+        return all(isinstance(n, fx.Node) or cast(float, n) >= 0 for n in numbers)
+    return node.target is aten.cat.default or _is_average(node)
 
 
 def computes_in_integers(node: fx.Node) -> bool:

@@ -19,6 +19,7 @@ from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
+from raysearch.trainables.setup import unsigned_bits_in
 
 SHAPE, CLASSES = (3, 32, 32), 10
 FLOAT = 32
@@ -33,21 +34,22 @@ class Files:
     onnx: Path
 
 
-def even(width: int, bits: tuple[int, int]) -> fx.GraphModule:
+def even(width: int, bits: tuple[int, int], form: str = "uint8") -> fx.GraphModule:
     """Four convolutions of one width, in one precision.
 
     Args:
         width: channels of each.
         bits: of weights and of activations; 32 is float.
+        form: of the file that it is for.
     """
     layers: list[nn.Module] = [nn.Conv2d(3, width, 3, stride=2, padding=1), nn.ReLU()]
     for _ in range(4):
         layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
-    return quantized(network, lambda layer: bits)
+    return quantized(network, lambda layer: bits, form)
 
 
-def random(count: int, seed: int) -> Iterator[fx.GraphModule]:
+def random(count: int, seed: int, form: str = "uint8") -> Iterator[fx.GraphModule]:
     """Residual networks of random depths, widths and blocks, in one precision or each layer in its own."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
@@ -58,10 +60,12 @@ def random(count: int, seed: int) -> Iterator[fx.GraphModule]:
         torch.manual_seed(int(rng.integers(2**31)))
         network = build_network(ResNetPlan(int(rng.integers(8, 65)), stages), SHAPE, CLASSES)
         mixed, pair = rng.random() < 0.25, _PAIRS[rng.integers(len(_PAIRS))]
-        yield quantized(network, lambda layer: _PAIRS[rng.integers(len(_PAIRS))] if mixed else pair)  # noqa: B023
+        yield quantized(network, lambda layer: _PAIRS[rng.integers(len(_PAIRS))] if mixed else pair, form)  # noqa: B023
 
 
-def quantized(network: nn.Module, bits_of: Callable[[str], tuple[int, int]]) -> fx.GraphModule:
+def quantized(
+    network: nn.Module, bits_of: Callable[[str], tuple[int, int]], form: str = "uint8"
+) -> fx.GraphModule:
     """A network as it is deployed, each layer with the bits of weights and activations that it is given."""
     images = torch.randn(8, *SHAPE)
     folded = fold_batch_norm(capture(network.eval(), images[:2]))
@@ -69,7 +73,7 @@ def quantized(network: nn.Module, bits_of: Callable[[str], tuple[int, int]]) -> 
     plan = BitWidthPlan({n: w for n, (w, _) in pairs.items()}, {n: a for n, (_, a) in pairs.items()})
     if not plan.quantized:
         return folded
-    module = insert_quantizers(folded, plan)
+    module = insert_quantizers(folded, plan, unsigned_bits=unsigned_bits_in([form]))
     calibrate(module, [images])
     return module
 

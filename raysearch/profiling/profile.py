@@ -88,7 +88,7 @@ def profile(target: Spec, samples: int = 20, seed: int = 0, say: Say = lambda te
         say(f"widths from {WIDTHS[0]} to {WIDTHS[-1]}")
         times = widths(backend, latency_of)
         say("bits")
-        gains = speed_ups(latency_of)
+        gains = speed_ups(latency_of, backend.form)
         say(f"{samples + _HELD_OUT} random networks")
         found = _predicted(backend, latency_of, samples, seed)
     made = Profile(
@@ -110,7 +110,9 @@ def widths(backend: Backend, latency_of: Latency) -> dict[str, dict[int, float]]
     """Latencies by width: in float, and in the most bits that the target computes with integers."""
     precisions = [(networks.FLOAT, networks.FLOAT), *([(8, 8)] if 8 in backend.integers else [])]
     return {
-        f"{bits[0]}/{bits[1]}": {width: latency_of(networks.even(width, bits)) for width in WIDTHS}
+        f"{bits[0]}/{bits[1]}": {
+            width: latency_of(networks.even(width, bits, backend.form)) for width in WIDTHS
+        }
         for bits in precisions
     }
 
@@ -143,16 +145,16 @@ def multiple_of(times: Mapping[int, float]) -> int:
     return max(MULTIPLES, key=score)
 
 
-def speed_ups(latency_of: Latency) -> dict[str, float]:
-    """How many times faster than in float a network is in other bits."""
+def speed_ups(latency_of: Latency, form: str = "uint8") -> dict[str, float]:
+    """How many times faster than in float a network is in other bits, by its files of a form."""
     whole = latency_of(networks.even(_PROBED, (networks.FLOAT, networks.FLOAT)))
-    return {f"{w}/{a}": whole / latency_of(networks.even(_PROBED, (w, a))) for w, a in PAIRS}
+    return {f"{w}/{a}": whole / latency_of(networks.even(_PROBED, (w, a), form)) for w, a in PAIRS}
 
 
 def _predicted(backend: Backend, latency_of: Latency, samples: int, seed: int) -> dict[str, Any]:
     """A predictor made of random networks, and how well it does on others."""
     features, values = [], []
-    for module in networks.random(samples + _HELD_OUT, seed):
+    for module in networks.random(samples + _HELD_OUT, seed, backend.form):
         with tempfile.TemporaryDirectory() as folder:
             path = networks.write(module, "uint8", Path(folder)).onnx
             features.append(predictor.features(predictor.operators_of(path)))

@@ -58,6 +58,17 @@ def test_key_of_a_torch_program(export):
         ("shape", [node("Reshape", "x", "c", "y")], np.array([2, -1]), np.array([4, -1]), False),
         ("axes", [node("ReduceMean", "x", "c", "y")], np.array([0]), np.array([1]), False),
         ("limit", [node("Clip", "x", "c", "y")], np.float32(0), np.float32(-1), False),
+        (
+            "limit of a signed step",
+            [
+                node("Clip", "x", "c", "d"),
+                node("QuantizeLinear", "d", "s", "z", "q"),
+                node("Cast", "q", "y", to=1),
+            ],
+            np.float32(0),
+            np.float32(-1),
+            True,
+        ),
         ("bias", [node("Add", "x", "c", "y")], np.zeros(4, np.float32), np.ones(4, np.float32), True),
         (
             "type",
@@ -83,7 +94,7 @@ def test_key_of_a_torch_program(export):
     ],
 )
 def test_which_constants_are_structure(tmp_path, name, nodes, first, second, same):
-    shared = {"s": np.float32(0.1)} if name == "integer weight" else {}
+    shared = {"s": np.float32(0.1), "z": np.int8(0)}
     keys = [
         structure_key(write(tmp_path / f"{i}.onnx", nodes, {"c": np.asarray(value), **shared}))
         for i, value in enumerate((first, second))

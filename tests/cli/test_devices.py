@@ -54,9 +54,7 @@ def test_targets_are_listed_with_what_is_known_of_them() -> None:
 
 
 def test_a_target_that_is_missing_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "raysearch.backends.runtimes.torch.TorchCpu.unavailable", lambda self: "pip install it"
-    )
+    monkeypatch.setattr("raysearch.backends.runtimes.torch.Torch.unavailable", lambda self: "pip install it")
     assert "torch-cpu: not available: pip install it" in call("targets")[1]
 
 

@@ -40,6 +40,12 @@ def test_bits_are_compared_with_float() -> None:
     assert "8/8" in found
 
 
+def test_networks_are_made_for_files_of_every_form(tmp_path: Path) -> None:
+    for form in ("uint8", "int8"):
+        files = networks.write(networks.even(8, (8, 8), form), form, tmp_path)
+        assert files.target.stat().st_size > 0
+
+
 def test_a_profile_is_kept_and_used_by_studies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a device whose time is what its networks compute, so that nothing need be measured."""
     monkeypatch.setenv("RAYSEARCH_CACHE", str(tmp_path))

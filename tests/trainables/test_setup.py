@@ -16,6 +16,12 @@ def test_onnx_is_always_among_the_forms_and_each_is_named_once(tmp_path: Path) -
     assert make_setup(tmp_path, targets=("onnxruntime-cpu", "torch-cpu")).forms == ("uint8", "pt2")
 
 
+def test_a_file_with_signed_integers_narrows_all(tmp_path: Path) -> None:
+    assert make_setup(tmp_path).unsigned_bits == 8
+    setup = make_setup(tmp_path, targets=("onnxruntime-cpu", "tensorrt"))
+    assert (setup.forms, setup.unsigned_bits) == (("uint8", "int8"), 7)
+
+
 def test_everything_lies_in_the_run_s_folder(tmp_path: Path) -> None:
     setup = make_setup(tmp_path)
     places = (setup.trial_folder("0001"), setup.variant_folder("0001"), setup.reference_weights("parent"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,6 +17,8 @@ from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small
 
 from raysearch import backends, load_variant
 from raysearch import search_spaces as spaces
+from raysearch.backends.base import Form
+from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import hardware, stages
 from raysearch.trainables.export.feeds import feed_of
@@ -71,6 +73,27 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
     as_written = backends.get("onnxruntime-cpu").load(folder / "model.onnx", optimize=False)(feed_of(x))
     same = torch.from_numpy(as_written[0]).argmax(1) == load_variant(folder)(x).argmax(1)
     assert same.float().mean() > 0.95  # values between two steps are rounded either way
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signed(OnnxRuntimeCpu):
+    """A target that wants TensorRT's form, and computes it on the CPU."""
+
+    runtime: str = "signed"
+    name: str = "signed"
+    form: ClassVar[Form] = "int8"
+
+
+def test_one_network_is_written_for_targets_of_both_signs(tmp_path: Path) -> None:
+    setup = replace(make_setup(tmp_path, epochs=1), targets=(backends.get("onnxruntime-cpu"), _Signed()))
+    last = run_trial(setup, "both", EIGHT_BITS)[-1]
+    assert last.values["accuracy/signed"] == pytest.approx(last.values["accuracy/onnxruntime-cpu"], abs=0.02)
+    folder = setup.variant_folder("both")
+    files = {"model.onnx", "model-int8.onnx", "spec.json", "weights.safetensors"}
+    assert {path.name for path in folder.iterdir()} == files
+    module, x = load_variant(folder), setup.task.validation.tensors[0]  # type: ignore[attr-defined]
+    (computed,) = _Signed().load(folder / "model-int8.onnx", optimize=False)(feed_of(x))
+    assert (module(x).argmax(1) == torch.from_numpy(computed).argmax(1)).float().mean() > 0.95
 
 
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:

@@ -30,11 +30,13 @@ def _task(model: nn.Module, inputs: Tensor) -> Task:
     return Task(model=model, train=data, validation=data, test=data, name="squares")
 
 
-def _deployed(model: nn.Module, bits: BitWidthPlan, inputs: Tensor, weight_bits: int = 8) -> nn.Module:
+def _deployed(
+    model: nn.Module, bits: BitWidthPlan, inputs: Tensor, weight_bits: int = 8, unsigned_bits: int = 8
+) -> nn.Module:
     folded = fold_batch_norm(capture(model, inputs[:2]))
     if not bits.quantized:
         return folded
-    module = insert_quantizers(folded, bits, weight_bits=weight_bits)
+    module = insert_quantizers(folded, bits, weight_bits=weight_bits, unsigned_bits=unsigned_bits)
     calibrate(module, [inputs])
     return module
 
@@ -70,6 +72,15 @@ def test_weights_within_seven_bits_are_rebuilt_so(
     plan = TrialPlan(architecture=resnet_plan, bits=uniform(8, 8))
     module = _deployed(network, plan.bits, inputs, weight_bits=7)
     save_variant(tmp_path, module, plan, task=_task(network, inputs), weight_bits=7)
+    assert torch.equal(load_variant(tmp_path)(inputs), module(inputs))
+
+
+def test_activations_within_seven_bits_are_rebuilt_so(
+    network: nn.Module, resnet_plan: ResNetPlan, uniform: Uniform, inputs: Tensor, tmp_path: Path
+) -> None:
+    plan = TrialPlan(architecture=resnet_plan, bits=uniform(8, 8))
+    module = _deployed(network, plan.bits, inputs, unsigned_bits=7)
+    save_variant(tmp_path, module, plan, task=_task(network, inputs), unsigned_bits=7)
     assert torch.equal(load_variant(tmp_path)(inputs), module(inputs))
 
 

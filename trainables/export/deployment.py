@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,11 +33,20 @@ _STORED = {
     "unstructured": "with a bit for each weight that says whether it is zero",
     "2:4": "by two of every four, with two bits of place each",
 }
-_WRITERS = {"uint8": export_onnx, "pt2": export_torch}
+_WRITERS: dict[str, Callable[[fx.GraphModule, Path], None]] = {
+    "uint8": export_onnx,
+    "int8": partial(export_onnx, form="int8"),
+    "pt2": export_torch,
+}
 
 
 def as_deployed(
-    model: nn.Module, task: Task, plan: TrialPlan, seed: int, weight_bits: int = INTEGER_BITS[-1]
+    model: nn.Module,
+    task: Task,
+    plan: TrialPlan,
+    seed: int,
+    weight_bits: int = INTEGER_BITS[-1],
+    unsigned_bits: int = INTEGER_BITS[-1],
 ) -> fx.GraphModule:
     """The network as it will be exported: captured, batch norm folded, with quantisers that are calibrated.
 
@@ -46,11 +56,12 @@ def as_deployed(
         plan: its bits.
         seed: decides which examples.
         weight_bits: that the integers of weights fit in.
+        unsigned_bits: that those of activations without a sign fit in.
     """
     folded = fold_batch_norm(capture(model, task.example_input(2), task.varying))
     if not plan.bits.quantized:
         return folded
-    quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits)
+    quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits, unsigned_bits)
     calibrate(quantized, [calibration_inputs(task, seed)])
     return quantized
 
@@ -82,7 +93,8 @@ def static_figures(
         targets: that run it.
         pattern: of the zeros among its weights, by which its size is counted; see ``size_mb``.
     """
-    bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
+    held = held_bits(module)
+    bits = {"uint8": held, "int8": held, "pt2": None}  # a torch program computes in float
     counted = [t for t in targets if t.figures.get("peak_memory_mb") == "static"]
     memory = {t.name: figures.peak_memory_mb(module, bits[t.form]) for t in counted}
     return {
@@ -111,6 +123,8 @@ def remarks(
             f"weights are zero in the pattern {plan.sparsity.pattern}: size_mb counts them as stored "
             f"{_STORED[plan.sparsity.pattern]}; {', '.join(fast) or 'no target here'} computes them faster"
         )
+    if any(target.form == "int8" for target in targets) and 8 in plan.bits.activations.values():
+        found.append("activations without a sign lie within 7 bits: signed integers of 8 hold no more")
     floats = in_float(module) if plan.bits.quantized else {}
     if floats:
         found.append("in float: " + ", ".join(f"{name} ({why})" for name, why in floats.items()))

@@ -13,6 +13,7 @@ from onnx import ModelProto
 from torch import fx
 from torch.export import ExportedProgram
 
+from raysearch.backends.base import Form
 from raysearch.basics.failures import UserError, failure
 from raysearch.basics.quiet import quiet
 from raysearch.networks.capture import signature
@@ -23,19 +24,20 @@ from raysearch.trainables.export.symbols import OPSET
 from raysearch.trainables.export.tidying import name_axes, tidied
 
 
-def export_onnx(graph_module: fx.GraphModule, path: Path) -> None:
+def export_onnx(graph_module: fx.GraphModule, path: Path, form: Form = "uint8") -> None:
     """Write a network as ONNX with explicit Q/DQ, its batch and the axes that the task names dynamic.
-
-    Every quantised activation is uint8, biases are int32.
 
     Args:
         graph_module: captured and folded, with quantisers or without; it is left as it is.
         path: of the file.
+        form: "uint8" has quantised activations in uint8 and biases in int32; "int8" has them in int8 around a
+            zero point of 0 and in float.
 
     Raises:
-        UserError: an operator has no ONNX form; it is named with its layer.
+        UserError: an operator has no ONNX form; it is named with its layer. Or a quantiser's integers do not
+            fit in int8, where the form asks for that.
     """
-    program = lifted(onnx_form(graph_module))
+    program = lifted(onnx_form(graph_module, signed=form == "int8"))
     known = signature(graph_module)
     model = tidied(_to_onnx(program, known.inputs, known.outputs))
     name_axes(model, known.axes)

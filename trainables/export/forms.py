@@ -8,17 +8,19 @@ from typing import cast
 import torch
 from torch import Tensor, fx
 
+from raysearch.basics.failures import UserError
 from raysearch.networks import operators
 from raysearch.networks.unlifting import finished, hold
 from raysearch.trainables.export.symbols import give_name, symbolic, symbolic_several
 from raysearch.trainables.quantization.insert import quantizer_of
-from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer, bias_codes
+from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer, bias_codes, round_bias
 
 # The end of the name of a constant that the file is to hold as float16, with a Cast behind it. The exporter
 # would compute a Cast that was written here.
 FLOAT16_WEIGHT = "float16_weight"
 _SPLITS = ("chunk", "split", "split_with_sizes")
 _SHIFT = 128  # between a signed integer and its uint8 code
+_SIGNED_HIGH = 127  # the largest int8
 _ONNX_FLOAT, _ONNX_FLOAT16 = 1, 10
 
 
@@ -40,13 +42,21 @@ def float_form(graph_module: fx.GraphModule) -> fx.GraphModule:
 
 
 @torch.no_grad()
-def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
+def onnx_form(graph_module: fx.GraphModule, *, signed: bool = False) -> fx.GraphModule:
     """A copy on the CPU whose quantisers are ONNX operators: it can be exported, but not run in torch.
 
-    All integers are uint8, so that a sum's inputs and output have one type, which is what runtimes fuse.
+    All integers of activations have one type, uint8 as CPUs want it or int8 as TensorRT does, so that a sum's
+    inputs and output have one type, which is what runtimes fuse.
     Averages over all positions become ONNX's global pooling: the exporter would write a mean, which runtimes
     compute in float. Averages over windows of one size become plain pooling. An upper limit (ReLU6) is left
-    to the quantiser behind it, which holds no value above it.
+    to the uint8 quantiser behind it, which holds no value beyond it.
+
+    Args:
+        graph_module: captured and folded, with quantisers or without; it is left as it is.
+        signed: int8 with a zero point of 0, and biases in float.
+
+    Raises:
+        UserError: a quantiser's integers do not fit in int8.
     """
     shipped = _copy(graph_module)
     for node in list(shipped.graph.nodes):
@@ -58,11 +68,11 @@ def onnx_form(graph_module: fx.GraphModule) -> fx.GraphModule:
             _ship_batch_norm(shipped, node)
         elif operators.name_of(node) in _SPLITS:
             _ship_split(shipped, node)
-        elif node.op == "call_module":
+        elif node.op == "call_module" and not signed:
             _leave_limit(shipped, node)
     for node in list(shipped.graph.nodes):
         if node.op == "call_module":
-            _ship_module(shipped, node)
+            _ship_module(shipped, node, signed)
     return finished(shipped)
 
 
@@ -141,16 +151,20 @@ def _leave_limit(shipped: fx.GraphModule, node: fx.Node) -> None:
         node.replace_input_with(limit, cast(fx.Node, limit.args[0]))
 
 
-def _ship_module(shipped: fx.GraphModule, node: fx.Node) -> None:
+def _ship_module(shipped: fx.GraphModule, node: fx.Node, signed: bool) -> None:
     """Put a quantiser's ONNX operators in its place, and nothing in a dropout's."""
     module, name = shipped.get_submodule(str(node.target)), node.name
     with shipped.graph.inserting_before(node):
         if isinstance(module, BiasQuantizer):
-            new = _bias(shipped, node, module)
+            new = _bias(shipped, node, module, signed)
         elif not isinstance(module, Quantizer):
             new = cast(fx.Node, node.args[0])
         elif module.channels is not None:
             new = _weight(shipped, node, module)
+        elif not module.integer:
+            new = _half(shipped, node)
+        elif signed:
+            new = _signed_activation(shipped, node, module)
         else:
             new = _activation(shipped, node, module)
     node.replace_all_uses_with(new)
@@ -160,15 +174,12 @@ def _ship_module(shipped: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:
-    """QuantizeLinear, Clip on the integers below eight bits, DequantizeLinear; or two Casts for float16.
+    """QuantizeLinear, Clip on the integers below eight bits, DequantizeLinear.
 
     The Clip stands between Q and DQ because a Clip before Q would come between an operator and the Q that it
     is fused with.
     """
     graph, x, value = shipped.graph, cast(fx.Node, node.args[0]), cast(Tensor, node.meta["val"])
-    if not quantizer.integer:
-        half = symbolic(graph, "Cast", [x], value.to(torch.float16), {"to": _ONNX_FLOAT16})
-        return symbolic(graph, "Cast", [half], value, {"to": _ONNX_FLOAT})
     shift = _SHIFT if quantizer.signed else 0
     low, high = quantizer.low + shift, quantizer.high + shift
     scale = _constant(shipped, f"{node.target}_step", quantizer.step())
@@ -182,6 +193,34 @@ def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) ->
         ]
         new = symbolic(graph, "Clip", [new, *limits], codes, version=13)
     return symbolic(graph, "DequantizeLinear", [new, scale, zero_point], value)
+
+
+def _signed_activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:
+    """Clip in float below eight bits, QuantizeLinear, DequantizeLinear; TensorRT clips no integers."""
+    graph, x, value = shipped.graph, cast(fx.Node, node.args[0]), cast(Tensor, node.meta["val"])
+    if quantizer.high > _SIGNED_HIGH:
+        raise UserError(
+            f"{node.target}: integers up to {quantizer.high} do not fit in int8, insert quantisers with"
+            " unsigned_bits=7 for this form"
+        )
+    step = quantizer.step()
+    scale = _constant(shipped, f"{node.target}_step", step)
+    zero_point = _constant(shipped, f"{node.target}_zero_point", torch.tensor(0, dtype=torch.int8))
+    if quantizer.high < _SIGNED_HIGH:
+        limits = [
+            _constant(shipped, f"{node.target}_{word}", limit * step)
+            for word, limit in (("low", quantizer.low), ("high", quantizer.high))
+        ]
+        x = symbolic(graph, "Clip", [x, *limits], value, version=13)
+    codes = symbolic(graph, "QuantizeLinear", [x, scale, zero_point], value.to(torch.int8))
+    return symbolic(graph, "DequantizeLinear", [codes, scale, zero_point], value)
+
+
+def _half(shipped: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """Two Casts, to float16 and back."""
+    graph, x, value = shipped.graph, cast(fx.Node, node.args[0]), cast(Tensor, node.meta["val"])
+    half = symbolic(graph, "Cast", [x], value.to(torch.float16), {"to": _ONNX_FLOAT16})
+    return symbolic(graph, "Cast", [half], value, {"to": _ONNX_FLOAT})
 
 
 def _weight(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.Node:
@@ -198,10 +237,12 @@ def _weight(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> fx.
     return symbolic(shipped.graph, "DequantizeLinear", [codes, scale, zero_point], value, attributes)
 
 
-def _bias(shipped: fx.GraphModule, node: fx.Node, quantizer: BiasQuantizer) -> fx.Node:
-    """An int32 bias, whose scale is the product of its layer's."""
+def _bias(shipped: fx.GraphModule, node: fx.Node, quantizer: BiasQuantizer, signed: bool) -> fx.Node:
+    """An int32 bias, whose scale is the product of its layer's; or what that is worth, in float."""
     bias, *scales = (shipped.get_parameter(str(cast(fx.Node, a).target)) for a in node.args)
     step = quantizer.step(*scales).expand(len(bias)).contiguous()
+    if signed:
+        return _constant(shipped, f"{node.target}_rounded", round_bias(bias, step))
     codes = _constant(shipped, f"{node.target}_codes", bias_codes(bias, step))
     scale = _constant(shipped, f"{node.target}_step", step)
     value = cast(Tensor, node.meta["val"])

@@ -26,6 +26,7 @@ def insert_quantizers(
     bits: BitWidthPlan,
     exclude: Sequence[str] = (),
     weight_bits: int = _EIGHT,
+    unsigned_bits: int = _EIGHT,
 ) -> fx.GraphModule:
     """A copy with fake quantisation, to be calibrated next.
 
@@ -37,6 +38,7 @@ def insert_quantizers(
         bits: of each layer's weights and input.
         exclude: layers, or parts with all their layers, that stay in float whatever ``bits`` says.
         weight_bits: that the integers of weights fit in; see ``Backend.weight_bits``.
+        unsigned_bits: that those of activations without a sign fit in: 7 where signed bytes will hold them.
 
     Raises:
         UserError: the network has a module under a quantiser's name.
@@ -49,7 +51,7 @@ def insert_quantizers(
         for node in quantized.graph.nodes
         if (layer := layer_of(node))
     ]
-    _round_activations(quantized, reading)
+    _round_activations(quantized, reading, unsigned_bits)
     for node, layer, held, _ in layers:
         if held < FLOAT:
             _round_weights(quantized, node, layer, held, weight_bits)
@@ -67,13 +69,13 @@ def quantizer_of(graph_module: fx.GraphModule, node: object) -> Quantizer | None
     return module if isinstance(module, Quantizer) else None
 
 
-def _round_activations(graph_module: fx.GraphModule, reading: Reading) -> None:
+def _round_activations(graph_module: fx.GraphModule, reading: Reading, unsigned_bits: int) -> None:
     """Quantise every tensor in the bits that its readers ask for."""
     # All is decided on the graph as it was given, and inserted afterwards.
     tensors = [n for n in reading.graph.nodes if operators.is_float(n) and n.op != "get_attr"]
     readers = {t: [(user, reading.asked(user, t)) for user in t.users] for t in tensors}
     roots = {t: reading.root(t) for t in tensors}
-    signed = {t: not reading.nonnegative(roots[t]) for t in tensors}
+    within = {t: unsigned_bits if reading.nonnegative(roots[t]) else None for t in tensors}
     ends = reading.rounded_at_the_end()
     for tensor, asked in readers.items():
         levels = {b for _, bits in asked for b in bits if b < FLOAT}
@@ -82,7 +84,7 @@ def _round_activations(graph_module: fx.GraphModule, reading: Reading) -> None:
             levels.add(always)
         if not levels:
             continue
-        nodes = _attach(graph_module, tensor, roots[tensor], sorted(levels, reverse=True), signed[tensor])
+        nodes = _attach(graph_module, tensor, roots[tensor], sorted(levels, reverse=True), within[tensor])
         for user, bits in asked:
             # A view that somebody reads in float stays in float; else it takes the finest asked of it.
             given = nodes.get(max(bits)) or (nodes[max(levels & set(INTEGER_BITS))] if always else None)
@@ -91,19 +93,22 @@ def _round_activations(graph_module: fx.GraphModule, reading: Reading) -> None:
 
 
 def _attach(
-    graph_module: fx.GraphModule, tensor: fx.Node, root: fx.Node, levels: list[int], signed: bool
+    graph_module: fx.GraphModule, tensor: fx.Node, root: fx.Node, levels: list[int], unsigned: int | None
 ) -> dict[int, fx.Node]:
     """Insert a tensor's quantisers, by bits, the finest first.
 
     Coarser integers read finer ones: what gives the tensor is fused with a single reader only. A tensor and
-    the views of it share their quantisers.
+    the views of it share their quantisers. ``unsigned`` is what integers without a sign fit in, None where
+    values may be negative.
     """
     nodes: dict[int, fx.Node] = {}
     source = last = tensor
     for bits in levels:
         name = f"quantize_{root.name}_{bits}"
         if not hasattr(graph_module, name):
-            graph_module.add_module(name, Quantizer(bits, signed=signed, bound=operators.upper_bound(root)))
+            signed, bound = unsigned is None, operators.upper_bound(root)
+            quantizer = Quantizer(bits, signed=signed, bound=bound, within=unsigned or _EIGHT)
+            graph_module.add_module(name, quantizer)
         elif not isinstance(getattr(graph_module, name), Quantizer):
             raise UserError(f"the model has a module named {name!r}, which its quantiser needs: rename it")
         with graph_module.graph.inserting_after(last):

@@ -40,7 +40,7 @@ class Quantizer(nn.Module):
         axis: along which the slices of weights lie.
         bound: an upper limit of the values, as after ReLU6: the steps are kept so small that no integer lies
             above it, so that a file needs no operator for the limit.
-        within: bits that the integers of signed values fit in, however many they are held in.
+        within: bits that the integers fit in, however many they are held in.
 
     Raises:
         ValueError: other bits.
@@ -62,7 +62,7 @@ class Quantizer(nn.Module):
         if bits not in (*INTEGER_BITS, FLOAT16, FLOAT):
             raise UserError(f"bits is {bits!r}: a quantiser has 2 to 8, 16 (float16) or 32 (float) bits")
         self.bits, self.signed, self.channels, self.axis = bits, signed, channels, axis
-        self.high = 2 ** (min(bits, within) - 1) - 1 if signed else 2**bits - 1
+        self.high = 2 ** (min(bits, within) - signed) - 1
         self.low = 0 if not signed else -self.high - (channels is None)
         self.largest_step = math.inf if bound is None else bound / self.high
         if self.integer:

@@ -117,9 +117,12 @@ class Reading:
     def nonnegative(self, node: fx.Node) -> bool:
         """Whether a tensor's values are known to be 0 or more."""
         if node not in self._nonnegative:
-            keeps = operators.is_view(node) or operators.keeps_sign(node) or operators.is_dropout(node)
-            self._nonnegative[node] = operators.is_nonnegative(node) or (
-                keeps and all(self.nonnegative(n) for n in _operands(node))
+            keeps = operators.keeps_sign(node) or operators.is_dropout(node)
+            self._nonnegative[node] = (
+                self.nonnegative(self.root(node))
+                if operators.is_view(node)
+                else operators.is_nonnegative(node)
+                or (keeps and all(self.nonnegative(n) for n in _operands(node)))
             )
         return self._nonnegative[node]
 

@@ -5,11 +5,10 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from small_net import small_net
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
-
-from ..conftest import small_net
 
 BACKEND = backends.get("onnxruntime-cpu")
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from small_net import small_net
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.runtimes.openvino import _sums_overflow
-
-from ..conftest import small_net
 
 BACKEND = backends.get("openvino-cpu")
 pytestmark = pytest.mark.skipif(BACKEND.unavailable() is not None, reason=str(BACKEND.unavailable()))

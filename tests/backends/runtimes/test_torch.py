@@ -6,14 +6,13 @@ import tempfile
 import numpy as np
 import pytest
 import torch
+from small_net import small_net
 from torch.utils import _pytree as pytree
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError, trial_figures
 from raysearch.backends.measurement.protocol import Clock, Protocol, measure
 from raysearch.backends.runtimes.torch import cuda_clock
-
-from ..conftest import small_net
 
 BACKEND = backends.get("torch-cpu")
 BUILT = ["torch-compile-cpu", "torch-aoti-cpu", "torch-compile-cuda", "torch-aoti-cuda"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnxruntime
@@ -80,6 +81,9 @@ def test_remarks_say_where_a_precision_is_not_what_is_computed(task: Task) -> No
     assert remarks(as_deployed(network(), task, plan(8), 0), plan(8)) == []
     found = remarks(as_deployed(network(), task, plan(2), 0), plan(2))
     assert found == ["weights of 2 bits are computed in 8: they count in size_mb, not in latency"]
+    signed = replace(get("onnxruntime-tensorrt"), name="signed")
+    (said,) = remarks(as_deployed(network(), task, plan(8), 0), plan(8), targets=[signed])
+    assert said.startswith("activations without a sign lie within 7 bits")
     gelu = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.GELU(), nn.Linear(8, 10))
     bits = TrialPlan(bits=BitWidthPlan({"1": 8, "4": 8}, {"1": 8, "4": 8}))
     (said,) = remarks(as_deployed(gelu, small_task(model=gelu, parent={}), bits, 0), bits)

@@ -19,7 +19,7 @@ from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks.capture import capture
 from raysearch.trainables.export import export_onnx
 from raysearch.trainables.export.forms import float_form
-from raysearch.trainables.quantization import calibrate, insert_quantizers
+from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
 
 
 def written(module: fx.GraphModule, folder: Path) -> onnx.ModelProto:
@@ -93,6 +93,43 @@ def test_parts_along_an_axis_are_split_at_once(tmp_path: Path) -> None:
     x = torch.randn(3, 6, 4)
     net = Net(lambda _, x: (p := x.split([1, 2, 3], 1))[0] * p[1][:, :1] + p[2][:, 2:])
     assert assert_same(capture(net, x), x, tmp_path).count("Split") == 1
+
+
+def test_the_signed_form_is_clipped_in_float_and_has_its_biases_in_float(tmp_path: Path) -> None:
+    folded = fold_batch_norm(captured("resnet"))
+    module = insert_quantizers(folded, uniform(folded, 8, 4), unsigned_bits=7)
+    calibrate(module, [torch.randn(8, 3, 12, 12)])
+    export_onnx(module, tmp_path / "model.onnx", "int8")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    given = {name: node.op_type for node in graph.node for name in node.output}
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear":
+            assert given[node.input[0]] == "Clip"
+            assert kinds[node.input[2]] == TensorProto.INT8
+        elif node.op_type == "DequantizeLinear" and node.input[0] in given:
+            assert given[node.input[0]] == "QuantizeLinear"
+        elif node.op_type in ("Conv", "Gemm"):
+            assert kinds[node.input[2]] == TensorProto.FLOAT
+    assert TensorProto.INT32 not in kinds.values()
+
+
+def test_a_limit_stays_before_signed_integers(tmp_path: Path) -> None:
+    """The quantiser alone would let negative values through."""
+    net = Net(lambda m, x: m.two(F.relu6(m.one(x))), one=nn.Conv2d(3, 4, 1), two=nn.Conv2d(4, 2, 1))
+    x = 10 * torch.randn(4, 3, 5, 5)
+    folded = capture(net, x)
+    module = insert_quantizers(folded, uniform(folded, 8, 8), unsigned_bits=7)
+    calibrate(module, [x])
+    export_onnx(module, tmp_path / "model.onnx", "int8")
+    (given,) = OnnxRuntimeCpu().load(tmp_path / "model.onnx", optimize=False)({"input": x.numpy()})
+    np.testing.assert_allclose(given, module(x).detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_integers_that_signed_bytes_do_not_hold_are_refused(tmp_path: Path) -> None:
+    module = insert_quantizers(captured("resnet"), uniform(captured("resnet"), 8, 8))
+    with pytest.raises(ValueError, match=r"integers up to 255 do not fit in int8.*unsigned_bits=7"):
+        export_onnx(module, tmp_path / "model.onnx", "int8")
 
 
 def test_weights_of_sixteen_bits_are_float16(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import fx
 from zoo import NETWORKS, captured, layers, uniform
 
+from raysearch.backends.runtimes.nvidia.signed import objection
 from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.networks import nests
 from raysearch.networks.nests import Nest
@@ -57,6 +59,22 @@ def difference(wanted: Nest, given: Nest) -> float:
     """The largest, relative to each output's largest value."""
     pairs = zip(nests.tensors(wanted), nests.tensors(given), strict=True)
     return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
+
+
+SIGNED = ("resnet", "inverted_residuals", "gated", "squeeze_excitation", "attention", "tied_text", "u_net")
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_signed_files_compute_what_the_quantised_network_does(name: str, tmp_path: Path) -> None:
+    """Learnt steps, averages, limits and biases, below eight bits too, as ONNX Runtime runs the file."""
+    folded, draw = fold_batch_norm(captured(name)), random.Random(name)
+    bits = BitWidthPlan(*({n: draw.choice([2, 4, 8, 8, 16]) for n in layers(folded)} for _ in range(2)))
+    module = insert_quantizers(folded, bits, unsigned_bits=7)
+    calibrate(module, [NETWORKS[name].inputs(16)])
+    for form in ("uint8", "int8"):
+        export_onnx(module, tmp_path / "model.onnx", form)  # type: ignore[arg-type]
+        assert onnx_error(module, tmp_path / "model.onnx", NETWORKS[name].inputs(5))[0] <= 1e-5
+    assert objection(onnx.load(tmp_path / "model.onnx")) is None
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -194,6 +194,15 @@ def test_a_module_under_a_quantisers_name_is_named() -> None:
         insert_quantizers(captured, BitWidthPlan(bits, bits))
 
 
+def test_activations_without_a_sign_fit_in_seven_bits_where_files_hold_them_signed(
+    folded: fx.GraphModule, uniform: Uniform
+) -> None:
+    module = insert_quantizers(folded, uniform(8, 8), unsigned_bits=7)
+    activations = [q for q in _quantizers(module) if q.channels is None]
+    assert {(q.signed, q.low, q.high) for q in activations} == {(True, -128, 127), (False, 0, 127)}
+    assert {q.high for q in _quantizers(module) if q.channels is not None} == {127}
+
+
 def test_weights_fit_in_fewer_bits_than_they_are_held_in(folded: fx.GraphModule, uniform: Uniform) -> None:
     module = insert_quantizers(folded, uniform(8, 8), weight_bits=7)
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]

@@ -43,6 +43,12 @@ def test_activations_use_the_whole_range() -> None:
     assert (Quantizer(4, signed=False).low, Quantizer(4, signed=False).high) == (0, 15)
 
 
+@pytest.mark.parametrize(("bits", "high"), [(8, 127), (7, 127), (4, 15)])
+def test_activations_without_a_sign_fit_in_signed_bytes_where_asked(bits: int, high: int) -> None:
+    quantizer = Quantizer(bits, signed=False, within=7)
+    assert (quantizer.low, quantizer.high) == (0, high)
+
+
 @pytest.mark.parametrize("bits", [0, 1, 9, 12, 64])
 def test_other_bits_are_refused(bits: int) -> None:
     with pytest.raises(ValueError, match=f"bits is {bits}.*2 to 8, 16"):

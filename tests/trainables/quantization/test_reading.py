@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from zoo import Net
 
 from benchmarks.eight_bits import fused
 from raysearch.networks import operators
@@ -48,6 +51,26 @@ def test_what_follows_a_sum_of_any_sign_may_be_negative() -> None:
     reading = Reading(captured.graph, BitWidthPlan({}, {}))
     (last,) = captured.graph.output_node().args[0]  # type: ignore[misc, union-attr]
     assert not reading.nonnegative(last)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("run", "known"),
+    [
+        (lambda x: F.relu(x).chunk(2, 1)[0], True),
+        (lambda x: x.chunk(2, 1)[0], False),
+        (lambda x: x.chunk(2, 1)[0] * torch.sigmoid(x.chunk(2, 1)[1]), False),
+        (lambda x: F.relu(x) + 1, True),
+        (lambda x: F.relu(x) - 1 + F.relu(x), False),
+        (lambda x: F.relu(x) * -1.0, False),
+        (lambda x: torch.add(F.relu(x), F.relu(x), alpha=-1), False),
+    ],
+)
+def test_parts_numbers_and_factors_may_make_values_negative(
+    run: Callable[[Tensor], Tensor], known: bool
+) -> None:
+    captured = capture(Net(lambda _, x: run(x)), torch.randn(2, 4, 3))
+    (last,) = captured.graph.output_node().args[0]  # type: ignore[misc, union-attr]
+    assert Reading(captured.graph, BitWidthPlan({}, {})).nonnegative(last) is known  # type: ignore[arg-type]
 
 
 class _Merging(nn.Module):

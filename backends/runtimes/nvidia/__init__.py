@@ -1,0 +1,1 @@
+"""NVIDIA's GPUs: TensorRT, and ONNX Runtime's providers for them."""
