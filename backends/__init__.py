@@ -17,7 +17,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from raysearch.backends.place import KEYS as _PLACE_KEYS
-from raysearch.backends.place import Place
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 
@@ -43,6 +42,8 @@ _HOMES = {
         for provider in ("cuda", "tensorrt", "tensorrt-rtx")
     },
 }
+_ON_BOARD = ("raysearch.backends.boards.target", "OnBoard")
+_ON_NODES = ("raysearch.backends.on_nodes", "OnNodes")
 _BOARD_KEYS = frozenset({"ssh", "command", "python", "identity", "config", "connect_timeout_s"})
 _METERS = ("nvml", "rapl")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -82,14 +83,9 @@ def get(target: Spec) -> Backend:
         raise UserError(
             f"target {name!r} is on a board and on nodes of the cluster: give {min(board)} or {min(there)}"
         )
-    if board:
-        from raysearch.backends.boards.target import OnBoard
-
-        return OnBoard.of(backend, board)
-    if there:
-        from raysearch.backends.on_nodes import OnNodes
-
-        return OnNodes(backend, place=Place.of(name, there))
+    if there or board:
+        elsewhere: Backend = _named(*(_ON_BOARD if board else _ON_NODES)).of(backend, board or there)
+        return elsewhere
     return backend
 
 
@@ -120,10 +116,12 @@ def options_of(runtime: str) -> tuple[str, ...]:
 
 
 def _class_of(runtime: str) -> Any:
-    if runtime in _HOMES:
-        module, name = _HOMES[runtime]
-        return getattr(import_module(module), name)
-    return _others()[runtime].load()
+    return _named(*_HOMES[runtime]) if runtime in _HOMES else _others()[runtime].load()
+
+
+def _named(module: str, name: str) -> Any:
+    """A class by where it stands, imported only now."""
+    return getattr(import_module(module), name)
 
 
 @cache

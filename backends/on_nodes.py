@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,6 +26,11 @@ class OnNodes(Sent):
     """
 
     place: Place
+
+    @classmethod
+    def of(cls, inner: Backend, given: Mapping[str, Any]) -> OnNodes:
+        """A target from its description; see ``Place.of``."""
+        return cls(inner, place=Place.of(inner.name, given))
 
     def spec(self) -> dict[str, Any]:
         """Where it is, as ``Place.of`` takes it."""

@@ -25,8 +25,9 @@ import ray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import arguments, report
+from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
-from raysearch.backends.measurement.remote import connect, start_service
+from raysearch.backends.measurement.remote import connect
 
 TRIALS, DEVICES, REQUESTS = 4, 2, 100
 EXAMPLE = {"x": np.zeros((1, 4), np.float32)}

@@ -15,7 +15,14 @@ FACE = {"raysearch", "version"}  # the package itself: it names others, and all 
 
 
 # Where Ray may stand besides runs, and in whole rooms for its domains.
-WITH_RAY = {"backends.remote", "schedulers.tune", "searchers.libraries.optuna_search", "searchers.tune"}
+WITH_RAY = {
+    "backends.measurement.devices",
+    "backends.measurement.remote",
+    "backends.on_nodes",
+    "schedulers.tune",
+    "searchers.libraries.optuna_search",
+    "searchers.tune",
+}
 WITH_RAY |= {"study_file.space_text", "trainables.trial"}
 ROOMS_WITH_RAY = {"runs", "search_spaces", "sweeps"}
 

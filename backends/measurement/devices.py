@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,6 +34,7 @@ from raysearch.backends.base import Array, Backend, Feed, MeasurementError
 from raysearch.backends.boards.target import OnBoard
 from raysearch.backends.measurement.lock import MACHINE
 from raysearch.backends.measurement.protocol import Protocol
+from raysearch.backends.measurement.remote import RemoteService
 from raysearch.backends.measurement.service import MeasurementService
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
@@ -263,3 +265,22 @@ def start_process(protocol: Protocol | None, where: tuple[str, int], place: Wher
         )
         .remote(protocol, folder, shared, device)
     )
+
+
+def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
+    """Start the service, whose targets without a place are measured on this node.
+
+    It lives until ``stop``, or until the driver that started it ends.
+
+    Args:
+        name: the actor's name, under which ``connect`` finds it. Services of other names or clusters may run
+            on the same machine: while one measures the others wait.
+        protocol: how to measure.
+
+    Raises:
+        ValueError: a service of this name is running.
+    """
+    node = ray.get_runtime_context().get_node_id()
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    actor = ray.remote(Devices).options(name=name, num_cpus=0, scheduling_strategy=here)
+    return RemoteService(actor.remote(node, partial(start_process, protocol)))

@@ -7,12 +7,10 @@ their way to a device. It asks for no CPU, so that a search on a small machine k
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from raysearch.backends import Spec
 from raysearch.backends.base import Array, Feed, MeasurementError
-from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.failures import first_line
 
 
@@ -66,30 +64,6 @@ class RemoteService:
             raise error.cause from error
         except ray.exceptions.RayActorError as error:
             raise MeasurementError(f"the measurement service is gone: {first_line(error)}") from error
-
-
-def start_service(name: str, protocol: Protocol | None = None) -> RemoteService:
-    """Start the service, whose targets without a place are measured on this node.
-
-    It lives until ``stop``, or until the driver that started it ends.
-
-    Args:
-        name: the actor's name, under which ``connect`` finds it. Services of other names or clusters may run
-            on the same machine: while one measures the others wait.
-        protocol: how to measure.
-
-    Raises:
-        ValueError: a service of this name is running.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from raysearch.backends.measurement.devices import Devices, start_process
-
-    node = ray.get_runtime_context().get_node_id()
-    here = NodeAffinitySchedulingStrategy(node, soft=False)
-    actor = ray.remote(Devices).options(name=name, num_cpus=0, scheduling_strategy=here)
-    return RemoteService(actor.remote(node, partial(start_process, protocol)))
 
 
 def connect(name: str) -> RemoteService:

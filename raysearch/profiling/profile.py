@@ -191,7 +191,7 @@ def _service(backend: Backend) -> Iterator[Callable[..., dict[str, Any]]]:
     if not isinstance(backend, OnNodes):
         yield MeasurementService().measure
         return
-    from raysearch.backends.measurement.remote import start_service
+    from raysearch.backends.measurement.devices import start_service
     from raysearch.runs.tuning import cluster
 
     with cluster():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from raysearch.metrics import SHARE, TEST
 from raysearch.objectives import Goals
+from raysearch.pareto import non_dominated
 from raysearch.record.journal import RunRecord, TrialRecord
 
 _POINT = 0.01
@@ -37,6 +38,16 @@ def compared_by(record: RunRecord) -> str:
     name = next(iter(record.metrics))
     tested = record.parent is not None and f"{TEST}{name}" in record.parent.values
     return f"{TEST}{name}" if tested else name
+
+
+def front_of(
+    trials: Sequence[TrialRecord], latency: str, metric: str, higher_is_better: bool
+) -> list[TrialRecord]:
+    """The trials that none beats in both a latency and a metric, the fastest first; all report both."""
+    sign = -1 if higher_is_better else 1
+    costs = [[trial.values[latency], sign * trial.values[metric]] for trial in trials]
+    kept = non_dominated(costs, [0.0] * len(costs)) if costs else []
+    return sorted((t for t, on in zip(trials, kept, strict=True) if on), key=lambda t: t.values[latency])
 
 
 def choices(targets: Sequence[str], trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
 import plotly.graph_objects as go
 
 from raysearch.metrics import SHARE
-from raysearch.pareto import non_dominated
-from raysearch.record.choices import choices, close_to_parent, losses
+from raysearch.record.choices import choices, close_to_parent, front_of, losses
 from raysearch.record.journal import TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import is_complete, violation_of
@@ -43,13 +41,7 @@ def fronts(result: RunResult) -> go.Figure:
         known = [t for t in _feasible(result) if latency in t.values and metric in t.values]
         if not known or not own > 0:
             continue
-        costs = [[t.values[latency], -t.values[metric] if higher else t.values[metric]] for t in known]
-        best = [
-            t
-            for t, kept in zip(known, non_dominated(np.array(costs), np.zeros(len(costs))), strict=True)
-            if kept
-        ]
-        best.sort(key=lambda t: t.values[latency])
+        best = front_of(known, latency, metric, higher)
         figure.add_trace(
             go.Scatter(
                 x=[own / t.values[latency] for t in best],

@@ -15,7 +15,8 @@ from typing import Any
 
 import ray
 
-from raysearch.backends.measurement.remote import RemoteService, start_service
+from raysearch.backends.measurement.devices import start_service
+from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals

@@ -16,8 +16,8 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from trial_setup import PARENT, make_setup
 
+from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
-from raysearch.backends.measurement.remote import start_service
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError
 from raysearch.networks.running import TimeLimitExceeded

@@ -15,8 +15,8 @@ from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 
 from raysearch import search_spaces as spaces
 from raysearch.backends import get
+from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
-from raysearch.backends.measurement.remote import start_service
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import trial

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from raysearch.backends.base import MeasurementError
+from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
-from raysearch.backends.measurement.remote import RemoteService, connect, start_service
+from raysearch.backends.measurement.remote import RemoteService, connect
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)

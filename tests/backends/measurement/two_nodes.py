@@ -19,7 +19,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from raysearch.backends import get
-from raysearch.backends.measurement import remote
+from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
 
 SPEC = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "board"}
@@ -37,7 +37,7 @@ def main() -> None:
         "unavailable": get(SPEC).unavailable(),
         "missing": get({**SPEC, "resource": "jetson"}).unavailable(),
     }
-    service = remote.start_service("two-nodes", QUICK)
+    service = start_service("two-nodes", QUICK)
     service.set_reference(SPEC, contents[0], EXAMPLE)
 
     def ask(number: int, answers: list[Any]) -> None:
