@@ -46,7 +46,7 @@ def front_of(
     """The trials that none beats in both a latency and a metric, the fastest first; all report both."""
     sign = -1 if higher_is_better else 1
     costs = [[trial.values[latency], sign * trial.values[metric]] for trial in trials]
-    kept = non_dominated(costs, [0.0] * len(costs)) if costs else []
+    kept = non_dominated(costs, [0.0] * len(costs)).tolist() if costs else []
     return sorted((t for t, on in zip(trials, kept, strict=True) if on), key=lambda t: t.values[latency])
 
 
