@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from raysearch.backends.base import Backend
 
 _HOMES = {
+    "litert-cpu": ("raysearch.backends.litert", "LiteRtCpu"),
     "onnxruntime-cpu": ("raysearch.backends.onnxruntime", "OnnxRuntimeCpu"),
     "torch-cpu": ("raysearch.backends.torch", "TorchCpu"),
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
 """A model's inputs by name, in the order of its arguments; axis 0 of each is the batch."""
-Form = Literal["uint8", "pt2"]
+Form = Literal["uint8", "pt2", "litert"]
 
 
 class MeasurementError(RuntimeError):
@@ -39,7 +39,7 @@ class Backend(Protocol):
         name: the target's name in study files and metrics.
         runtime: the package that runs the model.
         form: the form of file it wants: "uint8" is ONNX with unsigned quantised activations, "pt2" an
-            exported torch program.
+            exported torch program, "litert" a .tflite file with int8 activations, for a batch of one size.
         suffix: the ending of such a file, with its dot.
         channel_multiple: pruned layers keep a multiple of this many channels, since its kernels work in such
             blocks.

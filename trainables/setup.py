@@ -19,7 +19,7 @@ from raysearch.trainables.training.schedule import cycles
 
 CALIBRATION_SAMPLES = 256
 LONGER = "parent-longer"
-FILES = {"uint8": "model.onnx", "pt2": "model.pt2"}
+FILES = {"uint8": "model.onnx", "pt2": "model.pt2", "litert": "model.tflite"}
 
 Config = dict[str, Any]
 
@@ -147,6 +147,11 @@ class TrialSetup:
     def forms(self) -> tuple[str, ...]:
         """The file forms that the targets want, ONNX always among them: static figures are read from it."""
         return tuple(dict.fromkeys(["uint8", *(backends.get(t).form for t in self.targets)]))
+
+    @property
+    def throughout(self) -> bool:
+        """Whether what every layer gives is rounded, as LiteRT wants it."""
+        return "litert" in self.forms
 
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.

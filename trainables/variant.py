@@ -22,7 +22,7 @@ from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import History, prune_like
-from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
+from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers, rounded_throughout
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.task import Builder, Task, make
 
@@ -40,6 +40,7 @@ def save_variant(
     task: Task,
     history: History | None = None,
     weight_bits: int = INTEGER_BITS[-1],
+    throughout: bool = False,
 ) -> None:
     """Write a variant's spec and weights.
 
@@ -50,6 +51,7 @@ def save_variant(
         task: gives the form of the inputs and the number of logits.
         history: of the channels that were pruned.
         weight_bits: that the integers of its weights fit in.
+        throughout: whether what every layer in integers gives is rounded.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,7 @@ def save_variant(
         "bits": encode_bits(plan.bits),
         "exclude": list(task.exclude),
         "weight_bits": weight_bits,
+        "throughout": throughout,
         "own_model": not task.is_ready,
         "own_architecture": isinstance(plan.architecture, OwnPlan),
     }
@@ -108,6 +111,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     bits = _bits(spec["bits"])
     if bits.quantized:
         module = insert_quantizers(module, bits, spec["exclude"], spec.get("weight_bits", INTEGER_BITS[-1]))
+        module = rounded_throughout(module) if spec.get("throughout", False) else module
     _load(module, folder)
     return module.eval()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,13 +15,14 @@ from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import batches
-from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.export import export_litert, export_onnx, export_torch
 from raysearch.trainables.quantization import (
     calibrate,
     fold_batch_norm,
     held_bits,
     in_float,
     insert_quantizers,
+    rounded_throughout,
     size_mb,
 )
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
@@ -32,11 +33,20 @@ _STORED = {
     "unstructured": "with a bit for each weight that says whether it is zero",
     "2:4": "by two of every four, with two bits of place each",
 }
-_WRITERS = {"uint8": export_onnx, "pt2": export_torch}
+_WRITERS: dict[str, Callable[[fx.GraphModule, Path], None]] = {
+    "uint8": export_onnx,
+    "pt2": export_torch,
+    "litert": export_litert,
+}
 
 
 def as_deployed(
-    model: nn.Module, task: Task, plan: TrialPlan, seed: int, weight_bits: int = INTEGER_BITS[-1]
+    model: nn.Module,
+    task: Task,
+    plan: TrialPlan,
+    seed: int,
+    weight_bits: int = INTEGER_BITS[-1],
+    throughout: bool = False,
 ) -> fx.GraphModule:
     """The network as it will be exported: captured, batch norm folded, with quantisers that are calibrated.
 
@@ -46,11 +56,14 @@ def as_deployed(
         plan: its bits.
         seed: decides which examples.
         weight_bits: that the integers of weights fit in.
+        throughout: whether what every layer in integers gives is rounded; see ``rounded_throughout``.
     """
     folded = fold_batch_norm(capture(model, task.example_input(2), task.varying))
     if not plan.bits.quantized:
         return folded
     quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits)
+    if throughout:
+        quantized = rounded_throughout(quantized)
     calibrate(quantized, [calibration_inputs(task, seed)])
     return quantized
 
@@ -82,7 +95,8 @@ def static_figures(
         targets: that run it.
         pattern: of the zeros among its weights, by which its size is counted; see ``size_mb``.
     """
-    bits = {"uint8": held_bits(module), "pt2": None}  # a torch program computes in float
+    held = held_bits(module)
+    bits = {"uint8": held, "litert": held, "pt2": None}  # a torch program computes in float
     memory = {t: figures.peak_memory_mb(module, bits[backends.get(t).form]) for t in targets}
     return {
         "size_mb": size_mb(module, pattern),

@@ -127,7 +127,8 @@ class Course:
         return eight_until(self._setup.epochs, self._plan.training, self.float_epochs)
 
     def _as_deployed(self, network: nn.Module, plan: TrialPlan) -> fx.GraphModule:
-        return as_deployed(network, self._setup.task, plan, self._setup.seed, self._setup.weight_bits)
+        setup = self._setup
+        return as_deployed(network, setup.task, plan, setup.seed, setup.weight_bits, setup.throughout)
 
     def _quantize(self, epoch: int) -> None:
         """Begin the quantised part, or what it has come to by an epoch."""
