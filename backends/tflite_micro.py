@@ -7,7 +7,10 @@ tell.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +22,11 @@ from raysearch.backends import tflite
 from raysearch.backends.base import Array, Feed, Form, MeasurementError
 from raysearch.backends.litert import LiteRtModel, Port, interpreter, missing
 from raysearch.basics import extras
-from raysearch.basics.failures import first_line
 from raysearch.basics.quiet import silent
 
 EXTRA = "tflite-micro"
 _GRAIN = 16  # bytes, to which its tensors are aligned
-_LARGEST = 2**30
+_FIRST, _LARGEST = 2**16, 2**28  # bytes of an arena that are tried
 
 
 class TfliteMicro:
@@ -66,9 +68,12 @@ class TfliteMicro:
             MeasurementError: it is no .tflite file, or an operator in it has no kernel, which is named.
         """
         known = interpreter(path, self.name, "reference")
-        content = path.read_bytes()
-        arena = _loadable(content, path)
-        return MicroModel(known, path.name, _interpreter(content, arena))
+        with silent() as said:
+            try:
+                micro = _interpreter(path.read_bytes(), _LARGEST)
+            except RuntimeError as error:
+                raise MeasurementError(_refusal(path, said())) from error
+        return MicroModel(known, path.name, micro)
 
 
 def arena_figures(path: Path) -> tuple[dict[str, float], list[str]]:
@@ -85,14 +90,29 @@ def arena_figures(path: Path) -> tuple[dict[str, float], list[str]]:
         MissingExtra: tflite-micro is not installed.
         MeasurementError: it is no .tflite file, or an operator in it has no kernel, which is named.
     """
+    extras.check("tflite_micro", EXTRA)
     tflite.operators(path)  # a file of another kind is refused here: the interpreter itself checks nothing
-    content = path.read_bytes()
-    high, low = _loadable(content, path), 0
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(path.absolute())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MeasurementError(_refusal(path, done.stderr))
+    values = {"peak_memory_mb": int(done.stdout) / 1e6, "flash_mb": path.stat().st_size / 1e6}
+    return values, ["the interpreter's own code and stack are not counted: they depend on the board"]
+
+
+def main(path: str) -> None:
+    """Print the smallest arena in bytes that a file loads in; the process ends with 1 where there is none."""
+    content = Path(path).read_bytes()
+    low, high = 0, _FIRST
+    while not _loads(content, high):
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            sys.exit(1)
     while high - low > _GRAIN:
         middle = (low + high) // 2 // _GRAIN * _GRAIN
         low, high = (low, middle) if _loads(content, middle) else (middle, high)
-    values = {"peak_memory_mb": high / 1e6, "flash_mb": len(content) / 1e6}
-    return values, ["the interpreter's own code and stack are not counted: they depend on the board"]
+    print(high)
 
 
 class MicroModel(LiteRtModel):
@@ -124,35 +144,23 @@ def _interpreter(content: bytes, arena: int) -> Any:
 
 
 def _loads(content: bytes, arena: int) -> bool:
-    try:
-        with silent():
-            _interpreter(content, arena)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _loadable(content: bytes, path: Path) -> int:
-    """A size of arena that is large enough, found by doubling."""
-    arena = 2**14
-    while True:
+    """Whether a model loads, in a process of its own: one that is far too small ends the process."""
+    child = os.fork()
+    if child == 0:
         try:
-            with silent() as said:
-                _interpreter(content, arena)
-            return arena
-        except RuntimeError as error:
-            if "Didn't find op" in said():
-                raise MeasurementError(f"tflite-micro has no kernel for {_missing(said(), path)}") from error
-            if arena >= _LARGEST:
-                raise MeasurementError(
-                    f"tflite-micro cannot load {path.name}: {first_line(error)}"
-                ) from error
-        arena *= 2
+            _interpreter(content, arena)
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
-def _missing(said: str, path: Path) -> str:
-    """The operator that the interpreter's complaint names, with the layers in which it occurs."""
+def _refusal(path: Path, said: str) -> str:
+    """What is wrong with a file, from the interpreter's complaints: the operator, and its layers."""
     found = re.search(r"opcode '(\w+)'", said)
-    name = found[1] if found else "an operator"
-    layers = dict.fromkeys(op.layer for op in tflite.operators(path) if op.name == name)
-    return f"{name} ({', '.join(layer for layer in layers if layer) or path.name})"
+    if found is None:
+        lines = [line for line in said.splitlines() if line.strip()]
+        return f"tflite-micro cannot load {path.name}: {lines[-1] if lines else 'it ends the process'}"
+    layers = dict.fromkeys(op.layer for op in tflite.operators(path) if op.name == found[1])
+    where = ", ".join(layer for layer in layers if layer) or path.name
+    return f"tflite-micro has no kernel for {found[1]} ({where})"

@@ -12,7 +12,9 @@ def test_every_known_target_has_a_backend_of_that_name():
     for name in backends.names():
         backend = backends.get(name)
         assert backend.name == name
-        assert backend.unavailable() is None
+        if reason := backend.unavailable():
+            assert "pip install" in reason  # an optional package
+            continue
         assert backend.version()[0].isdigit()
         assert backend.device()
 

@@ -8,7 +8,6 @@ make the layer one in float there, with weights of four times the size.
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 from torch import fx
 
@@ -39,15 +38,15 @@ def rounded_throughout(graph_module: fx.GraphModule) -> fx.GraphModule:
 
 def _round(module: fx.GraphModule, tensor: fx.Node) -> None:
     """Give all who read a tensor what its finest quantiser gives, a new one where it has none."""
-    known = [user for user in tensor.users if is_integer(module, user)]
+    known = {user: q.bits for user in tensor.users if (q := integer_quantizer(module, user))}
     if not known:
         name = f"quantize_{tensor.name}_{_EIGHT}"
         module.add_module(name, Quantizer(_EIGHT, signed=not operators.is_nonnegative(tensor)))
         with module.graph.inserting_after(tensor):
-            known = [module.graph.call_module(name, (tensor,))]
-        known[0].meta = dict(tensor.meta, dropout=False)
-    finest = max(known, key=lambda node: cast(Quantizer, quantizer_of(module, node)).bits)
-    tensor.replace_all_uses_with(finest, lambda user: user not in known)
+            new = module.graph.call_module(name, (tensor,))
+        new.meta = dict(tensor.meta, dropout=False)
+        known[new] = _EIGHT
+    tensor.replace_all_uses_with(max(known, key=lambda user: known[user]), lambda user: user not in known)
 
 
 def integer_operands(module: fx.GraphModule, node: fx.Node) -> list[Quantizer]:
@@ -55,14 +54,14 @@ def integer_operands(module: fx.GraphModule, node: fx.Node) -> list[Quantizer]:
     layer = layer_of(node)
     if layer is None or layer.axis is None:
         return []
-    found = (quantizer_of(module, node.args[place]) for place in (layer.input, layer.weight))
-    return [quantizer for quantizer in found if quantizer is not None and quantizer.integer]
+    found = (integer_quantizer(module, node.args[place]) for place in (layer.input, layer.weight))
+    return [quantizer for quantizer in found if quantizer is not None]
 
 
-def is_integer(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node is a quantiser that rounds to integers."""
+def integer_quantizer(module: fx.GraphModule, node: object) -> Quantizer | None:
+    """The quantiser that a node calls, where it rounds to integers; None for any other node."""
     quantizer = quantizer_of(module, node)
-    return quantizer is not None and quantizer.integer
+    return quantizer if quantizer is not None and quantizer.integer else None
 
 
 def end_of(node: fx.Node) -> fx.Node:

@@ -32,6 +32,7 @@ from raysearch.trainables.quantization.quantizer import Quantizer
 # In steps: what a kernel's fixed-point arithmetic may be off, and what the kernels of several quantisers are
 # that the file has no tensor for.
 _ONE, _SEVERAL = 1.01, 3.01
+_SAME = 1e-6  # how far two equal steps may be apart, relative to them
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def litert_steps(module: fx.GraphModule, path: Path, inputs: Nest) -> Steps:
             quantiser in between).
     """
     outputs, steps, rounded = _run_as_written(path, inputs)
-    lockstep = _Lockstep(module.eval(), rounded, outputs)
+    lockstep = _Lockstep(module.eval(), rounded, outputs, steps)
     device = nests.device_of(module)
     with torch.no_grad():
         given = nests.to_device(flat_inputs(module, inputs), device)
@@ -131,12 +132,14 @@ def _run_as_written(path: Path, inputs: Nest) -> tuple[list[Tensor], list[float]
 class _Lockstep(fx.Interpreter):
     """Runs a fake-quantised graph on the integers of a file."""
 
-    def __init__(self, module: fx.GraphModule, rounded: list[Rounded], outputs: list[Tensor]) -> None:
+    def __init__(
+        self, module: fx.GraphModule, rounded: list[Rounded], outputs: list[Tensor], steps: list[float]
+    ) -> None:
         super().__init__(module)
         self.extra_traceback = False  # the message is for users
         self.rounded = rounded
         results = [n for n in module.graph.output_node().args[0] if isinstance(n, fx.Node)]  # type: ignore[union-attr]
-        self.outputs = dict(zip(results, outputs, strict=True))
+        self.outputs = dict(zip(results, zip(outputs, steps, strict=True), strict=True))
         self.ties = 0
         self.compared: list[str] = []
         self.unseen: list[str] = []
@@ -166,21 +169,24 @@ class _Lockstep(fx.Interpreter):
 
     def _theirs(self, node: fx.Node, own: Tensor, quantizer: Quantizer) -> Tensor | None:
         """The file's values at a quantiser, in the module's layout; None where it has none."""
-        if node in self.outputs:
-            return self.outputs[node].to(own.device)
         step, word = float(quantizer.step()), re.compile(rf":{node.name};")
+        if node in self.outputs:
+            theirs, given = self.outputs[node]
+            if given and abs(given - step) > _SAME * step:
+                raise ExportDisagreement(f"{node.name}: the file's step is {given:.6g}, not {step:.6g}")
+            return theirs.to(own.device)
         found = [
             (word.search(tensor.name) is None, float((arranged - own).abs().mean()), arranged)
             for tensor in self.rounded
-            if abs(tensor.step - step) <= 1e-6 * step
+            if abs(tensor.step - step) <= _SAME * step
             for arranged in _arrangements(torch.from_numpy(tensor.values).to(own.device), own.shape)
         ]
+        if not found:
+            return None
         # A file has other layouts than torch: of those that fit, the one that is meant is nearest. It has no
         # label of its own where the converter found that it equals another, or where it is the file's input.
-        stray, _, theirs = min(found, key=lambda item: item[:2], default=(True, 0.0, None))
-        if stray and (theirs is None or bool(((theirs - own).abs() > _ONE * step).any())):
-            return None
-        return theirs
+        stray, _, theirs = min(found, key=lambda item: item[:2])
+        return None if stray and bool(((theirs - own).abs() > _ONE * step).any()) else theirs
 
 
 def _arrangements(values: Tensor, shape: torch.Size) -> Iterator[Tensor]:

@@ -12,16 +12,15 @@ from torch import Tensor, fx
 from raysearch.networks import operators
 from raysearch.networks.operators import layer_name, layer_of
 from raysearch.networks.unlifting import finished, hold
-from raysearch.trainables.quantization.insert import quantizer_of
+from raysearch.trainables.quantization.calibrate import widen_steps
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS, BiasQuantizer, Quantizer
-from raysearch.trainables.quantization.throughout import end_of, integer_operands, is_integer
+from raysearch.trainables.quantization.throughout import end_of, integer_quantizer
 
 _EIGHT = INTEGER_BITS[-1]
 _LABEL = "raysearch.label"
 _SHIFT = -128  # the code of zero where no value is negative
 # What LiteRT's kernels with a table give, whatever is asked: the step, and the code of zero.
 _TABLES = {"sigmoid": (1 / 256, _SHIFT)}
-_LARGEST_MULTIPLIER = 255.0  # of a layer's sums, to become codes of its output: XNNPACK takes less than 256
 decomposed, aten = torch.ops.quantized_decomposed, torch.ops.aten
 
 
@@ -33,25 +32,12 @@ def litert_form(graph_module: fx.GraphModule) -> fx.GraphModule:
     tensors of the file are named by that.
     """
     shipped = copy.deepcopy(graph_module).cpu().eval().requires_grad_(False)
-    _widen_steps(shipped)
+    widen_steps(shipped)  # those that training made smaller since
     _label(shipped)
     for node in list(shipped.graph.nodes):
         if node.op == "call_module":
             _ship(shipped, node)
     return finished(shipped)
-
-
-def _widen_steps(module: fx.GraphModule) -> None:
-    """Make each layer's output have a step of more than a 256th of what its sums count in, in place.
-
-    Steps are smaller only where all values are zero; with them XNNPACK fails.
-    """
-    for node in module.graph.nodes:
-        steps = [quantizer.step().max() for quantizer in integer_operands(module, node)]
-        for user in end_of(node).users if len(steps) == 2 else ():
-            if is_integer(module, user):
-                scale = cast(Quantizer, quantizer_of(module, user)).scale
-                scale.copy_(scale.abs().clamp_min(steps[0] * steps[1] / _LARGEST_MULTIPLIER))
 
 
 def layer_of_label(node: fx.Node) -> str:
@@ -65,7 +51,7 @@ def _label(shipped: fx.GraphModule) -> None:
     for node in shipped.graph.nodes:
         if node.op in ("call_function", "call_module"):
             end = end_of(node)
-            rounded = next((user for user in end.users if is_integer(shipped, user)), node)
+            rounded = next((user for user in end.users if integer_quantizer(shipped, user)), node)
             label = f"{_layer(node)}:{rounded.name if node.op == 'call_function' else node.name}"
             node.meta["nn_module_stack"] = {_LABEL: ("", label)}
 
