@@ -72,6 +72,24 @@ def test_hardware_comes_first_and_accuracy_is_the_files(setup: TrialSetup) -> No
     assert same.float().mean() > 0.95  # values between two steps are rounded either way
 
 
+def test_a_variant_has_a_file_for_each_form_and_one_network(tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed")
+    targets = ("onnxruntime-cpu", "litert-cpu")
+    setup = make_setup(tmp_path, epochs=1, targets=targets)
+    *_, last = run_trial(setup, "whole", EIGHT_BITS)
+    folder = setup.variant_folder("whole")
+    assert {path.name for path in folder.iterdir()} >= {"model.onnx", "model.tflite"}
+    x, y = setup.task.validation.tensors  # type: ignore[attr-defined]
+    module = load_variant(folder)
+    assert "quantize_linear_8.scale" in module.state_dict()  # what the last layer gives is rounded too
+    for target in targets:
+        backend = backends.get(target)
+        (logits,) = backend.load(folder / f"model{backend.suffix}")(feed_of(x))
+        given = torch.from_numpy(logits)
+        assert setup.task.metrics["accuracy"](given, y) == last.values[f"accuracy/{target}"]
+        assert (given.argmax(1) == module(x).argmax(1)).float().mean() >= 0.95
+
+
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:
     measure = FakeMeasure()
     setup = make_setup(tmp_path, epochs=1)
