@@ -95,6 +95,8 @@ def _activation(shipped: fx.GraphModule, node: fx.Node, quantizer: Quantizer) ->
     fixed = _TABLES.get(operators.name_of(x), (step, zero))
     if fixed != (step, zero):
         x = _pair(shipped, node, x, *fixed)
+        if quantizer.bits < _EIGHT:  # an operator in between, or the converter leaves the second rounding out
+            x = _call(shipped, node, aten.relu.default, (x,))
     rounded = _pair(shipped, node, x, step, zero)
     low, high = quantizer.low * step, quantizer.high * step
     if quantizer.bits == _EIGHT:

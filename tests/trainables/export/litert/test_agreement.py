@@ -35,6 +35,12 @@ def test_networks_of_other_kinds_agree(written: Write, name: str) -> None:
     assert litert_error(file.module, file.path, file.inputs(4))[0] <= 1e-4
 
 
+@pytest.mark.parametrize(("weights", "activations"), [(32, 8), (8, 32), (16, 16)])
+def test_parts_in_float_agree(written: Write, weights: int, activations: int) -> None:
+    file = written("inverted_residuals", weights, activations)
+    assert litert_error(file.module, file.path, file.inputs(4))[0] <= 1e-4
+
+
 def test_a_batch_of_a_size_that_the_file_does_not_take(written: Write) -> None:
     file = written("linear", batch=3)
     assert litert_error(file.module, file.path, file.inputs(5))[0] <= 1e-5
