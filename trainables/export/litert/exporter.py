@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.symbolic_shapes import free_symbols
 
 from raysearch.backends import tflite
+from raysearch.backends.base import MeasurementError
+from raysearch.backends.litert import interpreter
 from raysearch.basics import extras
 from raysearch.basics.failures import UserError, failure
 from raysearch.basics.quiet import quiet
@@ -138,11 +140,14 @@ def _culprit(body: fx.GraphModule, error: BaseException) -> str:
 
 
 def _check_operators(path: Path) -> None:
-    """Make sure that the converter left no operator of its own language, which no interpreter runs."""
-    for op in tflite.operators(path):
-        if op.name.startswith("STABLEHLO"):
-            path.unlink()
-            raise UserError(_no_form(op.layer, op.name))
+    """Make sure that LiteRT runs what the converter wrote, which may hold operators of its own language."""
+    try:
+        interpreter(path, "LiteRT", "builtin")
+    except MeasurementError as error:
+        found = re.search(r"opcode '(\w+)'", str(error))
+        layers = [op.layer for op in tflite.operators(path) if found and op.name == found[1]]
+        path.unlink()
+        raise UserError(_no_form(layers[0], found[1]) if found and layers else str(error)) from error
 
 
 def _no_form(layer: str, operator: str) -> str:

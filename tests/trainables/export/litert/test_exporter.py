@@ -90,6 +90,12 @@ def test_an_operator_that_the_converter_leaves_undone_is_refused(tmp_path: Path)
     assert not (tmp_path / "model.tflite").exists()
 
 
+def test_an_operator_of_the_converters_language_that_litert_runs_is_taken(written: Write) -> None:
+    file = written("conv3d")
+    assert any(op.name.startswith("STABLEHLO") for op in tflite.operators(file.path))
+    assert apart(file.path, file.module, file.inputs(3)) < 0.02
+
+
 def test_values_that_are_all_zero_do_not_break_the_file(tmp_path: Path) -> None:
     """Behind a dead ReLU a step would be next to nothing, which XNNPACK does not survive."""
     module = deployed("squeeze_excitation", (8, 8))
