@@ -9,9 +9,10 @@ OUT ?= runs/digits
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-$(BIN)/raysearch: setup.cfg constraints.txt
+$(BIN)/raysearch: setup.cfg constraints.txt litert.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev,vision]"
+	$(BIN)/pip install -q --no-deps -r litert.txt
 	@touch $@
 
 venv: $(BIN)/raysearch  ## set up .venv with the tested versions

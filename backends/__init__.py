@@ -32,6 +32,12 @@ _HOMES = {
     "openvino-cpu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
     "openvino-gpu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
     "openvino-npu": ("raysearch.backends.runtimes.openvino", "OpenVino"),
+    "litert-cpu": ("raysearch.backends.runtimes.litert", "LiteRtCpu"),
+    **{
+        f"ethos-{size}": ("raysearch.backends.runtimes.ethos_u", "EthosU")
+        for size in ("u55-128", "u55-256", "u65-512", "u85-512")
+    },
+    "tflite-micro": ("raysearch.backends.runtimes.tflite_micro", "TfliteMicro"),
     **{
         f"torch-{way}": ("raysearch.backends.runtimes.torch", "Torch")
         for way in ("cpu", "compile-cpu", "aoti-cpu", "cuda", "compile-cuda", "aoti-cuda", "cuda-graphs")

@@ -17,8 +17,8 @@ from raysearch.backends.measurement.protocol import Protocol as Settings
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
 """A model's inputs by name, in the order of its arguments; axis 0 of each is the batch."""
-Form = Literal["uint8", "int8", "pt2"]
-SUFFIXES: Mapping[str, str] = {"uint8": ".onnx", "int8": ".onnx", "pt2": ".pt2"}
+Form = Literal["uint8", "int8", "litert", "pt2"]
+SUFFIXES: Mapping[str, str] = {"uint8": ".onnx", "int8": ".onnx", "litert": ".tflite", "pt2": ".pt2"}
 Source = Literal["measured", "predicted", "static"]
 TIMED: Mapping[str, Source] = {"latency_ms": "measured", "throughput": "measured", "peak_memory_mb": "static"}
 """What can be said of a target on which inferences are timed."""
@@ -48,7 +48,8 @@ class Backend(Protocol):
         name: the target's name in study files and metrics: its runtime's, or the user's own; a field.
         package: the distribution that runs the model.
         form: the form of file it wants: "uint8" is ONNX with unsigned quantised activations, "int8" with
-            signed ones around a zero point of 0 and biases in float, "pt2" an exported torch program.
+            signed ones around a zero point of 0 and biases in float, "litert" a .tflite file with int8
+            activations, for a batch of one size, "pt2" an exported torch program.
         figures: the metrics that are known of it, with where they come from. One without "latency_ms" says
             nothing of time; other than measured latencies come from ``Estimator.estimate``.
         channel_multiple: pruned layers keep a multiple of this many channels, since its kernels work in such

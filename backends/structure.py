@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from raysearch.backends import tflite
+
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
@@ -26,9 +28,12 @@ def structure_key(path: Path) -> str:
     Where that takes a learned scalar for structure, a model is measured once more than needed.
 
     Args:
-        path: an ONNX or a .pt2 file.
+        path: an ONNX, a .tflite or a .pt2 file.
     """
-    lines = _program_lines(path) if path.suffix == ".pt2" else _model_lines(onnx.load(str(path)))
+    if path.suffix == ".tflite":
+        lines = tflite.structure_lines(path)
+    else:
+        lines = _program_lines(path) if path.suffix == ".pt2" else _model_lines(onnx.load(str(path)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -38,8 +43,10 @@ def weights_mb(path: Path) -> float:
     Steps and zero points of quantisation are not counted.
 
     Args:
-        path: an ONNX file.
+        path: an ONNX or a .tflite file.
     """
+    if path.suffix == ".tflite":
+        return tflite.weights_bytes(path) / 1e6
     graph = onnx.load(str(path)).graph
     steps = {name for n in graph.node if n.op_type in _QUANTIZERS for name in n.input[1:]}
     quantized = {n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}

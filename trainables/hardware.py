@@ -42,7 +42,7 @@ def hardware_report(
     with tempfile.TemporaryDirectory() as folder:
 
         def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-            module = as_deployed(model, task, plan, setup.seed, setup.weight_bits, setup.unsigned_bits)
+            module = as_deployed(model, task, plan, setup.seed, *setup.rounding)
             return module, write_files(module, Path(folder), setup.forms)
 
         module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")

@@ -19,7 +19,12 @@ from raysearch.trainables.training.schedule import cycles
 
 CALIBRATION_SAMPLES = 256
 LONGER = "parent-longer"
-FILES = {"uint8": "model.onnx", "int8": "model-int8.onnx", "pt2": "model.pt2"}
+FILES = {
+    "uint8": "model.onnx",
+    "int8": "model-int8.onnx",
+    "litert": "model.tflite",
+    "pt2": "model.pt2",
+}
 
 Config = dict[str, Any]
 
@@ -172,6 +177,16 @@ class TrialSetup:
     def measured_last(self) -> tuple[Backend, ...]:
         """Those that say so of finalists alone."""
         return tuple(target for target in self.targets if target.finalists_only)
+
+    @property
+    def throughout(self) -> bool:
+        """Whether what every layer gives is rounded, as LiteRT wants it."""
+        return "litert" in self.forms
+
+    @property
+    def rounding(self) -> tuple[int, int, bool]:
+        """How the targets want integers: bits of weights, of activations without a sign, and throughout."""
+        return self.weight_bits, self.unsigned_bits, self.throughout
 
     def over_targets(self, values: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
         """The task's metrics by target as a trial reports them, and of each the worst over the targets.

@@ -221,6 +221,7 @@ class TrialStages:
                 history=self.history,
                 weight_bits=self.setup.weight_bits,
                 unsigned_bits=self.setup.unsigned_bits,
+                throughout=self.setup.throughout,
             )
             shutil.rmtree(final, ignore_errors=True)
             final.parent.mkdir(parents=True, exist_ok=True)

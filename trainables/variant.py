@@ -22,7 +22,7 @@ from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import History, prune_like
-from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers
+from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers, rounded_throughout
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.task import Builder, Task, make
 
@@ -41,6 +41,7 @@ def save_variant(
     history: History | None = None,
     weight_bits: int = INTEGER_BITS[-1],
     unsigned_bits: int = INTEGER_BITS[-1],
+    throughout: bool = False,
 ) -> None:
     """Write a variant's spec and weights.
 
@@ -52,6 +53,7 @@ def save_variant(
         history: of the channels that were pruned.
         weight_bits: that the integers of its weights fit in.
         unsigned_bits: that those of its activations without a sign fit in.
+        throughout: whether what every layer in integers gives is rounded.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +69,7 @@ def save_variant(
         "exclude": list(task.exclude),
         "weight_bits": weight_bits,
         "unsigned_bits": unsigned_bits,
+        "throughout": throughout,
         "own_model": not task.is_ready,
         "own_architecture": isinstance(plan.architecture, OwnPlan),
     }
@@ -112,6 +115,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     if bits.quantized:
         within = [spec.get(name, INTEGER_BITS[-1]) for name in ("weight_bits", "unsigned_bits")]
         module = insert_quantizers(module, bits, spec["exclude"], *within)
+        module = rounded_throughout(module) if spec.get("throughout", False) else module
     _load(module, folder)
     return module.eval()
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 
 import pytest
 
-from raysearch.basics.quiet import quiet
+from raysearch.basics.quiet import quiet, silent
 
 
 def test_nothing_is_printed_logged_or_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,3 +37,11 @@ def test_exceptions_come_through_and_levels_come_back() -> None:
         fail()
     assert seen == [logging.ERROR]
     assert logger.level == before
+
+
+def test_what_a_library_writes_itself_is_kept_back_and_can_be_read(capfd: pytest.CaptureFixture[str]) -> None:
+    with silent() as said:
+        os.write(2, b"from C++")
+    os.write(2, b"afterwards")
+    assert said() == "from C++"
+    assert capfd.readouterr().err == "afterwards"

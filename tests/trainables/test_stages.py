@@ -22,7 +22,7 @@ from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import hardware, stages
 from raysearch.trainables.export.feeds import feed_of
-from raysearch.trainables.setup import Report, TrialSetup
+from raysearch.trainables.setup import FILES, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
 from raysearch.trainables.training.epoch import TrainingDiverged
@@ -94,6 +94,24 @@ def test_one_network_is_written_for_targets_of_both_signs(tmp_path: Path) -> Non
     module, x = load_variant(folder), setup.task.validation.tensors[0]  # type: ignore[attr-defined]
     (computed,) = _Signed().load(folder / "model-int8.onnx", optimize=False)(feed_of(x))
     assert (module(x).argmax(1) == torch.from_numpy(computed).argmax(1)).float().mean() > 0.95
+
+
+def test_a_variant_has_a_file_for_each_form_and_one_network(tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed")
+    targets = ("onnxruntime-cpu", "litert-cpu")
+    setup = make_setup(tmp_path, epochs=1, targets=targets)
+    *_, last = run_trial(setup, "whole", EIGHT_BITS)
+    folder = setup.variant_folder("whole")
+    assert {path.name for path in folder.iterdir()} >= {"model.onnx", "model.tflite"}
+    x, y = setup.task.validation.tensors  # type: ignore[attr-defined]
+    module = load_variant(folder)
+    assert "quantize_linear_8.scale" in module.state_dict()  # what the last layer gives is rounded too
+    for target in targets:
+        backend = backends.get(target)
+        (logits,) = backend.load(folder / FILES[backend.form])(feed_of(x))
+        given = torch.from_numpy(logits)
+        assert setup.task.metrics["accuracy"](given, y) == last.values[f"accuracy/{target}"]
+        assert (given.argmax(1) == module(x).argmax(1)).float().mean() >= 0.95
 
 
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ remains at the outputs must be float noise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,18 +25,16 @@ from raysearch.networks.capture import flat_inputs, signature
 from raysearch.networks.nests import Nest
 from raysearch.trainables.data.batches import Batch, Collate, Examples, batches
 from raysearch.trainables.evaluation import class_axes, outputs_of
+from raysearch.trainables.export.differences import ExportDisagreement, largest_difference
 from raysearch.trainables.export.feeds import feed_of, function_of
 from raysearch.trainables.export.forms import float_form
+from raysearch.trainables.export.litert.agreement import litert_error
 from raysearch.trainables.quantization.insert import quantizer_of
 
 TOLERANCE = 1e-4
 TOP1 = 0.99
 # Of a tensor's largest value: what sums of floats in another order differ by.
 _NOISE = 1e-5
-
-
-class ExportDisagreement(RuntimeError):
-    """The exported file does not compute what the torch module does; the message has the figures."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def check_agreement(
 
     Args:
         module: the captured network that was exported, on any device.
-        path: ``.onnx``, or ``.pt2`` (compared with the float network with rounded weights).
+        path: ``.onnx``, ``.tflite``, or ``.pt2`` (compared with the float network with rounded weights).
         backend: where the file will run.
         examples: of (inputs, targets); the deployed session runs on all of them.
         collate: makes a batch of a list of examples.
@@ -93,7 +90,7 @@ def check_agreement(
     """
     inputs, _ = next(batches(examples, samples, collate=collate))
     reference = float_form(module) if path.suffix == ".pt2" else module
-    compare = program_error if path.suffix == ".pt2" else onnx_error
+    compare = {".pt2": program_error, ".tflite": litert_error}.get(path.suffix, onnx_error)
     error, ties = compare(reference, path, inputs)
     if not error <= TOLERANCE:
         raise ExportDisagreement(
@@ -124,14 +121,14 @@ def onnx_error(module: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float,
         expected = lockstep.run(
             *nests.to_device(flat_inputs(module, inputs), device), enable_io_processing=False
         )
-    return _largest_difference(expected, outputs), lockstep.ties
+    return largest_difference(expected, outputs), lockstep.ties
 
 
 def program_error(reference: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float, int]:
     """The largest relative difference of a torch program's outputs; nothing is rounded in it."""
     with torch.no_grad():
         given = nests.call(torch.export.load(str(path)).module(), inputs)
-    return _largest_difference(outputs_of(reference, inputs), nests.tensors(given)), 0
+    return largest_difference(outputs_of(reference, inputs), nests.tensors(given)), 0
 
 
 def _same_classes(outputs: Nest, reference: Nest, targets: Nest) -> Iterator[Tensor]:
@@ -140,26 +137,6 @@ def _same_classes(outputs: Nest, reference: Nest, targets: Nest) -> Iterator[Ten
     for (one, other), axis in zip(pairs, class_axes(outputs, targets), strict=True):
         if axis is not None:
             yield (one.argmax(axis) == other.argmax(axis)).flatten()
-
-
-def _largest_difference(expected: Nest, given: list[Tensor]) -> float:
-    pairs = zip(nests.tensors(expected), given, strict=True)
-    return max((_difference(a.cpu(), b) for a, b in pairs), default=0.0)
-
-
-def _difference(expected: Tensor, given: Tensor) -> float:
-    """The largest difference relative to the range of what is finite; NaN where either holds one."""
-    if not expected.is_floating_point():
-        return 0.0 if torch.equal(expected, given.to(expected.dtype)) else math.inf
-    if expected.shape != given.shape:
-        return math.inf
-    if not expected.numel():
-        return 0.0
-    expected, given = expected.double(), given.double()
-    finite = expected[expected.isfinite()]
-    span = float(finite.max() - finite.min()) or float(finite.abs().max()) if len(finite) else 0.0
-    apart = (given - expected).abs().masked_fill(given == expected, 0.0)  # equal infinities do not differ
-    return float(apart.max()) / max(span, math.ulp(1.0))
 
 
 def _run_as_written(

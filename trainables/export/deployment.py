@@ -9,20 +9,21 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from raysearch.backends.base import Backend
+from raysearch.backends.base import SUFFIXES, Backend
 from raysearch.basics.disk import storing
 from raysearch.networks import figures
 from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import batches
-from raysearch.trainables.export import export_onnx, export_torch
+from raysearch.trainables.export import export_litert, export_onnx, export_torch
 from raysearch.trainables.quantization import (
     calibrate,
     fold_batch_norm,
     held_bits,
     in_float,
     insert_quantizers,
+    rounded_throughout,
     size_mb,
 )
 from raysearch.trainables.quantization.quantizer import INTEGER_BITS
@@ -36,6 +37,7 @@ _STORED = {
 _WRITERS: dict[str, Callable[[fx.GraphModule, Path], None]] = {
     "uint8": export_onnx,
     "int8": partial(export_onnx, form="int8"),
+    "litert": export_litert,
     "pt2": export_torch,
 }
 
@@ -47,6 +49,7 @@ def as_deployed(
     seed: int,
     weight_bits: int = INTEGER_BITS[-1],
     unsigned_bits: int = INTEGER_BITS[-1],
+    throughout: bool = False,
 ) -> fx.GraphModule:
     """The network as it will be exported: captured, batch norm folded, with quantisers that are calibrated.
 
@@ -57,11 +60,14 @@ def as_deployed(
         seed: decides which examples.
         weight_bits: that the integers of weights fit in.
         unsigned_bits: that those of activations without a sign fit in.
+        throughout: whether what every layer in integers gives is rounded; see ``rounded_throughout``.
     """
     folded = fold_batch_norm(capture(model, task.example_input(2), task.varying))
     if not plan.bits.quantized:
         return folded
     quantized = insert_quantizers(folded, plan.bits, task.exclude, weight_bits, unsigned_bits)
+    if throughout:
+        quantized = rounded_throughout(quantized)
     calibrate(quantized, [calibration_inputs(task, seed)])
     return quantized
 
@@ -94,7 +100,7 @@ def static_figures(
         pattern: of the zeros among its weights, by which its size is counted; see ``size_mb``.
     """
     held = held_bits(module)
-    bits = {"uint8": held, "int8": held, "pt2": None}  # a torch program computes in float
+    bits = dict.fromkeys(SUFFIXES, held) | {"pt2": None}  # a torch program computes in float
     counted = [t for t in targets if t.figures.get("peak_memory_mb") == "static"]
     memory = {t.name: figures.peak_memory_mb(module, bits[t.form]) for t in counted}
     return {

@@ -6,6 +6,7 @@ from raysearch.trainables.quantization.fold import fold_batch_norm
 from raysearch.trainables.quantization.insert import insert_quantizers
 from raysearch.trainables.quantization.quantizer import BiasQuantizer, Quantizer
 from raysearch.trainables.quantization.size import held_bits, nonzero_rate, size_mb
+from raysearch.trainables.quantization.throughout import rounded_throughout
 
 __all__ = [
     "BiasQuantizer",
@@ -16,5 +17,6 @@ __all__ = [
     "in_float",
     "insert_quantizers",
     "nonzero_rate",
+    "rounded_throughout",
     "size_mb",
 ]

@@ -12,6 +12,9 @@ from raysearch.basics.failures import UserError
 from raysearch.networks import nests
 from raysearch.networks.nests import Nest
 from raysearch.trainables.quantization.quantizer import Quantizer
+from raysearch.trainables.quantization.throughout import end_of, integer_operands, integer_quantizer
+
+_LARGEST_MULTIPLIER = 255.0  # of a layer's sums, to become integers of its output
 
 
 @torch.no_grad()
@@ -48,6 +51,22 @@ def calibrate(graph_module: fx.GraphModule, batches: Iterable[Nest]) -> None:
         raise UserError("batches holds none: calibration needs at least one batch to choose steps from")
     for quantizer, found in steps.items():
         quantizer.scale.copy_(torch.stack(found).mean(0))
+    widen_steps(graph_module)
+
+
+@torch.no_grad()
+def widen_steps(graph_module: fx.GraphModule) -> None:
+    """Make each layer's output have a step of more than a 256th of what its sums count in, in place.
+
+    Steps are found smaller only where all values were zero. They say nothing then, and kernels (XNNPACK's)
+    that multiply sums by less than 256 fail.
+    """
+    for node in graph_module.graph.nodes:
+        steps = [quantizer.step().max() for quantizer in integer_operands(graph_module, node)]
+        for user in end_of(node).users if len(steps) == 2 else ():
+            if quantizer := integer_quantizer(graph_module, user):
+                least = steps[0] * steps[1] / _LARGEST_MULTIPLIER
+                quantizer.scale.copy_(quantizer.scale.abs().clamp_min(least))
 
 
 def _learns_from_data(quantizer: Quantizer) -> bool:

@@ -128,7 +128,7 @@ class Course:
 
     def _as_deployed(self, network: nn.Module, plan: TrialPlan) -> fx.GraphModule:
         setup = self._setup
-        return as_deployed(network, setup.task, plan, setup.seed, setup.weight_bits, setup.unsigned_bits)
+        return as_deployed(network, setup.task, plan, setup.seed, *setup.rounding)
 
     def _quantize(self, epoch: int) -> None:
         """Begin the quantised part, or what it has come to by an epoch."""
