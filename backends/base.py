@@ -126,7 +126,14 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Estimator(Protocol):
-    """A target that says of a file what needs no timing: a compiler's prediction, a memory's size."""
+    """A target that says of a file what needs no timing: a compiler's prediction, a memory's size.
+
+    Attributes:
+        integers_only: what it computes in float it says nothing of: files of networks in float are refused.
+    """
+
+    @property
+    def integers_only(self) -> bool: ...  # noqa: D102
 
     def estimate(self, path: Path, example: Feed) -> tuple[dict[str, float], list[str]]:
         """Its figures by metric ("latency_ms"), without the target's name, and remarks.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import fx
+from torch import fx, nn
 from zoo import NETWORKS, captured, layers, uniform
 
+from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export import export_litert
@@ -43,6 +44,15 @@ def deployed(name: str, plan: BitWidthPlan | tuple[int, int]) -> fx.GraphModule:
     if bits.quantized:
         module = rounded_throughout(insert_quantizers(module, bits))
         calibrate(module, [NETWORKS[name].inputs(16)])
+    return module
+
+
+def integers(net: nn.Module, shape: tuple[int, ...] = (1, 8, 8)) -> fx.GraphModule:
+    """The net in eight bits, as it is deployed where LiteRT is among the targets."""
+    inputs = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
+    folded = fold_batch_norm(capture(net, inputs))
+    module = rounded_throughout(insert_quantizers(folded, uniform(folded, 8, 8)))
+    calibrate(module, [inputs])
     return module
 
 

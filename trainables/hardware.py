@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from torch import fx, nn
 
-from raysearch.backends.base import values_of
+from raysearch.backends.base import Form, values_of
+from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
+from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.export.deployment import as_deployed, remarks, static_figures, write_files
@@ -22,7 +25,14 @@ TRACING_LIMIT_S = 180.0
 
 
 def hardware_report(
-    setup: TrialSetup, plan: TrialPlan, network: nn.Module, seed: int, measure: Measure, *, reference: bool
+    setup: TrialSetup,
+    plan: TrialPlan,
+    network: nn.Module,
+    seed: int,
+    measure: Measure,
+    *,
+    reference: bool,
+    in_integers: bool = False,
 ) -> Report:
     """The report of step 0.
 
@@ -36,6 +46,8 @@ def hardware_report(
         seed: decides on which examples statistics are taken.
         measure: has a model file measured.
         reference: whether others are compared with this network.
+        in_integers: whether a target that computes nothing in float is asked about the network at eight bits
+            in its place: others are compared with it, and there it cannot be what it is.
     """
     task = setup.task
     model = recalibrated(network, task.train, task.collate, seed)
@@ -49,12 +61,25 @@ def hardware_report(
         pattern = plan.sparsity.pattern if plan.sparsity else "none"
         values = static_figures(module, files, setup.targets, pattern)
         values |= evaluate(module.to(device_of(network)), task.validation, task.metrics, task.collate)
-        measurements = []
+        measurements, replaced = [], []
         for target in setup.measured:
-            example = feed_of(task.example_input(target.batch))
-            measured = measure(target, files[target.form], example, reference=reference)
+            example, file = feed_of(task.example_input(target.batch)), files[target.form]
+            if in_integers and not plan.bits.quantized and getattr(target, "integers_only", False):
+                file = _at_eight_bits(setup, plan, model, target.form, Path(folder) / "eight")
+                replaced.append(f"{target.name} computes nothing in float: its figures are of eight bits")
+            measured = measure(target, file, example, reference=reference)
             values |= values_of(measured)
             measurements.append(measured)
-    remarked = remarks(module, plan, setup.weight_bits, setup.targets)
+    remarked = replaced + remarks(module, plan, setup.weight_bits, setup.targets)
     remarked += [f"{m['target']}: {note}" for m in measurements for note in m.get("notes", ())]
     return Report(0, values, measurements, remarked)
+
+
+def _at_eight_bits(setup: TrialSetup, plan: TrialPlan, model: nn.Module, form: Form, folder: Path) -> Path:
+    """The file of a network with all its layers at eight bits, calibrated and not trained."""
+    task = setup.task
+    layers = quantizable_layers(model, task.example_input(2), task.exclude)
+    bits = BitWidthPlan(dict.fromkeys(layers, 8), dict.fromkeys(layers, 8))
+    folder.mkdir(exist_ok=True)
+    module = as_deployed(model, task, replace(plan, bits=bits), setup.seed, *setup.rounding)
+    return write_files(module, folder, [form])[form]

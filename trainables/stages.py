@@ -138,7 +138,13 @@ class TrialStages:
 
     def _hardware(self) -> Report:
         report = hardware_report(
-            self.setup, self.plan, self.module, self.seed, self.measure, reference=self.name == "parent"
+            self.setup,
+            self.plan,
+            self.module,
+            self.seed,
+            self.measure,
+            reference=self.name == "parent",
+            in_integers=self.name in self.setup.references,
         )
         report.notes[:0] = self.course.notes
         if self.kept is not None:  # its weights are trained already

@@ -28,6 +28,7 @@ EXTRA = "ethos-u"
 _PACKAGE = "ethosu"
 _KIB = 1024 / 1e6  # megabytes
 _SECONDS = 600  # that a compilation may take: most take less than three
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")
 _ON_NPU = "ethos-u"  # the operator that stands for all that Vela has compiled
 
 
@@ -53,6 +54,7 @@ class EthosU:
     integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
     sparse: ClassVar[frozenset[str]] = frozenset()
     finalists_only: ClassVar[bool] = False
+    integers_only: ClassVar[bool] = True
     threads: ClassVar[int] = 1
     batch: ClassVar[int] = 1
 
@@ -107,7 +109,8 @@ def vela_figures(path: Path, accelerator: str) -> tuple[dict[str, float], list[s
 
     Raises:
         MissingExtra: Vela is not installed.
-        MeasurementError: Vela refuses the file, or nothing in it runs on the NPU.
+        MeasurementError: Vela refuses the file, nothing in it runs on the NPU, or a layer is left to the CPU:
+            its time is not in Vela's, and the more layers it had, the faster the network would seem.
     """
     extras.check(_PACKAGE, EXTRA)
     tflite.operators(path)  # a file of another kind is refused here
@@ -119,6 +122,11 @@ def vela_figures(path: Path, accelerator: str) -> tuple[dict[str, float], list[s
         summaries = list(folder.glob("*_summary_*.csv"))
         if not summaries or not any(op.name == _ON_NPU for op in operators):
             raise MeasurementError(f"{accelerator} runs no operator of {path.name}: {_left(operators)}")
+        if layers := dict.fromkeys(op.layer or op.name for op in operators if op.name in _LAYERS):
+            raise MeasurementError(
+                f"{accelerator} leaves {', '.join(layers)} of {path.name} to the CPU, whose time is not "
+                "predicted: the NPU computes layers of at most 8 bits of weights and of activations"
+            )
         with summaries[0].open(encoding="utf-8", newline="") as lines:
             (summary,) = csv.DictReader(lines)
     outside = [float(summary[f"{area}_memory_used"]) for area in ("dram", "on_chip_flash", "off_chip_flash")]

@@ -44,6 +44,7 @@ class TfliteMicro:
     integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
     sparse: ClassVar[frozenset[str]] = frozenset()
     finalists_only: ClassVar[bool] = False
+    integers_only: ClassVar[bool] = False
     threads: ClassVar[int] = 1
     batch: ClassVar[int] = 1
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import ray
 
 from raysearch.backends import spec_of
-from raysearch.backends.base import Backend, MeasurementError
+from raysearch.backends.base import Backend, Estimator, MeasurementError
 from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
 from raysearch.record.journal import Event
@@ -87,7 +87,8 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
 def _compare_with_parent(session: Session, service: RemoteService) -> None:
     """Make the parent the service's reference: one that was started for a resumed run has none yet."""
     for target in session.setup.measured:
-        _set_reference(session, service, target)
+        if not isinstance(target, Estimator):
+            _set_reference(session, service, target)
 
 
 def compare_finalists(session: Session, service: RemoteService) -> dict[str, str]:

@@ -8,31 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from litert_files import written
+from litert_files import integers, written
 from small_net import small_net
-from torch import fx, nn
-from zoo import uniform
 
-from raysearch.networks.capture import capture
 from raysearch.trainables.export import export_litert
-from raysearch.trainables.quantization import (
-    calibrate,
-    fold_batch_norm,
-    insert_quantizers,
-    rounded_throughout,
-)
 
 __all__ = ["written"]
 torch.set_num_threads(1)
-
-
-def integers(net: nn.Module) -> fx.GraphModule:
-    """The net in eight bits, as it is deployed where LiteRT is among the targets."""
-    inputs = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    folded = fold_batch_norm(capture(net, inputs))
-    module = rounded_throughout(insert_quantizers(folded, uniform(folded, 8, 8)))
-    calibrate(module, [inputs])
-    return module
 
 
 @pytest.fixture(scope="session")

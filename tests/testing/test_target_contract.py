@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from litert_files import integers
 from torch import nn
 
 from raysearch import backends
 from raysearch.backends.runtimes.torch import Torch, TorchModel
 from raysearch.networks.capture import capture
 from raysearch.testing import check_target
+from raysearch.trainables.export import export_litert
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.quantization import fold_batch_norm
 
@@ -43,11 +45,25 @@ def files(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Mappi
 
 
 @pytest.mark.parametrize("name", backends.names())
-def test_every_target_keeps_the_contract(name: str, files: Mapping[str, Path], expected: np.ndarray) -> None:
+def test_every_target_keeps_the_contract(
+    name: str, files: Mapping[str, Path], network: nn.Module, expected: np.ndarray, tmp_path: Path
+) -> None:
     backend = backends.get(name)
     if (reason := backend.unavailable()) is not None:
         pytest.skip(reason)
-    check_target(name, files[backend.form], {"input": X}, [expected])
+    if getattr(backend, "integers_only", False):
+        module, path = eight_bits(network, tmp_path / "model.tflite")
+        with torch.no_grad():
+            expected = module(torch.from_numpy(X)).numpy()
+        check_target(name, path, {"input": X}, [expected], tolerance=0.05)
+    else:
+        check_target(name, files[backend.form], {"input": X}, [expected])
+
+
+def eight_bits(network: nn.Module, path: Path) -> tuple[nn.Module, Path]:
+    module = integers(network, X.shape[1:])
+    export_litert(module, path)
+    return module, path
 
 
 @pytest.mark.parametrize(

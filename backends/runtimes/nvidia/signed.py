@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-_TYPES = (TensorProto.INT8, TensorProto.INT4, TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT4E2M1)
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+_TYPES = ("INT8", "INT4", "FLOAT8E4M3FN", "FLOAT4E2M1")
 
 
 def objection(model: ModelProto) -> str | None:
@@ -46,19 +49,24 @@ def _constants(graph: GraphProto) -> dict[str, TensorProto]:
 
 def _of_node(node: NodeProto, constants: dict[str, TensorProto]) -> str | None:
     codes = constants.get(node.input[0])
-    if codes is not None and node.op_type == "DequantizeLinear" and codes.data_type not in _TYPES:
-        return f"values in {_word(codes.data_type)}"
+    if codes is not None and node.op_type == "DequantizeLinear" and _word(codes.data_type) not in _TYPES:
+        return f"values in {_word(codes.data_type).lower()}"
     if len(node.input) < 3 or not node.input[2]:
         return "no zero point, and so one in uint8" if node.op_type == "QuantizeLinear" else None
     zero_point = constants.get(node.input[2])
     if zero_point is None:
         return "a computed zero point"
-    if zero_point.data_type not in _TYPES:
-        return f"a zero point in {_word(zero_point.data_type)}"
+    if _word(zero_point.data_type) not in _TYPES:
+        return f"a zero point in {_word(zero_point.data_type).lower()}"
+    from onnx import numpy_helper
+
     if np.any(numpy_helper.to_array(zero_point).astype(np.float32)):
         return "a zero point that is not 0"
     return None
 
 
 def _word(data_type: int) -> str:
-    return str(helper.tensor_dtype_to_string(data_type)).rpartition(".")[2].lower()
+    """A tensor's type by its name, "INT8"."""
+    from onnx import helper
+
+    return str(helper.tensor_dtype_to_string(data_type)).rpartition(".")[2]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from litert_files import integers
+from small_net import small_net
 
 from raysearch import backends
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.runtimes.litert import LiteRtCpu, Port
-
-from .conftest import integers, small_net
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 BACKEND = backends.get("litert-cpu")

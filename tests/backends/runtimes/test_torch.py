@@ -204,7 +204,7 @@ class Event:
 def test_a_gpus_clock_times_blocks_that_are_launched_ahead(monkeypatch):
     gpu = Gpu()
     monkeypatch.setattr(torch.cuda, "Event", gpu.event)
-    clock = Clock(wall=lambda: gpu.host_ns, cpu=cuda_clock(), sleep=lambda s: None)
+    clock = Clock(wall=lambda: gpu.host_ns, cpu=cuda_clock(), sleep=lambda s: None, each=False)
     protocol = Protocol(warm_s=0.0)
     figures = measure(gpu.launch(0.3, 0.01), gpu.launch(0.1, 0.01), protocol, clock)
     assert figures.ratio == pytest.approx(3.0, rel=1e-3)
