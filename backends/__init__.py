@@ -26,12 +26,18 @@ Spec = str | Mapping[str, Any]
 """A target as a study file has it: its name, or a mapping of "name", "runtime" and the runtime's options."""
 
 _GROUP = "raysearch.targets"
+_TPU = ("raysearch.backends.tpu.target", "class_of")
 _HOMES = {
     "onnxruntime-cpu": ("raysearch.backends.onnxruntime", "OnnxRuntimeCpu"),
     "openvino-cpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-gpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-npu": ("raysearch.backends.openvino", "OpenVino"),
+    "qnn-htp": ("raysearch.backends.qnn", "QnnHtp"),
     "torch-cpu": ("raysearch.backends.torch", "TorchCpu"),
+    "tpu-v4": _TPU,
+    "tpu-v5e": _TPU,
+    "tpu-v5p": _TPU,
+    "tpu-v6e": _TPU,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -83,7 +89,8 @@ def options_of(runtime: str) -> tuple[str, ...]:
 def _class_of(runtime: str) -> Any:
     if runtime in _HOMES:
         module, name = _HOMES[runtime]
-        return getattr(import_module(module), name)
+        home = getattr(import_module(module), name)
+        return home if isinstance(home, type) else home(runtime)
     return _others()[runtime].load()
 
 
