@@ -87,11 +87,41 @@ def test_what_is_computed_wrongly_is_refused(translation, written):
     net = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2)).eval()
     path = written("grouped", net, torch.randn(2, 4, 5, 5))
     script = WRONG.replace("-own", "own") if translation == "right" else WRONG
-    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
+    done = python(script, path)
     said = "cannot run grouped.pt2: JAX does not compute for it what torch does"
     assert (done.returncode == 0, said in done.stderr) == (translation == "right", translation == "wrong")
+
+
+ATTACHED = """
+import sys
+import jax
+import numpy as np
+from raysearch.backends import get
+from raysearch.backends.tpu import target
+target._PCI = target.Path(sys.argv[2])
+devices = jax.devices
+jax.devices = lambda platform=None: devices("cpu")
+model = get("tpu-v5e").load(target.Path(sys.argv[1]))
+run = model.runner({"input": np.ones((3, 512), np.float32)})
+(y,), (again,) = run(), run()
+print(type(model).__name__, y.shape, y.dtype, bool((y == again).all()))
+"""
+
+
+def test_an_attached_chip_runs_what_is_bound_once(written, tmp_path):
+    """By a stand-in: this CPU in the chip's place."""
+    (tmp_path / "chip").mkdir()
+    (tmp_path / "chip" / "vendor").write_text("0x1ae0")
+    (tmp_path / "chip" / "device").write_text("0x0063")
+    done = python(ATTACHED, written("linear", nn.Linear(512, 512).eval(), torch.randn(2, 512)), tmp_path)
+    assert done.stdout.strip() == "AttachedModel (3, 512) bfloat16 True", done.stderr
+
+
+def python(script, *arguments):
+    """What a script says that imports JAX, in a process of its own."""
+    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def test_larger_batches_and_wider_networks_cost_more(compiler, written):
