@@ -32,7 +32,7 @@ nni:  ## test NNI's pruners and spaces, in an environment of their own
 	$(VENV)-nni/bin/pip install -q -c constraints.txt -e ".[nni]" hypothesis pytest pytest-timeout
 	$(VENV)-nni/bin/pytest tests/trainables/models/test_nni_hub.py tests/trainables/pruning/test_nni_votes.py
 
-tpu:  ## test the TPUs' compiler, in an environment of its own (900 MB)
+tpu:  ## test the TPUs' compiler, in an environment of its own (1.1 GB)
 	$(PYTHON) -m venv $(VENV)-tpu
 	$(VENV)-tpu/bin/pip install -q -c constraints.txt -e ".[tpu]" hypothesis pytest pytest-timeout
 	$(VENV)-tpu/bin/pytest tests/backends/tpu
@@ -41,5 +41,5 @@ tpu:  ## test the TPUs' compiler, in an environment of its own (900 MB)
 qnn:  ## test Qualcomm's NPU, emulated on x86, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-qnn
 	$(VENV)-qnn/bin/pip install -q -c constraints.txt -e ".[qnn]" hypothesis pytest pytest-timeout
-	$(VENV)-qnn/bin/pytest tests/backends/test_qnn.py
+	$(VENV)-qnn/bin/pytest tests/backends/qnn
 	$(VENV)-qnn/bin/pytest tests/testing/test_target_contract.py -k qnn

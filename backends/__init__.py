@@ -32,7 +32,7 @@ _HOMES = {
     "openvino-cpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-gpu": ("raysearch.backends.openvino", "OpenVino"),
     "openvino-npu": ("raysearch.backends.openvino", "OpenVino"),
-    "qnn-htp": ("raysearch.backends.qnn", "QnnHtp"),
+    "qnn-htp": ("raysearch.backends.qnn.target", "QnnHtp"),
     "torch-cpu": ("raysearch.backends.torch", "TorchCpu"),
     "tpu-v4": _TPU,
     "tpu-v5e": _TPU,

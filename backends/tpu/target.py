@@ -133,6 +133,8 @@ class PredictedTpu(Tpu):
         )
         unestimated = max(0, math.ceil(-found["optimal_seconds"]))
         seconds = found["optimal_seconds"] + unestimated
+        if not seconds > 0:
+            raise MeasurementError(f"{self.name} cannot estimate {path.name}: XLA knows nothing of it")
         figures = {
             "latency_ms": 1e3 * seconds,
             "throughput": self.batch / seconds,

@@ -62,6 +62,12 @@ def test_operators_without_an_estimate_are_counted_and_their_seconds_added_back(
     )
 
 
+def test_without_any_estimate_there_is_none(said):
+    said[0]["optimal_seconds"] = -3.0
+    with pytest.raises(MeasurementError, match=r"tpu-v4 cannot estimate net\.pt2: XLA knows nothing of it"):
+        backends.get("tpu-v4").estimate(Path("net.pt2"), ONE)
+
+
 def test_a_refusal_names_the_target(said):
     said[0]["optimal_seconds"] = "cannot run net.pt2: JAX has no aten.foo"
     with pytest.raises(MeasurementError, match=r"^tpu-v6e cannot run net\.pt2: JAX has no aten\.foo$"):

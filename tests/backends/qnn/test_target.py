@@ -1,17 +1,12 @@
 """Qualcomm's emulation of its NPU computes what ONNX Runtime does, or says what it lacks."""
 
 import numpy as np
-import onnx
 import pytest
-import torch
 import zoo
-from onnx import numpy_helper
-from torch import nn
 
 from raysearch import backends
-from raysearch.backends import qnn
 from raysearch.backends.base import TIMED, MeasurementError
-from raysearch.networks.capture import capture
+from raysearch.backends.qnn import target
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.export.files import export_onnx
 from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
@@ -90,42 +85,19 @@ def test_a_file_it_cannot_read_is_named(tmp_path):
         BACKEND.load(path)
 
 
-def test_only_what_no_quantiser_reads_gets_its_weights_in_float(tmp_path):
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
-    inputs = torch.randn(8, 6)
-    module = fold_batch_norm(capture(net, inputs))
-    module = insert_quantizers(module, zoo.uniform(module, 8, 8), ())
-    calibrate(module, [inputs])
-    path = tmp_path / "two.onnx"
-    export_onnx(module, path)
-    model = onnx.load(str(path))
-    qnn._float_ends(model.graph)
-    floats = [numpy_helper.to_array(c) for c in model.graph.initializer if c.name.endswith("_float")]
-    assert sorted(array.shape for array in floats) == [(3,), (3, 5)]
-    step = np.abs(net[2].weight.detach().numpy()).max(1, keepdims=True) / 127
-    (weight,) = [array for array in floats if array.ndim == 2]
-    assert (np.abs(weight - net[2].weight.detach().numpy()) <= step).all()
-    feed = feed_of(inputs)
-    onnx.save(model, str(tmp_path / "floated.onnx"))
-    cpu = backends.get("onnxruntime-cpu")
-    (before,), (after,) = (cpu.load(p)(feed) for p in (path, tmp_path / "floated.onnx"))
-    np.testing.assert_allclose(after, before, atol=1e-5)
-
-
 def test_the_emulation_says_nothing_of_time_and_a_device_does(monkeypatch):
-    monkeypatch.setattr(qnn.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(target.platform, "machine", lambda: "x86_64")
     assert dict(BACKEND.figures) == {"peak_memory_mb": "static"}
-    monkeypatch.setattr(qnn.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(target.platform, "machine", lambda: "aarch64")
     assert BACKEND.figures == TIMED
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(qnn, "find_spec", lambda name: None)
+    monkeypatch.setattr(target, "find_spec", lambda name: None)
     assert BACKEND.unavailable() == 'onnxruntime-qnn is not installed: pip install "raysearch[qnn]"'
 
 
 def test_an_error_about_a_node_is_read():
     text = "Node '4.2/linear' OpType:Gemm with domain: was not selected"
-    assert qnn._culprit(text) == "Gemm (layer '4.2')"
-    assert qnn._culprit("no luck") is None
+    assert target._culprit(text) == "Gemm (layer '4.2')"
+    assert target._culprit("no luck") is None
