@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: help venv search test lint nni
+.PHONY: help venv search test lint nni tpu qnn
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,3 +32,15 @@ nni:  ## test NNI's pruners and spaces, in an environment of their own
 	$(PYTHON) -m venv $(VENV)-nni
 	$(VENV)-nni/bin/pip install -q -c constraints.txt -e ".[nni]" hypothesis pytest pytest-timeout
 	$(VENV)-nni/bin/pytest tests/trainables/models/test_nni_hub.py tests/trainables/pruning/test_nni_votes.py
+
+tpu:  ## test the TPUs' compiler, in an environment of its own (1.1 GB)
+	$(PYTHON) -m venv $(VENV)-tpu
+	$(VENV)-tpu/bin/pip install -q -c constraints.txt -e ".[tpu]" hypothesis pytest pytest-timeout
+	$(VENV)-tpu/bin/pytest tests/backends/runtimes/tpu
+	$(VENV)-tpu/bin/pytest tests/testing/test_target_contract.py -k tpu
+
+qnn:  ## test Qualcomm's NPU, emulated on x86, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-qnn
+	$(VENV)-qnn/bin/pip install -q -c constraints.txt -e ".[qnn]" hypothesis pytest pytest-timeout
+	$(VENV)-qnn/bin/pytest tests/backends/runtimes/qnn
+	$(VENV)-qnn/bin/pytest tests/testing/test_target_contract.py -k qnn

@@ -47,6 +47,11 @@ _HOMES = {
         f"onnxruntime-{provider}": ("raysearch.backends.runtimes.nvidia.onnxruntime_gpu", "OnnxRuntimeGpu")
         for provider in ("cuda", "tensorrt", "tensorrt-rtx")
     },
+    "qnn-htp": ("raysearch.backends.runtimes.qnn.target", "QnnHtp"),
+    **{
+        f"tpu-{chip}": ("raysearch.backends.runtimes.tpu.target", "class_of")
+        for chip in ("v4", "v5e", "v5p", "v6e")
+    },
 }
 _ON_BOARD = ("raysearch.backends.boards.target", "OnBoard")
 _ON_NODES = ("raysearch.backends.on_nodes", "OnNodes")
@@ -122,11 +127,14 @@ def options_of(runtime: str) -> tuple[str, ...]:
 
 
 def _class_of(runtime: str) -> Any:
-    return _named(*_HOMES[runtime]) if runtime in _HOMES else _others()[runtime].load()
+    if runtime not in _HOMES:
+        return _others()[runtime].load()
+    home = _named(*_HOMES[runtime])
+    return home if isinstance(home, type) else home(runtime)
 
 
 def _named(module: str, name: str) -> Any:
-    """A class by where it stands, imported only now."""
+    """A class, or what gives one for a runtime, by where it stands; imported only now."""
     return getattr(import_module(module), name)
 
 
