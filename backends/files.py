@@ -12,6 +12,7 @@ from raysearch.backends.base import SUFFIXES, Backend, values_of
 from raysearch.backends.inputs import example_of
 from raysearch.backends.measurement.memory import peak_growth
 from raysearch.backends.measurement.service import MeasurementService
+from raysearch.backends.onnx_safety import check_file
 from raysearch.basics.failures import MissingFile, UserError
 
 
@@ -44,6 +45,8 @@ def measure_file(
         raise UserError(f"{backend.name} runs {SUFFIXES[backend.form]} files, not {path.name}")
     if not set(backend.figures.values()) - {"static"}:
         raise UserError(f"{backend.name} says nothing of time or memory: it only tells whether a model runs")
+    if path.suffix == ".onnx":
+        check_file(path)
     feed = example_of(path, backend.batch, shapes)
     service = MeasurementService()
     with peak_growth() as peak:

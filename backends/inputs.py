@@ -18,7 +18,7 @@ def example_of(path: Path, batch: int, shapes: Mapping[str, Sequence[int]] | Non
     """A batch of inputs for a model file, by name: normal floats, and zeros of every other type.
 
     Args:
-        path: an ONNX file, or an exported program (.pt2).
+        path: an ONNX file, an exported program (.pt2), or a .tflite file.
         batch: inputs; where the file fixes another number, its first axis is refused.
         shapes: of inputs, each with its batch, where the file leaves axes beside the batch open.
 
@@ -30,8 +30,10 @@ def example_of(path: Path, batch: int, shapes: Mapping[str, Sequence[int]] | Non
         declared = _of_onnx(path)
     elif path.suffix == ".pt2":
         declared = _of_program(path)
+    elif path.suffix == ".tflite":
+        declared = _of_tflite(path)
     else:
-        raise UserError(f"{path.name} is no model file whose inputs raysearch reads: give .onnx or .pt2")
+        raise UserError(f"{path.name} is no model file: give one that ends in .onnx, .pt2 or .tflite")
     given = dict(shapes or {})
     if unknown := given.keys() - {name for name, _, _ in declared}:
         names = ", ".join(name for name, _, _ in declared)
@@ -108,4 +110,14 @@ def _of_program(path: Path) -> list[tuple[str, list[int | None], np.dtype[Any]]]
         )
         for name in names
         if name in nodes
+    ]
+
+
+def _of_tflite(path: Path) -> list[tuple[str, list[int | None], np.dtype[Any]]]:
+    from raysearch.backends.runtimes.litert import inputs_of, interpreter
+
+    ports = inputs_of(interpreter(path, "LiteRT"))
+    # What the file rounds itself is given in float.
+    return [
+        (n, [*port.shape], np.dtype(np.float32) if port.scale else port.dtype) for n, port in ports.items()
     ]

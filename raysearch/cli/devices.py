@@ -67,7 +67,7 @@ def _described(backend: Backend) -> dict[str, Any]:
 
 
 def measure(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .onnx, .pt2.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .onnx, .pt2, .tflite.")],
     target: Annotated[
         list[str],
         typer.Option("--target", "-t", help="Where: a target's name, or {runtime: ..., option: value}."),

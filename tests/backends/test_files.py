@@ -126,3 +126,38 @@ def test_threads_are_the_sessions(export):
     torch.set_num_threads(1)
     found = measure_file(export(), {"name": "two", "runtime": "onnxruntime-cpu", "threads": 2})
     assert (found["target"], found["threads"]) == ("two", 2)
+
+
+def test_a_file_of_litert_is_measured_and_predicted(export):
+    path = export(suffix=".tflite")
+    assert example_of(path, 1)["input"].dtype == np.float32
+    assert measure_file(path, "litert-cpu")["values"]["latency_ms"] > 0
+    npu = measure_file(path, "ethos-u55-256")
+    assert npu["source"] == "predicted"
+    assert set(npu["values"]) == {"latency_ms", "peak_memory_mb", "flash_mb"}
+    micro = measure_file(path, "tflite-micro")
+    assert (micro["source"], set(micro["values"])) == ("measured", {"peak_memory_mb", "flash_mb"})
+    with pytest.raises(ValueError, match="has the option 'batch'"):
+        measure_file(path, {"runtime": "litert-cpu", "batch": 4})
+
+
+def test_weights_outside_of_the_files_folder_are_refused(tmp_path):
+    (tmp_path / "inside").mkdir()
+    weights = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 64])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "inside" / "m.onnx"
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="m.bin")
+    moved = onnx.load(path, load_external_data=False)
+    (location,) = [e for e in moved.graph.initializer[0].external_data if e.key == "location"]
+    location.value = "../m.bin"
+    path.write_bytes(moved.SerializeToString())
+    (tmp_path / "inside" / "m.bin").rename(tmp_path / "m.bin")
+    with pytest.raises(ValueError, match=r"m\.bin"):
+        measure_file(path, "onnxruntime-cpu")

@@ -16,8 +16,8 @@ from raysearch.backends.boards.program import OLDEST_PYTHON, program, sources
 from raysearch.basics.failures import UserError
 
 MODULES = sorted({type(backends.get(name)).__module__ for name in backends.names()})
-# Those of NVIDIA's GPUs change a file before it runs, and need onnx on the board too.
-ALONE = [module for module in MODULES if ".nvidia." not in module]
+# Those of NVIDIA's GPUs change a file before it runs, and need onnx on the board too; a TPU needs JAX.
+ALONE = [module for module in MODULES if ".nvidia." not in module and ".tpu." not in module]
 # What came after Python 3.10, of what is imported by name.
 NEWER = {"tomllib", "typing.Self", "typing.Never", "typing.assert_never", "typing.LiteralString"}
 NEWER |= {"typing.Unpack", "typing.TypeVarTuple", "typing.NotRequired", "typing.Required", "typing.override"}
