@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from raysearch.searchers.base import Config
 from raysearch.trainables.pruning.evidence import check_criterion
 from raysearch.trainables.task import Task, accuracy
 from raysearch.trainables.training.checks import check_schedules, check_settings, check_sizes
+
+_KINDS = ("weights", "activations")
+_INTEGER, _FLOAT = 8, 32  # bits
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Conditions:
                 task, the device or the epochs of the trials cannot have.
         """
         bound = self._bind(space)
+        self._check_bits(bound)
         if self.task.is_ready:
             self._check_inputs(bound)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
@@ -87,6 +91,20 @@ class Conditions:
             check_criterion(self.task, self.task.build(plan), criterion)
         check_settings(self.task, plan, settings, gpu=self.resources.get("gpu", 0) > 0)
         return bound
+
+    def _check_bits(self, space: Space) -> None:
+        """Refuse bits of which a target that computes in integers alone says nothing: trials would fail."""
+        strict = [target.name for target in self.targets if getattr(target, "integers_only", False)]
+        bits = space.domains.get("bits", {})
+        drawn = [v for path, v in domains.read(bits).items() if path[-1] in _KINDS]
+        most = [max(v.values) if isinstance(v, domains.Choices) else int(v.high) for v in drawn]
+        highest = max([*most, *_fixed_bits(domains.constants(bits))], default=_FLOAT)
+        if strict and highest > _INTEGER:
+            raise UserError(
+                f"target {strict[0]} computes layers of at most {_INTEGER} bits alone, and space.bits has "
+                f"{highest}: give weights and activations of at most {_INTEGER}, bit_widths(weights=(4, 8), "
+                "activations=(8,)) for one"
+            )
 
     def _check_inputs(self, space: Space) -> None:
         """Refuse a ready family that does not take the task's inputs, before a worker is started."""
@@ -114,6 +132,14 @@ class Conditions:
             parts=self.task.parts,
             **model,
         )
+
+
+def _fixed_bits(bits: Mapping[str, Any]) -> Iterator[int]:
+    for key, value in bits.items():
+        if isinstance(value, Mapping):
+            yield from _fixed_bits(value)
+        elif key in _KINDS:
+            yield value
 
 
 def check_conditions(

@@ -136,6 +136,7 @@ def test_a_mistake_is_one_sentence(path: Path, override: str, message: str) -> N
         ("targets=[{name: mine, runtime: onnxruntime-cpu, threads: 0}]", "threads is 0, give a whole number"),
         ("targets=[{name: a/b, runtime: onnxruntime-cpu}]", "name is 'a/b': give letters"),
         ("space.architecture.family=[1]", "family is \\[1\\]"),
+        ("targets=[ethos-u55-256]", "computes layers of at most 8 bits alone, and space.bits has 32"),
     ],
 )
 def test_a_mistake_that_needs_the_task_is_one_sentence(path: Path, override: str, message: str) -> None:
