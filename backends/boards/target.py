@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raysearch.backends.base import Array, Backend, CompiledModel, Feed
+from raysearch.backends.base import Array, Backend, CompiledModel, Estimator, Feed
 from raysearch.backends.boards.command import Command
 from raysearch.backends.boards.jobs import describe, measure, run
 from raysearch.backends.boards.ssh import Ssh
@@ -45,6 +45,8 @@ class OnBoard(Sent):
             raise UserError(
                 f"target {inner.name!r}: a board is reached by ssh or by a command, give one of them"
             )
+        if isinstance(inner, Estimator):
+            raise UserError(f"target {inner.name!r}: nothing is timed on it, so that it needs no board")
         if getattr(inner, "meter", None):
             raise UserError(f"target {inner.name!r}: a meter is not read on a board, leave it out")
         if "command" in given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,19 @@ from raysearch.search_spaces.architectures.resnet import BLOCKS, ResNetPlan, Sta
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.models.ready import build_network
-from raysearch.trainables.quantization import calibrate, fold_batch_norm, insert_quantizers
+from raysearch.trainables.quantization import (
+    calibrate,
+    fold_batch_norm,
+    insert_quantizers,
+    rounded_throughout,
+)
 from raysearch.trainables.setup import unsigned_bits_in
 
 SHAPE, CLASSES = (3, 32, 32), 10
 FLOAT = 32
-_PAIRS = ((FLOAT, FLOAT), (8, 8), (8, 8), (4, 8), (8, FLOAT))  # of bits of weights and of activations
+Pairs = Sequence[tuple[int, int]]  # of bits of weights and of activations
+INTEGERS: Pairs = ((8, 8), (8, 8), (4, 8))
+ALL: Pairs = ((FLOAT, FLOAT), *INTEGERS, (8, FLOAT))
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,15 @@ def even(width: int, bits: tuple[int, int], form: str = "uint8") -> fx.GraphModu
     return quantized(network, lambda layer: bits, form)
 
 
-def random(count: int, seed: int, form: str = "uint8") -> Iterator[fx.GraphModule]:
-    """Residual networks of random depths, widths and blocks, in one precision or each layer in its own."""
+def random(count: int, seed: int, form: str = "uint8", pairs: Pairs = ALL) -> Iterator[fx.GraphModule]:
+    """Residual networks of random depths, widths and blocks, in one precision or each layer in its own.
+
+    Args:
+        count: how many.
+        seed: of what is drawn.
+        form: of the file that they are for.
+        pairs: of bits that are drawn.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(count):
         stages = tuple(
@@ -59,8 +73,8 @@ def random(count: int, seed: int, form: str = "uint8") -> Iterator[fx.GraphModul
         )
         torch.manual_seed(int(rng.integers(2**31)))
         network = build_network(ResNetPlan(int(rng.integers(8, 65)), stages), SHAPE, CLASSES)
-        mixed, pair = rng.random() < 0.25, _PAIRS[rng.integers(len(_PAIRS))]
-        yield quantized(network, lambda layer: _PAIRS[rng.integers(len(_PAIRS))] if mixed else pair, form)  # noqa: B023
+        mixed, pair = rng.random() < 0.25, pairs[int(rng.integers(len(pairs)))]
+        yield quantized(network, lambda layer: pairs[int(rng.integers(len(pairs)))] if mixed else pair, form)  # noqa: B023
 
 
 def quantized(
@@ -74,6 +88,7 @@ def quantized(
     if not plan.quantized:
         return folded
     module = insert_quantizers(folded, plan, unsigned_bits=unsigned_bits_in([form]))
+    module = rounded_throughout(module) if form == "litert" else module
     calibrate(module, [images])
     return module
 

@@ -15,7 +15,7 @@ from torch import fx
 
 from raysearch import backends
 from raysearch.backends import Spec, predictor, profiles
-from raysearch.backends.base import Backend, values_of
+from raysearch.backends.base import Backend, Estimator, values_of
 from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.profiling import networks
@@ -82,13 +82,15 @@ def profile(target: Spec, samples: int = 20, seed: int = 0, say: Say = lambda te
         raise UserError(f"target {backend.name} is not available: {reason}")
     if "latency_ms" not in backend.figures:
         raise UserError(f"target {backend.name} says nothing of latency: there is nothing to learn of it")
+    if backend.finalists_only:
+        raise UserError(f"target {backend.name} compiles for minutes: it is measured on finalists alone")
     if samples < 5:
         raise UserError(f"samples is {samples}: give 5 or more")
     with _measured(backend) as latency_of:
         say(f"widths from {WIDTHS[0]} to {WIDTHS[-1]}")
         times = widths(backend, latency_of)
         say("bits")
-        gains = speed_ups(latency_of, backend.form)
+        gains = speed_ups(backend, latency_of)
         say(f"{samples + _HELD_OUT} random networks")
         found = _predicted(backend, latency_of, samples, seed)
     made = Profile(
@@ -107,8 +109,9 @@ def profile(target: Spec, samples: int = 20, seed: int = 0, say: Say = lambda te
 
 
 def widths(backend: Backend, latency_of: Latency) -> dict[str, dict[int, float]]:
-    """Latencies by width: in float, and in the most bits that the target computes with integers."""
-    precisions = [(networks.FLOAT, networks.FLOAT), *([(8, 8)] if 8 in backend.integers else [])]
+    """Latencies by width: in float, and in the most bits of integers, where the target computes them."""
+    floats = [] if in_integers_alone(backend) else [(networks.FLOAT, networks.FLOAT)]
+    precisions = [*floats, *([(8, 8)] if 8 in backend.integers else [])]
     return {
         f"{bits[0]}/{bits[1]}": {
             width: latency_of(networks.even(width, bits, backend.form)) for width in WIDTHS
@@ -145,16 +148,24 @@ def multiple_of(times: Mapping[int, float]) -> int:
     return max(MULTIPLES, key=score)
 
 
-def speed_ups(latency_of: Latency, form: str = "uint8") -> dict[str, float]:
-    """How many times faster than in float a network is in other bits, by its files of a form."""
+def in_integers_alone(backend: Backend) -> bool:
+    """Whether a target says nothing of networks in float."""
+    return isinstance(backend, Estimator) and backend.integers_only
+
+
+def speed_ups(backend: Backend, latency_of: Latency) -> dict[str, float]:
+    """How many times faster than in float a network is in other bits; nothing where float is not computed."""
+    if in_integers_alone(backend):
+        return {}
     whole = latency_of(networks.even(_PROBED, (networks.FLOAT, networks.FLOAT)))
-    return {f"{w}/{a}": whole / latency_of(networks.even(_PROBED, (w, a), form)) for w, a in PAIRS}
+    return {f"{w}/{a}": whole / latency_of(networks.even(_PROBED, (w, a), backend.form)) for w, a in PAIRS}
 
 
 def _predicted(backend: Backend, latency_of: Latency, samples: int, seed: int) -> dict[str, Any]:
     """A predictor made of random networks, and how well it does on others."""
     features, values = [], []
-    for module in networks.random(samples + _HELD_OUT, seed, backend.form):
+    pairs = networks.INTEGERS if in_integers_alone(backend) else networks.ALL
+    for module in networks.random(samples + _HELD_OUT, seed, backend.form, pairs):
         with tempfile.TemporaryDirectory() as folder:
             path = networks.write(module, "uint8", Path(folder)).onnx
             features.append(predictor.features(predictor.operators_of(path)))
@@ -208,7 +219,7 @@ def summary(found: Profile) -> Sequence[str]:
     lines = [
         f"{found.runtime} {found.version} on {found.device}",
         f"channels in multiples of {found.channel_multiple}",
-        f"bits of weights / activations against float: {gains}",
+        f"bits of weights / activations against float: {gains or 'it computes nothing in float'}",
         f"a predictor from {found.measured} networks: rank correlation {found.spearman:.3f}, median error "
         f"{found.error:.1%}, {found.coverage_90:.0%} of new ones within their 90 % interval",
     ]

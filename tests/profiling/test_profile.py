@@ -12,6 +12,7 @@ from raysearch.backends import profiles
 from raysearch.networks import figures
 from raysearch.profiling import networks, profile
 from raysearch.profiling.profile import WIDTHS, multiple_of, speed_ups, worthwhile
+from raysearch.trainables.quantization.quantizer import Quantizer
 
 
 def blocks(width: int, of: int) -> float:
@@ -35,7 +36,7 @@ def test_kernels_for_multiples_alone_are_found() -> None:
 
 
 def test_bits_are_compared_with_float() -> None:
-    found = speed_ups(lambda module: 2.0 if networks.FLOAT else 1.0)
+    found = speed_ups(backends.get("onnxruntime-cpu"), lambda module: 1.0)
     assert set(found.values()) == {1.0}
     assert "8/8" in found
 
@@ -79,9 +80,36 @@ def test_a_profile_is_kept_and_used_by_studies(monkeypatch: pytest.MonkeyPatch, 
     ("target", "samples", "message"),
     [
         ("onnxruntime-gpu", 20, "is unknown"),
+        ("torch-compile-cpu", 20, "measured on finalists alone"),
         ("onnxruntime-cpu", 4, "samples is 4: give 5 or more"),
     ],
 )
 def test_what_none_can_be_asked(target: str, samples: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         profile.profile(target, samples)
+
+
+@pytest.mark.skipif(backends.get("ethos-u55-256").unavailable() is not None, reason="Vela is not installed")
+def test_a_device_that_computes_nothing_in_float_is_known_by_its_integers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(profile, "WIDTHS", (8, 16, 24))
+    seen: list[bool] = []
+
+    class Counted:
+        def __enter__(self) -> object:
+            def latency_of(module: fx.GraphModule) -> float:
+                seen.append(any(isinstance(m, Quantizer) for m in module.modules()))
+                return 1e-6 * float(figures.macs(module)) + 0.01
+
+            return latency_of
+
+        def __exit__(self, *given: object) -> None:
+            pass
+
+    monkeypatch.setattr(profile, "_measured", lambda backend: Counted())
+    found = profile.profile("ethos-u55-256", samples=5)
+    assert set(found.latency_ms) == {"8/8"}
+    assert found.speed_ups == {}
+    assert all(seen)
+    assert any("nothing in float" in line for line in profile.summary(found))

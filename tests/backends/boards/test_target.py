@@ -111,6 +111,7 @@ def test_a_board_that_is_not_there_is_said_before_the_search(server):
         ({"ssh": "pi@board", "resource": "jetson"}, "is on a board and on nodes of the cluster"),
         ({"ssh": "pi@board", "connect_timeout_s": -1}, "give seconds"),
         ({"ssh": "pi@board", "meter": "rapl"}, "a meter is not read on a board"),
+        ({"runtime": "tflite-micro", "ssh": "pi@board"}, "nothing is timed on it"),
     ],
 )
 def test_a_board_that_none_can_be(given, message):
