@@ -56,6 +56,7 @@ _HOMES = {
 _ON_BOARD = ("raysearch.backends.boards.target", "OnBoard")
 _ON_NODES = ("raysearch.backends.on_nodes", "OnNodes")
 _BOARD_KEYS = frozenset({"ssh", "command", "python", "identity", "config", "connect_timeout_s"})
+_HERE_ALONE = ("tpu-", "qnn-")  # what they say depends on the machine that asks
 _METERS = ("nvml", "rapl")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -74,6 +75,8 @@ def get(target: Spec) -> Backend:
     Raises:
         UserError: raysearch knows no such runtime, or it has no such option; the message names the nearest.
     """
+    if not isinstance(target, str | Mapping):
+        raise UserError(f"target {target!r} is none: give a name, or a mapping with a runtime")
     given: dict[str, Any] = {"name": target} if isinstance(target, str) else dict(target)
     if unnamed := [key for key in ("name", "runtime") if not isinstance(given.get(key, ""), str)]:
         raise UserError(f"target {target!r}: its {unnamed[0]} is {given[unnamed[0]]!r}, give a text")
@@ -94,6 +97,8 @@ def get(target: Spec) -> Backend:
         raise UserError(
             f"target {name!r} is on a board and on nodes of the cluster: give {min(board)} or {min(there)}"
         )
+    if (there or board) and runtime.startswith(_HERE_ALONE):
+        raise UserError(f"target {name!r}: {runtime} is used where the search runs, not on nodes or boards")
     if there or board:
         elsewhere: Backend = _named(*(_ON_BOARD if board else _ON_NODES)).of(backend, board or there)
         return elsewhere

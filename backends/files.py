@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from raysearch.backends.base import SUFFIXES, Backend, values_of
 from raysearch.backends.inputs import example_of
 from raysearch.backends.measurement.memory import peak_growth
 from raysearch.backends.measurement.service import MeasurementService
+from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.onnx_safety import check_file
+from raysearch.backends.sent import Sent
 from raysearch.basics.failures import MissingFile, UserError
 
 
@@ -39,6 +42,10 @@ def measure_file(
     backend = backends.get(target)
     if reason := backend.unavailable():
         raise UserError(f"target {backend.name} is not available: {reason}")
+    if isinstance(backend, OnNodes):
+        raise UserError(
+            f"{backend.name} is on nodes of a cluster: a study measures there, and raysearch profile"
+        )
     if not path.is_file():
         raise MissingFile(f"{path} does not exist: give a model file")
     if path.suffix != SUFFIXES[backend.form]:
@@ -52,7 +59,11 @@ def measure_file(
     with peak_growth() as peak:
         known = service.measure(backends.spec_of(backend), _content(path), feed)
     names = {key.partition("/")[0]: value for key, value in values_of(known).items()}
-    return {**known, "values": names, "memory_mb": peak.mb if _in_process(backend) else None}
+    return {
+        **known,
+        "values": names,
+        "memory_mb": peak.mb if "figures" not in known and _in_process(backend) else None,
+    }
 
 
 def _content(path: Path) -> bytes:
@@ -69,5 +80,5 @@ def _content(path: Path) -> bytes:
 
 
 def _in_process(backend: Backend) -> bool:
-    """Whether a model runs in this process, whose memory then tells its own."""
-    return backend.figures.get("peak_memory_mb") == "static"
+    """Whether a model runs in this process and its memory, which then tells the model's."""
+    return not isinstance(backend, Sent) and backend.clock() in (time.thread_time_ns, time.perf_counter_ns)

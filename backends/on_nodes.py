@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from raysearch.backends.base import Backend
+from raysearch.backends.base import Backend, MeasurementError
 from raysearch.backends.place import Place
 from raysearch.backends.sent import Sent
 
@@ -48,8 +48,9 @@ class OnNodes(Sent):
         return reason
 
     def weight_bits(self) -> int:
-        """What the device says; 8 while there is none."""
-        return int(self._said["weight_bits"]) if self._there else 8
+        """The least that the devices' nodes say; 7, which is exact everywhere, while there is none."""
+        nodes = {node for node, _ in self.place.devices(_nodes())} if ray.is_initialized() else ()
+        return min((int(_asked(self.inner, node)["weight_bits"]) for node in nodes), default=7)  # type: ignore[arg-type]
 
     def version(self) -> str:
         """The runtime's version on the device."""
@@ -60,13 +61,11 @@ class OnNodes(Sent):
         return str(self._said["device"])
 
     @property
-    def _there(self) -> bool:
-        return ray.is_initialized() and bool(self.place.devices(_nodes()))
-
-    @property
     def _said(self) -> dict[str, Any]:
-        (node, _), *_ = self.place.devices(_nodes())
-        return _asked(self.inner, node)  # type: ignore[arg-type]
+        devices = self.place.devices(_nodes())
+        if not devices:
+            raise MeasurementError(f"target {self.name!r}: {self.place.missing(_nodes())}")
+        return _asked(self.inner, devices[0][0])  # type: ignore[arg-type]
 
 
 def _nodes() -> list[dict[str, Any]]:

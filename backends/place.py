@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from raysearch.backends.measurement.lock import MACHINE
 from raysearch.basics.failures import UserError
 
 
@@ -21,7 +22,11 @@ class Place:
 
     resource: str = ""
     labels: tuple[tuple[str, str], ...] = ()
-    wait_minutes: float = 0.0
+    wait_minutes: float = field(default=0.0, compare=False)  # the same devices, however long one waits
+
+    def lock(self, number: int) -> str:
+        """What is kept from others while the device of this number measures: by labels alone, its machine."""
+        return f"{self.resource}-{number}" if self.resource else MACHINE
 
     @classmethod
     def of(cls, name: str, given: Mapping[str, Any]) -> Place:
@@ -77,4 +82,4 @@ class Place:
         return f"no node of the cluster has {' and '.join(wanted)}: its resources are {', '.join(known)}"
 
 
-KEYS = frozenset(field.name for field in fields(Place))
+KEYS = frozenset(each.name for each in fields(Place))

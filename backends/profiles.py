@@ -11,6 +11,7 @@ from typing import Any
 
 from raysearch import backends
 from raysearch.backends.base import Backend
+from raysearch.backends.sent import Sent
 from raysearch.basics.caching import cache_folder
 
 
@@ -39,8 +40,12 @@ def stored(backend: Backend) -> dict[str, Any] | None:
 
 
 def channel_multiple(backend: Backend) -> int:
-    """Pruned layers keep a multiple of this many channels: as its profile found, else as its runtime says."""
-    if backend.unavailable() is None and (profile := stored(backend)) is not None:
+    """Pruned layers keep a multiple of this many channels: as its profile found, else as its runtime says.
+
+    Of targets elsewhere as their runtime says: what depends on whether they answer is no part of a study.
+    """
+    here = not isinstance(backend, Sent) and backend.unavailable() is None
+    if here and (profile := stored(backend)) is not None:
         return int(profile["channel_multiple"])
     return backend.channel_multiple
 

@@ -63,6 +63,11 @@ class Sent:
         return self.inner.finalists_only
 
     @property
+    def integers_only(self) -> bool:
+        """Whether the inner one says nothing of networks in float."""
+        return getattr(self.inner, "integers_only", False)
+
+    @property
     def batch(self) -> int:  # noqa: D102
         return self.inner.batch
 

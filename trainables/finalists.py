@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from raysearch.backends.base import Backend, Estimator, MeasurementError, values_of
+from raysearch.backends.base import Backend, MeasurementError, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
 from raysearch.metrics import TEST
@@ -85,8 +85,9 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
         path = setup.variant_folder(name) / FILES[target.form]
         if not path.exists():
             continue
-        # What is said without timing is what it was.
-        if target in (*setup.measured, *setup.measured_last) and not isinstance(target, Estimator):
+        # A reference in float is not what a target of integers alone was asked about.
+        stands_in = name in setup.references and getattr(target, "integers_only", False)
+        if target in (*setup.measured, *setup.measured_last) and not stands_in:
             try:
                 measurements.append(_measured_last(setup, target, path, refused))
                 values |= values_of(measurements[-1])

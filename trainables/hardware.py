@@ -68,6 +68,8 @@ def hardware_report(
                 file = _at_eight_bits(setup, plan, model, target.form, Path(folder) / "eight")
                 replaced.append(f"{target.name} computes nothing in float: its figures are of eight bits")
             measured = measure(target, file, example, reference=reference)
+            if file != files[target.form]:
+                measured = {**measured, "stands_in": True}
             values |= values_of(measured)
             measurements.append(measured)
     remarked = replaced + remarks(module, plan, setup.weight_bits, setup.targets)

@@ -14,6 +14,9 @@ from raysearch.basics.failures import UserError
 _PLACE = "{job}"
 
 
+_LONGEST_S = 600
+
+
 @dataclass(frozen=True)
 class Command:
     """A board behind a command.
@@ -57,7 +60,11 @@ class Command:
         """
         argv = [argument.replace(_PLACE, str(folder)) for argument in self.argv]
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_LONGEST_S
+            )
+        except subprocess.TimeoutExpired:
+            raise BoardLost(f"{self.name} did not end within {_LONGEST_S} s") from None
         except OSError as error:
             raise BoardLost(f"{self.name} cannot be started: {error.strerror}") from None
         if done.returncode != 0:

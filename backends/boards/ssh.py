@@ -71,11 +71,12 @@ class Ssh:
             raise UserError(f"ssh: {self._login!r} names no board: give user@board or user@board:port")
         if self.port is not None and not 1 <= self.port <= 65535:
             raise UserError(f"ssh: port {self.port} of {self._login} is none: give one from 1 to 65535")
-        if _PYTHON.fullmatch(self.python) is None:
+        if not isinstance(self.python, str) or _PYTHON.fullmatch(self.python) is None:
             raise UserError(
                 f"python of board {self._login} is {self.python!r}: give a path of letters, digits and ._/~+-"
             )
-        if not 0 < self.connect_timeout_s < math.inf:
+        seconds = self.connect_timeout_s
+        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
             raise UserError(
                 f"connect_timeout_s of board {self._login} is {self.connect_timeout_s}: give seconds"
             )

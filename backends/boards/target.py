@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raysearch.backends.base import Array, Backend, CompiledModel, Estimator, Feed
+from raysearch.backends.base import Array, Backend, CompiledModel, Estimator, Feed, MeasurementError
 from raysearch.backends.boards.command import Command
 from raysearch.backends.boards.jobs import describe, measure, run
 from raysearch.backends.boards.ssh import Ssh
@@ -54,7 +54,11 @@ class OnBoard(Sent):
                 raise UserError(f"target {inner.name!r}: {min(others)} is for boards over ssh")
             return cls(inner, board=Command(given["command"]))
         options = {key: given[key] for key in _OF_SSH if key in given}
-        options |= {key: Path(options[key]).expanduser() for key in ("identity", "config") if key in options}
+        for key in ("identity", "config"):
+            if key in options:
+                if not isinstance(options[key], str):
+                    raise UserError(f"target {inner.name!r}: {key} is {options[key]!r}, give a path")
+                options[key] = Path(options[key]).expanduser()
         return cls(inner, board=Ssh.parse(given["ssh"], **options))
 
     def spec(self) -> dict[str, Any]:
@@ -71,7 +75,10 @@ class OnBoard(Sent):
 
     def unavailable(self) -> str | None:
         """Why the board cannot run the target: it does not answer, or lacks the runtime."""
-        reason: str | None = self._said["unavailable"]
+        try:
+            reason: str | None = self._said["unavailable"]
+        except MeasurementError as error:
+            return str(error)
         return None if reason is None else f"on {self.board.name}: {reason}"
 
     def weight_bits(self) -> int:

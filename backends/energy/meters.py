@@ -27,8 +27,13 @@ _PATIENCE_S = 5.0
 _READING = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([JW])")
 
 
-def opened(meter: MeterSpec) -> Meter:
+def opened(meter: MeterSpec, gpu: int | None = None) -> Meter:
     """A meter that was read once.
+
+    Args:
+        meter: as a target names it.
+        gpu: of those that this process sees the index of the one to read, for "nvml"; None: the only one, or
+            the first that CUDA_VISIBLE_DEVICES names.
 
     Raises:
         MeasurementError: it cannot be read; in a sentence that says why and what helps.
@@ -37,7 +42,7 @@ def opened(meter: MeterSpec) -> Meter:
     if meter == "rapl":
         return Counter("rapl", Rapl(POWERCAP).joules)
     if meter == "nvml":
-        return Counter("nvml", _nvml())
+        return Counter("nvml", _nvml(gpu))
     _, unit = _shown(meter)
     name = Path(meter[0]).name
 
@@ -116,19 +121,23 @@ def _text(path: Path) -> str:
         raise MeasurementError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _nvml() -> Callable[[], float]:
-    """Reads the joules of the GPU that this process uses, since its driver was loaded."""
+def _nvml(gpu: int | None) -> Callable[[], float]:
+    """Reads the joules of a GPU that this process sees, since its driver was loaded."""
     nvml = load("pynvml", "nvml")
     try:
         nvml.nvmlInit()
-        named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-        count = nvml.nvmlDeviceGetCount()
-        if not named and count != 1:
+        seen = [
+            each.strip() for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each.strip()
+        ]
+        count = len(seen) or nvml.nvmlDeviceGetCount()
+        if gpu is None and not seen and count != 1:
             raise MeasurementError(f"NVML sees {count} GPUs: name one in CUDA_VISIBLE_DEVICES")
-        if named and not named.isdecimal():
-            handle = nvml.nvmlDeviceGetHandleByUUID(named)
-        else:
-            handle = nvml.nvmlDeviceGetHandleByIndex(int(named or 0))
+        index = gpu or 0
+        if index >= count:
+            raise MeasurementError(f"NVML sees {count} GPUs, and not one of index {index}")
+        named = seen[index] if seen else str(index)
+        by = nvml.nvmlDeviceGetHandleByIndex if named.isdecimal() else nvml.nvmlDeviceGetHandleByUUID
+        handle = by(int(named) if named.isdecimal() else named)
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError as error:
         raise MeasurementError(f"NVML cannot read this GPU's energy: {first_line(error)}") from error
@@ -184,7 +193,7 @@ class Metered:
         """Why the meter cannot be read, None where it can or none is named."""
         try:
             if self.meter is not None:
-                opened(self.meter)
+                opened(self.meter, getattr(self, "gpu", None))
         except (MeasurementError, MissingExtra) as error:
             return str(error)
         return None

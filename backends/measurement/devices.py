@@ -169,7 +169,9 @@ class Devices:
         for _ in range(_LOSSES):
             unit = await self._take(pool, backend)
             try:
-                if method != "set_reference":
+                if method == "set_reference":
+                    await unit.actor.known.remote(list(self._known.values()))
+                else:
                     await self._compare(unit, backend.name, inner)
                 answer = await getattr(unit.actor, method).remote(inner, *arguments)
                 if method == "set_reference":
@@ -181,6 +183,9 @@ class Devices:
             except (RayActorError, ActorUnschedulableError):
                 pool.units.pop(unit.where, None)
                 continue
+            except BaseException:  # whatever it is, the device is there for the next
+                pool.offer(unit)
+                raise
             pool.offer(unit)
             return answer
         raise MeasurementError(f"target {backend.name!r}: its device was lost {_LOSSES} times in a row")
@@ -201,7 +206,7 @@ class Devices:
             self._look(pool)
             if pool.units:
                 alone_since = time.monotonic()
-            patience = 60 * pool.place.wait_minutes if isinstance(pool.place, Place) else 0.0
+            patience = 60 * backend.place.wait_minutes if isinstance(backend, OnNodes) else 0.0
             if not pool.units and time.monotonic() - alone_since >= patience and not future.done():
                 future.cancel()
                 raise MeasurementError(self._none_left(pool, backend))
@@ -209,7 +214,8 @@ class Devices:
     def _none_left(self, pool: _Pool, backend: Backend) -> str:
         if not isinstance(pool.place, Place):
             return f"target {backend.name!r}: the node that measures is gone"
-        waited = f" (waited {pool.place.wait_minutes:g} minutes)" if pool.place.wait_minutes else ""
+        minutes = backend.place.wait_minutes if isinstance(backend, OnNodes) else 0.0
+        waited = f" (waited {minutes:g} minutes)" if minutes else ""
         return f"target {backend.name!r}: {pool.place.missing(self._nodes())}{waited}"
 
     def _look(self, pool: _Pool) -> None:
@@ -253,7 +259,7 @@ def start_process(protocol: Protocol | None, where: tuple[str, int], place: Wher
     folder = Path(tempfile.gettempdir()) / f"raysearch-measure-{uuid4().hex}"
     cache = cache_folder()
     shared = None if cache is None else cache / "figures"
-    device = f"{place.resource or 'node'}-{number}" if isinstance(place, Place) else place or MACHINE
+    device = place.lock(number) if isinstance(place, Place) else place or MACHINE
     return (
         ray.remote(MeasurementService)
         .options(

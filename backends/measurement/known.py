@@ -36,19 +36,19 @@ class KnownFigures:
         shared = self._file(backend.package, backend.version(), backend.device())
         if key not in self._by_key and shared is not None and shared not in self._read:
             self._read.add(shared)
-            for known in _lines(shared):
-                self._by_key.setdefault(known.key, known)
+            # Its last line of a key wins, but what this run has learnt goes before it.
+            self._by_key = {known.key: known for known in _lines(shared)} | self._by_key
         return self._by_key.get(key)
 
-    def learn(self, known: Known) -> None:
-        """Take in a figure; the last one of a key wins."""
+    def learn(self, known: Known, *, share: bool = True) -> None:
+        """Take in a figure; the last one of a key wins. What another device found is not shared."""
         known = replace(known, cached=False)
         self._by_key[known.key] = known
         line = json.dumps(to_dict(known)) + "\n"
         _append(self._log, line)
         shared = self._file(known.runtime, known.version, known.device)
         quiet = not isinstance(known, Measurement) or (known.converged and not known.contended)
-        if shared is not None and quiet:
+        if share and shared is not None and quiet:
             with suppress(OSError):  # a full or read-only home costs a measurement, not the run
                 shared.parent.mkdir(parents=True, exist_ok=True)
                 _append(shared, line)

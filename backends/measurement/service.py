@@ -170,7 +170,8 @@ class MeasurementService:
         with self._file(backend, model) as path:
             if key != self._loaded[0]:
                 self._loaded = (key, backend.load(path, optimize=optimize))
-            outputs: tuple[Array, ...] = self._loaded[1](feed)
+            with exclusive_device(self._device):
+                outputs: tuple[Array, ...] = self._loaded[1](feed)
         return outputs
 
     def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
@@ -180,11 +181,12 @@ class MeasurementService:
             ValueError: one of them is no ``Measurement`` or ``Estimate`` as a dictionary.
         """
         for data in measurements:
-            self._known.learn(from_dict(data))
+            self._known.learn(from_dict(data), share=False)
 
     def close(self) -> None:
         """Remove the service's folder and let go of its models, which may have their own; its last call."""
         self._references.clear()
+        self._loaded = (None, None)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _measure(self, target: Spec, model: bytes, example: Feed, *, use_cache: bool) -> dict[str, Any]:
@@ -195,8 +197,11 @@ class MeasurementService:
         with self._file(backend, model) as path:
             structure = structure_key(path)
             key = self._key(backend, structure, reference.structure, example)
-            if use_cache and (known := self._known.find(key, backend)) is not None:
-                return to_dict(replace(known, cached=True))
+            known = self._known.find(key, backend) if use_cache else None
+            if isinstance(known, Measurement):
+                # In this run's unit: the reference's quiet latency may be another than when it was found.
+                latency, quiet = known.ratio * reference.quiet_ms, reference.quiet_ms
+                return to_dict(replace(known, latency_ms=latency, reference_ms=quiet, cached=True))
             subject = _subject(backend, path, example)
             figures, energy = self._figures(backend, subject, reference.subject, example)
         unit = (reference.structure, reference.quiet_ms)
@@ -209,7 +214,8 @@ class MeasurementService:
         assert isinstance(backend, Estimator)
         with self._file(backend, model) as path:
             structure = structure_key(path)
-            key = self._key(backend, structure, "", example)
+            # A compiler may look at the weights' values: only the same file is the same.
+            key = self._key(backend, hashlib.sha256(model).hexdigest(), "", example)
             if use_cache and (known := self._known.find(key, backend)) is not None:
                 return to_dict(replace(known, cached=True))
             start = time.perf_counter()
@@ -240,7 +246,11 @@ class MeasurementService:
         if isinstance(backend, Comparing):
             return backend.compare(candidate, reference, example, self._protocol), None
         with exclusive_device(self._device):
-            meter = opened(backend.meter) if isinstance(backend, Metered) and backend.meter else None
+            meter = (
+                opened(backend.meter, _gpu_of(backend))
+                if isinstance(backend, Metered) and backend.meter
+                else None
+            )
             idle = idle_power(meter) if meter else None
             clock = clock_of(backend)
             with undisturbed(backend.threads):
@@ -322,3 +332,8 @@ def _subject(backend: Backend, path: Path, example: Feed) -> Inference | Path:
     infer = backend.load(path).runner(example)
     infer()  # what cannot run fails here, not in the middle of a measurement
     return infer
+
+
+def _gpu_of(backend: Backend) -> int | None:
+    """The index of the GPU that a target names, if it names one."""
+    return getattr(backend, "gpu", None)

@@ -60,7 +60,7 @@ class Torch(Metered):
     sparse: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
+        if self.dtype not in tuple(_DTYPES):
             raise UserError(f"target {self.name!r}: dtype is {self.dtype!r}, give {', '.join(_DTYPES)}")
 
     @property

@@ -105,7 +105,7 @@ def profile(
     seed: Annotated[int, typer.Option(help="Of the networks.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Learn a device: channel multiples, bits that are faster, a latency predictor; studies here use it."""
+    """Learn a device: channel multiples, bits that are faster, and a latency predictor."""
     with one_sentence(as_json):
         from dataclasses import asdict
 

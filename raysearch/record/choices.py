@@ -50,11 +50,16 @@ def front_of(
     return sorted((t for t, on in zip(trials, kept, strict=True) if on), key=lambda t: t.values[latency])
 
 
+def stands_in(trial: TrialRecord, target: str) -> bool:
+    """Whether its figures on a target are of another form of it, which alone can run there."""
+    return any(m.get("stands_in") for m in trial.measurements if m.get("target") == target)
+
+
 def choices(targets: Sequence[str], trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     """For each target, of which latencies are known, the trial that is fastest there."""
     found = {}
     for target in targets:
-        known = [t for t in trials if f"latency_ms/{target}" in t.values]
+        known = [t for t in trials if f"latency_ms/{target}" in t.values and not stands_in(t, target)]
         if known:
             found[target] = min(known, key=lambda t: t.values[f"latency_ms/{target}"])
     return found

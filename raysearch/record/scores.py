@@ -169,10 +169,12 @@ def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[Tr
     """The front by the best figures there are: those measured after the search where they exist.
 
     Only what the search found non-dominated (``candidates``) can be on it, since only that is measured again;
-    the parent is on it unless a candidate dominates it.
+    the parent is on it unless a candidate dominates it, or an objective's figure is of what stands in for it
+    on a target that computes nothing in float.
     """
     goals, parent = goals_of(record), record.parent
-    pool = [*candidates, *([parent] if parent and is_complete(parent, goals) else [])]
+    compared = parent is not None and is_complete(parent, goals) and not _stands_in(parent, goals)
+    pool = [*candidates, *([parent] if parent is not None and compared else [])]
     if not pool:
         return []
     violations = np.array([violation_of(record, t) for t in pool])
@@ -180,3 +182,9 @@ def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[Tr
     costs = np.where(np.isfinite(costs), costs, np.nan)  # no figure to compare by
     kept = pareto.non_dominated(costs, violations)
     return [t for t, keep in zip(pool, kept, strict=True) if keep]
+
+
+def _stands_in(parent: TrialRecord, goals: Goals) -> bool:
+    """Whether an objective is on a target where another form of the parent was asked about."""
+    targets = {m["target"] for m in parent.measurements if m.get("stands_in")}
+    return any(metric.partition("/")[2] in targets for metric in goals.metrics)

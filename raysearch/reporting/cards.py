@@ -69,7 +69,7 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
     runtimes = [
         f"{m['runtime']} {m['version']}"
         for t, m in _latest(trial).items()
-        if target == t or (not target and f"{name}/{t}" in trial.values)
+        if "figures" not in m and (target == t or (not target and f"{name}/{t}" in trial.values))
     ]
     return f"measured in {', '.join(dict.fromkeys(runtimes))}" if runtimes else "measured"
 

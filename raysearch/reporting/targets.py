@@ -9,7 +9,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from raysearch.metrics import SHARE
-from raysearch.record.choices import choices, close_to_parent, front_of, losses
+from raysearch.record.choices import choices, close_to_parent, front_of, losses, stands_in
 from raysearch.record.journal import TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import is_complete, violation_of
@@ -26,7 +26,7 @@ def side_by_side(result: RunResult) -> str:
     targets = list(choices(result.record.targets, trials))
     if len(targets) < 2 or result.record.parent is None:
         return ""
-    return section("Targets side by side", _text(result), drawn([fronts(result)]), _matrix(result, trials))
+    return section("Targets side by side", _TEXT, drawn([fronts(result)]), _matrix(result, trials))
 
 
 def fronts(result: RunResult) -> go.Figure:
@@ -38,7 +38,8 @@ def fronts(result: RunResult) -> go.Figure:
     for target, colour in zip(record.targets, _cycled(len(record.targets)), strict=True):
         latency, metric = f"latency_ms/{target}", f"{name}/{target}"
         own = parent.values.get(latency, math.nan) if parent else math.nan
-        known = [t for t in _feasible(result) if latency in t.values and metric in t.values]
+        measured = [t for t in _feasible(result) if latency in t.values and metric in t.values]
+        known = [t for t in measured if not stands_in(t, target)]
         if not known or not own > 0:
             continue
         best = front_of(known, latency, metric, higher)
@@ -71,12 +72,11 @@ def _within_a_point(result: RunResult, trials: Sequence[TrialRecord]) -> Sequenc
     return close_to_parent(result.record, result.goals, trials) or trials
 
 
-def _text(result: RunResult) -> str:
-    return (
-        "<p>The front of each target, by the metric there. Below, for each target the fastest variant within "
-        "a point of the parent (the one to ship there), and what it costs to take another target's instead: "
-        "how much slower it is than the target's own.</p>"
-    )
+_TEXT = (
+    "<p>The front of each target, by the metric there. Below, for each target the fastest variant within "
+    "a point of the parent (the one to ship there), and what it costs to take another target's instead: "
+    "how much slower it is than the target's own.</p>"
+)
 
 
 def _matrix(result: RunResult, trials: Sequence[TrialRecord]) -> str:

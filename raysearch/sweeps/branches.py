@@ -22,6 +22,7 @@ import pandas as pd
 from torch import nn
 
 from raysearch import backends
+from raysearch.backends.base import values_of
 from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
@@ -140,13 +141,16 @@ class Branches:
                 f"the branch {name!r} cannot be timed: the network never calls it with an input; time the "
                 "layers inside it, or leave target out"
             )
-        form = backends.get(target).form
+        backend = backends.get(target)
+        if "latency_ms" not in backend.figures:
+            raise UserError(f"target {backend.name} says nothing of latency: name another")
+        form = backend.form
         with tempfile.TemporaryDirectory(prefix="raysearch-branch-") as folder:
             captured = fold_batch_norm(capture(branch, inputs))
             path = write_files(captured, Path(folder), [form])[form]
             content, example = path.read_bytes(), feed_of(inputs)
         measured = (service or MeasurementService()).measure(target, content, example)
-        return float(measured["latency_ms"])
+        return values_of(measured)[f"latency_ms/{backend.name}"]
 
     def _inputs_of(self, branch: nn.Module, network: nn.Module) -> Nest:
         """What the network gives the branch for one example, where it is called first."""

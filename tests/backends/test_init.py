@@ -40,6 +40,8 @@ def test_a_backend_is_described_as_it_was_asked_for(spec):
         ({"name": "x", "runtime": "onnxruntime-cpu", "batch": True}, "batch is True, give a whole number"),
         ({"name": "a/b", "runtime": "torch-cpu"}, "name is 'a/b': give letters"),
         ({"name": 3}, "its name is 3, give a text"),
+        (5, "target 5 is none: give a name"),
+        ({"runtime": "torch-cpu", "dtype": ["f32"]}, r"dtype is \['f32'\], give f32"),
         ({"runtime": "openvino-cpu", "dtype": "f8"}, "dtype is 'f8', give f32"),
     ],
 )

@@ -1,8 +1,12 @@
 """Devices are counted where the cluster has them, and a place that none can be is a sentence."""
 
+from pathlib import Path
+
 import pytest
 
 from raysearch import backends
+from raysearch.backends import profiles
+from raysearch.backends.files import measure_file
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
 
@@ -52,6 +56,12 @@ def test_a_target_with_a_place_is_described_as_it_was_asked_for():
     assert (made.name, made.threads, made.form) == ("desk", 2, "uint8")
     assert backends.spec_of(made) == spec
     assert made.unavailable() is None  # nothing is known of it before Ray runs
+    assert made.weight_bits() == 7  # exact on whatever comes
+    assert profiles.channel_multiple(made) == 8
+    with pytest.raises(ValueError, match="is on nodes of a cluster"):
+        measure_file(Path("model.onnx"), spec)
+    npu = backends.get({"runtime": "ethos-u55-256", "resource": "bench"})
+    assert npu.integers_only
 
 
 @pytest.mark.parametrize(

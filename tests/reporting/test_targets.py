@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_run import STUDY, TARGET, make_events, write_run
 
-from raysearch.record.choices import choices, close_to_parent, losses
+from raysearch.objectives import Objective
+from raysearch.record.choices import choices, close_to_parent, losses, stands_in
 from raysearch.record.results import RunResult
 from raysearch.reporting.html import render
 from raysearch.reporting.targets import fronts, side_by_side
@@ -66,6 +68,19 @@ def test_the_report_has_a_line_a_target_and_a_table(tmp_path: Path) -> None:
     assert len(cells) == 2 * (2 + 2)
     assert sum("+ " in cell for cell in cells) == 2
     assert "Targets side by side" in render(result)
+
+
+def test_a_parent_that_only_stands_in_is_no_choice(tmp_path: Path) -> None:
+    """On a target that computes nothing in float its figures are of another form of it."""
+    result = two_targets(tmp_path / "run")
+    parent = result.record.trials["parent"]
+    parent.measurements.append({"target": "phone", "figures": {"latency_ms": 0.01}, "stands_in": True})
+    parent.reports[0]["latency_ms/phone"] = 1e-9
+    assert choices(["phone"], [parent, *result.record.searched()])["phone"] is not parent
+    goals = replace(result.goals, objectives=(*result.goals.objectives, Objective("latency_ms/phone", False)))
+    assert stands_in(parent, "phone")
+    assert not stands_in(parent, TARGET)
+    assert goals.metrics[-1] == "latency_ms/phone"
 
 
 def test_one_target_has_none_beside_it(tmp_path: Path) -> None:

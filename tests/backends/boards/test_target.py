@@ -96,8 +96,7 @@ def test_a_cut_connection_leaves_no_figure(spec, server, tmp_path, small, monkey
 def test_a_board_that_is_not_there_is_said_before_the_search(server):
     silent = replace(server.board, port=1)
     spec = {"runtime": "onnxruntime-cpu", "ssh": silent.address, "config": str(silent.config)}
-    with pytest.raises(MeasurementError, match=r"board .*:1"):
-        backends.get(spec).unavailable()
+    assert ":1" in str(backends.get(spec).unavailable())
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,10 @@ def test_a_board_that_is_not_there_is_said_before_the_search(server):
         ({"ssh": "-oProxyCommand=x"}, "names no board"),
         ({"ssh": "pi@board", "resource": "jetson"}, "is on a board and on nodes of the cluster"),
         ({"ssh": "pi@board", "connect_timeout_s": -1}, "give seconds"),
+        ({"ssh": "pi@board", "connect_timeout_s": "10"}, "give seconds"),
+        ({"ssh": "pi@board", "python": 3}, "python of board .* is 3"),
+        ({"ssh": "pi@board", "identity": 5}, "identity is 5, give a path"),
+        ({"runtime": "qnn-htp", "ssh": "pi@board"}, "is used where the search runs"),
         ({"ssh": "pi@board", "meter": "rapl"}, "a meter is not read on a board"),
         ({"runtime": "tflite-micro", "ssh": "pi@board"}, "nothing is timed on it"),
     ],

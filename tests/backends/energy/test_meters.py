@@ -134,6 +134,14 @@ def test_nvml_counts_the_joules_of_the_gpu_that_is_used(nvml, monkeypatch, named
     assert opened("nvml").read() == 2.0
 
 
+def test_nvml_reads_the_gpu_that_a_target_names(nvml, monkeypatch):
+    assert [opened("nvml", gpu).read() for gpu in (0, 1)] == [1.0, 2.0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert [opened("nvml", gpu).read() for gpu in (0, 1)] == [2.0, 1.0]
+    with pytest.raises(MeasurementError, match="sees 2 GPUs, and not one of index 2"):
+        opened("nvml", 2)
+
+
 def test_what_nvml_refuses_is_said(nvml, monkeypatch):
     target = backends.get({"runtime": "onnxruntime-cpu", "meter": "nvml"})
     assert target.unavailable() == "NVML sees 2 GPUs: name one in CUDA_VISIBLE_DEVICES"

@@ -51,10 +51,13 @@ class Process:
         self.cluster, self.where = cluster, where
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.busy = 0
+        self.fails: BaseException | None = None
 
     def __getattr__(self, name: str) -> Any:
         async def remote(*given: Any) -> Any:
             self.calls.append((name, given))
+            if self.fails is not None:
+                raise self.fails
             self.busy += 1
             self.cluster.most = max(self.cluster.most, self.busy)
             if name in ("measure", "set_reference"):
@@ -116,7 +119,7 @@ def test_every_device_is_given_the_reference_once_and_what_the_first_one_found(w
         names = [name for name, _ in process.calls]
         assert names.count("set_reference") == 1
         assert names.index("set_reference") < names.index("measure")
-    (later,) = [p for p in cluster.processes.values() if p.calls[0][0] == "known"]
+    (later,) = [p for p in cluster.processes.values() if p.calls[0][1][0]]
     assert next(iter(later.calls[0][1][0]))["key"] == str(b"parent")
 
 
@@ -191,3 +194,42 @@ def test_what_is_the_same_to_the_last_bit_needs_no_device(with_devices: Any) -> 
         return [measured.get("cached", False) for measured in found]
 
     assert with_devices(cluster, body) == [False, True, True, False]
+
+
+def test_what_is_known_of_a_resumed_run_reaches_the_first_device(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.known([{"key": "parents", "target": "desk"}])
+        await devices.set_reference(SPEC, b"parent", EXAMPLE)
+
+    with_devices(cluster, body)
+    names = [name for name, _ in cluster.processes["a", 0].calls]
+    assert names == ["known", "set_reference"]
+    assert cluster.processes["a", 0].calls[0][1][0][0]["key"] == "parents"
+
+
+def test_a_device_is_there_for_the_next_whatever_goes_wrong(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        process = cluster.processes["a", 0]
+        process.fails = RuntimeError("the object store is full")
+        with pytest.raises(RuntimeError, match="is full"):
+            await devices.measure(SPEC, b"model", EXAMPLE)
+        process.fails = None
+        await asyncio.wait_for(devices.measure(SPEC, b"model", EXAMPLE), 5)
+
+    with_devices(cluster, body)
+
+
+def test_targets_of_one_resource_share_its_devices_however_long_they_wait(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(SPEC, b"model", EXAMPLE)
+        await devices.measure({**SPEC, "name": "other", "wait_minutes": 3.0}, b"model", EXAMPLE)
+
+    with_devices(cluster, body)
+    assert list(cluster.processes) == [("a", 0)]

@@ -243,10 +243,10 @@ def test_the_service_gives_energy_beside_latency(service, small, large, monkeypa
     monkeypatch.setattr(OnnxModel, "runner", counting)
     # 5 W all the time, and 3 mJ an inference.
     meter = Counter("simulated", lambda: 5 * time.perf_counter() + 3e-3 * calls)
-    monkeypatch.setattr("raysearch.backends.measurement.service.opened", lambda spec: meter)
+    monkeypatch.setattr("raysearch.backends.measurement.service.opened", lambda *_: meter)
     monkeypatch.setattr(power, "_BUSY_S", 0.05)
     target = {"name": "metered", "runtime": "onnxruntime-cpu", "meter": ["true"]}
-    monkeypatch.setattr("raysearch.backends.energy.meters.opened", lambda spec: meter)
+    monkeypatch.setattr("raysearch.backends.energy.meters.opened", lambda *_: meter)
     service.set_reference(target, small, EXAMPLE)
     measured = service.measure(target, large, EXAMPLE)
     assert measured["energy_mj"] == pytest.approx(3.0, rel=0.02)
