@@ -42,7 +42,10 @@ def verdict_columns(record: RunRecord, trial: TrialRecord, targets: Iterable[str
         "times_smaller_file" (by file_mb) against the parent.
     """
     columns: dict[str, Any] = {}
+    known = record.parent.values if record.parent is not None else {}
     for target in targets:
+        if known and f"latency_ms/{target}" not in known:  # it says nothing of time
+            continue
         for rival_name, suffix in (("parent", ""), ("parent-int8", "_int8")):
             rival = record.trials.get(rival_name)
             if rival is not None:
