@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from raysearch.backends.place import KEYS as _PLACE_KEYS
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import UserError, first_line
 from raysearch.basics.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -133,7 +133,10 @@ def options_of(runtime: str) -> tuple[str, ...]:
 
 def _class_of(runtime: str) -> Any:
     if runtime not in _HOMES:
-        return _others()[runtime].load()
+        try:
+            return _others()[runtime].load()
+        except Exception as error:  # whatever another package raises
+            raise UserError(f"target {runtime!r} cannot be imported: {first_line(error)}") from error
     home = _named(*_HOMES[runtime])
     return home if isinstance(home, type) else home(runtime)
 

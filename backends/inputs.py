@@ -53,7 +53,10 @@ def _shape(
     path: Path, name: str, sizes: Sequence[int | None], batch: int, given: Sequence[int] | None
 ) -> tuple[int, ...]:
     """A whole shape of what a file declares, whose open axes are None."""
-    first = [batch, *sizes[1:]] if sizes and sizes[0] is None else list(sizes)
+    open_batch = bool(sizes) and sizes[0] is None
+    first = [batch, *sizes[1:]] if open_batch else list(sizes)
+    if given is not None and open_batch and len(given) == len(sizes) and given[0] == 1:
+        given = [batch, *given[1:]]  # the shape of one input, whatever the batch
     if given is not None:
         fits = len(given) == len(sizes) and all(s in (None, g) for s, g in zip(sizes, given, strict=True))
         if not fits:
@@ -66,7 +69,9 @@ def _shape(
             f"input {name!r} of {path.name} has a batch of {first[0]}, not {batch}: {_text(sizes)}"
         )
     if None in first:
-        raise UserError(f"input {name!r} of {path.name} has open axes: {_text(sizes)}; say its shape")
+        raise UserError(
+            f"input {name!r} of {path.name} has open axes: {_text(sizes)}; say its shape, as {name}=1x..."
+        )
     return tuple(int(size) for size in first if size is not None)
 
 

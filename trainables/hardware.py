@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import fx, nn
 
-from raysearch.backends.base import Form, values_of
+from raysearch.backends.base import Backend, Estimator, Form, values_of
 from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
@@ -64,17 +66,53 @@ def hardware_report(
         measurements, replaced = [], []
         for target in setup.measured:
             example, file = feed_of(task.example_input(target.batch)), files[target.form]
-            if in_integers and not plan.bits.quantized and getattr(target, "integers_only", False):
+            stands_in = in_integers and _stands_in(plan, target)
+            if stands_in:
                 file = _at_eight_bits(setup, plan, model, target.form, Path(folder) / "eight")
                 replaced.append(f"{target.name} computes nothing in float: its figures are of eight bits")
             measured = measure(target, file, example, reference=reference)
-            if file != files[target.form]:
-                measured = {**measured, "stands_in": True}
+            measurements.append({**measured, "stands_in": True} if stands_in else measured)
             values |= values_of(measured)
-            measurements.append(measured)
     remarked = replaced + remarks(module, plan, setup.weight_bits, setup.targets)
     remarked += [f"{m['target']}: {note}" for m in measurements for note in m.get("notes", ())]
     return Report(0, values, measurements, remarked)
+
+
+def estimates(
+    setup: TrialSetup,
+    plan: TrialPlan,
+    network: nn.Module,
+    files: Mapping[str, Path],
+    measure: Measure,
+    *,
+    in_integers: bool,
+) -> list[dict[str, Any]]:
+    """What targets that are not timed say of a trained network: their compilers look at its weights' values.
+
+    Args:
+        setup: what all trials share.
+        plan: the trial's.
+        network: trained, in float where it has no quantisers.
+        files: of it as it is deployed, by form.
+        measure: has a model file measured.
+        in_integers: see ``hardware_report``.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for target in setup.measured:
+            if not isinstance(target, Estimator):
+                continue
+            file, stands_in = files[target.form], in_integers and _stands_in(plan, target)
+            if stands_in:
+                file = _at_eight_bits(setup, plan, network, target.form, Path(folder))
+            said = measure(target, file, feed_of(setup.task.example_input(target.batch)))
+            found.append({**said, "stands_in": True} if stands_in else said)
+    return found
+
+
+def _stands_in(plan: TrialPlan, target: Backend) -> bool:
+    """Whether a target is asked about a network's form at eight bits: it computes nothing in float."""
+    return not plan.bits.quantized and getattr(target, "integers_only", False)
 
 
 def _at_eight_bits(setup: TrialSetup, plan: TrialPlan, model: nn.Module, form: Form, folder: Path) -> Path:

@@ -22,13 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from raysearch.backends.base import values_of
 from raysearch.basics.disk import replacing, storing
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
-from raysearch.trainables.hardware import hardware_report
+from raysearch.trainables.hardware import estimates, hardware_report
 from raysearch.trainables.parts import Parts, standard_error
 from raysearch.trainables.pruning import History
 from raysearch.trainables.quantization import nonzero_rate
@@ -202,6 +203,9 @@ class TrialStages:
             folder.mkdir(parents=True)
         files = write_files(module, folder, self.setup.forms)
         values = {"file_mb": files[self.setup.targets[0].form].stat().st_size / 1e6}
+        in_integers = self.name in self.setup.references
+        said = estimates(self.setup, self.plan, self.module, files, self.measure, in_integers=in_integers)
+        values |= {name: value for each in said for name, value in values_of(each).items()}
         by_target, parts, notes = {}, {}, []
         for target in self.setup.targets:
             agreement = check_agreement(
@@ -232,7 +236,7 @@ class TrialStages:
             shutil.rmtree(final, ignore_errors=True)
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder, final)
-        return Report(step, values, notes=notes)
+        return Report(step, values, said, notes)
 
     def _errors(self, parts: Mapping[str, list[float]]) -> dict[str, float]:
         """The standard error of each metric's difference from the parent's, whose parts are left for that."""

@@ -132,10 +132,16 @@ class OpenVinoModel:
         request = _core().compile_model(fixed, self._device, self._settings).create_infer_request()
         from openvino import Tensor
 
-        for name, array in feed.items():
-            # A copy of its own: what came from another process may be read alone, and OpenVINO refuses it.
-            request.set_tensor(name, Tensor(np.array(array, order="C"), shared_memory=True))
-        return lambda: request.infer()
+        # Copies of its own: what came from another process may be read alone, and OpenVINO refuses it.
+        bound = {name: np.array(array, order="C") for name, array in feed.items()}
+        for name, array in bound.items():
+            request.set_tensor(name, Tensor(array, shared_memory=True))
+
+        def run(kept: Mapping[str, Array] = bound) -> object:
+            """The request knows the arrays' memory alone: they live as long as this function."""
+            return request.infer()
+
+        return run
 
 
 @cache

@@ -22,7 +22,7 @@ def targets(as_json: Json = False) -> None:
     with one_sentence(as_json):
         from raysearch import backends
 
-        rows = [_described(backends.get(name)) for name in backends.names()]
+        rows = [_known(name) for name in backends.names()]
     if as_json:
         print_json(rows)
         return
@@ -44,6 +44,17 @@ def targets(as_json: Json = False) -> None:
     for row in rows:
         if not row["available"]:
             typer.echo(f"{row['target']}: not available: {row['reason']}")
+
+
+def _known(name: str) -> dict[str, Any]:
+    """What there is to say of a target, also where another package's does not import."""
+    from raysearch import backends
+    from raysearch.basics.failures import UserError
+
+    try:
+        return _described(backends.get(name))
+    except UserError as error:
+        return {"target": name, "available": False, "reason": str(error)}
 
 
 def _described(backend: Backend) -> dict[str, Any]:
@@ -86,10 +97,17 @@ def measure(
         from raysearch.basics.failures import RunError
 
         shapes, sizes = dict(map(_shape, shape or ())), _batches(batch) if batch else [{}]
-        try:
-            rows = [measure_file(model, {**_spec(t), **size}, shapes) for t in target for size in sizes]
-        except MeasurementError as error:
-            raise RunError(str(error)) from error
+        specs = _named_once([_spec(text) for text in target])
+        rows, refused = [], []
+        for spec in ({**spec, **size} for spec in specs for size in sizes):
+            try:
+                rows.append(measure_file(model, spec, shapes))
+            except MeasurementError as error:
+                refused.append(str(error))
+        for row in rows[1:]:  # what an earlier one has loaded, this process holds already
+            row["memory_mb"] = None
+        if not rows:
+            raise RunError("\n".join(refused))
     if as_json:
         print_json(rows)
     else:
@@ -97,6 +115,10 @@ def measure(
         for row in rows:
             for note in _remarks(row):
                 typer.echo(f"{row['target']}, batch {row['batch']}: {note}")
+    for reason in refused:
+        typer.echo(f"raysearch: {reason}", err=True)
+    if refused:
+        raise typer.Exit(1)
 
 
 def profile(
@@ -155,6 +177,19 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         "contended": (True, "measured beside another load: measure again with the machine alone"),
     }
     return [*row.get("notes", ()), *(text for key, (bad, text) in said.items() if row.get(key) is bad)]
+
+
+def _named_once(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The targets, of which no two share a name: their rows could not be told apart."""
+    from raysearch.basics.failures import UserError
+
+    names = [spec.get("name", spec.get("runtime")) for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"--target names {name} twice: give one a name of its own, {{name: ..., runtime: ...}}"
+            )
+    return specs
 
 
 def _batches(text: str) -> list[dict[str, int]]:

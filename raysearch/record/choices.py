@@ -74,5 +74,6 @@ def losses(chosen: Mapping[str, TrialRecord]) -> dict[tuple[str, str], float]:
     for target, trial in chosen.items():
         for other, best in chosen.items():
             key = f"latency_ms/{other}"
-            found[target, other] = trial.values.get(key, math.nan) / best.values[key] - 1
+            own = math.nan if stands_in(trial, other) else trial.values.get(key, math.nan)
+            found[target, other] = own / best.values[key] - 1
     return found

@@ -192,9 +192,11 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(result: RunResult) -> str:
-    """Remarks of the front's variants: among them, bits that a runtime runs no faster."""
+    """Remarks of the front's variants and of the parent: among them, bits that a runtime runs no faster."""
     by_note: dict[str, list[str]] = {}
-    for trial in result.front_records:
+    parent = [result.record.parent] if result.record.parent is not None else []
+    shown = {trial.name: trial for trial in [*parent, *result.front_records]}
+    for trial in shown.values():
         for note in trial.notes:
             by_note.setdefault(note, []).append(trial.name)
     items = [

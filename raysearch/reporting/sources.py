@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from raysearch.metrics import OWN
+from raysearch.metrics import OWN, Metric
 from raysearch.record.results import RunResult
 from raysearch.reporting.figures import UNKNOWN
 from raysearch.reporting.page import table
@@ -39,13 +39,18 @@ def provenance(result: RunResult) -> str:
 def definitions(result: RunResult) -> str:
     """What latency is, and each metric in a line."""
     known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
-    items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({m.source})</dd>" for m in known)
+    items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({_from(m)})</dd>" for m in known)
     text = (
         "A measured latency is the median paired ratio to the parent, measured in alternating blocks (of one "
         "thread's CPU time, where there is one thread), times the parent's quiet latency; the noise is half "
         "the 95 % interval of that ratio. A predicted one is what the device's own compiler says."
     )
     return f"<p>{text}</p><dl>{items}</dl>"
+
+
+def _from(metric: Metric) -> str:
+    """Where a metric's figures come from; of a target what each target says."""
+    return "measured, predicted or counted, as each target has it" if metric.per_target else metric.source
 
 
 def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:

@@ -90,7 +90,7 @@ def _matrix(result: RunResult, trials: Sequence[TrialRecord]) -> str:
             metric = result.record.metric(f"latency_ms/{other}")
             latency, share = trial.values.get(metric.name, math.nan), lost[target, other]
             more = "" if not share > 0 else f' <span class="slower">+ {100 * share:.0f} %</span>'
-            cells.append(UNKNOWN if math.isnan(latency) else f"{metric_value(metric, latency)} ms{more}")
+            cells.append(UNKNOWN if math.isnan(share) else f"{metric_value(metric, latency)} ms{more}")
         rows.append(("", cells))
     return table(["chosen for", "variant", *(f"on {escape(target)}" for target in chosen)], rows)
 

@@ -67,6 +67,7 @@ def test_open_axes_are_said(tmp_path):
     assert feed["words"].dtype == np.int64
     assert feed["shift"].shape == (3, 1, 4)
     assert measure_file(path, "onnxruntime-cpu", {"words": [1, 7]})["values"]["latency_ms"] > 0
+    assert example_of(path, 8, {"words": [1, 7]})["words"].shape == (8, 7)  # of one input, in any batch
 
 
 def test_weights_beside_the_file_are_found(tmp_path):

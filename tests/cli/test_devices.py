@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from raysearch.backends import files
+from raysearch.backends.base import MeasurementError
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.backends.measurement.service import MeasurementService
 from raysearch.cli.main import app
@@ -75,6 +77,7 @@ def test_a_file_is_measured_at_several_batches(model: Path) -> None:
         (["-t", "onnxruntime-cpu", "--batch", "1,x"], 2, "--batch is '1,x': give whole numbers"),
         (["-t", "onnxruntime-cpu", "--shape", "x"], 2, "--shape is 'x': give an input's name"),
         (["-t", "{runtime: onnxruntime-cpu, thread: 1}"], 2, "did you mean 'threads'"),
+        (["-t", "torch-cpu", "-t", "torch-cpu"], 2, "--target names torch-cpu twice"),
         (["-t", "{runtime: onnxruntime-cpu"], 2, "--target is not YAML"),
     ],
 )
@@ -82,3 +85,27 @@ def test_a_mistake_is_one_sentence(model: Path, arguments: list[str], code: int,
     found, text = call("measure", str(model), *arguments)
     assert (found, len(text.strip().splitlines())) == (code, 1)
     assert message in text
+
+
+def test_what_one_target_refuses_costs_no_other_its_figures(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, path: Path, **_: object) -> None:
+        raise MeasurementError(f"openvino-cpu cannot load {path.name}")
+
+    monkeypatch.setattr("raysearch.backends.runtimes.openvino.OpenVino.load", refuse)
+    monkeypatch.setattr("raysearch.backends.runtimes.openvino.OpenVino.unavailable", lambda self: None)
+    monkeypatch.setattr("raysearch.backends.runtimes.openvino.OpenVino.version", lambda self: "1")
+    code, text = call("measure", str(model), "-t", "openvino-cpu", "-t", "onnxruntime-cpu")
+    assert code == 1
+    assert "openvino-cpu cannot load" in text
+    assert "measured" in text
+
+
+def test_another_packages_broken_target_costs_no_other_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken-npu", "my_npu.nothing:X", "raysearch.targets")
+    monkeypatch.setattr("raysearch.backends._others", lambda: {"broken-npu": broken})
+    code, text = call("targets")
+    assert code == 0
+    assert "broken-npu: not available: target 'broken-npu' cannot be imported: No module named" in text
+    assert "onnxruntime-cpu" in text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import onnx
 import pytest
 import torch
 from ray import tune
@@ -17,7 +18,7 @@ from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small
 
 from raysearch import backends, load_variant
 from raysearch import search_spaces as spaces
-from raysearch.backends.base import Form
+from raysearch.backends.base import Form, Source
 from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.binding import bind
 from raysearch.trainables import hardware, stages
@@ -112,6 +113,46 @@ def test_a_variant_has_a_file_for_each_form_and_one_network(tmp_path: Path) -> N
         given = torch.from_numpy(logits)
         assert setup.task.metrics["accuracy"](given, y) == last.values[f"accuracy/{target}"]
         assert (given.argmax(1) == module(x).argmax(1)).float().mean() >= 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Npu(OnnxRuntimeCpu):
+    """A target that predicts from the weights' values, and computes nothing in float."""
+
+    runtime: str = "npu"
+    name: str = "npu"
+    integers_only: ClassVar[bool] = True
+
+    @property
+    def figures(self) -> dict[str, Source]:  # type: ignore[override]
+        return {"latency_ms": "predicted"}
+
+    def estimate(self, path: Path, example: Any) -> tuple[dict[str, float], list[str]]:
+        assert "QuantizeLinear" in {node.op_type for node in onnx.load(str(path)).graph.node}
+        return {"latency_ms": 1.0 + len(path.read_bytes()) / 1e6}, []
+
+
+def test_what_is_predicted_is_of_the_file_that_is_shipped(tmp_path: Path) -> None:
+    """A compiler looks at the weights' values; the parent, in float, is asked about at eight bits."""
+
+    def measure(target: Any, path: Path, example: Any, **_: Any) -> dict[str, Any]:
+        figures, notes = target.estimate(path, example)
+        return {"target": target.name, "figures": figures, "notes": notes, "file": path.read_bytes().hex()}
+
+    setup = replace(make_setup(tmp_path, epochs=1), targets=(_Npu(),))
+    found = {}
+    for name, config in (("parent", PARENT), ("whole", EIGHT_BITS)):
+        stages = TrialStages(setup, name, config, measure)
+        found[name] = reports(stages)
+    first, *_, last = found["whole"]
+    shipped = (setup.variant_folder("whole") / "model.onnx").read_bytes()
+    assert last.measurements[0]["file"] == shipped.hex()
+    assert last.measurements[0]["file"] != first.measurements[0]["file"]
+    assert last.values["latency_ms/npu"] == pytest.approx(1.0 + len(shipped) / 1e6)
+    assert "stands_in" not in last.measurements[0]
+    for report in (found["parent"][0], found["parent"][-1]):
+        assert report.measurements[0]["stands_in"]
+    assert any("computes nothing in float" in note for note in found["parent"][0].notes)
 
 
 def test_only_the_parent_is_the_reference(tmp_path: Path) -> None:

@@ -67,3 +67,16 @@ def test_without_the_package_it_says_how_to_install_it(monkeypatch):
 
 def test_weights_of_its_bits_are_summed_exactly():
     assert BACKEND.weight_bits() == (7 if _sums_overflow() else 8)
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_runner_keeps_its_inputs(export, images, n):
+    """OpenVINO holds their memory alone; freed, it would be another array's by now."""
+    run = BACKEND.load(export()).runner({"input": images[:n]})
+    others = [np.full((n, 1, 8, 8), 9.0, np.float32) for _ in range(200)]
+    results = run()
+    (logits,) = results.values()
+    with torch.inference_mode():
+        expected = small_net()(torch.from_numpy(images[:n])).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert len(others) == 200
