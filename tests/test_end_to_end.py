@@ -42,7 +42,7 @@ search:
   evaluate_first: [{architecture: {stage1: {depth: 2, width: 16}, stage2: {depth: 2, width: 16}}}]  # large
 """
 # What differs between two runs of the same study: clocks, and what is measured by them.
-CLOCKS = ("latency_ms/onnxruntime-cpu",)
+CLOCKS = ("latency_ms/onnxruntime-cpu", "throughput/onnxruntime-cpu")
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

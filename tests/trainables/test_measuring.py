@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysearch.backends import get
 from raysearch.trainables import measuring
 
 
@@ -31,6 +32,6 @@ def test_the_file_s_bytes_go_to_the_method_that_is_asked_for(
     example = {"x": np.zeros((1, 2), dtype=np.float32)}
     measure = measuring.measure_through("raysearch-abc")
     assert not asked  # only when something is measured
-    assert measure("torch-cpu", tmp_path / "model.onnx", example, **options) == {"latency_ms": 1.0}
+    assert measure(get("torch-cpu"), tmp_path / "model.onnx", example, **options) == {"latency_ms": 1.0}
     assert asked == ["raysearch-abc"]
     assert calls == [(method, "torch-cpu", b"a model", example)]
