@@ -163,7 +163,8 @@ class Devices:
         place = _place_of(backend)
         inner = backends.spec_of(backend.inner) if isinstance(backend, OnNodes) else target
         pool = self._pools.setdefault(place, _Pool(place))
-        if method == "measure" and backend.name not in self._references:
+        first = method == "measure" and backend.name not in self._references
+        if first:
             # The first model is compared with itself, and whatever comes next, on any device, with it.
             self._references[backend.name] = _Reference(*arguments)
         for _ in range(_LOSSES):
@@ -179,6 +180,8 @@ class Devices:
                     unit.references[backend.name] = self._references[backend.name]
             except RayTaskError as error:
                 pool.offer(unit)
+                if first:  # what cannot run is nothing to compare with
+                    self._references.pop(backend.name, None)
                 raise error.cause from error
             except (RayActorError, ActorUnschedulableError):
                 pool.units.pop(unit.where, None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.measurement import devices as module
@@ -233,3 +233,21 @@ def test_targets_of_one_resource_share_its_devices_however_long_they_wait(with_d
 
     with_devices(cluster, body)
     assert list(cluster.processes) == [("a", 0)]
+
+
+def test_a_first_model_that_cannot_run_is_nobodys_reference(with_devices: Any) -> None:
+    cluster = Cluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        process = cluster.start(("a", 0), None)
+        cluster.start = lambda where, place: process  # type: ignore[method-assign]
+        devices._start = cluster.start
+        process.fails = RayTaskError("measure", "", MeasurementError("it cannot run"))
+        with pytest.raises(MeasurementError, match="it cannot run"):
+            await devices.measure(SPEC, b"broken", EXAMPLE)
+        process.fails = None
+        await devices.measure(SPEC, b"model", EXAMPLE)
+        references = [given[1] for name, given in process.calls if name == "set_reference"]
+        assert references[-1] == b"model"
+
+    with_devices(cluster, body)
