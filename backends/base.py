@@ -161,6 +161,11 @@ class Comparing(Protocol):
         ...
 
 
+def in_integers_alone(backend: Backend) -> bool:
+    """Whether a target says nothing of networks in float."""
+    return isinstance(backend, Estimator) and backend.integers_only
+
+
 def trial_figures(backend: Backend) -> Mapping[str, Source]:
     """The figures that every trial reports of a target: all, or of finalists' alone what is counted."""
     if not backend.finalists_only:

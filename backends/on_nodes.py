@@ -11,7 +11,7 @@ import ray
 
 from raysearch.backends.base import Backend, MeasurementError
 from raysearch.backends.place import Place
-from raysearch.backends.sent import Sent
+from raysearch.backends.sent import Sent, check_timed
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class OnNodes(Sent):
     @classmethod
     def of(cls, inner: Backend, given: Mapping[str, Any]) -> OnNodes:
         """A target from its description; see ``Place.of``."""
+        check_timed(inner)
         return cls(inner, place=Place.of(inner.name, given))
 
     def spec(self) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raysearch.backends.base import Array, Backend, CompiledModel, Feed, Form, Source
+from raysearch.backends.base import Array, Backend, CompiledModel, Estimator, Feed, Form, Source
+from raysearch.basics.failures import UserError
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,6 @@ class Sent:
         return self.inner.finalists_only
 
     @property
-    def integers_only(self) -> bool:
-        """Whether the inner one says nothing of networks in float."""
-        return getattr(self.inner, "integers_only", False)
-
-    @property
     def batch(self) -> int:  # noqa: D102
         return self.inner.batch
 
@@ -78,6 +74,16 @@ class Sent:
     def load(self, path: Path, *, optimize: bool = True) -> CompiledModel:
         """A model that is run on the device, batch by batch; see ``Backend.load``."""
         return SentModel(self, path.read_bytes(), optimize)
+
+
+def check_timed(inner: Backend) -> None:
+    """Refuse a device for a target on which nothing is timed.
+
+    Raises:
+        UserError: what it says needs no device.
+    """
+    if isinstance(inner, Estimator):
+        raise UserError(f"target {inner.name!r}: nothing is timed on it, so that it needs no device")
 
 
 class SentModel:

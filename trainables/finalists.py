@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from raysearch.backends.base import Backend, MeasurementError, values_of
+from raysearch.backends.base import Backend, MeasurementError, in_integers_alone, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
 from raysearch.metrics import TEST
@@ -86,7 +86,7 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
         if not path.exists():
             continue
         # A reference in float is not what a target of integers alone was asked about.
-        stands_in = name in setup.references and getattr(target, "integers_only", False)
+        stands_in = name in setup.references and in_integers_alone(target)
         if target in (*setup.measured, *setup.measured_last) and not stands_in:
             try:
                 measurements.append(_measured_last(setup, target, path, refused))

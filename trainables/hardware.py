@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from raysearch.backends.base import Backend, Estimator, Form, values_of
+from raysearch.backends.base import Backend, Estimator, Form, in_integers_alone, values_of
 from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
@@ -112,7 +112,7 @@ def estimates(
 
 def _stands_in(plan: TrialPlan, target: Backend) -> bool:
     """Whether a target is asked about a network's form at eight bits: it computes nothing in float."""
-    return not plan.bits.quantized and getattr(target, "integers_only", False)
+    return not plan.bits.quantized and in_integers_alone(target)
 
 
 def _at_eight_bits(setup: TrialSetup, plan: TrialPlan, model: nn.Module, form: Form, folder: Path) -> Path:

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raysearch.backends.base import Array, Backend, CompiledModel, Estimator, Feed, MeasurementError
+from raysearch.backends.base import Array, Backend, CompiledModel, Feed, MeasurementError
 from raysearch.backends.boards.command import Command
 from raysearch.backends.boards.jobs import describe, measure, run
 from raysearch.backends.boards.ssh import Ssh
 from raysearch.backends.measurement.protocol import Figures, Protocol
-from raysearch.backends.sent import Sent
+from raysearch.backends.sent import Sent, check_timed
 from raysearch.basics.failures import UserError
 
 _OF_SSH = ("python", "identity", "config", "connect_timeout_s")
@@ -45,8 +45,7 @@ class OnBoard(Sent):
             raise UserError(
                 f"target {inner.name!r}: a board is reached by ssh or by a command, give one of them"
             )
-        if isinstance(inner, Estimator):
-            raise UserError(f"target {inner.name!r}: nothing is timed on it, so that it needs no board")
+        check_timed(inner)
         if getattr(inner, "meter", None):
             raise UserError(f"target {inner.name!r}: a meter is not read on a board, leave it out")
         if "command" in given:

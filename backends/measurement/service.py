@@ -1,6 +1,6 @@
 """Exclusive use of a device: one process measures one model at a time and remembers what it has measured.
 
-``MeasurementService`` is a plain class; remote.py makes it an actor of Ray. Services of several studies on
+``MeasurementService`` is a plain class; devices.py makes it an actor of Ray. Services of several studies on
 the same machine take turns (``exclusive_device``).
 """
 

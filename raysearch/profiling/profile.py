@@ -15,7 +15,7 @@ from torch import fx
 
 from raysearch import backends
 from raysearch.backends import Spec, predictor, profiles
-from raysearch.backends.base import Backend, Estimator, values_of
+from raysearch.backends.base import Backend, in_integers_alone, values_of
 from raysearch.backends.measurement.service import MeasurementService
 from raysearch.basics.failures import UserError
 from raysearch.profiling import networks
@@ -146,11 +146,6 @@ def multiple_of(times: Mapping[int, float]) -> int:
         return 2 * len(allowed & good) / (len(allowed) + len(good))
 
     return max(MULTIPLES, key=score)
-
-
-def in_integers_alone(backend: Backend) -> bool:
-    """Whether a target says nothing of networks in float."""
-    return isinstance(backend, Estimator) and backend.integers_only
 
 
 def speed_ups(backend: Backend, latency_of: Latency) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch import backends
-from raysearch.backends.base import Backend, trial_figures
+from raysearch.backends.base import Backend, in_integers_alone, trial_figures
 from raysearch.backends.profiles import channel_multiple
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE, reported
@@ -94,7 +94,7 @@ class Conditions:
 
     def _check_bits(self, space: Space) -> None:
         """Refuse bits of which a target that computes in integers alone says nothing: trials would fail."""
-        strict = [target.name for target in self.targets if getattr(target, "integers_only", False)]
+        strict = [target.name for target in self.targets if in_integers_alone(target)]
         bits = space.domains.get("bits", {})
         drawn = [v for path, v in domains.read(bits).items() if path[-1] in _KINDS]
         most = [max(v.values) if isinstance(v, domains.Choices) else int(v.high) for v in drawn]

@@ -14,6 +14,7 @@ from litert_files import integers
 from torch import nn
 
 from raysearch import backends
+from raysearch.backends.base import in_integers_alone
 from raysearch.backends.runtimes.torch import Torch, TorchModel
 from raysearch.networks.capture import capture
 from raysearch.testing import check_target
@@ -54,7 +55,7 @@ def test_every_target_keeps_the_contract(
     backend = backends.get(name)
     if (reason := backend.unavailable()) is not None:
         pytest.skip(reason)
-    if getattr(backend, "integers_only", False):
+    if in_integers_alone(backend):
         module, path = eight_bits(network, tmp_path / "model.tflite")
         with torch.no_grad():
             expected = module(torch.from_numpy(X)).numpy()
