@@ -32,9 +32,12 @@ def calibrate(graph_module: fx.GraphModule, batches: Iterable[Nest]) -> None:
     """
     graph_module.eval()
     steps: dict[Quantizer, list[Tensor]] = {}
+    of_batch: dict[Quantizer, Tensor] = {}
 
     def observe(quantizer: Quantizer, arguments: tuple[Tensor], _: Any) -> Tensor:
-        steps.setdefault(quantizer, []).append(quantizer.fit(arguments[0]))
+        step = quantizer.fit(arguments[0])
+        # One that several tensors share must hold the widest of them.
+        of_batch[quantizer] = torch.maximum(step, of_batch.get(quantizer, step))
         return arguments[0]
 
     observed = [m for m in graph_module.modules() if isinstance(m, Quantizer) and _learns_from_data(m)]
@@ -44,6 +47,9 @@ def calibrate(graph_module: fx.GraphModule, batches: Iterable[Nest]) -> None:
         for inputs in batches:
             seen += 1
             nests.call(graph_module, nests.to_device(inputs, nests.device_of(graph_module)))
+            for quantizer, step in of_batch.items():
+                steps.setdefault(quantizer, []).append(step)
+            of_batch.clear()
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,14 +1,16 @@
-"""Rounding what every layer in integers gives, not only what layers in integers read.
+"""Rounding as LiteRT does: what every layer in integers gives, and all that is joined in the same steps.
 
 LiteRT computes a layer in integers only where its output is rounded too. What ``insert_quantizers`` leaves in
 float (the last layer's output, or one before an activation that no other runtime computes in integers) would
-make the layer one in float there, with weights of four times the size.
+make the layer one in float there, with weights of four times the size. Its concatenation copies integers, so
+that the parts are rounded in the steps of the whole: with steps of their own they would be cut off elsewhere.
 """
 
 from __future__ import annotations
 
 import copy
 
+import torch
 from torch import fx
 
 from raysearch.networks import operators
@@ -27,12 +29,15 @@ def rounded_throughout(graph_module: fx.GraphModule) -> fx.GraphModule:
         graph_module: from ``insert_quantizers``; it is left as it is.
 
     Returns:
-        The same network with quantisers of eight bits where they were missing.
+        The same network with quantisers of eight bits where they were missing, and one for what is joined.
     """
     completed = copy.deepcopy(graph_module)
     for node in list(completed.graph.nodes):
         if len(integer_operands(completed, node)) == 2:
             _round(completed, end_of(node))
+    for node in completed.graph.nodes:
+        if node.target is torch.ops.aten.cat.default:
+            _join(completed, node)
     return finished(completed)
 
 
@@ -47,6 +52,16 @@ def _round(module: fx.GraphModule, tensor: fx.Node) -> None:
         new.meta = dict(tensor.meta, dropout=False)
         known[new] = _EIGHT
     tensor.replace_all_uses_with(max(known, key=lambda user: known[user]), lambda user: user not in known)
+
+
+def _join(module: fx.GraphModule, whole: fx.Node) -> None:
+    """Give the parts of a concatenation, where nothing else reads them, the quantiser of the whole."""
+    readers = [user for user in whole.users if integer_quantizer(module, user)]
+    if len(readers) != 1 or len(whole.users) != 1:
+        return
+    for part in whole.all_input_nodes:
+        if integer_quantizer(module, part) and len(part.users) == 1:
+            part.target = readers[0].target
 
 
 def integer_operands(module: fx.GraphModule, node: fx.Node) -> list[Quantizer]:

@@ -7,10 +7,12 @@ import torch
 from zoo import NETWORKS, captured, uniform
 
 from raysearch.networks import nests
+from raysearch.networks.capture import capture
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.trainables.evaluation import outputs_of
-from raysearch.trainables.export import export_onnx
+from raysearch.trainables.export import export_litert, export_onnx
 from raysearch.trainables.export.agreement import onnx_error
+from raysearch.trainables.export.litert.agreement import litert_error
 from raysearch.trainables.quantization import (
     Quantizer,
     calibrate,
@@ -95,3 +97,43 @@ def test_no_plan_needs_it() -> None:
     folded = fold_batch_norm(captured("resnet"))
     module = insert_quantizers(folded, BitWidthPlan())
     assert str(rounded_throughout(module).graph) == str(module.graph)
+
+
+class Joined(torch.nn.Module):
+    """Parts of very different ranges, joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.small, self.large = torch.nn.Linear(8, 16), torch.nn.Linear(8, 16)
+        torch.nn.init.normal_(self.small.weight, std=0.02)
+        self.head = torch.nn.Linear(32, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([torch.relu(self.small(x)), torch.relu(self.large(x))], 1))
+
+
+def test_what_is_joined_is_rounded_in_one_step() -> None:
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    folded = fold_batch_norm(capture(Joined().eval(), x[:2]))
+    module = rounded_throughout(insert_quantizers(folded, uniform(folded, 8, 8)))
+    (whole,) = [n for n in module.graph.nodes if n.target is torch.ops.aten.cat.default]
+    (reader,) = whole.users
+    assert {part.target for part in whole.all_input_nodes} == {reader.target}
+    calibrate(module, [x])
+    joined = Joined().eval()
+    fitted = float(module.get_submodule(reader.target).fit(torch.relu(joined.large(x))))
+    assert float(module.get_submodule(reader.target).step()) >= 0.99 * fitted
+    assert str(rounded_throughout(module).graph) == str(module.graph)
+
+
+def test_a_file_of_joined_parts_computes_what_the_module_does(tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed")
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    folded = fold_batch_norm(capture(Joined().eval(), x[:2]))
+    module = rounded_throughout(insert_quantizers(folded, uniform(folded, 8, 8)))
+    calibrate(module, [x])
+    export_litert(module, tmp_path / "model.tflite")
+    assert litert_error(module, tmp_path / "model.tflite", x)[0] <= 1e-4
+    export_onnx(module, tmp_path / "model.onnx")
+    assert onnx_error(module, tmp_path / "model.onnx", x)[0] <= 1e-4
