@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysearch.cli import allocation, devices
+from raysearch.cli import allocation, devices, watching
 from raysearch.cli.output import (
     INTERRUPTED,
     Json,
@@ -89,9 +89,17 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 
 
 @app.command()
-def report(folder: RunFolder, as_json: Json = False) -> None:
+def report(
+    folder: RunFolder,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the run's table and keep the page fresh while it goes on.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
+        if watch:
+            watching.watch_report(folder)
         from raysearch.record.results import RunResult
         from raysearch.reporting.html import write_report
         from raysearch.sweeps.table import write_sweep
@@ -250,6 +258,7 @@ app.command()(allocation.allocate)
 app.command()(devices.targets)
 app.command()(devices.measure)
 app.command()(devices.profile)
+app.command()(watching.dashboard)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.tune import Callback as Callback
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import first_line, traceback_of
@@ -94,6 +95,7 @@ class Session:
         table: the live table.
         deadline: of the search, seconds since the epoch.
         events: those of earlier sessions.
+        callbacks: of Tune, the user's.
     """
 
     work: Work
@@ -104,6 +106,7 @@ class Session:
     table: LiveTable
     deadline: float
     events: list[Event] = field(default_factory=list)
+    callbacks: tuple[Callback, ...] = ()
 
     @cached_property
     def setup(self) -> TrialSetup:
