@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, check; more stand in cli/allocation.py and cli/devices.py.
+"""The command line: run, resume, report, check; more stand in allocation.py, devices.py and submit.py.
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
 exit code 2 and one sentence, a run that could not go on with exit code 1 and one sentence, and a fault of the
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysearch.cli import allocation, devices, watching
+from raysearch.cli import allocation, devices, submit, watching
 from raysearch.cli.output import (
     INTERRUPTED,
     Json,
@@ -253,6 +253,7 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from _leaves(value, f"{prefix}{key}/")
 
 
+app.command()(submit.submit)
 app.command()(allocation.sweep)
 app.command()(allocation.allocate)
 app.command()(devices.targets)
