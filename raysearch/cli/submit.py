@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,11 +57,12 @@ def submit(
         from raysearch.cli.package import pack
 
         _check_out(out)
+        address = address.rstrip("/")
         environment = _given(runtime_env)
         package = pack(file, overrides or (), environment["excludes"])
         environment |= {"working_dir": str(package.folder), "excludes": list(package.excludes)}
         entrypoint = shlex.join(_command(package.study, out, overrides or ()))
-        client = _connect(address.rstrip("/"))
+        client = _connect(address)
         with _told(address):
             job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
         document = _described(job, address, package, by_hand(address, environment, entrypoint))
@@ -138,7 +140,7 @@ def _connect(address: str) -> JobSubmissionClient:
         urllib.request.urlopen(f"{address}/api/version", timeout=_ANSWER_S).close()
     except urllib.error.HTTPError:
         pass  # it answers; with a token it may be content
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UserError(f"--address {address}: nothing answers there ({reason}); {_UNREACHABLE}") from None
     with _told(address):
@@ -185,10 +187,8 @@ def _described(job: str, address: str, package: Package, line: str) -> dict[str,
 
 
 def _show(document: dict[str, Any], out: str) -> None:
-    count = len(document["files"])
-    typer.echo(
-        f"{document['job']}: {count} files of {document['folder']} ({document['mib']:.2f} MiB) were sent"
-    )
+    count, size = len(document["files"]), f"{document['mib']:.2f} MiB"
+    typer.echo(f"{document['job']}: sent {document['folder']}, {count} file{'s' * (count > 1)}, {size}")
     typer.echo(f"follow it:  {document['follow']}")
     typer.echo(f"stop it:    {document['stop']}")
     typer.echo(f"its report: raysearch report {shlex.quote(out)}")

@@ -82,7 +82,6 @@ def test_head_trainers_and_devices_are_what_a_search_wants(name: str) -> None:
     assert device["resources"]["CPU"] == 0
     assert device["min_workers"] == 1
     assert section not in device["node_config"]
-    assert sum(kind["max_workers"] for kind in trainers.values()) >= config["max_workers"] - 1
     options = config["docker"]["run_options"]
     assert {"--env=RAY_AUTH_MODE=token", "--env=RAY_enable_infeasible_task_early_exit=true"} <= {*options}
     assert config["file_mounts"] == {"/home/ray/.ray/auth_token": "~/.ray/auth_token"}
