@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cluster_files import ROOT, changed, pins, read
+
+from raysearch.basics.failures import MissingFile, UserError
 
 SCHEMAS = ROOT.parent / "shared" / "data" / "kuberay"
 FILES = sorted(path.name for path in (ROOT / "clusters" / "kuberay").glob("*.yaml"))
@@ -103,3 +108,26 @@ def test_every_node_of_a_job_sees_the_study(name: str) -> None:
         assert command[2].startswith(mount["mountPath"] + "/")
         assert mount["name"] in [volume["name"] for volume in group["template"]["spec"]["volumes"]]
     assert job["shutdownAfterJobFinishes"] is True
+
+
+def test_the_service_names_what_is_there() -> None:
+    document = read("kuberay/rayservice.yaml")
+    config = yaml.safe_load(document["spec"]["serveConfigV2"])
+    (application,) = config["applications"]
+    spec = document["spec"]["rayClusterConfig"]
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        (mount,) = group["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert application["args"]["run"].startswith(mount["mountPath"] + "/")
+    module, _, name = application["import_path"].partition(":")
+    pytest.importorskip("starlette", reason="ray[serve] is not installed")
+    pytest.importorskip("ray.serve.schema").ServeDeploySchema.model_validate(config)
+    if find_spec(module.rpartition(".")[0]) is None:
+        pytest.skip("raysearch.serving is not there")
+    build = getattr(import_module(module), name)
+    with pytest.raises(UserError, match="'slow_ms' is unknown"):
+        build({**application["args"], "slow_ms": 1})
+    with pytest.raises(
+        MissingFile, match="/runs/cifar"
+    ):  # its arguments are known; the folder is the cluster's
+        build(application["args"])
