@@ -27,6 +27,9 @@ from raysearch.record.results import RunResult
 pytest.importorskip("aiohttp", reason="ray[default] is not installed: there is no dashboard")
 pytest.importorskip("aiohttp_cors", reason="ray[default] is not installed: there is no dashboard")
 
+# A minute each on two free cores, most of it starting processes that import torch.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
 MODULE = """
 import torch
 from torch import nn
@@ -153,12 +156,11 @@ def run(head: Head, folder: Path, *command: str | None) -> subprocess.CompletedP
         env=head.environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
         check=False,
     )
 
 
-@pytest.mark.cluster
 def test_a_study_with_a_module_of_its_own_runs_as_a_job(head: Head, study: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs of mine"
     done = submit(head, study, "--out", str(out), "--follow", "--set", "search.seed=7")
@@ -174,7 +176,6 @@ def test_a_study_with_a_module_of_its_own_runs_as_a_job(head: Head, study: Path,
     assert source != study.parent  # it ran from what was sent
 
 
-@pytest.mark.cluster
 def test_a_job_that_fails_ends_as_it_ends_and_by_hand_too(head: Head, study: Path, tmp_path: Path) -> None:
     override = """task.import='it''s "not" $HERE:task'"""
     done = submit(head, study, "--out", str(tmp_path / "out"), "--follow", "--json", "--set", override)
@@ -185,7 +186,6 @@ def test_a_job_that_fails_ends_as_it_ends_and_by_hand_too(head: Head, study: Pat
     assert """raysearch: task.import 'it\\'s "not" $HERE:task': No module named""" in by_hand.stdout
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
