@@ -40,7 +40,7 @@ app = typer.Typer(
     help="Find the best trade-offs of a neural network on the hardware it will run on.",
 )
 
-RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="The run folder, or s3://... or gs://...")]
 
 
 @app.command()
@@ -48,7 +48,10 @@ def run(
     file: StudyPath,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-TIME if left out.")
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The run folder, or s3://... or gs://...; runs/FILE-TIME if left out."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -76,15 +79,15 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
     with one_sentence(as_json):
         from raysearch.record.journal import check_run_folder
+        from raysearch.storage import folder_of
 
-        check_run_folder(folder)
+        check_run_folder(folder_of(folder))
         from raysearch import resume as resuming
-        from raysearch.record.results import RunResult
 
-        complete = RunResult(folder).complete
+        began = time.time()
         result = resuming.resume(folder, progress=not (quiet or as_json))
         _conclude(result, as_json)
-        if complete and not as_json:
+        if result.record.last_time < began and not as_json:
             typer.echo("The run was complete already: nothing ran again")
 
 
@@ -98,9 +101,9 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 
         result = RunResult(folder)
         result.write_tables()
-        write_report(folder)
+        write_report(result.folder)
         if "sweep" in result.study:
-            write_sweep(folder)
+            write_sweep(result.folder)
         _show(result, as_json)
 
 

@@ -91,6 +91,7 @@ def conduct(
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
+        LeaseLost: another driver has taken the run over.
     """
     if conductor.complete or seconds <= 0:
         return
@@ -156,7 +157,7 @@ class _Stopper(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._conductor.error is not None
+        return self._conductor.stopped
 
 
 class _ConductorScheduler(TuneScheduler):

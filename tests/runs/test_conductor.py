@@ -368,15 +368,15 @@ def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
     conductor, _ = make_conductor(tmp_path)
     conductor.ask("a")
 
-    def refuse(data):
+    def refuse(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(conductor.journal, "_append", refuse)
+    monkeypatch.setattr("raysearch.record.writing.os.fsync", refuse)
     with pytest.raises(StorageError):
         conductor.decide("a", 0, {"size_mb": 1.0})
     assert conductor.error is not None
     assert conductor.ask("b") is None
-    assert conductor.record.trials["0000"].step == -1
+    assert [line["event"] for line in lines(tmp_path)] == ["suggestion"]
 
 
 def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, monkeypatch):
