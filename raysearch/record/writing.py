@@ -55,9 +55,12 @@ def lines(folder: Place) -> Iterator[bytes]:
         return
     # The one file of a run that was begun elsewhere comes before its segments.
     content = b"".join(_whole_file(folder))
-    for name, counted in segments:
-        yield from _cut(content, counted, folder / FOLDER / name)
-        content = storage.read(folder / FOLDER / name)
+    for number, (name, counted) in enumerate(segments, start=1):
+        place = folder / FOLDER / name
+        if int(name[:8]) != number:
+            raise UserError(f"{place} follows segment {number}, which is missing: restore it")
+        yield from _cut(content, counted, place)
+        content = storage.read(place)
     yield from _split(content)
 
 
