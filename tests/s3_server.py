@@ -1,4 +1,4 @@
-"""An S3 server of this machine (moto's), in a process of its own, that fails as real ones do when it is told to.
+"""An S3 server of this machine (moto's), in a process of its own, that fails as real ones do when told to.
 
 with S3Server() as server:
     server.make("bucket")
@@ -117,8 +117,13 @@ class _Faulty:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionError(how)
         code = {"500": "InternalError", "503": "ServiceUnavailable"}[how]
-        start(f"{how} {code}", [("Content-Type", "application/xml")])
-        return [f"<Error><Code>{code}</Code><Message>We failed</Message></Error>".encode()]
+        answer = f"<Error><Code>{code}</Code><Message>We failed</Message></Error>".encode()
+        headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(answer)))]
+        environ["wsgi.input"].read(
+            int(environ.get("CONTENT_LENGTH") or 0)
+        )  # what is left spoils the connection
+        start(f"{how} {code}", headers)
+        return [answer]
 
     def _control(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         said = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))

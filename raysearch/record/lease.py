@@ -177,7 +177,7 @@ class Beating:
         )
 
     def _keep(self) -> None:
-        waiting = False
+        failed = 0
         while not self._ended.wait(BEAT_S):
             try:
                 self._renew()
@@ -186,12 +186,13 @@ class Beating:
             except Exception as error:
                 if not storage.is_trouble(error):
                     raise
-                waiting = True  # the next beat may reach it
-                storage.say(f"waiting for {self._folder}: {storage.reason_of(error)}")
+                failed += 1
+                if failed > 1:  # a single error is nobody's concern, the next beat may reach it
+                    storage.say(f"waiting for {self._folder}: {storage.reason_of(error)}")
             else:
-                if waiting:
+                if failed > 1:
                     storage.say("")
-                waiting = False
+                failed = 0
 
     @property
     def lost(self) -> bool:

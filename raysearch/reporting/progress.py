@@ -98,7 +98,7 @@ class LiveTable:
         news = bool(text) != bool(self.waiting)
         self.waiting = text
         if news and self._live is None and not self.quiet:
-            self.console.print(text or "going on", markup=False, highlight=False)
+            self.console.print(text or "going on", markup=False, highlight=False, soft_wrap=True)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of an event that was applied to the record."""

