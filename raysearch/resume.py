@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
-
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import Journal, RunRecord, check_run_folder
 from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
-from raysearch.storage import resolved
+from raysearch.storage import Place, resolved
 from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, parse
 from raysearch.sweeps.sweep import plan_of
 
 
-def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
+def resume(folder: str | Place, *, progress: bool = True) -> StudyResult:
     """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
 
     Raises:

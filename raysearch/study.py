@@ -31,7 +31,7 @@ from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.tune import parameters_of
-from raysearch.storage import resolved
+from raysearch.storage import Place, resolved
 from raysearch.study_file.build import build_task
 from raysearch.study_file.schema import StudyFile, check_search
 from raysearch.study_file.space_text import dump_space, parse_space
@@ -89,7 +89,7 @@ class Study:
         searcher: Choice = "model_based",
         scheduler: Choice = "front_halving",
         evaluate_first: Sequence[Config] = (),
-        warm_start: Sequence[str | Path] = (),
+        warm_start: Sequence[str | Place] = (),
         grace: int | None = None,
         seed: int = 0,
         resources: Mapping[str, float] | None = None,
@@ -239,7 +239,7 @@ class Study:
         self,
         num_trials: int | None = None,
         *,
-        folder: str | Path | None = None,
+        folder: str | Place | None = None,
         max_minutes: float | None = None,
         progress: bool = True,
     ) -> StudyResult:

@@ -26,7 +26,7 @@ from raysearch.search_spaces.domains import merged
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.recorded import Answer
-from raysearch.storage import folder_of
+from raysearch.storage import Place, folder_of
 
 # What two studies must agree in for the figures of one to hold in the other.
 _SAME = ("task", "parent", "targets")
@@ -50,7 +50,7 @@ class WarmStart:
 
 
 def warm_start(
-    folders: Sequence[str | Path],
+    folders: Sequence[str | Place],
     parameters: Sequence[Parameter],
     goals: Goals,
     *,

@@ -60,6 +60,7 @@ objectives: [maximize accuracy, minimize size_mb]
 search: {num_trials: 4, epochs: 2, workers: 1, searcher: {name: nsga2, population: 4}, screen: 1,
          scheduler: successive_halving, grace: 1}
 """
+_started: list[subprocess.Popen[str]] = []
 CLOCKS = ("latency_ms", "throughput", "times_")
 
 
@@ -72,6 +73,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raysearch.storage.waiting.PATIENCE_S", 120.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended() -> Iterator[None]:
+    """No run stays behind where a test fails."""
+    yield
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
     with S3Server() as server, pytest.MonkeyPatch.context() as patch:
@@ -82,7 +98,7 @@ def server() -> Iterator[S3Server]:
 
 
 def start(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "raysearch.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -90,6 +106,8 @@ def start(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
         cwd=home,
         env={**os.environ, **environment},
     )
+    _started.append(process)
+    return process
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -155,12 +173,8 @@ def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_noth
 def wait_for(folder: Place, process: subprocess.Popen[str], events: int) -> None:
     """Until a run has written so many events."""
     while process.poll() is None:
-        with storage.impatiently():
-            try:
-                if journal.is_run(folder) and len(story(folder)) >= events:
-                    return
-            except storage.StorageError:
-                pass
+        if journal.is_run(folder) and len(story(folder)) >= events:
+            return
         time.sleep(0.2)
     pytest.fail(f"it ended before: {process.communicate()[0]}")
 

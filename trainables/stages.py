@@ -9,6 +9,7 @@ reports that were saved and goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -192,7 +193,7 @@ class TrialStages:
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        if storage.exists(self._best):
+        with contextlib.suppress(FileNotFoundError):
             self.module.load_state_dict(self._loaded(self._best))
         module = self.course.deployed().cpu().eval()
         if self.name in self.setup.references:
@@ -282,9 +283,10 @@ class TrialStages:
         storage.write(self._checkpoint, _saved(state))
 
     def _load(self) -> None:
-        if not storage.exists(self._checkpoint):
+        try:
+            state = self._loaded(self._checkpoint)
+        except FileNotFoundError:
             return
-        state = self._loaded(self._checkpoint)
         self.reports = [Report(**r) for r in json.loads(state["reports"])]
         self._repeat = list(self.reports)
         if "module" not in state:  # it was only measured: what was built is what it was

@@ -58,13 +58,14 @@ def run(
 ) -> None:
     """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
     with one_sentence(as_json):
+        from raysearch.storage import folder_of
         from raysearch.study import study_of
         from raysearch.study_file.build import load
 
         study_file = load(file, overrides or ())
         study = study_of(study_file)
         search = study_file.search
-        folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = folder_of(out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
         result = study.run(
             search.num_trials,
             folder=folder,

@@ -68,13 +68,16 @@ class Journal:
         self.folder = folder
         self._group: list[bytes] | None = None
         self._file = _opened(folder)
-        try:
-            self._lease = take(folder, self._file)
-            self._writer = self._begun()
-        except BaseException:
+        with contextlib.ExitStack() as undone:
             if self._file is not None:
-                self._file.close()
-            raise
+                undone.callback(self._file.close)
+            self._lease = take(folder, self._file)
+            undone.callback(self._lease.release)
+            try:
+                self._writer = self._begun()
+            except StorageError as error:
+                raise UserError(f"the run folder cannot be used: {error}") from error
+            undone.pop_all()
 
     def _begun(self) -> Writer:
         """What adds lines to what is there; a run that began in a bucket goes on in its form."""

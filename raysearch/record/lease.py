@@ -209,7 +209,7 @@ class Beating:
     def release(self) -> None:
         """See ``Lease``."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(timeout=2 * BEAT_S)  # it may wait for an answer
         with contextlib.suppress(Exception):  # another takes over where it stands still
             if not self._taker and self._read().get("owner") == self._mine["owner"]:
                 storage.remove(self._file)

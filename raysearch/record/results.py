@@ -20,7 +20,7 @@ from raysearch.record.remarks import remarks
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import verdict_columns
-from raysearch.storage import Remote, folder_of
+from raysearch.storage import Place, folder_of
 
 #: A config's keys: what a column of one begins with.
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
@@ -42,7 +42,7 @@ class RunResult:
         ValueError: its journal is empty or of a later version.
     """
 
-    def __init__(self, folder: str | Path | Remote) -> None:
+    def __init__(self, folder: str | Place) -> None:
         self.folder = folder_of(folder)
         self.record = RunRecord()
         history: list[tuple[int, float, float]] = []

@@ -23,9 +23,10 @@ from raysearch.record import journal
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.provenance import provenance
-from raysearch.storage import Place
+from raysearch.storage import Place, Remote
 from raysearch.trainables.setup import Kept
 
+_MOST_BESIDE = 100  # in a bucket, where to look into each takes longer than to train a small network
 _TRAINS = ("raysearch", "torch", "torch-pruning", "numpy")
 
 
@@ -96,7 +97,10 @@ def _trials_of(folder: Place) -> list[TrialRecord]:
 
 def _runs_beside(folder: Place, digest: str) -> list[Place]:
     """Runs in the same folder whose references are made of the same, the oldest first."""
-    beside = (folder.parent / name for name in storage.names(folder.parent) if name != folder.name)
+    names = [name for name in storage.names(folder.parent) if name != folder.name]
+    if isinstance(folder, Remote) and len(names) > _MOST_BESIDE:
+        return []
+    beside = (folder.parent / name for name in names)
     begun = {other: head["time"] for other in beside for head in _heads(other)
              if head.get("references") == digest}  # fmt: skip
     return sorted(begun, key=lambda other: begun[other])

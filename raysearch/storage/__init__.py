@@ -5,7 +5,6 @@ write(folder / "front.csv", text)
 with fetched(folder / "variants" / "0007") as here: ...
 """
 
-from raysearch.basics.disk import StorageError
 from raysearch.storage.files import (
     exists,
     fetched,
@@ -23,7 +22,6 @@ from raysearch.storage.waiting import impatiently, is_trouble, may_pass, patient
 __all__ = [
     "Place",
     "Remote",
-    "StorageError",
     "exists",
     "fetched",
     "folder_of",

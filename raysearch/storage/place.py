@@ -55,10 +55,10 @@ class Remote:
         protocol = self.url.partition("://")[0]
         options: dict[str, Any] = {"use_listings_cache": False}  # others write there too
         if protocol == "s3":
-            # Waiting is ours: a call ends while the lease on its run is still good.
+            # Waiting is ours, and said.
             options["config_kwargs"] = {
                 "connect_timeout": 5,
-                "read_timeout": 20,
+                "read_timeout": 60,
                 "retries": {"total_max_attempts": 1},
             }
         system = fsspec.filesystem(protocol, **{**options, **fsspec.config.conf.get(protocol, {})})

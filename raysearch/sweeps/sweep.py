@@ -77,7 +77,7 @@ def sweep(
     ratios: Sequence[float] | None = None,
     *,
     multiple: int | None = None,
-    folder: str | Path | None = None,
+    folder: str | Place | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Prune at each ratio one part at a time, and all together; an unfinished sweep in the folder goes on.
@@ -133,7 +133,7 @@ def measure(
     ratios: Mapping[str, float],
     *,
     multiple: int | None = None,
-    folder: str | Path | None = None,
+    folder: str | Place | None = None,
     progress: bool = True,
 ) -> dict[str, float]:
     """The network with several parts pruned at once, retrained and measured like a point of a sweep.
