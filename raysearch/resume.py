@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import Journal, RunRecord, check_run_folder
 from raysearch.results import StudyResult

@@ -178,7 +178,7 @@ class Study:
         variant = self.space.variant(config)
         return variant.key, variant.active
 
-    def _from_earlier_runs(self, folders: Sequence[str | Path]) -> list[Config]:
+    def _from_earlier_runs(self, folders: Sequence[str | Place]) -> list[Config]:
         """The best configs of earlier runs that are legal in this space, completed."""
         start = best_of_earlier_runs(
             folders,

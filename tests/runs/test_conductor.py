@@ -388,7 +388,7 @@ def test_what_a_step_brings_is_stored_at_once_and_only_then_heard_of(tmp_path, m
     conductor.journal.close()
     assert config is not None
     assert appended == [["suggestion"], *[["report"]] * (EPOCHS + 1), ["report", "end"]]
-    assert heard == sum(appended, [])
+    assert heard == [event for group in appended for event in group]
 
 
 def test_of_a_step_that_is_not_stored_nobody_hears(tmp_path, monkeypatch):
