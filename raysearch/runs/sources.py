@@ -49,13 +49,15 @@ class Source:
 
 def own_sources(places: Sequence[str]) -> dict[str, Source]:
     """Modules by name that were imported from some places, and those beside them, up to ``MOST`` bytes."""
+    as_imported = (os.path.abspath(p) for p in sys.path if os.path.realpath(p) in places)  # perhaps by a link
+    within = tuple(os.path.join(place, "") for place in {*places, *as_imported})
     loaded = {
         name: Path(file)
         for name, module in list(sys.modules.items())
         if (file := getattr(module, "__file__", None))
+        and file.startswith(within)
+        and file.endswith(".py")
         and name.partition(".")[0] not in _NEVER
-        and Path(file).suffix == ".py"
-        and any(Path(file).is_relative_to(place) for place in places)
     }
     found: dict[str, Source] = {}
     left = MOST

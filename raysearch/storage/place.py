@@ -5,6 +5,7 @@ Only storage whose files appear whole or not at all is taken.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,6 +62,7 @@ class Remote:
                 "read_timeout": 60,
                 "retries": {"total_max_attempts": 1},
             }
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what cannot be done is said here
         system = fsspec.filesystem(protocol, **{**options, **fsspec.config.conf.get(protocol, {})})
         if protocol == "s3":
             system.retries = 1

@@ -161,5 +161,7 @@ def reason_of(error: BaseException) -> str:
 
 def _cannot(place: Place, error: BaseException, waited: float) -> str:
     tried = f" (tried for {waited:.0f} s)" if waited >= _SAID_AFTER_S else ""
-    verb = "written" if isinstance(place, Path) else "used"
-    return f"{place} cannot be {verb}: {reason_of(error)}{tried}"
+    if isinstance(place, Path):
+        return f"{place} cannot be written: {reason_of(error)}{tried}"
+    no_bucket = isinstance(error, FileNotFoundError)
+    return f"{place} cannot be used: {'its bucket does not exist' if no_bucket else reason_of(error)}{tried}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import subprocess
+import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -216,3 +219,35 @@ def test_writing_after_close_is_refused(folder: Place) -> None:
     journal.close()
     with pytest.raises(ValueError, match="closed"):
         journal.write("session", note=0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_for_a_while_is_waited_for(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysearch.storage.waiting.PATIENCE_S", 60.0)
+    (small_disk / "others").write_bytes(b"x" * 40_000)
+    journal, said = Journal(small_disk / "run"), []
+    freed = threading.Timer(2.5, (small_disk / "others").unlink)
+    freed.start()
+    with storage.telling(said.append):
+        for number in range(20):
+            journal.write("session", note=number, text="x" * 2000)
+        assert not freed.is_alive()
+        storage.write(small_disk / "run" / "checkpoint.pt", b"x" * 4000)
+    journal.close()
+    assert said == [f"waiting for {small_disk / 'run'}: No space left on device"] * (len(said) - 1) + [""]
+    assert notes(small_disk / "run") == list(range(20))
