@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -153,3 +156,50 @@ def test_a_second_driver_is_refused(folder: Place) -> None:
     with pytest.raises(UserError, match="is being worked on by"):
         Journal(folder)
     journal.close()
+
+
+DRIVER = """
+import sys, time
+from raysearch.record import lease
+from raysearch.record.journal import Journal
+from raysearch.storage import folder_of
+
+lease.BEAT_S, lease.PERIOD_S = 0.2, 3.0
+journal = Journal(folder_of(sys.argv[1]))
+for number in range(10_000):
+    journal.write("session", note=number)
+    print(number, flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_a_driver_that_was_stopped_and_taken_over_ends_in_a_sentence_when_it_goes_on(
+    folder: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 0.2)
+    monkeypatch.setattr(lease, "PERIOD_S", 3.0)
+    first = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while int(first.stdout.readline()) < 5:
+            pass
+        with pytest.raises(UserError, match="is being worked on by"):
+            Journal(folder)
+        first.send_signal(signal.SIGSTOP)
+        second = Journal(folder)
+        known = [e["note"] for e in read(folder)]
+        second.write("session", note="second")
+        first.send_signal(signal.SIGCONT)
+        said = first.communicate(timeout=60)[1]
+    finally:
+        first.kill()
+    assert first.returncode == 1
+    assert "was taken over by" in said.splitlines()[-1]
+    second.write("session", note="second still")
+    second.close()
+    assert [e["note"] for e in read(folder)] == [*known, "second", "second still"]
+    assert known == list(range(len(known)))

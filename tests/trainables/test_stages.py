@@ -22,8 +22,8 @@ from raysearch import search_spaces as spaces
 from raysearch.backends.base import Form, Source
 from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.binding import bind
-from raysearch.storage import Remote
-from raysearch.trainables import hardware, stages
+from raysearch.storage import Remote, files
+from raysearch.trainables import hardware
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.setup import FILES, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
@@ -182,10 +182,11 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup, written = make_setup(tmp_path, epochs=1), []
+    aside = setup.trial_folder("parent")
+    places = [aside / "checkpoint.pt", setup.variant_folder("parent"), setup.reference_weights("parent")]
     for process in (4001, 4002):
-        monkeypatch.setattr(stages.os, "getpid", lambda p=process: p)
-        run = TrialStages(setup, "parent", PARENT, FakeMeasure())
-        parts = [run._part(what) for what in ("checkpoint", "variant", "weights")]
+        monkeypatch.setattr(files.os, "getpid", lambda p=process: p)
+        parts = [files._part(place, aside) for place in places]
         assert len({*written, *parts}) == len(written) + 3
         written += parts
         if process == 4001:  # what a process leaves half written is in nobody's way
@@ -193,7 +194,7 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
             parts[0].write_text("half")
             parts[1].mkdir()
             parts[2].write_text("half")
-    reports(run)
+    reports(TrialStages(setup, "parent", PARENT, FakeMeasure()))
     assert setup.reference_weights("parent").exists()
     assert [p.name for p in (tmp_path / "variants").iterdir()] == ["parent"]
     left = {p.name for p in (tmp_path / "references").iterdir()}
