@@ -35,6 +35,7 @@ def make(examples):
     return Task(network(), Digits(0, examples), Digits(400, 100), Digits(800, 100), name="own")
 """
 LAYERS = """
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 from raysearch import tasks
@@ -48,6 +49,7 @@ class Digits(Dataset):
         return self.data[self.first + i]
 
 def network():
+    torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
 """
 STUDY = """
@@ -57,7 +59,7 @@ space:
   pruning: {channel_pruning: {max_ratio: 0.5}}
 parent: {epochs: 1}
 objectives: [maximize accuracy, minimize size_mb]
-search: {num_trials: 4, epochs: 2, workers: 1, searcher: {name: nsga2, population: 4}, screen: 1,
+search: {num_trials: 3, epochs: 2, workers: 1, searcher: {name: nsga2, population: 4}, screen: 1,
          scheduler: successive_halving, grace: 1}
 """
 _started: list[subprocess.Popen[str]] = []
@@ -143,7 +145,7 @@ def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_noth
     folder = folder_of(url)
     server.fail(0.05)
     process = start(home, "run", "s.yaml", "--out", url)
-    wait_for(folder, process, 10)
+    wait_for(folder, process, 6)
     server.vanish(20)
     time.sleep(2)
     wait_for(folder, process, len(in_a_folder) // 2)

@@ -27,7 +27,12 @@ def read(place: Place) -> bytes:
 
 def read_once(place: Place) -> bytes:
     """As ``read``, with whatever error storage has at the first try."""
-    return place.read_bytes() if isinstance(place, Path) else bytes(place.system.cat_file(place.key))
+    if not isinstance(place, Path):
+        return bytes(place.system.cat_file(place.key))
+    try:
+        return place.read_bytes()
+    except NotADirectoryError as error:  # what it would lie in is a file
+        raise FileNotFoundError(str(place)) from error
 
 
 def exists(place: Place) -> bool:
