@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,12 +30,13 @@ def can_hide() -> bool:
 
 
 @contextlib.contextmanager
-def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of a cluster of one worker with a core, which sees an empty folder there."""
+def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of a driver on a cluster of one worker with a core, which sees an empty folder there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, environ = f"127.0.0.1:{port}", {**os.environ, **environment}
+    address, token = f"127.0.0.1:{port}", {"RAY_AUTH_TOKEN": uuid.uuid4().hex}  # homes hold none
+    environ = {**os.environ, **environment, **token}
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as temporary:
         head = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
         worker = [*_START, f"--address={address}", "--num-cpus=1"]
@@ -52,7 +54,7 @@ def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[st
             _waited_for(port),
             _running(hidden, {**environ, "HOME": str(folder)}),
         ):
-            yield address
+            yield {**environment, **token, "RAY_ADDRESS": address, "HOME": str(folder)}
 
 
 @contextlib.contextmanager

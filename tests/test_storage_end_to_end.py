@@ -186,7 +186,7 @@ def test_workers_that_see_no_disk_of_the_driver_decide_the_same(
     home: Path, in_a_folder: list[Mapping[str, object]], server: S3Server
 ) -> None:
     url = "s3://bucket/runs/apart"
-    with cluster_without(home, server.environment) as address:
-        finish(start(home, "run", "s.yaml", "--out", url, RAY_ADDRESS=address, HOME=str(home)))
+    with cluster_without(home, server.environment) as environment:
+        finish(start(home, "run", "s.yaml", "--out", url, **environment))
     assert story(folder_of(url)) == in_a_folder
     assert StudyResult(url).counts()["failed"] == 0
