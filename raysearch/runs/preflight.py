@@ -15,6 +15,7 @@ from ray import cloudpickle
 
 from raysearch.backends import get
 from raysearch.backends.base import Backend, Estimator, Feed
+from raysearch.backends.measurement.spared import Description
 from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.conditions import Conditions
@@ -172,7 +173,13 @@ def check_sendable(task: Task) -> None:
 
 
 def _run_once(
-    target: Backend, path: Path, example: Feed, *, reference: bool = False, again: bool = False
+    target: Backend,
+    path: Path,
+    example: Feed,
+    *,
+    reference: bool = False,
+    again: bool = False,
+    description: Description | None = None,
 ) -> dict[str, Any]:
     """One inference in place of a measurement."""
     if isinstance(target, Estimator):

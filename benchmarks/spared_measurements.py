@@ -1,0 +1,159 @@
+"""What a search loses where candidates' latencies are predicted: its final front against full measuring's.
+
+Purpose: whether the rule by which a prediction takes a measurement's place (predictor/sparing.py) leaves the
+final front as it is, and how many measurements it spares. A search of 160 random candidates on a slow device,
+where whatever is sure is predicted: of every four candidates one trains, chosen by its latency and by its
+accuracy after 12 epochs (which stands for a metric before training), and is measured before it does. Only
+those may be on the front, with their accuracy after 200 epochs.
+
+"ratio" is the front's hypervolume with predictions by that of full measuring of the same candidates; "spared"
+the share of all candidates that were never measured, three quarters at most; "error" the median error of what
+was predicted, "holds" the share of it whose interval holds the measurement. A figure is the mean over seeds.
+
+Acceptance: a mean ratio of .99 or more, and half of the measurements spared.
+Limit: three quarters spared at a ratio of 1. "blind" takes one latency for all candidates: what choosing by
+latency is worth here.
+
+Table: nas_bench_201 (--data FILE.parquet with op_01 ... op_23, accuracy and latency columns; latencies are
+clipped at their .1 percentile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.cells import EDGES, operators
+from benchmarks.common import Floats, Merit, arguments, data_file, read_table, report
+from raysearch.backends.predictor import features
+from raysearch.backends.predictor.sparing import TOLERANCE, Sparing, Sure
+from raysearch.objectives import Goals
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.screening import Screening
+
+NAME = "spared_measurements"
+EARLY, LATE = "c10_valid_e12", "c10_test_e200"
+CANDIDATES, OF = 160, 4
+GOALS = Goals.parse(["maximize accuracy", "minimize latency"], last_step=1)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search did.
+
+    Attributes:
+        trained: places of the candidates that trained.
+        errors: relative, of what was predicted.
+        held: of that, whether the interval holds the measurement.
+        spared: the share of the candidates that was never measured.
+    """
+
+    trained: list[int]
+    errors: list[float]
+    held: list[bool]
+    spared: float
+
+
+class Device:
+    """A device's recorded networks.
+
+    Args:
+        table: of n networks.
+        column: of the latencies.
+        models: their features.
+    """
+
+    def __init__(self, table: pd.DataFrame, column: str, models: Sequence[Mapping[str, float]]) -> None:
+        latency = table[column].to_numpy(dtype=np.float64)
+        self.latency = latency.clip(min=np.percentile(latency, 0.1))
+        self.early = table[EARLY].to_numpy(dtype=np.float64)
+        self.costs = np.column_stack([100 - table[LATE].to_numpy(dtype=np.float64), self.latency])
+        self.models, self._merit = models, Merit(self.costs)
+
+    def merit(self, found: Searched) -> float:
+        """The hypervolume of what trained, as a share of the whole table's."""
+        return self._merit(self.costs[found.trained])
+
+    def search(self, seed: int, said: Callable[[int], Sure | None]) -> Searched:
+        """A search whose candidates have the latencies that are said, or where none is are measured."""
+        drawn = np.random.default_rng(seed).permutation(len(self.latency))[:CANDIDATES]
+        screening = Screening(FullTraining(), GOALS, candidates=OF)
+        measured, found = set[int](), Searched([], [], [], 0.0)
+        for place in map(int, drawn):
+            true, sure = float(self.latency[place]), said(place)
+            if sure is None:
+                measured.add(place)
+            else:
+                found.errors.append(abs(sure.mean / true - 1))
+                found.held.append(sure.low <= true <= sure.high)
+            values = {"latency": true if sure is None else sure.mean, "accuracy": float(self.early[place])}
+            screening.decide(str(place), 0, values)
+            while (chosen := screening.promote()) is not None:
+                found.trained.append(int(chosen))
+        return replace(found, spared=1 - len(measured | set(found.trained)) / CANDIDATES)
+
+    def sparing(self, seed: int, tolerance: float = TOLERANCE) -> Searched:
+        """A search that predicts whatever is sure."""
+        rule = Sparing(tolerance=tolerance)
+
+        def said(place: int) -> Sure | None:
+            sure = rule.sure(self.models[place])
+            if sure is None:
+                rule.learn(self.models[place], float(self.latency[place]))
+            return sure
+
+        return self.search(seed, said)
+
+
+def measured(place: int) -> Sure | None:
+    """Full measuring."""
+    return None
+
+
+def blind(place: int) -> Sure | None:
+    """One latency for all."""
+    return Sure(1.0, 1.0, 1.0, 0)
+
+
+def devices(path: Path) -> dict[str, Device]:
+    """The table's devices by name."""
+    table = read_table(path, (*EDGES, EARLY, LATE))
+    cells = table[list(EDGES)].astype(str).itertuples(index=False, name=None)
+    models = [features(operators(cell)) for cell in cells]
+    columns = [name for name in table.columns if name.startswith("latency_ms/")]
+    return {column.partition("/")[2]: Device(table, column, models) for column in columns}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Search, print the table and, with --json, the figures."""
+    options = arguments(__doc__, seeds=5).parse_args(argv)
+    known = devices(data_file(options.data, "nas_bench_201/nas_bench_201.parquet"))
+    print(f"{NAME}: {CANDIDATES} candidates, one in {OF} trains, intervals within {TOLERANCE:.0%}")
+    columns = ("ratio", "blind", "spared", "error", "holds")
+    print(f"{'device':24}" + "".join(f"{column:>10}" for column in columns))
+    rows = []
+    for name, device in known.items():
+        rows.append(np.nanmean([_row(device, seed) for seed in range(options.seeds)], axis=0))
+        print(f"{name:24}" + "".join(f"{figure:>10.3f}" for figure in rows[-1]), flush=True)
+    means = dict(zip(columns, np.nanmean(rows, axis=0).round(4).tolist(), strict=True))
+    print(f"{'mean':24}" + "".join(f"{figure:>10.3f}" for figure in means.values()))
+    if options.json:
+        figures = {"lowest ratio": round(float(np.min(rows, axis=0)[0]), 4), **means}
+        figures.pop("blind")
+        report(NAME, figures, {"blind": {"ratio": means["blind"]}})
+
+
+def _row(device: Device, seed: int) -> Floats:
+    """One search of each kind; error and coverage are NaN where nothing was predicted."""
+    full, found = device.merit(device.search(seed, measured)), device.sparing(seed)
+    ratios = [device.merit(found) / full, device.merit(device.search(seed, blind)) / full]
+    told = [np.median(found.errors), np.mean(found.held)] if found.errors else [np.nan, np.nan]
+    return np.array([*ratios, found.spared, *told])
+
+
+if __name__ == "__main__":
+    main()
