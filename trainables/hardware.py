@@ -88,7 +88,11 @@ def measured_at_last(
     """Measure what step 0 only predicted, of a network that goes on.
 
     Args:
-        setup, plan, network, seed, measure: as for ``hardware_report``, the network as it was then.
+        setup: what all trials share.
+        plan: the trial's.
+        network: as it was at step 0; left so.
+        seed: of the same.
+        measure: has a model file measured.
         reported: the measurements of step 0.
     """
     predicted = {each["target"] for each in reported if is_prediction(each)}

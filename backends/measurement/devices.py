@@ -161,7 +161,7 @@ class Devices:
         self._spared_of(backends.get(target).name).allow(known, limits)
 
     async def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
-        """See ``MeasurementService.known``: every device is told, and what is known of operators is learnt."""
+        """See ``MeasurementService.known``: every device is told; operators are learnt by."""
         found = {str(m["key"]): dict(m) for m in measurements if not is_prediction(m)}
         for measured in found.values():
             if operators := measured.pop(_OPERATORS, None):
