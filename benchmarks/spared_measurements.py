@@ -138,9 +138,9 @@ def blind(place: int) -> Sure | None:
     return Sure(1.0, 1.0, 1.0, 0)
 
 
-def devices(path: Path) -> dict[str, Device]:
-    """The table's devices by name."""
-    table = read_table(path, (*EDGES, EARLY, LATE))
+def devices(path: Path, rows: int | None = None) -> dict[str, Device]:
+    """The devices by name of a table, or of so many of its first rows."""
+    table = read_table(path, (*EDGES, EARLY, LATE))[:rows]
     cells = table[list(EDGES)].astype(str).itertuples(index=False, name=None)
     models = [features(operators(cell)) for cell in cells]
     columns = [name for name in table.columns if name.startswith("latency_ms/")]

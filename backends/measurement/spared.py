@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
-from raysearch.backends.predictor.predictor import Predictor, from_state
+from raysearch.backends.predictor.predictor import from_state
 from raysearch.backends.predictor.sparing import Sparing
 from raysearch.backends.predictor.terms import Features
 
@@ -113,8 +113,7 @@ class Spared:
             known: the state of a predictor of this device from before.
             limits: latencies in ms at which something is decided; see ``Sparing``.
         """
-        before: list[Predictor] = [from_state(known)] if known else []
-        self._rule = Sparing(before, limits)
+        self._rule = Sparing(from_state(known) if known else None, limits)
         for operators, latency in self._learnt.values():
             self._rule.learn(operators, latency)
 

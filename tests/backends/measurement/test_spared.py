@@ -69,9 +69,8 @@ def test_a_structure_counts_once_and_a_figure_that_is_none_never() -> None:
 def test_a_profile_of_the_device_counts() -> None:
     profile = fit([operators(size) for size in range(1, 31)], [0.5 + 0.1 * size for size in range(1, 31)])
     spared = Spared("board")
-    for size in np.linspace(1, 30, 10):
-        spared.learn(measurement(size), operators(size))
     spared.allow(profile.state(), [])
+    learnt(spared)
     assert spared.prediction(Description("new", operators(12.0))) is not None
 
 

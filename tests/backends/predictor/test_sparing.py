@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from raysearch.backends.predictor import Operator, features, fit
 from raysearch.backends.predictor.sparing import TOLERANCE, Sparing
@@ -31,7 +30,9 @@ def test_what_is_sure_lies_where_it_is_said_to(models, described, device):
 def test_nothing_is_sure_from_a_few_on_a_noisy_device_or_of_what_was_never_measured(
     models, described, device
 ):
-    assert learnt(models, described, device(1), 9).sure(described[100]) is None
+    for count in (0, 9, 19):
+        few = learnt(models, described, device(1), count)
+        assert all(few.sure(told) is None for told in described[60:])
     noisy = learnt(models, described, device(1, noise=0.5))
     assert all(noisy.sure(told) is None for told in described[60:])
     unknown = features([*models[100], Operator("LSTM", macs=1e8, moved=1e6)])
@@ -62,18 +63,60 @@ def test_the_latest_are_what_counts(models, described, device):
     assert {s.models for s, _ in sure} == {64}
 
 
-def test_a_known_device_makes_more_sure(models, described, device):
+def test_a_device_that_is_known_needs_ten_fewer(models, described, device):
     made = device(1)
-    known = fit(described[:100], [made.measured(model) for model in models[:100]])
-    alone = learnt(models, described, device(1), 12)
-    helped = learnt(models, described, device(1), 12, known=[known])
-    count = [sum(rule.sure(told) is not None for told in described[200:]) for rule in (alone, helped)]
-    assert count[1] > count[0]
+    known = fit(described[:30], [made.measured(model) for model in models[:30]])
+    sure = {}
+    for count in (9, 10, 19, 20):
+        for before in (None, known):
+            rule = Sparing(before)
+            for model, told in zip(models[100 : 100 + count], described[100:], strict=False):
+                rule.learn(told, made.measured(model))
+            sure[count, before is known] = sum(rule.sure(told) is not None for told in described[200:])
+    assert sure[9, True] == sure[9, False] == sure[10, False] == sure[19, False] == 0
+    assert min(sure[10, True], sure[19, True], sure[20, True], sure[20, False]) > 20
 
 
-@pytest.mark.parametrize("tolerance", [0.05, 0.3])
-def test_a_wider_tolerance_spares_more(models, described, device, tolerance):
-    usual = learnt(models, described, device(1), 20)
-    other = learnt(models, described, device(1), 20, tolerance=tolerance)
-    count = [sum(rule.sure(told) is not None for told in described[200:]) for rule in (usual, other)]
-    assert (count[1] > count[0]) == (tolerance > TOLERANCE)
+def test_a_predictor_of_another_device_is_found_out(models, described, device):
+    other, made = device(2), device(1)
+    known = fit(described[:30], [other.measured(model) for model in models[:30]])
+    rule = Sparing(known)
+    for model, told in zip(models[100:115], described[100:], strict=False):
+        rule.learn(told, made.measured(model))
+    assert all(rule.sure(told) is None for told in described[200:])
+
+
+def test_a_wider_tolerance_spares_more(models, described, device):
+    counts = []
+    for tolerance in (0.05, 0.1, 0.15, 0.3):
+        rule = learnt(models, described, device(1), 30, tolerance=tolerance)
+        counts.append(sum(rule.sure(told) is not None for told in described[200:]))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_a_device_whose_intervals_held_too_little_is_sure_of_less(models, described, device):
+    """Every fifth model is in truth much slower than its operators say."""
+    made = device(1)
+    rule, sure = Sparing(), []
+    for number, (model, told) in enumerate(zip(models, described, strict=True)):
+        true = made.measured(model) * (1.5 if number % 5 == 0 else 1.0)
+        said = rule.sure(told)
+        if said is None:
+            rule.learn(told, true)
+        else:
+            sure.append(said.low <= true <= said.high)
+    assert len(sure) < 20 or np.mean(sure) > 0.8
+
+
+def test_intervals_are_as_wide_as_the_latest_predictions_were_off(models, described, device):
+    made = device(1)
+    good = learnt(models, described, made)
+    shaken = learnt(models, described, made)
+    for model, told in zip(models[60:80], described[60:80], strict=True):
+        good.learn(told, made.measured(model))
+        shaken.learn(told, made.measured(model))
+    assert good.sure(described[90]) is not None
+    for model, told in zip(models[100:105], described[100:105], strict=True):
+        shaken.learn(told, 3 * made.measured(model))
+    assert shaken.sure(described[90]) is None
