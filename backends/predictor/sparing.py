@@ -2,7 +2,8 @@
 
 How wide an interval is a device has to show: each model that is measured is predicted first, and intervals
 are widened until they would have held nine in ten of the latest (conformal prediction: Vovk, Gammerman &
-Shafer, "Algorithmic learning in a random world", 2005).
+Shafer, "Algorithmic learning in a random world", 2005). What may be the cheapest of all is measured: there a
+predictor extrapolates, and says too much (by 6 to 14 % on GPUs).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TOLERANCE = 0.2
 _FEWEST = 10  # measured models, before which nothing is predicted; then as many that were, before any is sure
 _LATEST = 64  # measured models that a predictor is made of: the most like what comes, and it takes n**3
 _JUDGED = 20  # of the latest predictions, by which intervals are widened
-_AWAY = 2.0  # half-widths that a prediction lies away from a limit which decides on it
+_AWAY = 2.0  # half-widths that a prediction lies away from what decides on it
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,12 @@ class Sparing:
         self._measured: deque[tuple[Features, float]] = deque(maxlen=_LATEST)
         self._off: deque[float] = deque(maxlen=_JUDGED)
         self._made = known
+        self._cheapest = math.inf
 
     def learn(self, model: Features, cost: float) -> None:
         """Take in a measurement."""
         self._new.append((model, cost))
+        self._cheapest = min(self._cheapest, cost)
 
     def sure(self, model: Features) -> Sure | None:
         """The cost of a model, where it need not be measured."""
@@ -74,7 +77,9 @@ class Sparing:
             return None
         (mean,), (half,) = self._predicted([model])
         half *= self._widened()
-        if half > self._tolerance * mean or any(abs(mean - at) < _AWAY * half for at in self._limits):
+        if half > self._tolerance * mean or mean - _AWAY * half < self._cheapest:
+            return None
+        if any(abs(mean - at) < _AWAY * half for at in self._limits):
             return None
         return Sure(float(mean), float(mean - half), float(mean + half), len(self._measured))
 
