@@ -55,7 +55,7 @@ def predicted(result: RunResult) -> str:
         "measured later",
         "error (median)",
         "largest",
-        "within 90 %",
+        "in its interval",
     ]
     rows = [
         ("", _compared(target, [p for p in found if p.target == target])) for target in result.record.targets
