@@ -182,7 +182,13 @@ def take_turns(trials: Mapping[str, TrialStages]) -> dict[str, dict[str, float]]
 
 
 def unmeasured(
-    target: str, path: Path, example: Any, *, reference: bool = False, again: bool = False
+    target: str,
+    path: Path,
+    example: Any,
+    *,
+    reference: bool = False,
+    again: bool = False,
+    description: Any = None,
 ) -> dict[str, Any]:
     """A measurement that takes no time."""
     return {"target": target, "latency_ms": 1.0}

@@ -69,7 +69,14 @@ class FakeMeasure:
         self.calls: list[Mapping[str, Any]] = []
 
     def __call__(
-        self, target: Backend, path: Path, example: Any, *, reference: bool = False, again: bool = False
+        self,
+        target: Backend,
+        path: Path,
+        example: Any,
+        *,
+        reference: bool = False,
+        again: bool = False,
+        description: Any = None,
     ) -> dict[str, Any]:
         target.load(path)(example)
         self.calls.append({"target": target.name, "reference": reference, "again": again})

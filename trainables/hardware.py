@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 from torch import fx, nn
 
 from raysearch.backends.base import Backend, Estimator, Form, in_integers_alone, values_of
+from raysearch.backends.measurement.spared import Description, is_prediction
+from raysearch.backends.predictor import features, operators_of
+from raysearch.backends.structure import structure_key
 from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
@@ -54,12 +57,7 @@ def hardware_report(
     task = setup.task
     model = recalibrated(network, task.train, task.collate, seed)
     with tempfile.TemporaryDirectory() as folder:
-
-        def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
-            module = as_deployed(model, task, plan, setup.seed, *setup.rounding)
-            return module, write_files(module, Path(folder), setup.forms)
-
-        module, files = run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
+        module, files = _exported(setup, plan, model, Path(folder))
         pattern = plan.sparsity.pattern if plan.sparsity else "none"
         values = static_figures(module, files, setup.targets, pattern)
         values |= evaluate(module.to(device_of(network)), task.validation, task.metrics, task.collate)
@@ -70,12 +68,66 @@ def hardware_report(
             if stands_in:
                 file = _at_eight_bits(setup, plan, model, target.form, Path(folder) / "eight")
                 replaced.append(f"{target.name} computes nothing in float: its figures are of eight bits")
-            measured = measure(target, file, example, reference=reference)
+            description = None if isinstance(target, Estimator) else _described(file, files)
+            measured = measure(target, file, example, reference=reference, description=description)
             measurements.append({**measured, "stands_in": True} if stands_in else measured)
             values |= values_of(measured)
     remarked = replaced + remarks(module, plan, setup.weight_bits, setup.targets)
     remarked += [f"{m['target']}: {note}" for m in measurements for note in m.get("notes", ())]
     return Report(0, values, measurements, remarked)
+
+
+def measured_at_last(
+    setup: TrialSetup,
+    plan: TrialPlan,
+    network: nn.Module,
+    seed: int,
+    measure: Measure,
+    reported: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Measure what step 0 only predicted, of a network that goes on.
+
+    Args:
+        setup: what all trials share.
+        plan: the trial's.
+        network: as it was at step 0; left so.
+        seed: of the same.
+        measure: has a model file measured.
+        reported: the measurements of step 0.
+    """
+    predicted = {each["target"] for each in reported if is_prediction(each)}
+    targets = [target for target in setup.measured if target.name in predicted]
+    if not targets:
+        return []
+    model = recalibrated(network, setup.task.train, setup.task.collate, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        _, files = _exported(setup, plan, model, Path(folder))
+        return [
+            measure(
+                target,
+                files[target.form],
+                feed_of(setup.task.example_input(target.batch)),
+                description=replace(_described(files[target.form], files), spare=False),
+            )
+            for target in targets
+        ]
+
+
+def _exported(
+    setup: TrialSetup, plan: TrialPlan, model: nn.Module, folder: Path
+) -> tuple[fx.GraphModule, dict[str, Path]]:
+    """A network as it is deployed, and its files."""
+
+    def trace() -> tuple[fx.GraphModule, dict[str, Path]]:
+        module = as_deployed(model, setup.task, plan, setup.seed, *setup.rounding)
+        return module, write_files(module, folder, setup.forms)
+
+    return run_limited(trace, TRACING_LIMIT_S, "tracing and exporting the network")
+
+
+def _described(file: Path, files: Mapping[str, Path]) -> Description:
+    """A file that is to be measured; what it computes is read from the ONNX file, whatever its own form."""
+    return Description(structure_key(file), features(operators_of(files["uint8"])))
 
 
 def estimates(

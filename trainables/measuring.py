@@ -8,6 +8,7 @@ from typing import Any
 from raysearch.backends import spec_of
 from raysearch.backends.base import Backend, Feed
 from raysearch.backends.measurement.remote import connect
+from raysearch.backends.measurement.spared import Description
 from raysearch.trainables.setup import Measure
 
 
@@ -21,9 +22,12 @@ def measure_through(service: str) -> Measure:
         *,
         reference: bool = False,
         again: bool = False,
+        description: Description | None = None,
     ) -> dict[str, Any]:
-        remote = connect(service)
-        method = remote.set_reference if reference else remote.remeasure if again else remote.measure
-        return method(spec_of(target), path.read_bytes(), example)
+        remote, model = connect(service), path.read_bytes()
+        if again:
+            return remote.remeasure(spec_of(target), model, example)
+        method = remote.set_reference if reference else remote.measure
+        return method(spec_of(target), model, example, description)
 
     return measure

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from raysearch.backends.base import Backend, Feed, trial_figures
+from raysearch.backends.measurement.spared import Description
 from raysearch.backends.sent import Sent
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
@@ -41,8 +42,9 @@ class Measure(Protocol):
         *,
         reference: bool = False,
         again: bool = False,
+        description: Description | None = None,
     ) -> dict[str, Any]:
-        """The measurement, or the estimate, as a dictionary.
+        """The measurement, the estimate or the prediction, as a dictionary.
 
         Args:
             target: where.
@@ -50,6 +52,7 @@ class Measure(Protocol):
             example: a batch of inputs of the target's size, by the names of their tensors.
             reference: makes this model the one that others are compared with.
             again: measures past the cache.
+            description: of the model, by which others like it are predicted, and it by others.
         """
 
 

@@ -31,7 +31,7 @@ from raysearch.storage import Place
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
-from raysearch.trainables.hardware import estimates, hardware_report
+from raysearch.trainables.hardware import estimates, hardware_report, measured_at_last
 from raysearch.trainables.parts import Parts, standard_error
 from raysearch.trainables.pruning import History
 from raysearch.trainables.quantization import nonzero_rate
@@ -160,14 +160,22 @@ class TrialStages:
     def _epoch(self, epoch: int) -> Report:
         if self.kept is not None:
             return Report(epoch, dict(self.kept.curve[epoch]), notes=[_TAKEN_OVER])
+        measured = self._measured_at_last() if epoch == 1 else []
         self.course.begin(epoch)
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
         values = self._metrics(self.module)
         if self.schedule.is_best({**self._curve(), epoch: values}):
             storage.write(self._best, _saved(self.module.state_dict()))
+        for each in measured:
+            values |= values_of(each)
         trained = any(p.requires_grad for p in self.module.parameters())
-        return Report(epoch, values, notes=[] if trained else [_FROZEN])
+        return Report(epoch, values, measured, [] if trained else [_FROZEN])
+
+    def _measured_at_last(self) -> list[dict[str, Any]]:
+        """What step 0 only predicted of this trial, which goes on: what may end on the front is measured."""
+        reported = self.reports[0].measurements
+        return measured_at_last(self.setup, self.plan, self.module, self.seed, self.measure, reported)
 
     def _train(self, epoch: int) -> None:
         torch.manual_seed(self.seed + epoch)

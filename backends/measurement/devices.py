@@ -36,6 +36,7 @@ from raysearch.backends.measurement.lock import MACHINE
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.backends.measurement.remote import RemoteService
 from raysearch.backends.measurement.service import MeasurementService
+from raysearch.backends.measurement.spared import WORTH_S, Description, Seconds, Spared, is_prediction
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
 from raysearch.basics.caching import cache_folder
@@ -45,6 +46,7 @@ from raysearch.basics.caching import cache_folder
 _RESTARTS = 20
 _LOSSES = 3  # of a device under one request, after which it is the request's fault
 _LOOK_S = 1.0  # between looks for devices that have come
+_OPERATORS = "operators"  # of a measurement as a dictionary: what its latency is learnt by
 
 
 Where = Place | str | None
@@ -74,13 +76,20 @@ class _Unit:
 
 @dataclass(eq=False)
 class _Pool:
-    """The devices of a place, and who waits for one."""
+    """The devices of a place, who waits for one, and what a measurement there takes."""
 
     place: Where
+    seconds: Seconds = field(default_factory=Seconds)
     units: dict[tuple[str, int], _Unit] = field(default_factory=dict)
     free: deque[_Unit] = field(default_factory=deque)
     waiting: deque[asyncio.Future[_Unit]] = field(default_factory=deque)
     looked: float = -math.inf
+
+    @property
+    def wait(self) -> float:
+        """Seconds until a device is free for who comes now; inf where there is none."""
+        ahead = len(self.waiting) + len(self.units) - len(self.free)
+        return self.seconds.mean * ahead / len(self.units) if self.units else math.inf
 
     def offer(self, unit: _Unit) -> None:
         """Hand a device to who has waited longest, or keep it."""
@@ -111,20 +120,30 @@ class Devices:
         self._references: dict[str, _Reference] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._keys: dict[tuple[str, bytes, str], str] = {}
+        self._spared: dict[str, Spared] = {}
 
-    async def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
+    async def set_reference(
+        self, target: Spec, model: bytes, example: Feed, description: Description | None = None
+    ) -> dict[str, Any]:
         """See ``MeasurementService.set_reference``; the target's other devices get it as they are used."""
         self._keys.clear()  # what is compared with another reference is another figure
-        return await self._measured(target, "set_reference", model, example)
+        return await self._measured(target, "set_reference", model, example, description)
 
-    async def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
-        """See ``MeasurementService.measure``."""
+    async def measure(
+        self, target: Spec, model: bytes, example: Feed, description: Description | None = None
+    ) -> dict[str, Any]:
+        """See ``MeasurementService.measure``; a prediction where that is allowed, and will do."""
         inputs = [(name, array.shape, str(array.dtype)) for name, array in example.items()]
         what = (json.dumps(target), hashlib.sha256(model).digest(), str(inputs))
         known = self._known.get(self._keys.get(what, ""))
         if known is not None:  # no device need be asked for what is the same to the last bit
             return {**known, "cached": True}
-        measured = await self._measured(target, "measure", model, example)
+        backend = backends.get(target)
+        if description is not None and description.spare and self._takes_long(backend):
+            prediction = self._spared_of(backend.name).prediction(description)
+            if prediction is not None:
+                return prediction
+        measured = await self._measured(target, "measure", model, example, description)
         self._keys[what] = measured["key"]
         return measured
 
@@ -137,9 +156,16 @@ class Devices:
         outputs: tuple[Array, ...] = await self._ask(target, "run", model, feed, optimize)
         return outputs
 
+    async def spare(self, target: Spec, known: Mapping[str, Any] | None, limits: list[float]) -> None:
+        """Predict what need not be measured of a target from now on; see ``Spared.allow``."""
+        self._spared_of(backends.get(target).name).allow(known, limits)
+
     async def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
-        """See ``MeasurementService.known``: every device is told."""
-        found = {str(m["key"]): dict(m) for m in measurements}
+        """See ``MeasurementService.known``: every device is told; operators are learnt by."""
+        found = {str(m["key"]): dict(m) for m in measurements if not is_prediction(m)}
+        for measured in found.values():
+            if operators := measured.pop(_OPERATORS, None):
+                self._spared_of(measured["target"]).learn(measured, operators)
         self._known |= found
         for pool in self._pools.values():
             for unit in pool.units.values():
@@ -152,16 +178,39 @@ class Devices:
                 with suppress(RayActorError, ActorUnschedulableError):  # it is gone with its node
                     await unit.actor.close.remote()
 
-    async def _measured(self, target: Spec, method: str, model: bytes, example: Feed) -> dict[str, Any]:
+    async def _measured(
+        self,
+        target: Spec,
+        method: str,
+        model: bytes,
+        example: Feed,
+        description: Description | None = None,
+    ) -> dict[str, Any]:
+        start = time.monotonic()
         measured: dict[str, Any] = await self._ask(target, method, model, example)
         self._known[measured["key"]] = measured
-        return measured
+        if description is None:
+            return measured
+        self._spared_of(measured["target"]).learn(measured, description.operators)
+        # A run that is resumed learns again from what took long, and measures the rest.
+        slow = time.monotonic() - start > WORTH_S
+        return {**measured, _OPERATORS: dict(description.operators)} if slow else measured
+
+    def _spared_of(self, target: str) -> Spared:
+        return self._spared.setdefault(target, Spared(target))
+
+    def _takes_long(self, backend: Backend) -> bool:
+        """Whether a figure of a target that is asked for now would take longer than it is worth."""
+        place = _place_of(backend)
+        pool = self._pools.setdefault(place, _Pool(place))
+        self._look_again(pool)
+        return pool.wait + self._spared_of(backend.name).seconds.median > WORTH_S
 
     async def _ask(self, target: Spec, method: str, *arguments: Any) -> Any:
         """Have a device of the target do it, and another one where that is lost meanwhile."""
         backend = backends.get(target)
-        place = _place_of(backend)
         inner = backends.spec_of(backend.inner) if isinstance(backend, OnNodes) else target
+        place = _place_of(backend)
         pool = self._pools.setdefault(place, _Pool(place))
         first = method == "measure" and backend.name not in self._references
         if first:
@@ -174,7 +223,11 @@ class Devices:
                     await unit.actor.known.remote(list(self._known.values()))
                 else:
                     await self._compare(unit, backend.name, inner)
+                start = time.monotonic()
                 answer = await getattr(unit.actor, method).remote(inner, *arguments)
+                if method == "measure" and not answer.get("cached"):
+                    pool.seconds.add(time.monotonic() - start)
+                    self._spared_of(backend.name).seconds.add(time.monotonic() - start)
                 if method == "set_reference":
                     self._references[backend.name] = _Reference(*arguments)
                     unit.references[backend.name] = self._references[backend.name]
@@ -195,8 +248,7 @@ class Devices:
 
     async def _take(self, pool: _Pool, backend: Backend) -> _Unit:
         """A device that is free; waits for its turn, and as the place says for one where none is left."""
-        if time.monotonic() - pool.looked > _LOOK_S or not pool.free:
-            self._look(pool)
+        self._look_again(pool)
         if pool.free and not pool.waiting:
             return pool.free.popleft()
         future: asyncio.Future[_Unit] = asyncio.get_running_loop().create_future()
@@ -220,6 +272,11 @@ class Devices:
         minutes = backend.place.wait_minutes if isinstance(backend, OnNodes) else 0.0
         waited = f" (waited {minutes:g} minutes)" if minutes else ""
         return f"target {backend.name!r}: {pool.place.missing(self._nodes())}{waited}"
+
+    def _look_again(self, pool: _Pool) -> None:
+        """Look for devices where none is free, or nobody looked lately."""
+        if time.monotonic() - pool.looked > _LOOK_S or not pool.free:
+            self._look(pool)
 
     def _look(self, pool: _Pool) -> None:
         """Start the processes of devices that have come, and forget those that are gone."""

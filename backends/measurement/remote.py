@@ -11,6 +11,7 @@ from typing import Any
 
 from raysearch.backends import Spec
 from raysearch.backends.base import Array, Feed, MeasurementError
+from raysearch.backends.measurement.spared import Description
 from raysearch.basics.failures import first_line
 
 
@@ -23,17 +24,25 @@ class RemoteService:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
+    def set_reference(
+        self, target: Spec, model: bytes, example: Feed, description: Description | None = None
+    ) -> dict[str, Any]:
         """See ``MeasurementService.set_reference``."""
-        return self._measurement("set_reference", target, model, example)
+        return self._measurement("set_reference", target, model, example, description)
 
-    def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
-        """See ``MeasurementService.measure``."""
-        return self._measurement("measure", target, model, example)
+    def measure(
+        self, target: Spec, model: bytes, example: Feed, description: Description | None = None
+    ) -> dict[str, Any]:
+        """See ``Devices.measure``."""
+        return self._measurement("measure", target, model, example, description)
 
     def remeasure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """See ``MeasurementService.remeasure``."""
         return self._measurement("remeasure", target, model, example)
+
+    def spare(self, target: Spec, known: Mapping[str, Any] | None, limits: list[float]) -> None:
+        """See ``Devices.spare``."""
+        self._call("spare", target, known, limits)
 
     def run(self, target: Spec, model: bytes, feed: Feed, *, optimize: bool = True) -> tuple[Array, ...]:
         """See ``MeasurementService.run``."""
@@ -51,8 +60,8 @@ class RemoteService:
         self._call("close")
         ray.kill(self._actor)
 
-    def _measurement(self, method: str, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
-        measurement: dict[str, Any] = self._call(method, target, model, example)
+    def _measurement(self, method: str, *arguments: Any) -> dict[str, Any]:
+        measurement: dict[str, Any] = self._call(method, *arguments)
         return measurement
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:

@@ -122,7 +122,7 @@ def report(
 def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -> None:
     """Validate a study file, for a sweep where it has no space; nothing is trained."""
     with one_sentence(as_json):
-        from raysearch.runs.preflight import check_deployable, check_sendable
+        from raysearch.runs.preflight import check_deployable, check_places, check_sendable
         from raysearch.study import TRIALS, Study, study_of
         from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of
@@ -134,6 +134,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         work = plan.work
         task = work.conditions.task
         check_sendable(task)
+        places = check_places(work.conditions.targets)
         findings = check_deployable(work.conditions, work.space)
         splits = {name: count(getattr(task, name)) for name in ("train", "validation", "test")}
     searched = sorted(_leaves(work.described["space"]))
@@ -147,6 +148,7 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         "targets": [target.name for target in work.conditions.targets],
         "trials": study_file.search.num_trials or (None if study_file.search.max_minutes else TRIALS),
         **asdict(findings),
+        "places": places,
     }
     if as_json:
         print_json(document)
@@ -159,6 +161,8 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         parts, points = ", ".join(plan.parts), len(plan.points.configs)
         typer.echo(f"a sweep has {points} points, over {parts}; a search needs a space")
     _show_findings(findings)
+    for remark in places:
+        typer.echo(remark)
 
 
 def _show_findings(findings: Findings) -> None:

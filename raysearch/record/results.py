@@ -16,12 +16,22 @@ from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import ERROR, OWN, TEST, base
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
+from raysearch.record.predictions import predicted_targets
 from raysearch.record.remarks import remarks
-from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
+from raysearch.record.scores import (
+    Scores,
+    final_front,
+    goals_of,
+    is_complete,
+    search_values,
+    violation_of,
+)
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import verdict_columns
 from raysearch.storage import Place, folder_of
 
+#: What the search saw of a metric, where a later figure of it stands in its own column.
+SEARCHED = "searched_"
 #: A config's keys: what a column of one begins with.
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
 
@@ -106,9 +116,23 @@ class RunResult:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """Every trial and reference, a row each: outcome, metrics, config (columns such as "training/lr")."""
-        front = {t.name for t in self._front}
-        rows = [self._row(t, t.name in front) for t in self.record.trials.values()]
+        """Every trial and reference, a row each: outcome, metrics, config (columns such as "training/lr").
+
+        A metric's column has the best figure that there is: that measured after the search, where it was.
+        "searched_latency_ms/TARGET" has what the search saw, of all trials. "predicted" names the targets
+        whose latencies were never measured.
+        """
+        front, trials = {t.name for t in self._front}, list(self.record.trials.values())
+        seen = [(t, search_values(t)) for t in trials]
+        again = {metric for t, values in seen for metric in t.final.keys() & values.keys()}
+        rows = [
+            {
+                **self._row(t, t.name in front),
+                "predicted": " ".join(predicted_targets(t)),
+                **{f"{SEARCHED}{metric}": values[metric] for metric in sorted(again & values.keys())},
+            }
+            for t, values in seen
+        ]
         return self._ordered(rows)
 
     @property
@@ -172,7 +196,8 @@ class RunResult:
                 return 3
             if base(column) in metrics and not column.startswith((TEST, ERROR)):
                 return 1
-            return 2 if column.startswith((TEST, ERROR, "tied_", "times_", "verdict", "notes", "loss")) else 0
+            late = (TEST, ERROR, SEARCHED, "tied_", "times_", "verdict", "notes", "loss")
+            return 2 if column.startswith(late) else 0
 
         frame = pd.DataFrame(rows, columns=sorted(columns, key=group))
         return frame if rows else pd.DataFrame(columns=["trial"])

@@ -9,6 +9,7 @@ from typing import Any
 from raysearch import storage
 from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.predictions import is_prediction
 from raysearch.record.verdicts import compare
 from raysearch.storage import Place
 
@@ -67,6 +68,8 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
         return f"{estimate['source']} by {estimate['runtime']} {estimate['version']}"
     if metric.source not in ("measured", "the task"):
         return metric.source
+    if estimate and is_prediction(estimate) and metric.source == "measured":
+        return f"predicted from {estimate['models']} models in {estimate['runtime']} {estimate['version']}"
     runtimes = [
         f"{m['runtime']} {m['version']}"
         for t, m in _latest(trial).items()
@@ -117,6 +120,12 @@ def _measured(measured: Mapping[str, Any]) -> str:
     runtime = f"{measured['runtime']} {measured['version']}, {measured['device']}, batch {measured['batch']}"
     if "figures" in measured:
         return f"- {measured['target']}: {measured['source']} by {runtime}"
+    if is_prediction(measured):
+        low, high = measured["interval"]
+        return (
+            f"- {measured['target']}: predicted from {measured['models']} models measured in {runtime}, "
+            f"{low:.4g} to {high:.4g} ms with a probability of 90 %"
+        )
     contended = ", beside another load" if measured["contended"] else ""
     cold = "" if measured.get("warm", True) else ", still getting faster"
     return (

@@ -68,7 +68,12 @@ def render(result: RunResult, refresh: float | None = None) -> str:
             section("Hypervolume", _hypervolume(result), drawn([plots.hypervolume(result)])),
             section("Settings", _SETTINGS, drawn([plots.parallel_coordinates(result)])),
             section("Failed trials", _failed(result)),
-            section("How the figures were made", sources.provenance(result), sources.definitions(result)),
+            section(
+                "How the figures were made",
+                sources.provenance(result),
+                sources.predicted(result),
+                sources.definitions(result),
+            ),
             section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )

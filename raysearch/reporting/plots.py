@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import PER_TARGET, SHARE, TEST, reported
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.predictions import Predicted
 from raysearch.record.results import SECTIONS, RunResult
 from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import metric_value, number
@@ -102,6 +103,31 @@ def hypervolume(result: RunResult) -> go.Figure:
         yaxis={"title": "hypervolume", "rangemode": "tozero"},
         showlegend=False,
     )
+    return figure
+
+
+def predicted_against_measured(found: Iterable[Predicted]) -> go.Figure:
+    """Latencies that were predicted, with their intervals, over what was measured later."""
+    figure = go.Figure(layout={**LAYOUT, "height": 340, "margin": {"l": 70, "r": 20, "t": 40, "b": 60}})
+    known = [(p, p.measured) for p in found if p.measured is not None]
+    ends = [f([min(m, p.low) if f is min else max(m, p.high) for p, m in known]) for f in (min, max)]
+    line = {"color": GREY, "width": 1}
+    figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False))
+    for target, colour in zip(dict.fromkeys(p.target for p, _ in known), cycle((BLUE, ORANGE, RED, INK))):
+        own = [(p, m) for p, m in known if p.target == target]
+        reach = {
+            "array": [p.high - p.latency for p, _ in own],
+            "arrayminus": [p.latency - p.low for p, _ in own],
+        }
+        figure.add_trace(
+            go.Scatter(
+                x=[m for _, m in own], y=[p.latency for p, _ in own], text=[p.trial for p, _ in own],
+                name=target, mode="markers", marker={"color": colour, "size": 7},
+                error_y={"type": "data", "thickness": 1, "width": 0, **reach},
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title="measured later, ms", type="log")
+    figure.update_yaxes(title="predicted, ms", type="log")
     return figure
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from raysearch.metrics import OWN, Metric
+from raysearch.record.predictions import Predicted, is_prediction, predictions
 from raysearch.record.results import RunResult
 from raysearch.reporting.figures import UNKNOWN
-from raysearch.reporting.page import table
+from raysearch.reporting.page import drawn, table
+from raysearch.reporting.plots import predicted_against_measured
 
 
 def provenance(result: RunResult) -> str:
@@ -25,15 +28,52 @@ def provenance(result: RunResult) -> str:
             continue
         # A cluster may hold several devices of a kind; all that were used are named.
         said = [_distinct(found, field) for field in ("version", "device", "threads", "batch")]
-        noises = [float(m["noise"]) for m in found if "noise" in m]
+        noises = [float(m["noise"]) for m in found if "noise" in m and not is_prediction(m)]
         noise = f"± {100 * statistics.median(noises):.1f} %" if noises else UNKNOWN
-        fresh = sum(not m.get("cached") for m in found)
+        fresh = Counter(_source(m) for m in found if not m.get("cached"))
         contended = sum(bool(m.get("contended")) for m in found)
-        sources = _distinct(found, "source")
-        cells = [noise, f"{fresh} {sources}", str(len(found) - fresh), str(contended)]
+        sources = ", ".join(f"{count} {escape(source)}" for source, count in sorted(fresh.items()))
+        cells = [noise, sources or "0", str(len(found) - fresh.total()), str(contended)]
         rows.append(("", [escape(target), *said, *cells]))
     head = ["target", "runtime", "device", "threads", "batch", "noise (median)", "latencies"]
     return table([*head, "from the cache", "beside other load"], rows)
+
+
+def predicted(result: RunResult) -> str:
+    """What was predicted in place of measuring, against what was measured later; "" where nothing was."""
+    found = predictions(result.record)
+    if not found:
+        return ""
+    text = (
+        "Candidates whose latency was known well enough from those measured, on a device that was slow or "
+        "busy, were not measured to choose who trains. Who trained was measured, and the front is measured."
+    )
+    head = [
+        "target",
+        "predicted",
+        "never measured",
+        "measured later",
+        "error (median)",
+        "largest",
+        "in its interval",
+    ]
+    rows = [
+        ("", _compared(target, [p for p in found if p.target == target])) for target in result.record.targets
+    ]
+    plot = drawn([predicted_against_measured(found)]) if any(p.measured for p in found) else ""
+    return f"<p>{text}</p>{table(head, [row for row in rows if row[1]])}{plot}"
+
+
+def _compared(target: str, found: Sequence[Predicted]) -> list[str]:
+    """A target's row; empty without predictions."""
+    if not found:
+        return []
+    errors = [abs(p.error) for p in found if p.error is not None]
+    cells = [escape(target), str(len(found)), str(len(found) - len(errors)), str(len(errors))]
+    if not errors:
+        return [*cells, *[UNKNOWN] * 3]
+    told = [statistics.median(errors), max(errors)]
+    return [*cells, *(f"{100 * e:.1f} %" for e in told), f"{sum(p.held for p in found)} of {len(errors)}"]
 
 
 def definitions(result: RunResult) -> str:
@@ -43,7 +83,8 @@ def definitions(result: RunResult) -> str:
     text = (
         "A measured latency is the median paired ratio to the parent, measured in alternating blocks (of one "
         "thread's CPU time, where there is one thread), times the parent's quiet latency; the noise is half "
-        "the 95 % interval of that ratio. A predicted one is what the device's own compiler says."
+        "the 95 % interval of that ratio. A predicted one is what the device's own compiler says, or of a "
+        "candidate that did not train: predicted from those that were measured."
     )
     return f"<p>{text}</p><dl>{items}</dl>"
 
@@ -51,6 +92,12 @@ def definitions(result: RunResult) -> str:
 def _from(metric: Metric) -> str:
     """Where a metric's figures come from; of a target what each target says."""
     return "measured, predicted or counted, as each target has it" if metric.per_target else metric.source
+
+
+def _source(measured: Mapping[str, Any]) -> str:
+    return (
+        "predicted from those measured" if is_prediction(measured) else str(measured.get("source", UNKNOWN))
+    )
 
 
 def _distinct(measurements: Iterable[Mapping[str, Any]], field: str) -> str:

@@ -37,6 +37,7 @@ from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import compare_finalists, make_references
 from raysearch.runs.session import Session, Work, limit_of
+from raysearch.runs.sparing import spare_measurements
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.space import Space
@@ -206,6 +207,7 @@ def _phases(session: Session) -> str:
             return "interrupt" if session.seconds_left() > 0 else "timeout"
         if session.work.after_references is not None:
             session.work.after_references(session)
+        spare_measurements(session, service)
         ending = _search(session)
         if ending != "interrupt":
             _measure_finalists(session, service)

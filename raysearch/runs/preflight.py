@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import tempfile
 import time
@@ -10,14 +11,18 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import cloudpickle
 
 from raysearch.backends import get
 from raysearch.backends.base import Backend, Estimator, Feed
+from raysearch.backends.measurement.spared import Description
+from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
-from raysearch.runs.conditions import Conditions
+from raysearch.runs.conditions import Conditions, check_available
+from raysearch.runs.tuning import cluster
 from raysearch.search_spaces.architectures import Architecture
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
@@ -155,6 +160,32 @@ def _passes(conditions: Conditions) -> float:
     return conditions.epochs * (3 * count(task.train) + count(task.validation))
 
 
+def check_places(targets: Sequence[Backend]) -> list[str]:
+    """Whether the nodes of a cluster have the devices of targets that are on nodes.
+
+    Returns:
+        Remarks: what no node has yet and would be waited for; what cannot be asked without RAY_ADDRESS.
+
+    Raises:
+        UserError: no node has a device that is not waited for, or its runtime is not there.
+    """
+    placed = [target for target in targets if isinstance(target, OnNodes)]
+    if not placed:
+        return []
+    if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
+        names = ", ".join(target.name for target in placed)
+        return [f"{names}: whether a node has such a device is only known where RAY_ADDRESS names a cluster"]
+    with cluster():
+        check_available(placed)
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        return [
+            f"target {target.name}: {target.place.missing(nodes)}; a measurement waits for one for "
+            f"{target.place.wait_minutes:g} minutes"
+            for target in placed
+            if not target.place.devices(nodes)
+        ]
+
+
 def check_sendable(task: Task) -> None:
     """Refuse a task that cannot be sent to workers.
 
@@ -172,7 +203,13 @@ def check_sendable(task: Task) -> None:
 
 
 def _run_once(
-    target: Backend, path: Path, example: Feed, *, reference: bool = False, again: bool = False
+    target: Backend,
+    path: Path,
+    example: Feed,
+    *,
+    reference: bool = False,
+    again: bool = False,
+    description: Description | None = None,
 ) -> dict[str, Any]:
     """One inference in place of a measurement."""
     if isinstance(target, Estimator):

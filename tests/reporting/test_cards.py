@@ -133,3 +133,19 @@ def test_an_estimate_says_who_predicted_it(tmp_path: Path) -> None:
     page = render(RunResult(folder))
     assert "compiler 5.2" in page
     assert "nan" not in page.split("How the figures were made")[1].split("</section>")[0]
+
+
+def test_a_prediction_is_called_one(tmp_path: Path) -> None:
+    run = FakeRun(STUDY, 0)
+    run.trial("parent", "reference", 32, 1.0)
+    report = next(event for event in run.events if event["event"] == "report")
+    made = {"latency_ms": 0.11, "interval": [0.09, 0.13], "models": 12, "source": "predicted"}
+    report["measurements"][0] = {**report["measurements"][0], **made}
+    folder = write_run(tmp_path / "run", run.events)
+    write_cards(RunRecord.load(folder), folder)
+    text = card(folder / "variants", "parent")
+    assert f"- {TARGET}: predicted from 12 models measured in onnxruntime 1.31.1" in text
+    assert "0.09 to 0.13 ms" in text
+    figures = json.loads((folder / "variants" / "parent" / "metrics.json").read_text())["figures"]
+    assert figures[f"latency_ms/{TARGET}"]["source"] == "predicted from 12 models in onnxruntime 1.31.1"
+    assert figures["macs"]["source"] == "static"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from raysearch import Study
 from raysearch import search_spaces as spaces
+from raysearch.backends import get
 from raysearch.basics.failures import UserError
 from raysearch.cli.main import app
 from raysearch.runs import preflight
@@ -158,3 +159,30 @@ def test_the_precision_of_a_gpu_is_not_tried_on_the_cpu(monkeypatch: pytest.Monk
         with pytest.raises(UserError, match="no further"):
             check_deployable(study.conditions, study.space)
         assert tried.pop() == ("parent", precision)
+
+
+PLACED = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "jetson"}
+
+
+def nodes_with(monkeypatch: pytest.MonkeyPatch, **resources: float) -> None:
+    """A cluster that runs, of one node."""
+    node = {"NodeID": "a", "Alive": True, "Resources": {"CPU": 2.0, **resources}}
+    monkeypatch.setattr(preflight.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(preflight.ray, "nodes", lambda: [node])
+
+
+def test_a_device_that_no_node_has_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes_with(monkeypatch, gpu_board=1.0)
+    missing = "no node of the cluster has the resource 'jetson': its resources are CPU, gpu_board"
+    with pytest.raises(UserError, match=f"target desk is not available: {missing}"):
+        preflight.check_places([get("torch-cpu"), get(PLACED)])
+    (said,) = preflight.check_places([get({**PLACED, "wait_minutes": 5})])
+    assert said == f"target desk: {missing}; a measurement waits for one for 5 minutes"
+
+
+def test_where_there_is_no_cluster_it_is_said_that_nobody_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(preflight.ray, "is_initialized", lambda: False)
+    (said,) = preflight.check_places([get(PLACED)])
+    assert said.startswith("desk: whether a node has such a device")
+    assert preflight.check_places([get("torch-cpu")]) == []

@@ -31,7 +31,13 @@ def in_process(service: MeasurementService, calls: list[str]) -> Measure:
     """A ``Measure`` over a service of this process, that notes what it is asked for."""
 
     def measure(
-        target: Backend, path: Path, example: Any, *, reference: bool = False, again: bool = False
+        target: Backend,
+        path: Path,
+        example: Any,
+        *,
+        reference: bool = False,
+        again: bool = False,
+        description: Any = None,
     ) -> dict[str, Any]:
         name = "set_reference" if reference else "remeasure" if again else "measure"
         calls.append(name)

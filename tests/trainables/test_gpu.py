@@ -44,7 +44,7 @@ def make(tmp_path_factory):
     """Makes trials of one study whose parent is trained already."""
     service = MeasurementService()
 
-    def measure(target, path, example, *, reference=False, again=False):
+    def measure(target, path, example, *, reference=False, again=False, description=None):
         method = service.set_reference if reference else service.measure
         return method(spec_of(target), path.read_bytes(), example)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +28,7 @@ _PROVIDERS = {
     _RTX: "NvTensorRTRTXExecutionProvider",
 }
 _PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"  # the module of the provider that is a library of its own
+_TENSORRT_LIBRARIES = (10, 11, 9, 8)  # the numbers that its library has had in its name
 _NVIDIA = 0x10DE  # PCI's number of the vendor
 
 
@@ -95,11 +98,14 @@ class OnnxRuntimeGpu(Metered):
         return 8
 
     def version(self) -> str:
-        """ONNX Runtime's version, behind it the provider's where that is a library of its own."""
+        """ONNX Runtime's version, behind it that of what compiles: TensorRT, or the provider for RTX."""
         import onnxruntime as ort
 
-        own = f"+{import_module(_PLUGIN).__version__}" if self.runtime == _RTX else ""
-        return f"{ort.__version__}{own}"
+        if self.runtime == _RTX:
+            return f"{ort.__version__}+{import_module(_PLUGIN).__version__}"
+        if self.runtime == _TENSORRT and _trial(_TENSORRT, self.gpu) is None:
+            return f"{ort.__version__}+{_tensorrt()}"
+        return str(ort.__version__)
 
     def device(self) -> str:
         """The GPU's model name, where torch or the provider knows it."""
@@ -224,6 +230,19 @@ def _settings(runtime: str, gpu: int, dtype: str) -> dict[str, str]:
         return {"device_id": str(gpu), "use_tf32": "0"}
     flags = {"trt_int8_enable": True, "trt_fp16_enable": dtype == "fp16", "trt_bf16_enable": dtype == "bf16"}
     return {"device_id": str(gpu), **{name: str(int(on)) for name, on in flags.items()}}
+
+
+@cache
+def _tensorrt() -> str:
+    """The version of the TensorRT that the provider has loaded into this process, as its library says it.
+
+    ONNX Runtime does not tell, and what pip has installed need not be what the loader found.
+    """
+    for number in _TENSORRT_LIBRARIES:
+        with suppress(OSError):
+            library = ctypes.CDLL(f"libnvinfer.so.{number}", mode=getattr(os, "RTLD_NOLOAD", 0))
+            return f"tensorrt{library.getInferLibVersion()}"
+    return "tensorrt"
 
 
 @cache

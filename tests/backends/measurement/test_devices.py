@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.measurement import devices as module
 from raysearch.backends.measurement.devices import Devices
+from raysearch.backends.measurement.spared import Description
 
 SPEC = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "jetson"}
 EXAMPLE = {"input": np.zeros((1, 2), np.float32)}
@@ -251,3 +252,112 @@ def test_a_first_model_that_cannot_run_is_nobodys_reference(with_devices: Any) -
         assert references[-1] == b"model"
 
     with_devices(cluster, body)
+
+
+# -- what need not be measured -----------------------------------------------------------------------
+
+
+class Timed(Process):
+    """A device on which a model of n bytes takes .5 + .1 n ms."""
+
+    def __getattr__(self, name: str) -> Any:
+        asked = super().__getattr__(name).remote
+
+        async def remote(*given: Any) -> Any:
+            answer = await asked(*given)
+            if name not in ("measure", "set_reference", "remeasure"):
+                return answer
+            size = len(given[1])
+            known = {"structure": f"s{size}", "latency_ms": 0.5 + 0.1 * size, "cached": False, "batch": 1}
+            known |= {"key": str(given[1]), "target": "desk"}
+            return {**known, "runtime": "ort", "version": "1", "device": "jetson", "threads": 1}
+
+        return type("Method", (), {"remote": staticmethod(remote)})
+
+
+class TimedCluster(Cluster):
+    def start(self, where: tuple[str, int], place: Any) -> Process:
+        self.processes[where] = Timed(self, where)
+        return self.processes[where]
+
+
+def described(size: int, *, spare: bool = True) -> Description:
+    counts = {"Conv 3x3/count": 4.0, "Conv 3x3/macs": 1e6 * size, "Conv 3x3/bytes": 1e4 * size}
+    return Description(f"s{size}", counts, spare)
+
+
+def measured(devices: Devices, size: int, **options: bool) -> Any:
+    return devices.measure(SPEC, bytes(size), EXAMPLE, described(size, **options))
+
+
+def test_where_a_device_is_slow_or_busy_what_is_sure_is_predicted(
+    with_devices: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = TimedCluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.set_reference(SPEC, bytes(40), EXAMPLE, described(40))
+        for size in range(1, 25):
+            assert "source" not in await measured(devices, size)
+        assert "source" not in await measured(devices, 25)  # it is not allowed
+        await devices.spare(SPEC, None, [])
+        assert "source" not in await measured(devices, 26)  # a measurement takes no time
+        monkeypatch.setattr(module, "WORTH_S", 0.05)  # .02 s of its own is still worth it
+        assert "source" not in await measured(devices, 27)
+        waiting = [asyncio.create_task(measured(devices, size, spare=False)) for size in range(28, 32)]
+        await asyncio.sleep(0)
+        found = await measured(devices, 32)
+        assert found["source"] == "predicted"
+        assert found["latency_ms"] == pytest.approx(3.7, rel=0.05)
+        known = await measured(devices, 12)  # what was measured already is not predicted
+        assert "source" not in known
+        for each in await asyncio.gather(*waiting):
+            assert "source" not in each
+        assert "source" not in await devices.remeasure(SPEC, bytes(32), EXAMPLE)
+
+    with_devices(cluster, body)
+    assert bytes(32) not in cluster.measured["a", 0]
+    assert [name for name, _ in cluster.processes["a", 0].calls][-1] == "remeasure"
+
+
+def test_with_no_device_left_what_is_sure_is_predicted_and_the_rest_waits(with_devices: Any) -> None:
+    cluster = TimedCluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        for size in range(1, 25):
+            await measured(devices, size)
+        await devices.spare(SPEC, None, [3.4])
+        del cluster.units["a"]
+        await asyncio.sleep(0.02)
+        assert (await measured(devices, 35))["source"] == "predicted"
+        with pytest.raises(MeasurementError, match="no node"):
+            await measured(devices, 29)  # a constraint decides on it
+
+    with_devices(cluster, body)
+
+
+def test_a_resumed_run_learns_from_what_took_long(with_devices: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = TimedCluster(a=1)
+
+    async def first(devices: Devices) -> list[dict[str, Any]]:
+        quick = await measured(devices, 30)
+        assert "operators" not in quick
+        monkeypatch.setattr(module, "WORTH_S", 0.01)
+        return [quick, *[await measured(devices, size) for size in range(1, 25)]]
+
+    kept = with_devices(cluster, first)
+    assert all(each["operators"]["Conv 3x3/count"] == 4.0 for each in kept[1:])
+
+    async def resumed(devices: Devices) -> dict[str, Any]:
+        prediction = {"target": "desk", "latency_ms": 1.0, "interval": [0.9, 1.1], "source": "predicted"}
+        await devices.known([*kept, prediction])
+        await devices.spare(SPEC, None, [])
+        await measured(devices, 31)
+        return await measured(devices, 35)
+
+    cluster = TimedCluster(a=1)
+    found = with_devices(cluster, resumed)
+    assert found["source"] == "predicted"
+    assert found["models"] == 25
+    (told,) = [given[0] for name, given in cluster.processes["a", 0].calls if name == "known"]
+    assert all("operators" not in each for each in told)

@@ -14,6 +14,7 @@ from raysearch.backends.base import MeasurementError
 from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.backends.measurement.remote import RemoteService, connect
+from raysearch.backends.measurement.spared import Description
 
 TARGET = "onnxruntime-cpu"
 QUICK = Protocol(round_samples=6, min_rounds=1, max_rounds=1, warm_s=0.0, settle_ms=0.5, block_ms=0.5)
@@ -88,3 +89,29 @@ def test_a_model_that_kills_the_process_harms_no_other(start, tmp_path, small, l
     others = [measure.remote(model) for model in (small, export(32).read_bytes())]
     assert ray.get(others[0]) == {**reference, "cached": True}
     assert ray.get(others[1])["reference_ms"] == reference["reference_ms"]
+
+
+@pytest.mark.cluster
+def test_a_prediction_through_ray_where_no_device_is_left(start, small):
+    """What a resumed run has measured with its operators is enough."""
+    _, service = start()
+    desk = {"name": "desk", "runtime": "onnxruntime-cpu", "resource": "nobody-has-it"}
+    how = {"runtime": "onnxruntime", "version": "1", "device": "a desk", "threads": 1, "batch": 1}
+
+    def operators(size: int) -> dict[str, float]:
+        return {"Conv 3x3/count": 4.0, "Conv 3x3/macs": 1e6 * size, "Conv 3x3/bytes": 1e4 * size}
+
+    told = [
+        {"key": f"k{n}", "target": "desk", "structure": f"s{n}", "latency_ms": 0.5 + 0.1 * n, **how}
+        for n in range(1, 31)
+    ]
+    service.known([{**measured, "operators": operators(n)} for n, measured in enumerate(told, 1)])
+    asked = Description("new", operators(20))
+    with pytest.raises(MeasurementError, match="no node of the cluster has the resource 'nobody-has-it'"):
+        service.measure(desk, small, EXAMPLE, asked)  # it was not allowed
+    service.spare(desk, None, [])
+    found = service.measure(desk, small, EXAMPLE, asked)
+    assert (found["source"], found["target"], found["device"]) == ("predicted", "desk", "a desk")
+    assert found["latency_ms"] == pytest.approx(2.5, rel=0.1)
+    with pytest.raises(MeasurementError, match="no node"):
+        service.measure(desk, small, EXAMPLE, Description("new", operators(20), spare=False))

@@ -62,11 +62,12 @@ def providers(monkeypatch: pytest.MonkeyPatch, cuda: Any) -> Iterator[type[Sessi
     monkeypatch.setattr(ort, "InferenceSession", Session)
     monkeypatch.setattr(Session, "silent", False)
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", lambda array, *place: REAL_VALUE(array))
-    for kept in (onnxruntime_gpu._trial, onnxruntime_gpu._rtx_devices):
+    cached = (onnxruntime_gpu._trial, onnxruntime_gpu._rtx_devices, onnxruntime_gpu._tensorrt)
+    for kept in cached:
         kept.cache_clear()
     Session.made.clear()
     yield Session
-    for kept in (onnxruntime_gpu._trial, onnxruntime_gpu._rtx_devices):
+    for kept in cached:
         kept.cache_clear()
 
 
@@ -88,6 +89,33 @@ def test_each_says_what_it_wants_and_computes(providers: Any) -> None:
     assert (cuda.integers, rtx.integers) == (frozenset(), frozenset({2, 4, 8}))
     assert cuda.clock() is time.perf_counter_ns
     assert rtx.version() == f"{ort.__version__}+0.5"
+
+
+def test_the_version_of_tensorrt_is_that_of_the_library_that_was_loaded(
+    providers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures of another TensorRT are another key."""
+    asked: list[str] = []
+
+    def load(name: str, mode: int = 0) -> Any:
+        assert mode  # what is not loaded yet is not what runs
+        asked.append(name)
+        if name != "libnvinfer.so.11":
+            raise OSError(f"{name}: cannot open shared object file")
+        return SimpleNamespace(getInferLibVersion=lambda: 110002)
+
+    monkeypatch.setattr(onnxruntime_gpu.ctypes, "CDLL", load)
+    cuda, tensorrt, _ = map(backends.get, RUNTIMES)
+    assert tensorrt.version() == f"{ort.__version__}+tensorrt110002"
+    assert asked == ["libnvinfer.so.10", "libnvinfer.so.11"]
+    assert cuda.version() == ort.__version__
+
+
+def test_without_a_tensorrt_that_works_it_has_no_version(
+    providers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "silent", True)
+    assert backends.get("onnxruntime-tensorrt").version() == ort.__version__
 
 
 def test_options_reach_the_provider(providers: Any, net: Path) -> None:
