@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _PATIENCE_S = 5.0  # for a whole body
 _LONGEST_SETTING = 4096
 _EVENT_S = 0.5
+_STREAM_S = 15.0
 
 
 class Board(Protocol):
@@ -66,7 +68,6 @@ class Application:
     def __init__(self, router: Router, token: str = "", board: Board | None = None) -> None:
         self._router, self._token, self._board = router, token.encode(), board
         self._page = Path(__file__).with_name("page.html").read_bytes()
-        self.closing = False
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """One request."""
@@ -83,10 +84,9 @@ class Application:
         path, method = scope["path"], scope["method"]
         if path not in _METHODS:
             raise Refusal(404, f"{path!r} is not served here: there are {', '.join(_METHODS)}")
-        if method not in _METHODS[path]:
-            raise Refusal(
-                405, f"{path} takes {' or '.join(_METHODS[path])}", {"allow": ", ".join(_METHODS[path])}
-            )
+        allowed = _METHODS[path]
+        if method not in allowed:
+            raise Refusal(405, f"{path} takes {' or '.join(allowed)}", {"allow": ", ".join(allowed)})
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         if path == "/healthz":
             await _reply(send, 200, {"status": "ok"})
@@ -170,25 +170,29 @@ class Application:
             {
                 "name": one.variant.name,
                 "quality": one.variant.quality,
-                "latency_ms": time,
+                "latency_ms": ms,
                 "memory_mb": one.memory_mb,
             }
-            for one, time in zip(hall.loaded, hall.costs.times[0], strict=True)
+            for one, ms in zip(hall.loaded, hall.costs.times[0], strict=True)
         ]
 
     async def _counts(self) -> Counts:
         return self._router.counts() if self._board is None else await self._board.counts()
 
     async def _events(self, receive: Receive, send: Send) -> None:
-        """Server-sent events: the counts so far, the limits and the variants, twice a second."""
+        """Server-sent events: the counts so far, the limits and the variants, twice a second.
+
+        A stream ends before long, so that it holds no shutdown up; browsers ask for the next at once.
+        """
         head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         gone = asyncio.ensure_future(_disconnected(receive))
+        ending = time.monotonic() + _STREAM_S
         try:
             async for event in self._snapshots():
-                body = f"data: {json.dumps(event)}\n\n".encode()
+                body = f"retry: 200\ndata: {json.dumps(event)}\n\n".encode()
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-                if gone in (await asyncio.wait([gone], timeout=_EVENT_S))[0] or self.closing:
+                if (await asyncio.wait([gone], timeout=_EVENT_S))[0] or time.monotonic() > ending:
                     break
             await send({"type": "http.response.body", "body": b""})
         finally:
@@ -210,8 +214,8 @@ _METHODS = {
     "/healthz": ("GET",),
 }
 _PAGE_HEADERS = {
-    "content-security-policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "frame-ancestors 'none'",
+    "content-security-policy": "default-src 'self'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
 }
 

@@ -22,7 +22,7 @@ from raysearch.serving.counts import Counts
 from raysearch.serving.inputs import Feed, Port, checked
 from raysearch.serving.latencies import Latencies
 from raysearch.serving.limits import Limits
-from raysearch.serving.station import Station, Taken
+from raysearch.serving.station import Station
 from raysearch.serving.variants import Front, Loaded, Servable, load, measure, read_front
 
 
@@ -202,6 +202,11 @@ class Router:
                     f" {_named(self._hall.ports)}: serve it by itself"
                 )
             self._enter(self._limits, hall)
+
+    def check_alive(self) -> None:
+        """Raise RuntimeError where a thread that serves has ended."""
+        if not all(thread.is_alive() for thread in self._threads):
+            raise RuntimeError("a thread that serves has ended")
 
     def close(self) -> None:
         """Let in no more, answer those that wait, and end."""

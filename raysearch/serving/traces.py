@@ -34,7 +34,7 @@ def read_trace(path: Path | str) -> Arrivals:
     times: Arrivals = np.sort(seconds.to_numpy(dtype=float)) * 1e3
     if not len(times) or not np.isfinite(times).all():
         raise UserError(f"trace {path} holds no times, or one that is no number")
-    return times - times[0]
+    return np.asarray(times - times[0])
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Arrivals:
