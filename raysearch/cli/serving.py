@@ -28,7 +28,8 @@ def serve(
         str, typer.Option(envvar="RAYSEARCH_TOKEN", help="What requests bring: authorization: Bearer TOKEN.")
     ] = "",
     replicas: Annotated[
-        int | None, typer.Option(help="At most so many, as the queue grows; one a processor if left out.")
+        str | None,
+        typer.Option(metavar="N or N-M", help="How many, by the queue; from 1 to one a CPU if left out."),
     ] = None,
     max_memory_mb: Annotated[float | None, typer.Option(help="For all sessions of a replica.")] = None,
     rule: Annotated[str, typer.Option(help="plan, static, slackfit or rate.")] = "plan",
@@ -59,8 +60,19 @@ def serve(
             ask(port, str(run.resolve()))
             _say(front, {**said, "action": "rolled out to"}, as_json)
             return
-        args = {"run": str(run.resolve()), "token": token, "max_replicas": replicas or 0, **limits.plain()}
+        args = {"run": str(run.resolve()), "token": token, **_counted(replicas), **limits.plain()}
         _until_told(front, {**said, "action": "served at"}, args, as_json)
+
+
+def _counted(replicas: str | None) -> dict[str, int]:
+    from raysearch.basics.failures import UserError
+
+    if replicas is None:
+        return {}
+    least, _, most = replicas.partition("-")
+    if not least.isdecimal() or not (most or least).isdecimal():
+        raise UserError(f"--replicas is {replicas!r}: give a number, or two as 1-4")
+    return {"min_replicas": int(least), "max_replicas": int(most or least)}
 
 
 def _until_told(front: Front, said: dict[str, Any], args: dict[str, Any], as_json: bool) -> None:

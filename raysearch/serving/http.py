@@ -134,7 +134,7 @@ class Application:
         await _reply(send, 200, _said(reply), {"x-variant": reply.variant})
 
     def _count_label(self, reply: Reply, label: Any) -> None:
-        """Whether the largest output is the one that was sent as right; labels of other outputs are let be."""
+        """Whether the largest output is the one that was sent as right; other outputs are let be."""
         outputs = reply.outputs[0]
         if outputs.ndim == 1 and str(label).isdecimal():
             right = int(np.argmax(outputs)) == int(label)

@@ -79,15 +79,16 @@ class Plan:
         room = np.array(deadlines) - now
         kept = self.reserve * self.slo_ms * min(1.0, costs.uneven)
         planned = room - kept
-        risky = float((room - costs.fastest * _rounds(workers)[:waiting]).min()) + costs.fastest
         best = Choice(int(np.argmin(costs.times[0])))
         for size, times in zip(costs.sizes, costs.times, strict=True):
             if size > waiting:
                 break
             share = float((planned / _rounds(workers * size)[:waiting]).min())
+            others = room[size:] - costs.fastest * _rounds(workers)[: waiting - size]
+            slow = min(float(room[0]), float(others.min(initial=np.inf)))
             for variant in range(len(costs) - 1, best.variant, -1):
                 time = times[variant]
-                if time <= share and time * costs.spreads[variant] <= risky:
+                if time <= share and time * costs.spreads[variant] <= slow:
                     best = Choice(variant, size)
                     break
         return best
