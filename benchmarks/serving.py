@@ -1,20 +1,21 @@
 """What switching variants at run time is worth: the rule beside its rivals, simulated and real.
 
-Purpose: the rule "plan" of ``raysearch.serving`` against every static variant, SlackFit, a rule by arrival rate
-and an oracle that knows all arrivals.
+Purpose: the rule "plan" of ``raysearch.serving`` against every static variant, SlackFit, a rule by arrival
+rate and an oracle that knows all arrivals.
 
 - Simulated: two public traces, deadlines of 20 and 50 ms, sped up to 3, 5 and 10 times the speed at which the
-  most accurate variant alone still attains .99. The variants' times and accuracies are those of the networks of
-  ``serving_front`` as they were measured (recorded/serving_front.csv), or of ``--front``. A rule's figure is
-  accuracy times attained share ("plan@code/20/x3"). "noisy": log-normal service times (sigma .3, 2 % threefold).
+  most accurate variant alone still attains .99. The variants' times and accuracies are those of the networks
+  of ``serving_front`` as they were measured (recorded/serving_front.csv), or of ``--front``. A rule's figure
+  is accuracy times attained share ("plan@code/20/x3"). "noisy": log-normal service times (sigma .3, 2 % of
+  them threefold).
 - A decision: 20 variants, 100 that wait, in microseconds of processor time; the median ("decision_us").
 - Real, with ``--real SECONDS``: the router alone at 20 ms and HTTP on Ray Serve at 50 ms over the last trace;
   a replica killed; 10,000 bad requests. See ``serving_real``.
 
 Acceptance: simulated, plan within .001 of the oracle, attained >= .999, above SlackFit, the rate and every
-static variant, >= .99 attained where times are noisy; 20 us a decision; real, attained >= .99 and more accurate
-than the best static variant that attains it; no wrong reply, failed at most what the killed replica held; an
-error for each bad request, memory flat.
+static variant, >= .99 attained where times are noisy; 20 us a decision; real, attained >= .99 and more
+accurate than the best static variant that attains it; no wrong reply, failed at most what the killed replica
+held; an error for each bad request, memory flat.
 
 Limit: the oracle.
 
@@ -108,8 +109,8 @@ def simulated(name: str, bench: Bench, figures: dict[str, float]) -> None:
             best = max(rivals, key=lambda rival: rivals[rival])
             plan, attained = figures[f"plan@{case}"], figures[f"attained@{case}"]
             print(
-                f"{case:14} oracle {figures[f'oracle@{case}']:.4f}  plan {plan:.4f} (attained {attained:.4f}, noisy"
-                f" {noisy.attained:.4f})  SlackFit {rivals['slackfit']:.4f}  rate {rivals['rate']:.4f}"
+                f"{case:14} oracle {figures[f'oracle@{case}']:.4f}  plan {plan:.4f} (attained {attained:.4f},"
+                f" noisy {noisy.attained:.4f})  SlackFit {rivals['slackfit']:.4f}  rate {rivals['rate']:.4f}"
                 f"  best rival {best} {rivals[best]:.4f}",
                 flush=True,
             )

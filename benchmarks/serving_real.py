@@ -1,4 +1,4 @@
-"""The bars of ``benchmarks.serving`` that need clocks: the router in its program, HTTP, a killed replica, bad input."""
+"""What ``benchmarks.serving`` really serves: a router in its program, HTTP, a killed replica, bad input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def front_in(folder: Path) -> Sequence[Servable]:
 
 
 def router_alone(folder: Path, arrivals: NDArray[np.float64], seconds: float) -> Figures:
-    """The router in this process, at a deadline of 20 ms, and each variant alone until one attains the bar."""
+    """The router in this process, at 20 ms, and each variant alone until one attains the bar."""
     front = front_in(folder)
     images, labels = held_out()
 

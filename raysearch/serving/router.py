@@ -176,7 +176,7 @@ class Router:
         with self._lock:
             update(self._counts)
 
-    def change(self, **changes: Any) -> Limits:
+    def change(self, /, **changes: Any) -> Limits:
         """Change limits from the next request on; see ``Limits``.
 
         Raises:

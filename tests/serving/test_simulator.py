@@ -20,7 +20,7 @@ def costs(times: tuple[float, ...] = TIMES) -> Latencies:
 
 
 def test_three_requests_by_hand() -> None:
-    """Slow takes 6, fast 2; within 10: the first gets slow, then two wait with 4 and 5 ms left: fast, fast."""
+    """Slow takes 6, fast 2, within 10: the first gets slow; then two wait with 5 and 5.5 left: both fast."""
     found = simulate(
         np.array([0.0, 1.0, 1.5]), 10.0, Plan(10.0, 0.0), Latencies([{1: 2.0}, {1: 6.0}], 1.0), (0.5, 0.9)
     )
@@ -55,12 +55,15 @@ def test_a_worker_that_dies_loses_what_it_holds_and_comes_back() -> None:
     arrivals = np.array([0.0, 1.0, 6.0, 8.5])
     dies = [Failure(0, 2.0, 5.0)]
     found = simulate(arrivals, 10.0, Static(10.0, 0), Latencies([{1: 4.0}]), (0.8,), failures=dies)
-    assert (found.lost, found.used.tolist()) == (1, [-1, 0, 0, -1])  # back at 7: done at 11, 15, and 19 > 18.5
+    assert (found.lost, found.used.tolist()) == (
+        1,
+        [-1, 0, 0, -1],
+    )  # back at 7: 11, 15, 19 > 18.5
     assert found.taken_ms[1:3].tolist() == [10.0, 9.0]
 
 
 def test_the_oracle_by_hand() -> None:
-    """Two at once within 10: slow (6) and fast (2) give .9 + .5; three: slow and twice fast; six: five fast."""
+    """Within 10, with slow (6) and fast (2): two at once get both, three one slow, six five fast ones."""
     times, accuracies = (2.0, 6.0), (0.5, 0.9)
     assert oracle(np.zeros(2), 10.0, times, accuracies) == pytest.approx(1.4 / 2)
     assert oracle(np.zeros(3), 10.0, times, accuracies) == pytest.approx(1.9 / 3)
