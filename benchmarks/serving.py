@@ -37,8 +37,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import data_file, report
 from raysearch.serving.latencies import Latencies
-from raysearch.serving.oracle import oracle
-from raysearch.serving.policy import ArrivalRate, Plan, Rule, SlackFit, Static
+from raysearch.serving.policy import ArrivalRate, Plan, Rule, SlackFit, Static, oracle
 from raysearch.serving.simulator import Outcome, drawn, simulate
 from raysearch.serving.traces import read_trace
 

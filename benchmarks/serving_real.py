@@ -109,7 +109,7 @@ def killed(folder: Path, seconds: float = 15.0, rate: float = 60.0) -> Figures:
 
 
 def bad_inputs(folder: Path, count: int = _BAD) -> Figures:
-    """Requests that are no input of the network, good ones among them: answers, and what the replica holds."""
+    """Requests that are no input, good ones among them: their answers, and what the replica holds."""
     images, labels = held_out()
     kinds = _bad_bodies(images)
 

@@ -11,7 +11,7 @@ from typing import Any
 from raysearch.serving.counts import Counts, total
 
 _POLL_S = 0.5
-_SILENT_S = 3.0  # a replica that has not been heard of for so long is gone
+_SILENT_S = 5.0  # a replica that has not been heard of for so long is gone
 _LIMITS_S, _FRONT_S = 2.0, 120.0
 
 
@@ -52,14 +52,14 @@ class Shared:
             before = self._state
             changes = {"front": front or before["front"], "limits": limits or before["limits"]}
             self._state = {"version": before["version"] + 1, **changes}
-            version = self._state["version"]
+            version, asked = self._state["version"], self._live()
             self._changed.notify_all()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(
-                    self._changed.wait_for(lambda: all(self._at[r] >= version for r in self._live())),
+                    self._changed.wait_for(lambda: all(self._at[r] >= version for r in asked)),
                     _LIMITS_S if front is None else _FRONT_S,
                 )
-            errors = [self._errors[r] for r in self._live() if self._errors[r]]
+            errors = [self._errors[r] for r in asked if self._errors[r]]
             if errors:
                 self._state = before | {"version": version + 1}
                 self._changed.notify_all()

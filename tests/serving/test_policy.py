@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raysearch.basics.failures import UserError
@@ -41,6 +41,7 @@ def test_a_plan_is_in_time_for_all_whenever_the_fastest_is(
 def test_a_plan_takes_the_most_accurate_with_which_all_are_in_time(
     times: list[float], rooms: list[float]
 ) -> None:
+    assume(min(abs((k + 1) * t - room) for t in times for k, room in enumerate(rooms)) > 1e-9)
     fits = [v for v, t in enumerate(times) if all((k + 1) * t <= room for k, room in enumerate(rooms))]
     choice = Plan(50.0).choose(0.0, rooms, exact(times))
     assert choice == Choice(fits[-1] if fits else int(np.argmin(times)))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from raysearch.serving.latencies import Latencies
-from raysearch.serving.oracle import oracle
-from raysearch.serving.policy import ArrivalRate, Plan, SlackFit, Static
+from raysearch.serving.policy import ArrivalRate, Plan, SlackFit, Static, oracle
 from raysearch.serving.simulator import Failure, drawn, simulate
 from raysearch.serving.traces import on_off, poisson, ramp
 
