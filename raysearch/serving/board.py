@@ -35,8 +35,8 @@ class Shared:
     ) -> dict[str, Any]:
         """A replica tells what it keeps to and what it counted; it gets the next state, or soon the same."""
         async with self._changed:
-            if state["version"] > self._state["version"]:  # this actor has been started anew
-                self._state = state
+            if self._state["front"] is None or state["version"] > self._state["version"]:
+                self._state = state  # at the start, or since this actor has been started anew
             self._counts[replica], self._heard[replica] = counts, time.monotonic()
             self._at[replica], self._errors[replica] = state["version"], error
             self._changed.notify_all()
