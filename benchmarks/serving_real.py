@@ -134,6 +134,7 @@ def bad_inputs(folder: Path, count: int = _BAD) -> Figures:
         grown = _resident_mb(replica) - before
     errors = sum(number for status, number in statuses.items() if 400 <= status < 500)
     unharmed = sum(a.status == 200 for a in good) / len(good)
+    print(f"  bad input: {dict(sorted(statuses.items()))}", flush=True)
     sent = sum(statuses.values())
     return {"bad_sent": sent, "bad_answered": errors, "bad_grown_mb": grown, "bad_good": unharmed}
 

@@ -7,6 +7,7 @@ they share.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import math
@@ -28,6 +29,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _PATIENCE_S = 5.0  # for a whole body
 _LONGEST_SETTING = 4096
+_MOST_DISCARDED = 2**24  # bytes of a body that is refused
 _EVENT_S = 0.5
 _STREAM_S = 15.0
 
@@ -224,6 +226,7 @@ async def _body(headers: Mapping[str, str], receive: Receive, most: int) -> byte
     """The whole body, of which no more than ``most`` bytes are ever held."""
     said = headers.get("content-length", "0")
     if not said.isdecimal() or int(said) > most:
+        await _discarded(receive)
         raise Refusal(413, f"the body has {said[:20]} bytes: at most {most} are taken", _CLOSE)
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -242,9 +245,23 @@ async def _collected(receive: Receive, most: int) -> bytes:
         parts.append(message.get("body", b""))
         held += len(parts[-1])
         if held > most:
+            if message.get("more_body", False):
+                await _discarded(receive)
             raise Refusal(413, f"the body has more than {most} bytes", _CLOSE)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def _discarded(receive: Receive) -> None:
+    """Read on, and keep nothing: a sender that finds the line closed does not read why."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            while read < _MOST_DISCARDED:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 _CLOSE = {"connection": "close"}

@@ -11,13 +11,13 @@ from raysearch.basics.failures import UserError
 
 #: The share of inferences that are within a variant's slow time.
 CALM = 0.995
-#: No variant outruns a machine that stalls: a slow time counts up to this many expected ones.
-_SLOWEST = 4.0
+_SLOWEST = 4.0  # expected times, that one inference counts for at most in a mean, or a neighbour's spread
 _WEIGHT = 0.03  # of what was seen last in the expected time
 _KEPT = 400  # ratios a variant
-_ENOUGH = 100  # of them tell its slow time
+_ENOUGH = 50  # of them tell its slow time
 _ROUND = 32  # inferences until the slow times are taken anew
 _FORGOTTEN = 0.02  # of a correction, in a round without the variant
+_DROPPED = 2  # ratios in such a round
 
 
 class Latencies:
@@ -25,8 +25,10 @@ class Latencies:
 
     A variant's expected times follow what is seen of it, all sizes together; those of one that is not used go
     back to what was measured, so that it is tried again after a stall has made it look slow. Its slow time is
-    the ``CALM`` quantile of what is seen over what was expected; while less than a hundred of its inferences
-    were seen, that of the variant nearest in speed that has as many; at first ``spread`` times the expected.
+    the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
+    known, that of the variant nearest in speed that has as many, but not more than four expected times (a
+    stall is many times what a small variant takes); at first ``spread`` times the expected. What was seen of a
+    variant that is not used is forgotten after some thousands of others.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
@@ -84,6 +86,8 @@ class Latencies:
             for other in set(range(len(self))).difference(self._fresh):
                 correction = self._correction[other]
                 self._correct(other, (correction + _FORGOTTEN * (1 - correction)) / correction)
+                for _ in range(min(_DROPPED, len(self._seen[other]))):
+                    self._seen[other].popleft()
             self._take_spreads()
             self._fresh.clear()
 
@@ -95,14 +99,16 @@ class Latencies:
 
     def _take_spreads(self) -> None:
         own = {
-            v: min(max(1.0, float(np.quantile(seen, CALM, method="higher"))), _SLOWEST)
+            v: max(1.0, float(np.quantile(seen, CALM, method="higher")))
             for v, seen in enumerate(self._seen)
             if len(seen) >= _ENOUGH
         }
         times = np.log(self.times[0])
 
-        def nearest(variant: int) -> float:
-            return own[min(own, key=lambda other: abs(times[other] - times[variant]))]
+        def borrowed(variant: int) -> float:
+            if not own:
+                return self._spread
+            return min(own[min(own, key=lambda other: abs(times[other] - times[variant]))], _SLOWEST)
 
-        self.spreads = [nearest(v) if own else self._spread for v in range(len(self))]
+        self.spreads = [own[v] if v in own else borrowed(v) for v in range(len(self))]
         self.uneven = max(self.spreads) - 1
