@@ -110,6 +110,11 @@ def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[None]:
     serve = extras.load("ray.serve", "serve")
     ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
     try:
+        if address == "local" and args.get("min_replicas", 1) > _cpus():
+            raise UserError(
+                f"{args['min_replicas']} replicas are too many for this machine: one takes a processor, of"
+                f" which Ray finds {_cpus()}"
+            )
         serve.start(http_options={"host": host, "port": port})
         serve.run(application(args), name=APP, route_prefix="/", logging_config={"enable_access_log": False})
         yield

@@ -26,9 +26,9 @@ class Latencies:
     A variant's expected times follow what is seen of it, all sizes together; those of one that is not used go
     back to what was measured, so that it is tried again after a stall has made it look slow. Its slow time is
     the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
-    known, that of the variant nearest in speed that has as many, but not more than four expected times (a
-    stall is many times what a small variant takes); at first ``spread`` times the expected. What was seen of a
-    variant that is not used is forgotten after some thousands of others.
+    known, that of the variant nearest in speed that has as many, but at most four expected times (a stall is
+    many times what a small variant takes); at first ``spread`` times the expected. What was seen of one that
+    is not used is forgotten after some thousands of others.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
