@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.version import __version__
 
 if TYPE_CHECKING:
-    from raysearch import backends, search_spaces, tasks
+    from raysearch import backends, search_spaces, serving, tasks
     from raysearch.results import StudyResult
     from raysearch.study import Study
     from raysearch.trainables.task import Task
@@ -23,7 +23,7 @@ _HOMES = {
     "Task": "raysearch.trainables.task",
     "load_variant": "raysearch.trainables.variant",
 }
-_MODULES = ("backends", "search_spaces", "tasks")
+_MODULES = ("backends", "search_spaces", "serving", "tasks")
 
 __all__ = [
     "Study",
@@ -33,6 +33,7 @@ __all__ = [
     "backends",
     "load_variant",
     "search_spaces",
+    "serving",
     "tasks",
 ]
 

@@ -123,6 +123,10 @@ class OnnxModel:
         """The outputs of a batch."""
         return tuple(self._session.run(None, dict(feed)))
 
+    def inputs(self) -> list[tuple[str, list[int | str | None], str]]:
+        """What the file declares: names, shapes (axes that vary have a name, or none) and types."""
+        return [(port.name, list(port.shape), port.type) for port in self._session.get_inputs()]
+
     def runner(self, feed: Feed) -> Callable[[], object]:
         """One inference a call; inputs and outputs are bound once, so that copies are not timed."""
         binding = self._session.io_binding()

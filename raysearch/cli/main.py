@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, check; more stand in allocation.py, devices.py and submit.py.
+"""The command line: run, resume, report, check; more stand in allocation.py, devices.py, submit.py ...
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
 exit code 2 and one sentence, a run that could not go on with exit code 1 and one sentence, and a fault of the
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysearch.cli import allocation, devices, submit, watching
+from raysearch.cli import allocation, devices, serving, submit, watching
 from raysearch.cli.output import (
     INTERRUPTED,
     Json,
@@ -270,6 +270,7 @@ app.command()(devices.targets)
 app.command()(devices.measure)
 app.command()(devices.profile)
 app.command()(watching.dashboard)
+app.command()(serving.serve)
 
 
 def main() -> None:

@@ -1,0 +1,309 @@
+"""The router over HTTP, as a plain ASGI application: predictions, limits, counts, events and a page.
+
+It knows nothing of Ray: where several replicas serve together, the ``Board`` that they are given says what
+they share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+import numpy as np
+
+from raysearch.basics.failures import UserError, failure
+from raysearch.serving.counts import Counts, prometheus
+from raysearch.serving.inputs import JSON, BadInput, most_bytes, parse
+from raysearch.serving.router import Reply, Router, TooLate
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_PATIENCE_S = 5.0  # for a whole body
+_LONGEST_SETTING = 4096
+_MOST_DISCARDED = 2**24  # bytes of a body that is refused
+_EVENT_S = 0.5
+_STREAM_S = 15.0
+
+
+class Board(Protocol):
+    """What the replicas of a server share."""
+
+    async def change(self, limits: Mapping[str, Any]) -> None:
+        """Tell all replicas of changed limits; returns once they keep to them."""
+
+    async def counts(self) -> Counts:
+        """Those of all replicas."""
+
+
+class Refusal(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        headers: beside the sentence.
+    """
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.headers = status, dict(headers or {})
+
+
+class Application:
+    """Answers /predict, /limits, /metrics, /events, /healthz and /.
+
+    Args:
+        router: answers.
+        token: that every request has to bring ("authorization: Bearer TOKEN", for pages "?token=TOKEN");
+            empty: none.
+        board: where several replicas serve together.
+    """
+
+    def __init__(self, router: Router, token: str = "", board: Board | None = None) -> None:
+        self._router, self._token, self._board = router, token.encode(), board
+        self._page = Path(__file__).with_name("page.html").read_bytes()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        if scope["type"] != "http":
+            return
+        try:
+            await self._answer(scope, receive, send)
+        except Refusal as refusal:
+            await _reply(send, refusal.status, {"error": str(refusal)}, refusal.headers)
+
+    async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if path not in _METHODS:
+            raise Refusal(404, f"{path!r} is not served here: there are {', '.join(_METHODS)}")
+        allowed = _METHODS[path]
+        if method not in allowed:
+            raise Refusal(405, f"{path} takes {' or '.join(allowed)}", {"allow": ", ".join(allowed)})
+        headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
+        if path == "/healthz":
+            await _reply(send, 200, {"status": "ok"})
+            return
+        self._check_token(scope, headers)
+        if path == "/predict":
+            await self._predict(headers, receive, send)
+        elif path == "/limits":
+            await self._limits(method, headers, receive, send)
+        elif path == "/metrics":
+            text = prometheus(await self._counts()).encode()
+            await _raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
+        elif path == "/events":
+            await self._events(receive, send)
+        else:
+            await _raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
+
+    def _check_token(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        if not self._token:
+            return
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if not given and scope["path"] in ("/", "/events"):
+            given = parse_qs(scope["query_string"].decode("latin1")).get("token", [""])[0]
+        if not hmac.compare_digest(given.encode(), self._token):
+            raise Refusal(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
+
+    async def _predict(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        ports = self._router.hall.ports
+        try:
+            body = await _body(headers, receive, most_bytes(ports))
+            feed, label = parse(body, headers.get("content-type", ""), ports)
+        except (Refusal, BadInput) as error:
+            self._router.count(_bad)
+            raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
+        try:
+            reply = await asyncio.wrap_future(self._router.submit(feed))
+        except TooLate as late:
+            seconds = str(max(1, math.ceil(late.retry_after_s)))
+            raise Refusal(503, str(late), {"retry-after": seconds}) from None
+        except Exception as error:  # of the runtime, whose classes share no base
+            raise Refusal(500, f"the network cannot run this input: {failure(error)}") from None
+        label = headers.get("x-label", label)
+        if label is not None:
+            self._count_label(reply, label)
+        await _reply(send, 200, _said(reply), {"x-variant": reply.variant})
+
+    def _count_label(self, reply: Reply, label: Any) -> None:
+        """Whether the largest output is the one that was sent as right; other outputs are let be."""
+        outputs = reply.outputs[0]
+        if outputs.ndim == 1 and str(label).isdecimal():
+            right = int(np.argmax(outputs)) == int(label)
+
+            def count(counts: Counts) -> None:
+                counts.labelled += 1
+                counts.right += right
+
+            self._router.count(count)
+
+    async def _limits(self, method: str, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        if method == "POST":
+            if headers.get("content-type", "").partition(";")[0].strip() != JSON:
+                raise Refusal(415, f"send {JSON}")
+            body = await _body(headers, receive, _LONGEST_SETTING)
+            try:
+                changes = json.loads(body)
+                if not isinstance(changes, dict):
+                    raise ValueError
+            except (ValueError, RecursionError):
+                raise Refusal(400, 'the body is no mapping of limits: send {"slo_ms": 10}') from None
+            try:
+                await asyncio.to_thread(lambda: self._router.change(**changes))
+            except UserError as error:
+                raise Refusal(400, str(error)) from None
+            if self._board is not None:
+                await self._board.change(self._router.limits.plain())
+        await _reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
+
+    def _variants(self) -> list[dict[str, Any]]:
+        hall = self._router.hall
+        return [
+            {
+                "name": one.variant.name,
+                "quality": one.variant.quality,
+                "latency_ms": ms,
+                "memory_mb": one.memory_mb,
+            }
+            for one, ms in zip(hall.loaded, hall.costs.times[0], strict=True)
+        ]
+
+    async def _counts(self) -> Counts:
+        return self._router.counts() if self._board is None else await self._board.counts()
+
+    async def _events(self, receive: Receive, send: Send) -> None:
+        """Server-sent events: the counts so far, the limits and the variants, twice a second.
+
+        A stream ends before long, so that it holds no shutdown up; browsers ask for the next at once.
+        """
+        head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        gone = asyncio.ensure_future(_disconnected(receive))
+        ending = time.monotonic() + _STREAM_S
+        try:
+            async for event in self._snapshots():
+                body = f"retry: 200\ndata: {json.dumps(event)}\n\n".encode()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                if (await asyncio.wait([gone], timeout=_EVENT_S))[0] or time.monotonic() > ending:
+                    break
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+    async def _snapshots(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            counts = (await self._counts()).plain()
+            limits, metric = self._router.limits.plain(), self._router.hall.front.metric
+            yield {"counts": counts, "limits": limits, "metric": metric, "variants": self._variants()}
+
+
+_METHODS = {
+    "/": ("GET",),
+    "/predict": ("POST",),
+    "/limits": ("GET", "POST"),
+    "/metrics": ("GET",),
+    "/events": ("GET",),
+    "/healthz": ("GET",),
+}
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
+async def _body(headers: Mapping[str, str], receive: Receive, most: int) -> bytes:
+    """The whole body, of which no more than ``most`` bytes are ever held."""
+    said = headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > most:
+        await _discarded(receive)
+        raise Refusal(413, f"the body has {said[:20]} bytes: at most {most} are taken", _CLOSE)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await _collected(receive, most)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not come within {_PATIENCE_S:g} s", _CLOSE) from None
+
+
+async def _collected(receive: Receive, most: int) -> bytes:
+    parts: list[bytes] = []
+    held = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the sender has gone", _CLOSE)
+        parts.append(message.get("body", b""))
+        held += len(parts[-1])
+        if held > most:
+            if message.get("more_body", False):
+                await _discarded(receive)
+            raise Refusal(413, f"the body has more than {most} bytes", _CLOSE)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _discarded(receive: Receive) -> None:
+    """Read on, and keep nothing: a sender that finds the line closed does not read why."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            while read < _MOST_DISCARDED:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
+_CLOSE = {"connection": "close"}
+
+
+def _bad(counts: Counts) -> None:
+    counts.bad += 1
+
+
+def _said(reply: Reply) -> dict[str, Any]:
+    outputs = [output.tolist() for output in reply.outputs]
+    return {
+        "outputs": outputs[0] if len(outputs) == 1 else outputs,
+        "variant": reply.variant,
+        "ms": round(reply.ms, 3),
+        "in_time": reply.in_time,
+    }
+
+
+async def _reply(
+    send: Send, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> None:
+    await _raw(send, status, json.dumps(document).encode(), JSON, headers)
+
+
+async def _raw(
+    send: Send, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None
+) -> None:
+    all_headers = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
+    pairs = [(name.encode("latin1"), value.encode("latin1")) for name, value in all_headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

@@ -1,0 +1,148 @@
+"""The application over its ASGI interface, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from served import ask, expected, servables
+
+from raysearch.serving import Router
+from raysearch.serving import http as http_module
+from raysearch.serving.http import Application
+
+BODY = json.dumps({"inputs": [1, 2, 3, 4], "label": 2}).encode()
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Iterator[Router]:
+    with Router(servables(tmp_path), slo_ms=20_000.0) as made:
+        yield made
+
+
+def error(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
+    return answer[0], json.loads(answer[2])["error"]
+
+
+def test_a_prediction_names_variant_and_time(router: Router) -> None:
+    for parts in (1, 3):
+        status, headers, body = ask(Application(router), "/predict", BODY, parts=parts)
+        document = json.loads(body)
+        assert (status, document["variant"], document["in_time"]) == (200, "v3", True)
+        assert document["outputs"] == pytest.approx(expected([1, 2, 3, 4], 3).tolist())
+        assert (headers["x-variant"], document["ms"] > 0) == ("v3", True)
+    counts = router.counts()
+    assert (counts.labelled, counts.right) == (2, 2)
+
+
+def test_npy_with_a_label(router: Router) -> None:
+    file = io.BytesIO()
+    np.save(file, np.ones(4, np.float32))
+    kind, label = "application/x-npy", {"x-label": "0"}
+    answer = ask(Application(router), "/predict", file.getvalue(), kind, headers=label)
+    assert answer[0] == 200
+    assert (router.counts().labelled, router.counts().right) == (1, 0)
+
+
+def test_bad_requests_get_an_error_each(router: Router) -> None:
+    application = Application(router)
+    assert error(ask(application, "/predict", b"{"))[0] == 400
+    assert error(ask(application, "/predict", b" " * 10_000))[0] == 413
+    assert error(ask(application, "/predict", b" " * 10_000, headers={"content-length": "10"}))[0] == 413
+    assert error(ask(application, "/predict", BODY, headers={"content-length": "-1"}))[0] == 413
+    assert router.counts().bad == 4
+    assert error(ask(application, "/other"))[0] == 404
+    status, headers, _ = ask(application, "/predict")
+    assert (status, headers["allow"]) == (405, "POST")
+
+
+def test_slow_senders_are_given_up(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "_PATIENCE_S", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/predict", "method": "POST", "headers": [], "query_string": b""}
+    asyncio.run(Application(router)(scope, receive, send))
+    assert sent[0]["status"] == 408
+
+
+def test_too_late_is_503_with_retry_after(router: Router) -> None:
+    application = Application(router)
+    assert ask(application, "/limits", b'{"slo_ms": 0.001}')[0] == 200
+    status, headers, body = ask(application, "/predict", BODY)
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert "fastest" in json.loads(body)["error"]
+
+
+def test_limits_are_told_and_changed(router: Router) -> None:
+    application = Application(router)
+    told = json.loads(ask(application, "/limits")[2])
+    assert (told["slo_ms"], [v["name"] for v in told["variants"]]) == (20_000.0, ["v1", "v2", "v3"])
+    changed = json.loads(ask(application, "/limits", b'{"slo_ms": 30000, "reserve": 0.1}')[2])
+    assert (changed["slo_ms"], changed["reserve"], router.limits.slo_ms) == (30_000, 0.1, 30_000)
+    for body in (b'{"slo": 1}', b"[]", b"{", b'{"slo_ms": "x"}', b'{"slo_ms": NaN}', b'{"self": 1}'):
+        assert error(ask(application, "/limits", body))[0] == 400
+    assert error(ask(application, "/limits", b"{}", "text/plain"))[0] == 415
+    assert error(ask(application, "/limits", b"{" + b" " * 10_000))[0] == 413
+    assert router.limits.slo_ms == 30_000
+
+
+def test_a_token_is_asked_for(router: Router) -> None:
+    application = Application(router, token="secret")
+    for path, body in (("/predict", BODY), ("/limits", b""), ("/metrics", b""), ("/", b""), ("/events", b"")):
+        assert ask(application, path, body)[0] == 401
+        assert ask(application, path, body, headers={"authorization": "Bearer other"})[0] == 401
+    assert ask(application, "/healthz")[0] == 200
+    assert ask(application, "/predict", BODY, headers={"authorization": "Bearer secret"})[0] == 200
+    assert ask(application, "/", query="token=secret")[0] == 200
+    assert ask(application, "/limits", query="token=secret")[0] == 401
+    assert ask(application, "/predict", BODY, headers={"authorization": "Bearer sécret"})[0] == 401
+
+
+def test_metrics_and_page(router: Router) -> None:
+    application = Application(router)
+    ask(application, "/predict", BODY)
+    status, headers, body = ask(application, "/metrics")
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b"raysearch_right_total 1" in body
+    status, headers, body = ask(application, "/")
+    assert status == 200
+    assert b"EventSource" in body
+    assert b"http://" not in body.replace(b"http://www.w3.org", b"")  # it asks nobody else
+    assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_events_come_until_the_reader_goes(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "_EVENT_S", 0.01)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        while len(sent) < 4:
+            await asyncio.sleep(0.001)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/events", "method": "GET", "headers": [], "query_string": b""}
+    start = time.monotonic()
+    asyncio.run(Application(router)(scope, receive, send))
+    assert time.monotonic() - start < 5
+    event = json.loads(sent[1]["body"].decode().partition("data: ")[2])
+    assert event["limits"]["rule"] == "plan"
+    assert event["counts"]["requests"] == 0
+    assert len(event["variants"]) == 3
+    assert sent[-1] == {"type": "http.response.body", "body": b""}

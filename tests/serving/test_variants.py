@@ -1,0 +1,69 @@
+"""Fronts as they are read from run folders and exported ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_run import LIKELIHOOD, RMSE, make_events, write_run
+from served import front_folder, onnx_file
+
+from raysearch.basics.failures import MissingFile, UserError
+from raysearch.results import StudyResult
+from raysearch.serving.variants import load, measure, read_front
+
+
+def run_folder(folder: Path, **options: object) -> Path:
+    write_run(folder, make_events(**options))  # type: ignore[arg-type]
+    for trial in StudyResult(folder).front_records:
+        onnx_file(folder / "variants" / trial.name / "model.onnx", 1)
+    return folder
+
+
+def test_a_run_folder_and_its_export_are_the_same_front(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    StudyResult(folder).export(tmp_path / "out")
+    for found in (read_front(folder), read_front(str(tmp_path / "out")), read_front(StudyResult(folder))):
+        qualities = [variant.quality for variant in found.variants]
+        assert len(qualities) > 2
+        assert qualities == sorted(qualities)
+        assert {v.name for v in found.variants} == {t.name for t in StudyResult(folder).front_records}
+        assert all(variant.file.is_file() for variant in found.variants)
+
+
+@pytest.mark.parametrize(("quality", "worst_first"), [(RMSE, -1), (LIKELIHOOD, 1)])
+def test_the_worst_stands_first_whichever_way_is_better(tmp_path: Path, quality, worst_first: int) -> None:  # type: ignore[no-untyped-def]
+    found = read_front(run_folder(tmp_path / "run", quality=quality))
+    figures = [worst_first * variant.quality for variant in found.variants]
+    assert found.metric == quality.name
+    assert figures == sorted(figures)
+
+
+def test_an_error_that_is_exported_is_better_where_it_is_lower(tmp_path: Path) -> None:
+    front_folder(tmp_path, (1, 2))
+    rows = [{"trial": "v2", "rmse": 1.0, "test_rmse": 1.5}, {"trial": "v1", "rmse": 2.0, "test_rmse": 2.5}]
+    pd.DataFrame(rows).to_csv(tmp_path / "front.csv", index=False)
+    found = read_front(tmp_path)
+    assert [(v.name, v.quality) for v in found.variants] == [("v1", 2.5), ("v2", 1.5)]
+    assert found.metric == "test_rmse"
+
+
+def test_what_is_no_front_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match=r"neither journal\.jsonl nor front\.csv"):
+        read_front(tmp_path)
+    (tmp_path / "front.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="names no trial"):
+        read_front(tmp_path)
+    front_folder(tmp_path, (1, 2))
+    (tmp_path / "v2" / "model.onnx").unlink()
+    with pytest.raises(MissingFile, match="variant v2 cannot be served"):
+        read_front(tmp_path)
+
+
+def test_variants_are_measured_in_batches_that_gain(tmp_path: Path) -> None:
+    loaded = [load(variant) for variant in read_front(front_folder(tmp_path)).variants]
+    times = measure(loaded)
+    assert [one.open_batch for one in loaded] == [True] * 3
+    assert all(set(row) <= {1, 2, 4, 8} and 1 in row for row in times)
+    assert times[0][1] < times[2][1]  # four products of 256 x 256 against twelve
