@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import RunRecord
+from raysearch.record.schema import check_begun
 from raysearch.results import StudyResult
 from raysearch.runs.phases import carry_out
 from raysearch.study import study_of
@@ -22,7 +23,8 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
     """
     record = RunRecord.load(Path(folder))
     if not record.sessions:
-        raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
+        check_begun({}, bool(record.trials), folder)
+    check_begun(record.header, True, folder)
     described = record.header["study"]
     if "import" not in described["task"] and described["task"]["name"] not in TASKS:
         raise UserError(
@@ -31,6 +33,9 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
         )
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
-    budget = {key: record.sessions[-1][key] for key in ("num_trials", "max_minutes")}
+    said = next((s for s in reversed(record.sessions) if "num_trials" in s), None)
+    if said is None:
+        raise UserError(f"{folder} has no session that says how many trials to run: run the study again")
+    budget = {key: said.get(key) for key in ("num_trials", "max_minutes")}
     carry_out(work, folder=Path(folder).resolve(), progress=progress, **budget)
     return StudyResult(folder)

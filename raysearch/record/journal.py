@@ -40,12 +40,12 @@ from raysearch.basics.disk import StorageError, storing
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find
+from raysearch.record.schema import Event as Event
+from raysearch.record.schema import Reader
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
 _OF_A_TRIAL = ("report", "promotion", "end", "final")
-
-Event = dict[str, Any]
 
 
 class Journal:
@@ -122,26 +122,17 @@ def read(folder: Path) -> Iterator[Event]:
     """
     check_run_folder(folder)
     path = folder / FILE_NAME
-    with path.open(encoding="utf-8") as file:
+    parsed = Reader(VERSION)
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
-            event = _parsed(line, f"{path} line {number}")
+            event = parsed(line, f"{path} line {number}")
             if event["event"] == "run" and event["version"] > VERSION:
                 raise UserError(
                     f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
                 )
             yield event
-
-
-def _parsed(line: str, where: str) -> Event:
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is damaged: {error}; restore the file or delete that line") from error
-    if not isinstance(event, dict) or "event" not in event:
-        raise UserError(f"{where} is no event: it has no field 'event'")
-    return event
 
 
 def _drop_partial_line(path: Path) -> None:
