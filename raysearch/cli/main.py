@@ -41,6 +41,10 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+Repairing = Annotated[
+    bool,
+    typer.Option("--repair", help="Go on without the lines of a damaged journal that cannot be used."),
+]
 
 
 @app.command()
@@ -72,12 +76,13 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(folder: RunFolder, repair: Repairing = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
     with one_sentence(as_json):
         from raysearch.record.journal import check_run_folder
 
         check_run_folder(folder)
+        _repair(folder, repair)
         from raysearch import resume as resuming
         from raysearch.record.results import RunResult
 
@@ -89,13 +94,14 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 
 
 @app.command()
-def report(folder: RunFolder, as_json: Json = False) -> None:
+def report(folder: RunFolder, repair: Repairing = False, as_json: Json = False) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
         from raysearch.record.results import RunResult
         from raysearch.reporting.html import write_report
         from raysearch.sweeps.table import write_sweep
 
+        _repair(folder, repair)
         result = RunResult(folder)
         result.write_tables()
         write_report(folder)
@@ -145,6 +151,17 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
         parts, points = ", ".join(plan.parts), len(plan.points.configs)
         typer.echo(f"a sweep has {points} points, over {parts}; a search needs a space")
     _show_findings(findings)
+
+
+def _repair(folder: Path, asked: bool) -> None:
+    """Repair the journal of a run where that is asked for, and say what went."""
+    if not asked:
+        return
+    from raysearch.record.repair import repair
+
+    found = repair(folder)
+    for sentence in found.sentences() if found else ["the journal is whole: there is nothing to repair"]:
+        typer.echo(f"raysearch: {sentence}", err=True)
 
 
 def _show_findings(findings: Findings) -> None:

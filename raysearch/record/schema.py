@@ -36,11 +36,12 @@ class DamagedLine(UserError):
 
     Attributes:
         why: what is wrong with it, without its place.
+        trial: whose it is; empty where that cannot be told.
     """
 
-    def __init__(self, where: str, why: str, mend: str) -> None:
+    def __init__(self, where: str, why: str, mend: str, trial: str) -> None:
         super().__init__(f"{where} {why}{mend}")
-        self.why = why
+        self.why, self.trial = why, trial
 
 
 class Reader:
@@ -66,6 +67,7 @@ class Reader:
         Raises:
             DamagedLine: it is no event, or one that does not go with those before it.
         """
+        event: Event = {}
         try:
             event = _plain(line)
             if not self._is_later(event):
@@ -73,7 +75,8 @@ class Reader:
                 self._fit(event)
         except _WrongError as error:
             # Without the first line, which says what the study is, nothing else is of use.
-            raise DamagedLine(where, str(error), MEND if self._lines else "") from None
+            mend, trial = MEND if self._lines else "", event.get("trial")
+            raise DamagedLine(where, str(error), mend, str(trial) if is_plain(trial) else "") from None
         self._lines += 1
         return event
 
