@@ -71,10 +71,11 @@ class States:
 
     Args:
         folder: of the run; None: nothing is kept.
+        least: how many events lie between two states at least.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, least: int = _LEAST) -> None:
+        self._folder, self._least = folder, least
         self._lines: list[bytes] = []
         self._events = 0
 
@@ -84,7 +85,7 @@ class States:
 
     def due(self, events: int) -> bool:
         """Whether enough events came for another."""
-        return self._folder is not None and events >= self._events + max(_LEAST, self._events // _SHARE)
+        return self._folder is not None and events >= self._events + max(self._least, self._events // _SHARE)
 
     def go_on(self, events: int) -> None:
         """Count from a state that was loaded."""
