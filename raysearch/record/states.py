@@ -41,7 +41,7 @@ class State:
 
 
 class History:
-    """How many events came, and a digest of them."""
+    """How many events came, and a digest of what in them the algorithms depend on."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -49,7 +49,9 @@ class History:
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Take in the next event; what was written and what is read again are the same."""
-        self._hash.update(json.dumps(event).encode())
+        known = event.get
+        said = f"{known('step')} {known('values')} {known('decision')}{known('outcome')}{known('key')}"
+        self._hash.update(f"{event['event']} {event['trial']} {event['time']} {said}\n".encode())
         self.events += 1
 
     @property
