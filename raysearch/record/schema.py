@@ -100,7 +100,7 @@ class Reader:
     def _follow(self, kind: str, event: Event) -> None:
         name = event["trial"]
         known = self._trials.get(name)
-        what = f"is {_ARTICLED[kind]} of trial {name!r}"
+        what = f"{_SAID[kind]} of trial {name!r}"
         if known is None:
             raise _WrongError(f"{what} before its suggestion")
         if kind == "final":
@@ -175,7 +175,7 @@ def _plain(line: bytes) -> Event:
     except UnicodeDecodeError as error:
         raise _WrongError(f"is damaged: it is no text in UTF-8 ({error.reason})") from None
     except json.JSONDecodeError as error:
-        raise _WrongError(f"is damaged: {error.msg} at character {error.colno}") from None
+        raise _WrongError(f"is damaged: {error.msg.removesuffix(' at')} at character {error.colno}") from None
     except ValueError:  # a number of thousands of digits
         raise _WrongError("is damaged: it holds a number that is too long") from None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
@@ -365,7 +365,12 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
 _OTHER = (_TRIAL._replace(required=False), _KEPT)
 _TIME = _Field("time", _is_time, "give seconds since 1970")
 _OF_A_TRIAL = ("report", "promotion", "end", "final")
-_ARTICLED = {kind: f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in _OF_A_TRIAL}
+_SAID = {
+    "report": "is a report",
+    "promotion": "is a promotion",
+    "end": "is an end",
+    "final": "gives final figures",
+}
 
 
 def _is_kept(file: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.verdicts import compare
+from raysearch.reporting.figures import UNKNOWN
 
 _REFERENCES = {
     "parent": "The parent: the network that the search began with, which all others are compared with.",
@@ -63,11 +65,11 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
     name, _, target = metric.name.partition("/")
     estimate = _latest(trial).get(target, {})
     if name in estimate.get("figures", ()):
-        return f"{estimate['source']} by {estimate['runtime']} {estimate['version']}"
+        return f"{_said(estimate, 'source')} by {_said(estimate, 'runtime')} {_said(estimate, 'version')}"
     if metric.source not in ("measured", "the task"):
         return metric.source
     runtimes = [
-        f"{m['runtime']} {m['version']}"
+        f"{_said(m, 'runtime')} {_said(m, 'version')}"
         for t, m in _latest(trial).items()
         if "figures" not in m and (target == t or (not target and f"{name}/{t}" in trial.values))
     ]
@@ -92,7 +94,12 @@ def _snippet(trial: TrialRecord, folder: Path) -> list[str]:
     spec = folder / "spec.json"
     if not spec.exists():
         return []
-    said = json.loads(spec.read_text(encoding="utf-8"))
+    try:
+        said = json.loads(spec.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):  # damaged: there is nothing to rebuild
+        return []
     own = said.get("own_model", said.get("architecture") is None)
     model = ", model=model" if own else ""
     call = f'module = rs.load_variant("{trial.name}"{model})  # the path of this folder'
@@ -113,12 +120,20 @@ def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
-    runtime = f"{measured['runtime']} {measured['version']}, {measured['device']}, batch {measured['batch']}"
+    package, version, device, batch, source, threads, samples = (
+        _said(measured, name)
+        for name in ("runtime", "version", "device", "batch", "source", "threads", "samples")
+    )
+    runtime = f"{package} {version}, {device}, batch {batch}"
     if "figures" in measured:
-        return f"- {measured['target']}: {measured['source']} by {runtime}"
-    contended = ", beside another load" if measured["contended"] else ""
+        return f"- {measured['target']}: {source} by {runtime}"
+    contended = ", beside another load" if measured.get("contended") else ""
     cold = "" if measured.get("warm", True) else ", still getting faster"
     return (
-        f"- {measured['target']}: measured in {runtime}, {measured['threads']} thread(s), noise "
-        f"{measured['noise']:.1%} of {measured['samples']} samples{contended}{cold}"
+        f"- {measured['target']}: measured in {runtime}, {threads} thread(s), noise "
+        f"{measured.get('noise', math.nan):.1%} of {samples} samples{contended}{cold}"
     )
+
+
+def _said(measured: Mapping[str, Any], field: str) -> Any:
+    return measured.get(field, UNKNOWN)
