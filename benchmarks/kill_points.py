@@ -16,8 +16,9 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,16 @@ class _Watched(Conductor):
         return super().ask(trial)
 
 
-def courses(trials: int, seed: int) -> Iterator[tuple[str, str, Course]]:
-    """Every searcher with every scheduler, uninterrupted; those that are not installed are passed over."""
-    for searcher in SEARCHERS:
-        for rule in RULES:
-            try:
+def courses(trials: int, seed: int, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, Course]]:
+    """Searchers with schedulers, uninterrupted; those that are not installed are passed over and named."""
+    missing: set[str] = set()
+    for searcher, rule in pairs:
+        try:
+            if searcher not in missing:
                 yield searcher, rule, _course(searcher, rule, trials, seed)
-            except ImportError as error:
-                print(f"{searcher} is left out: {error}")
-                break
+        except ImportError as error:
+            missing.add(searcher)
+            print(f"{searcher} is left out: {error}")
 
 
 def differences(searcher: str, rule: str, course: Course, kill: int, seed: int, flip: int) -> list[str]:
@@ -229,7 +231,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     given = parser.parse_args()
     rng = np.random.default_rng(0)
-    pairs = list(courses(given.trials, seed=1))
+    pairs = list(courses(given.trials, 1, product(SEARCHERS, RULES)))
     each = math.ceil(given.points / len(pairs))
     differing: list[str] = []
     points = 0

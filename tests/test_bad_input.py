@@ -1,5 +1,6 @@
 """Bad and torn input, each with its sentence and exit code 2: journals, study files, variants, models."""
 
+# ruff: noqa: E501  each line of a table is one case with its sentence
 from __future__ import annotations
 
 import json
@@ -19,7 +20,7 @@ from raysearch.record.schema import MEND
 
 Lines = list[bytes]
 Change = Callable[[dict[str, Any]], object]
-NAME = "give a trial's name of letters, digits, '.', '_', '+' and '-', at most 100 of them, and no device's name such as CON"  # noqa: E501
+NAME = "give a trial's name of letters, digits, '.', '_', '+' and '-', at most 100 of them, and no device's name such as CON"
 SPEC = Path(__file__).parent / "golden" / "run_of_0_1_0" / "variants" / "0002"
 EVENTS = make_events(3)
 

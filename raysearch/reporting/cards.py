@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,12 @@ def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
     lines = [f"# {trial.name}", "", *_opening(record, trial), ""]
     lines += ["| figure | value | source |", "|---|---|---|"]
     lines += [
-        f"| {name} | {v:.6g} | {_source(trial, record.metric(name))} |"
+        f"| {_plain(name)} | {v:.6g} | {_plain(_source(trial, record.metric(name)))} |"
         for name, v in sorted(trial.values.items())
     ]
     lines += ["", "Where the figures of the targets come from:"]
-    lines += [_measured(measured) for measured in _latest(trial).values()]
-    lines += [f"- {note}" for note in trial.notes]
+    lines += [f"- {_plain(_measured(measured))}" for measured in _latest(trial).values()]
+    lines += [f"- {_plain(note)}" for note in trial.notes]
     return "\n".join([*lines, *_snippet(trial, folder), ""])
 
 
@@ -126,13 +127,18 @@ def _measured(measured: Mapping[str, Any]) -> str:
     )
     runtime = f"{package} {version}, {device}, batch {batch}"
     if "figures" in measured:
-        return f"- {measured['target']}: {source} by {runtime}"
+        return f"{measured['target']}: {source} by {runtime}"
     contended = ", beside another load" if measured.get("contended") else ""
     cold = "" if measured.get("warm", True) else ", still getting faster"
     return (
-        f"- {measured['target']}: measured in {runtime}, {threads} thread(s), noise "
+        f"{measured['target']}: measured in {runtime}, {threads} thread(s), noise "
         f"{measured.get('noise', math.nan):.1%} of {samples} samples{contended}{cold}"
     )
+
+
+def _plain(text: str) -> str:
+    """A text that is nothing but text in Markdown, where HTML would be HTML, and in a cell of a table."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def _said(measured: Mapping[str, Any], field: str) -> Any:
