@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ray import tune
 
+from benchmarks import driver_cost
 from benchmarks.common import report
-from benchmarks.driver_cost import driver_ms
 from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import FILE_NAME, Journal, RunRecord
@@ -31,10 +32,14 @@ from raysearch.record.states import States
 from raysearch.reporting.html import write_report
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers import make_scheduler
+from raysearch.schedulers.full_training import FullTraining
+from raysearch.schedulers.tune import TuneScheduler
 from raysearch.search_spaces.plans import TrialPlan, Variant
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Parameter
+from raysearch.searchers.random import RandomSearch
+from raysearch.searchers.tune import TuneSearcher
 from raysearch.simulation import Problem, simulate
 
 EPOCHS = 8
@@ -98,12 +103,9 @@ def figures(trials: int, reports: int, driver_trials: int) -> Iterator[tuple[str
         yield f"journal_ms@{trials}", 1e3 * spent["journal"] / trials
         yield f"states_ms@{trials}", 1e3 * spent["states"] / trials
         if driver_trials:
-            ours = dict(driver_ms((driver_trials,), 1))[f"ours_ms@{driver_trials}"]
+            ours, own = _driver_ms(driver_trials), 1e3 * sum(spent.values()) / trials
             yield f"driver_ms@{driver_trials}", ours
-            yield (
-                f"share@{trials}",
-                1e3 * sum(spent.values()) / trials / (ours + 1e3 * sum(spent.values()) / trials),
-            )
+            yield f"share@{trials}", own / (ours + own)
         yield f"states_mb@{trials}", sum(f.stat().st_size for f in folder.glob("states*")) / 1e6
         yield f"journal_mb@{trials}", (folder / FILE_NAME).stat().st_size / 1e6
         for name in ("model_based", "nsga2"):
@@ -116,6 +118,46 @@ def figures(trials: int, reports: int, driver_trials: int) -> Iterator[tuple[str
         yield f"random_with_states_s@{reports}", replayed(large, "random", with_states=True)
         yield f"nsga2_s@{reports}", replayed(large, "nsga2", with_states=False)
         yield "memory_growth", _growth(Path(place), reports)
+
+
+class _NoOp(tune.Trainable):
+    """Reports as often as a trial of the runs above, at once."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begins."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The worker takes the next trial."""
+        self.config, self._left = new_config, EPOCHS + 2
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Figures that are no measured ones."""
+        self._left -= 1
+        return {**PARENT, "done": not self._left}
+
+
+def _driver_ms(trials: int) -> float:
+    """The driver's processor milliseconds a trial of as many reports, without a journal, on Ray."""
+    free = Goals.parse(STUDY["objectives"], last_step=EPOCHS + 1)
+    searcher = RandomSearch(SPACE, free)
+    with driver_cost.cluster(), tempfile.TemporaryDirectory() as storage, driver_cost.lean():
+        tuner = tune.Tuner(
+            tune.with_resources(_NoOp, {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                num_samples=trials,
+                reuse_actors=True,
+                search_alg=TuneSearcher(searcher, last_step=EPOCHS + 1),
+                scheduler=TuneScheduler(FullTraining()),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        return 1e3 * _seconds(tuner.fit) / trials
 
 
 class _Hasty(Journal):

@@ -9,6 +9,7 @@ import json
 import pickle
 import random
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from safetensors.torch import save_file
 from sweep_events import events as sweep_events
 
 from raysearch import load_variant
+from raysearch.backends.exported import load_program
+from raysearch.backends.inputs import example_of
 from raysearch.basics.failures import UserError
 from raysearch.basics.names import is_plain
 from raysearch.record.journal import RunRecord
@@ -120,6 +123,7 @@ def test_no_reader_can_execute_what_it_reads() -> None:
                 )
                 or (name == "torch.load" and given.get("weights_only") != "True")
                 or (name in ("np.load", "numpy.load") and given.get("allow_pickle", "False") != "False")
+                or (name == "torch.export.load" and not file.match("backends/exported.py"))
                 or (name == "yaml.load" and given.get("Loader") != "_Loader")
             )
             # The contract of targets unpickles what it has pickled; a child process what its parent sends it.
@@ -320,3 +324,59 @@ def test_the_page_of_a_sweep_shows_a_script_as_text(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", json.loads(text))
     write_sweep(folder)
     assert not re.search(r"<script>alert|<img src=x", (folder / "sweep.html").read_text())
+
+
+class Grown(torch.nn.Module):
+    """A program with a size that varies, and a constant."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :2].flatten() + torch.arange(2 * x.shape[0])
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    batch = torch.export.Dim("batch", min=2, max=64)
+    exported = torch.export.export(Grown(), (torch.zeros(3, 4),), dynamic_shapes=({0: batch},))
+    torch.export.save(exported, tmp_path / "model.pt2")
+    return tmp_path / "model.pt2"
+
+
+def with_entry(program: Path, ending: str, change: Callable[[bytes], bytes]) -> None:
+    """Rewrite the file with one of its entries changed."""
+    with zipfile.ZipFile(program) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    assert sum(name.endswith(ending) for name in entries) == 1
+    with zipfile.ZipFile(program, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, change(content) if name.endswith(ending) else content)
+
+
+def test_an_exported_program_is_read(program: Path) -> None:
+    assert load_program(program).module()(torch.ones(5, 4)).shape == (10,)
+    assert example_of(program, 4)["x"].shape == (4, 4)
+
+
+def test_an_exported_program_is_not_unpickled(program: Path, tmp_path: Path) -> None:
+    made, bomb = tmp_path / "made", tmp_path / "bomb"
+    torch.save({"x": Bomb(made)}, bomb)
+    with_entry(program, "sample_inputs/model.pt", lambda _: bomb.read_bytes())
+    with pytest.raises(UserError, match="is no exported program"):
+        example_of(program, 4)
+    assert not made.exists()
+    torch.export.load(str(program))  # as torch itself reads it
+    assert made.exists(), "it was a bomb"
+
+
+def test_sizes_of_an_exported_program_are_not_evaluated(program: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    text = f"__import__('pathlib').Path('{made}').touch()"
+    with_entry(
+        program,
+        "models/model.json",
+        lambda found: re.sub(
+            rb'"expr_str": "[^"]*"', lambda _: b'"expr_str": ' + json.dumps(text).encode(), found
+        ),
+    )
+    with pytest.raises(UserError, match=r"has the size '__import__.*which is none: it could run code"):
+        example_of(program, 4)
+    assert not made.exists()

@@ -11,15 +11,16 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
                  number), max_minutes
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
-                 the searcher gave, inactive parameters included) where that is not the config itself
+                 the searcher gave, inactive parameters included) where that is not the config itself; worked
+                 (what the searcher worked out besides), if anything
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
                  says "pause" lets the trial wait
-    promotion    trial: one that waits goes on; finishing: whether only because no more begin
+    promotion    trial: one that waits goes on; finishing: whether only because no more begin; worked
     end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
     final        trial, values, measurements, parts {metric: [number]}, notes: measured again and evaluated
                  on the test split, whole and in parts, alone; or notes of why not, and traceback
 
-Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
+What each field may be stands in ``record.schema``. Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-longer",
 "parent-int8", "larger").
 """

@@ -182,7 +182,8 @@ def _plain(line: bytes) -> Event:
         raise _WrongError("is no event: it has no field 'event'")
     if b"\\ud" in text or b"\\uD" in text:
         event = _without_halves(event)
-    return event
+    found: Event = event
+    return found
 
 
 def _without_halves(value: Any) -> Any:

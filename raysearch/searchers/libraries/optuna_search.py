@@ -142,7 +142,8 @@ class _OptunaSearch:
         if found is not None:
             self._study.enqueue_trial(self._recorded(recalled) if recalled else self._coded(found[0]))
         # Whatever was drawn before: a run that is gone on with has not drawn what it was given.
-        self._search._ot_study.sampler = self._sampler(seed=int(rng.integers(2**32)), **self._options)
+        study: Any = self._search._ot_study
+        study.sampler = self._sampler(seed=int(rng.integers(2**32)), **self._options)
         coded: dict[str, Any] = self._search.suggest(trial) or {}
         config = self._decoded(coded)
         self._worked = None if coded == self._coded(self._encoding.encode(config)) else dict(coded)
