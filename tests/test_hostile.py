@@ -377,6 +377,6 @@ def test_sizes_of_an_exported_program_are_not_evaluated(program: Path, tmp_path:
             rb'"expr_str": "[^"]*"', lambda _: b'"expr_str": ' + json.dumps(text).encode(), found
         ),
     )
-    with pytest.raises(UserError, match=r"has the size '__import__.*which is none: it could run code"):
+    with pytest.raises(UserError, match=r"has the size .__import__.*which is none: it could run code"):
         example_of(program, 4)
     assert not made.exists()

@@ -20,7 +20,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     final        trial, values, measurements, parts {metric: [number]}, notes: measured again and evaluated
                  on the test split, whole and in parts, alone; or notes of why not, and traceback
 
-What each field may be stands in ``record.schema``. Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
+What each field may be stands in ``record.schema``. Events of other kinds are kept as they are for whoever
+wrote them, such as a sweep its ``left_out``.
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-longer",
 "parent-int8", "larger").
 """

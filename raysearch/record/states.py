@@ -5,7 +5,7 @@ the run, and a state a shortcut: without states, or with damaged ones, a replay 
 
 ``states.jsonl`` has one state a line: in JSON the number of events before it, a digest of them, which tells
 whether it fits, and one of the state; then a tab, and the state in JSON. The last two are kept. The next is
-written when a fifth of all events are newer, so that all together cost in proportion to the journal.
+written when a third of all events are newer, so that all together cost in proportion to the journal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 FILE_NAME = "states.jsonl"
 _KEPT = 2
 _LEAST = 500  # events between two states: fewer are replayed in no time
-_SHARE = 4  # and a quarter of the events before the last
+_SHARE = 2  # and half of the events before the last
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def test_the_next_is_due_after_a_share_of_all_events() -> None:
     states = States(Path("x"), least=10)
     assert next(n for n in range(30) if states.due(n)) == 10
     states.go_on(1000)
-    assert not states.due(1249)
-    assert states.due(1250)
+    assert not states.due(1499)
+    assert states.due(1500)
     assert not States(None).due(10**9)
 
 
