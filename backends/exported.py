@@ -1,8 +1,8 @@
 """Exported torch programs, read without running what is in the file.
 
-torch unpickles a program's example inputs and its odd constants, and evaluates the text of its symbolic sizes:
-a file of somebody else's could run code by either. Here tensors and plain data alone are unpickled, and such
-a text holds nothing but names, numbers, operators and calls.
+torch unpickles a program's example inputs and its odd constants, and evaluates the text of its symbolic
+sizes: a file of somebody else's could run code by either. Here tensors and plain data alone are unpickled,
+and such a text holds nothing but names, numbers, operators and calls.
 """
 
 from __future__ import annotations
