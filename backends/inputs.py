@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.backends.base import Array
+from raysearch.backends.exported import load_program
 from raysearch.basics.failures import UserError, first_line
 
 _LARGEST_MB = 4096.0
@@ -102,7 +103,7 @@ def _of_program(path: Path) -> list[tuple[str, list[int | None], np.dtype[Any]]]
     import torch
 
     try:
-        program = torch.export.load(str(path))
+        program = load_program(path)
     except Exception as error:  # zip, pickle and schema errors, each of another class
         raise UserError(f"{path.name} is no exported program: {first_line(error)}") from error
     names = program.graph_signature.user_inputs

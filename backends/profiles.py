@@ -34,8 +34,9 @@ def stored(backend: Backend) -> dict[str, Any] | None:
     if path is None or not path.exists():
         return None
     with suppress(ValueError):  # it was being written
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and type(found.get("channel_multiple")) is int:
+            return found
     return None
 
 

@@ -12,6 +12,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from raysearch.backends import tflite
+from raysearch.backends.exported import load_program
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -167,7 +168,7 @@ def _program_lines(path: Path) -> Iterator[str]:
     """An exported torch program's nodes with their shapes; weights are inputs there, without values."""
     import torch
 
-    for node in torch.export.load(str(path)).graph.nodes:
+    for node in load_program(path).graph.nodes:
         values = node.meta.get("val")
         tensors = values if isinstance(values, tuple | list) else (values,)
         shapes = [(tuple(map(str, v.shape)), str(v.dtype)) for v in tensors if isinstance(v, torch.Tensor)]

@@ -53,7 +53,7 @@ class NoOp(tune.Trainable):
 
 def driver_ms(sizes: Sequence[int], repetitions: int) -> Iterator[tuple[str, float]]:
     """CPU milliseconds a trial by size, and their ratio, as measured; the largest of several runs once."""
-    with _ray():
+    with cluster():
         _plain(40)  # what is imported and started once is no trial's cost
         _ours(40)
         yield f"plain_defaults_ms@{sizes[0]}", _plain(sizes[0], lean=False)
@@ -103,8 +103,14 @@ def _fit(n: int, config: tune.TuneConfig, space: dict[str, Any] | None, lean: bo
     return 1e3 * taken / n
 
 
+def lean() -> Any:
+    """While it lasts, Tune is set as a run of raysearch sets it."""
+    return mock.patch.dict(os.environ, LEAN)
+
+
 @contextlib.contextmanager
-def _ray() -> Iterator[None]:
+def cluster() -> Iterator[None]:
+    """Ray on this machine, of two cores, while it lasts."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:

@@ -6,6 +6,7 @@ import contextlib
 
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import Journal, RunRecord, check_run_folder
+from raysearch.record.schema import check_begun
 from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
 from raysearch.storage import Place, resolved
@@ -32,7 +33,8 @@ def _go_on(journal: Journal, progress: bool) -> None:
     folder = journal.folder
     record = RunRecord.load(folder)
     if not record.sessions:
-        raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
+        check_begun({}, bool(record.trials), folder)
+    check_begun(record.header, True, folder)
     described = record.header["study"]
     if "import" not in described["task"] and described["task"]["name"] not in TASKS:
         raise UserError(
@@ -41,5 +43,7 @@ def _go_on(journal: Journal, progress: bool) -> None:
         )
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
-    budget = {key: record.sessions[-1][key] for key in ("num_trials", "max_minutes")}
-    go_on(work, journal=journal, progress=progress, **budget)
+    said = next((s for s in reversed(record.sessions) if "num_trials" in s), None)
+    if said is None:
+        raise UserError(f"{folder} has no session that says how many trials to run: run the study again")
+    go_on(work, said["num_trials"], journal, max_minutes=said.get("max_minutes"), progress=progress)

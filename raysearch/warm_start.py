@@ -22,6 +22,7 @@ from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.schema import check_begun
 from raysearch.search_spaces.domains import merged
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
@@ -84,6 +85,8 @@ def warm_start(
         raise UserError(f"count is {count}: a warm start takes at least 1 config")
     encoding = Encoding(parameters)
     records = [RunRecord.load(folder_of(folder)) for folder in folders]
+    for record, folder in zip(records, folders, strict=True):
+        check_begun(record.header, bool(record.trials or record.sessions), folder)
     trials = [[t for t in record.searched() if t.outcome not in (None, "failed")] for record in records]
     configs: dict[str, Config] = {}
     reasons: list[str] = []

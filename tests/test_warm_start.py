@@ -19,6 +19,8 @@ HEADER = {
     "study": {
         "task": {"name": "digits"},
         "parent": {},
+        "objectives": ["maximize accuracy", "minimize size_mb"],
+        "constraints": [],
         "targets": ["cpu"],
         "search": {"epochs": 2},
     },

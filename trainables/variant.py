@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raysearch import storage
-from raysearch.basics.failures import MissingFile, UserError
+from raysearch.basics.failures import MissingFile, UserError, failure
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
 from raysearch.networks.nests import Nest
@@ -30,6 +33,7 @@ from raysearch.trainables.task import Builder, Task, make
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 VERSION = 2
+_LARGEST = 2**31  # numbers in an input
 
 Model = nn.Module | Builder
 
@@ -97,7 +101,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
 
     Raises:
         MissingFile: the folder holds no variant.
-        ValueError: the spec is of another version, the model is needed or is another one.
+        ValueError: a file is damaged, the spec is of another version, the model is needed or is another one.
     """
     place = folder_of(folder)
     if not storage.exists(place / SPEC):
@@ -107,18 +111,15 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
 
 
 def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
-    spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    if spec.get("version") != VERSION:
-        raise UserError(
-            f"{folder / SPEC} has version {spec.get('version')!r}, this raysearch rebuilds {VERSION}: run the"
-            " model file beside it, or rebuild it with the raysearch that wrote it"
-        )
-    network = _build(spec, model, folder)
-    history = [(root, list(channels)) for root, channels in spec["pruning"]]
-    inputs = example_of(spec["inputs"])
-    varying = {name: dict(axes) for name, axes in spec["varying"].items()}
+    spec = _read(folder)
+    with _undamaged(folder / SPEC):
+        history = [(str(root), [int(c) for c in channels]) for root, channels in spec["pruning"]]
+        inputs = example_of(spec["inputs"])
+        varying = {name: {int(axis): size for axis, size in axes} for name, axes in spec["varying"].items()}
+        bits = _bits(spec["bits"])
+        plan = _plan(spec)
+    network = _build(spec, plan, model, folder)
     module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
-    bits = _bits(spec["bits"])
     if bits.quantized:
         within = [spec.get(name, INTEGER_BITS[-1]) for name in ("weight_bits", "unsigned_bits")]
         module = insert_quantizers(module, bits, spec["exclude"], *within)
@@ -127,10 +128,49 @@ def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
     return module.eval()
 
 
-def _build(spec: dict[str, Any], model: Model | None, folder: Path) -> nn.Module:
+def _read(folder: Path) -> dict[str, Any]:
+    """The spec of a variant's folder."""
+    path = folder / SPEC
+    if not path.is_file():
+        raise MissingFile(f"{folder} holds no variant: give a folder such as RUN/variants/0007")
+    with _undamaged(path):
+        spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = spec.get("version")
+    if version != VERSION:
+        raise UserError(
+            f"{path} has version {version!r}, this raysearch rebuilds {VERSION}: run the model file "
+            f"beside it, or rebuild it with the raysearch that wrote it"
+        )
+    return spec
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """Reading a file while it lasts; what it must hold and does not is the file's fault.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged: {failure(error)}; take the variant from a copy of the run"
+        ) from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged: {error}; take the variant from a copy of the run") from None
+
+
+def _plan(spec: Mapping[str, Any]) -> Any:
+    """The architecture's plan; None where the network is the task's own."""
     given = spec["architecture"]
-    own = spec.get("own_architecture", False)
-    plan = None if given is None else OwnPlan(given) if own else decode_architecture(given)
+    if given is None:
+        return None
+    return OwnPlan(given) if spec.get("own_architecture", False) else decode_architecture(given)
+
+
+def _build(spec: dict[str, Any], plan: Any, model: Model | None, folder: Path) -> nn.Module:
+    own = isinstance(plan, OwnPlan)
     if isinstance(model, nn.Module):
         return copy_of(model).cpu()
     if model is not None:
@@ -148,7 +188,10 @@ def _bits(spec: dict[str, dict[str, int]]) -> BitWidthPlan:
 
 
 def _load(module: nn.Module, folder: Path) -> None:
-    weights = load_file(folder / WEIGHTS)
+    if not (folder / WEIGHTS).is_file():
+        raise MissingFile(f"{folder} holds no {WEIGHTS}: take the variant from a copy of the run")
+    with _undamaged(folder / WEIGHTS):
+        weights = load_file(folder / WEIGHTS)
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name in sorted(shapes.keys() | weights.keys()):
         found = tuple(weights[name].shape) if name in weights else None
@@ -175,7 +218,10 @@ def example_of(form: Any) -> Nest:
         return {name: example_of(value) for name, value in form["mapping"].items()}
     if "tuple" in form:
         return tuple(example_of(value) for value in form["tuple"])
-    return torch.zeros(2, *form["shape"], dtype=getattr(torch, form["dtype"]))
+    dtype = getattr(torch, form["dtype"])
+    if not isinstance(dtype, torch.dtype) or math.prod(form["shape"]) > _LARGEST:
+        raise ValueError(f"{form} is no form of an input")
+    return torch.zeros(2, *form["shape"], dtype=dtype)
 
 
 def _classes(module: nn.Module, inputs: Nest) -> int | None:

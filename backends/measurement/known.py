@@ -80,5 +80,5 @@ def _lines(path: Path) -> Iterator[Known]:
     if not path.exists():
         return
     for line in path.read_bytes().splitlines():
-        with suppress(ValueError):  # half a line, or one of another version
+        with suppress(ValueError, TypeError, RecursionError):  # half a line, or one of another version
             yield from_dict(json.loads(line))

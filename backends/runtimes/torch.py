@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from raysearch.backends.base import Array, Feed, Form, MeasurementError, cpu_clock, cpu_name
 from raysearch.backends.energy.meters import Metered
+from raysearch.backends.exported import load_program
 from raysearch.basics.failures import UserError, first_line
 
 _DTYPES = {"f32": None, "bf16": "bfloat16", "f16": "float16"}
@@ -119,10 +120,8 @@ class Torch(Metered):
         Raises:
             MeasurementError: torch cannot read the file.
         """
-        import torch
-
         try:
-            program = torch.export.load(str(path))
+            program = load_program(path)
             if self.place != "cpu":
                 from torch.export.passes import move_to_device_pass
 

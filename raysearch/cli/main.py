@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from raysearch.metrics import Metric
     from raysearch.record.results import RunResult
     from raysearch.runs.preflight import Findings
+    from raysearch.storage import Place
     from raysearch.sweeps.plan import Sweep
 
 app = typer.Typer(
@@ -41,6 +42,10 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="The run folder, or s3://... or gs://...")]
+Repairing = Annotated[
+    bool,
+    typer.Option("--repair", help="Go on without the lines of a damaged journal that cannot be used."),
+]
 
 
 @app.command()
@@ -76,13 +81,14 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(folder: RunFolder, repair: Repairing = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
     with one_sentence(as_json):
         from raysearch.record.journal import check_run_folder
         from raysearch.storage import folder_of
 
         check_run_folder(folder_of(folder))
+        _repair(folder_of(folder), repair)
         from raysearch import resume as resuming
 
         began = time.time()
@@ -98,12 +104,14 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the run's table and keep the page fresh while it goes on.")
     ] = False,
+    repair: Repairing = False,
     as_json: Json = False,
 ) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
         from raysearch.storage import folder_of
 
+        _repair(folder_of(folder), repair)
         if watch:
             watching.watch_report(folder_of(folder))
         from raysearch.record.results import RunResult
@@ -163,6 +171,17 @@ def check(file: StudyPath, overrides: Overrides = None, as_json: Json = False) -
     _show_findings(findings)
     for remark in places:
         typer.echo(remark)
+
+
+def _repair(folder: Place, asked: bool) -> None:
+    """Repair the journal of a run where that is asked for, and say what went."""
+    if not asked:
+        return
+    from raysearch.record.repair import repair
+
+    found = repair(folder)
+    for sentence in found.sentences() if found else ["the journal is whole: there is nothing to repair"]:
+        typer.echo(f"raysearch: {sentence}", err=True)
 
 
 def _show_findings(findings: Findings) -> None:

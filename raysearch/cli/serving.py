@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +17,10 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or an exported front.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run, in s3://... or gs://... too, or an exported front."),
+    ],
     slo_ms: Annotated[float, typer.Option(help="Milliseconds in which a request is to be answered.")] = 20.0,
     host: Annotated[
         str, typer.Option(help="Where to listen; another than this machine needs a token.")
@@ -44,6 +46,7 @@ def serve(
         from raysearch.basics.failures import UserError
         from raysearch.serving.limits import Limits
         from raysearch.serving.variants import read_front
+        from raysearch.storage import resolved
 
         extras.check("starlette", "serve")
         extras.check("uvicorn", "serve")
@@ -53,14 +56,14 @@ def serve(
             )
         limits = Limits(slo_ms=slo_ms, max_memory_mb=max_memory_mb, rule=rule)
         front = read_front(run)
-        said = {"run": str(run), "host": host, "port": port}
+        said = {"run": run, "host": host, "port": port}
         if update:
             from raysearch.serving.control import ask
 
-            ask(port, str(run.resolve()))
+            ask(port, str(resolved(run)))
             _say(front, {**said, "action": "rolled out to"}, as_json)
             return
-        args = {"run": str(run.resolve()), "token": token, **_counted(replicas), **limits.plain()}
+        args = {"run": str(resolved(run)), "token": token, **_counted(replicas), **limits.plain()}
         _until_told(front, {**said, "action": "served at"}, args, as_json)
 
 

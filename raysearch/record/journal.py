@@ -12,15 +12,17 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
                  number), max_minutes
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
-                 the searcher gave, inactive parameters included) where that is not the config itself
+                 the searcher gave, inactive parameters included) where that is not the config itself; worked
+                 (what the searcher worked out besides), if anything
     report       trial, step, values {metric: number}, measurements [..], notes [..], decision; one that
                  says "pause" lets the trial wait
-    promotion    trial: one that waits goes on; finishing: whether only because no more begin
+    promotion    trial: one that waits goes on; finishing: whether only because no more begin; worked
     end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
     final        trial, values, measurements, parts {metric: [number]}, notes: measured again and evaluated
                  on the test split, whole and in parts, alone; or notes of why not, and traceback
 
-Events of other kinds are kept as they are for whoever wrote them, such as a sweep its ``left_out``.
+What each field may be stands in ``record.schema``. Events of other kinds are kept as they are for whoever
+wrote them, such as a sweep its ``left_out``.
 Trials are named by the journal ("0007"); references by what they are ("parent", "parent-longer",
 "parent-int8", "larger").
 """
@@ -40,14 +42,14 @@ from raysearch.basics.failures import MissingFile, UserError
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find
 from raysearch.record.lease import take
+from raysearch.record.schema import Event as Event
+from raysearch.record.schema import Reader
 from raysearch.record.writing import FILE_NAME, OneFile, Segments, Writer, is_run, lines
 from raysearch.record.writing import FOLDER as SEGMENTS
 from raysearch.storage import Place
 
 VERSION = 1
 _OF_A_TRIAL = ("report", "promotion", "end", "final")
-
-Event = dict[str, Any]
 
 
 class Journal:
@@ -167,25 +169,16 @@ def read(folder: Place) -> Iterator[Event]:
     """
     check_run_folder(folder)
     path = folder / FILE_NAME
+    parsed = Reader(VERSION)
     for number, line in enumerate(lines(folder), start=1):
         if not line.endswith(b"\n"):
             return
-        event = _parsed(line.decode(), f"{path} line {number}")
+        event = parsed(line, f"{path} line {number}")
         if event["event"] == "run" and event["version"] > VERSION:
             raise UserError(
                 f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
             )
         yield event
-
-
-def _parsed(line: str, where: str) -> Event:
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is damaged: {error}; restore the file or delete that line") from error
-    if not isinstance(event, dict) or "event" not in event:
-        raise UserError(f"{where} is no event: it has no field 'event'")
-    return event
 
 
 @dataclass

@@ -13,8 +13,14 @@ from raysearch.record.ties import Outdone, outdone
 
 def remarks(record: RunRecord) -> list[str]:
     """Sentences on a run, none where there is nothing to say."""
-    about = (_about_objectives, _about_space, _about_hypervolume, _about_ties)
-    return [remark for find in about for remark in find(record)]
+    scores = Scores(record)
+    about = (
+        _about_objectives(record),
+        _about_space(record),
+        _about_hypervolume(record, scores),
+        _about_ties(record, scores),
+    )
+    return [remark for found in about for remark in found]
 
 
 def why_no_front(record: RunRecord) -> str:
@@ -63,8 +69,8 @@ def _about_space(record: RunRecord) -> Iterator[str]:
         yield f"The space is used up: it gave {found} different variants, before the time was over."
 
 
-def _about_hypervolume(record: RunRecord) -> Iterator[str]:
-    goals, scores = goals_of(record), Scores(record)
+def _about_hypervolume(record: RunRecord, scores: Scores) -> Iterator[str]:
+    goals = goals_of(record)
     limits = goals.reference
     parent = record.parent
     if parent is not None and is_complete(parent, goals) and not limits:
@@ -81,9 +87,9 @@ def _about_hypervolume(record: RunRecord) -> Iterator[str]:
     yield f"The hypervolume is 0: no variant is better than the reference point in every objective{none}."
 
 
-def _about_ties(record: RunRecord) -> Iterator[str]:
+def _about_ties(record: RunRecord, scores: Scores) -> Iterator[str]:
     goals = goals_of(record)
-    front = final_front(record, Scores(record).front)
+    front = final_front(record, scores.front)
     by_tie: dict[tuple[str, ...], list[Outdone]] = {}
     for trial in front:
         found = outdone(trial, front, goals)

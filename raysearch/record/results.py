@@ -18,6 +18,7 @@ from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord, TrialRecord
 from raysearch.record.predictions import predicted_targets
 from raysearch.record.remarks import remarks
+from raysearch.record.schema import check_begun
 from raysearch.record.scores import (
     Scores,
     final_front,
@@ -58,15 +59,17 @@ class RunResult:
         history: list[tuple[int, float, float]] = []
         scores = Scores(self.record)
         clock = WorkClock()
-        for event in journal.read(self.folder):
+        for number, event in enumerate(journal.read(self.folder)):
             self.record.apply(event)
+            if not number:
+                check_begun(self.record.header, True, self.folder)
             clock.tick(event)
             trial = self.record.trials.get(event.get("trial", ""))
             if event["event"] == "end" and trial is not None and trial.role == "trial":
                 scores.add(trial)
                 history.append((len(history) + 1, clock.seconds, scores.hypervolume))
         if not self.record.header:
-            raise UserError(f"{self.folder} holds an empty journal: nothing was started there")
+            check_begun({}, False, self.folder)
         self.seconds = clock.seconds
         self.goals = goals_of(self.record)
         self._history = history

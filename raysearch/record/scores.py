@@ -129,13 +129,16 @@ class Scores:
         self.front: list[TrialRecord] = []
         self.hypervolume = math.nan
         self._costs: list[NDArray[np.float64]] = []
+        self._units: list[NDArray[np.float64]] = []  # the same in those of the parent
+        self._known: tuple[object, ...] = ()  # what the goals were read against
+        self._goals: Goals | None = None
         ended = [t for t in record.searched() if t.ended is not None]
         for trial in sorted(ended, key=lambda t: t.ended or 0.0):
             self.add(trial)
 
     def add(self, trial: TrialRecord) -> bool:
         """Take in a searched trial that has ended; says whether it changed the front."""
-        goals = goals_of(self.record)
+        goals = self._goals_now()
         reference = self._reference(goals)
         if math.isnan(self.hypervolume) and np.isfinite(reference).all():
             self.hypervolume = 0.0
@@ -153,10 +156,21 @@ class Scores:
         self.front = [t for t, keep in zip([*self.front, trial], kept, strict=True) if keep]
         self._costs = [c for c, keep in zip([*self._costs, costs], kept, strict=True) if keep]
         parent = self.record.parent
+        own = parent_units(goals, values, search_values(parent) if parent is not None else {})
+        self._units = [u for u, keep in zip([*self._units, own], kept, strict=True) if keep]
         if parent is not None and not math.isnan(self.hypervolume):
-            units = [parent_units(goals, search_values(t), search_values(parent)) for t in self.front]
-            self.hypervolume = pareto.hypervolume(np.array(units), reference)
+            self.hypervolume = pareto.hypervolume(np.array(self._units), reference)
         return True
+
+    def _goals_now(self) -> Goals:
+        """The goals by what the parent has reported; read again only where that has changed."""
+        references = [self.record.trials.get(name) for name in ("parent", "parent-longer")]
+        known = (id(self.record.header), *((t.step, t.outcome) if t else None for t in references))
+        if self._goals is None or known != self._known:
+            self._known, self._goals = known, goals_of(self.record)
+            parent = search_values(self.record.trials["parent"]) if self.record.parent else {}
+            self._units = [parent_units(self._goals, search_values(t), parent) for t in self.front]
+        return self._goals
 
     def _reference(self, goals: Goals) -> NDArray[np.float64]:
         """The reference point (m,); NaN before the parent is complete."""

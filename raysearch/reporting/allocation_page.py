@@ -154,7 +154,7 @@ def _branches(title: str, problem: Problem, ratios: Floats) -> str:
     plots = [allocation_plots.branches(problem, ratios)]
     if np.ptp(problem.importances) > 0:
         plots.append(allocation_plots.against_importance(problem, {"ratios": ratios}))
-    return section(title, table(heads(problem), shown), *(drawn([plot]) for plot in plots))
+    return section(title, table(map(escape, heads(problem)), shown), *(drawn([plot]) for plot in plots))
 
 
 def _tiles(allocation: Allocation, ratios: Floats) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from raysearch import storage
@@ -11,6 +13,7 @@ from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.predictions import is_prediction
 from raysearch.record.verdicts import compare
+from raysearch.reporting.figures import UNKNOWN
 from raysearch.storage import Place
 
 _REFERENCES = {
@@ -65,13 +68,13 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
     name, _, target = metric.name.partition("/")
     estimate = _latest(trial).get(target, {})
     if name in estimate.get("figures", ()):
-        return f"{estimate['source']} by {estimate['runtime']} {estimate['version']}"
+        return f"{_said(estimate, 'source')} by {_said(estimate, 'runtime')} {_said(estimate, 'version')}"
     if metric.source not in ("measured", "the task"):
         return metric.source
     if estimate and is_prediction(estimate) and metric.source == "measured":
         return f"predicted from {estimate['models']} models in {estimate['runtime']} {estimate['version']}"
     runtimes = [
-        f"{m['runtime']} {m['version']}"
+        f"{_said(m, 'runtime')} {_said(m, 'version')}"
         for t, m in _latest(trial).items()
         if "figures" not in m and (target == t or (not target and f"{name}/{t}" in trial.values))
     ]
@@ -82,12 +85,12 @@ def _card(record: RunRecord, trial: TrialRecord, folder: Place) -> str:
     lines = [f"# {trial.name}", "", *_opening(record, trial), ""]
     lines += ["| figure | value | source |", "|---|---|---|"]
     lines += [
-        f"| {name} | {v:.6g} | {_source(trial, record.metric(name))} |"
+        f"| {_plain(name)} | {v:.6g} | {_plain(_source(trial, record.metric(name)))} |"
         for name, v in sorted(trial.values.items())
     ]
     lines += ["", "Where the figures of the targets come from:"]
-    lines += [_measured(measured) for measured in _latest(trial).values()]
-    lines += [f"- {note}" for note in trial.notes]
+    lines += [f"- {_plain(_measured(measured))}" for measured in _latest(trial).values()]
+    lines += [f"- {_plain(note)}" for note in trial.notes]
     return "\n".join([*lines, *_snippet(trial, folder), ""])
 
 
@@ -96,6 +99,10 @@ def _snippet(trial: TrialRecord, folder: Place) -> list[str]:
     try:
         said = json.loads(storage.read(folder / "spec.json"))
     except FileNotFoundError:
+        return []
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):  # damaged: there is nothing to rebuild
         return []
     own = said.get("own_model", said.get("architecture") is None)
     model = ", model=model" if own else ""
@@ -117,18 +124,31 @@ def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
-    runtime = f"{measured['runtime']} {measured['version']}, {measured['device']}, batch {measured['batch']}"
+    package, version, device, batch, source, threads, samples = (
+        _said(measured, name)
+        for name in ("runtime", "version", "device", "batch", "source", "threads", "samples")
+    )
+    runtime = f"{package} {version}, {device}, batch {batch}"
     if "figures" in measured:
-        return f"- {measured['target']}: {measured['source']} by {runtime}"
+        return f"{measured['target']}: {source} by {runtime}"
     if is_prediction(measured):
         low, high = measured["interval"]
         return (
-            f"- {measured['target']}: predicted from {measured['models']} models measured in {runtime}, "
+            f"{measured['target']}: predicted from {measured['models']} models measured in {runtime}, "
             f"{low:.4g} to {high:.4g} ms with a probability of 90 %"
         )
-    contended = ", beside another load" if measured["contended"] else ""
+    contended = ", beside another load" if measured.get("contended") else ""
     cold = "" if measured.get("warm", True) else ", still getting faster"
     return (
-        f"- {measured['target']}: measured in {runtime}, {measured['threads']} thread(s), noise "
-        f"{measured['noise']:.1%} of {measured['samples']} samples{contended}{cold}"
+        f"{measured['target']}: measured in {runtime}, {threads} thread(s), noise "
+        f"{measured.get('noise', math.nan):.1%} of {samples} samples{contended}{cold}"
     )
+
+
+def _plain(text: str) -> str:
+    """A text that is nothing but text in Markdown, where HTML would be HTML, and in a cell of a table."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+
+
+def _said(measured: Mapping[str, Any], field: str) -> Any:
+    return measured.get(field, UNKNOWN)

@@ -170,7 +170,7 @@ def _cells(result: RunResult, trial: TrialRecord, targets: Iterable[str], on_fro
 
 def _quality(result: RunResult, trial: TrialRecord, key: str) -> str:
     """A task's metric, on the test split with those that it is tied with."""
-    text = metric_value(result.record.metric(key), trial.values.get(key, math.nan))
+    text = escape(metric_value(result.record.metric(key), trial.values.get(key, math.nan)))
     front = result.front_records
     if not key.startswith(TEST) or trial.name not in {t.name for t in front}:
         return text

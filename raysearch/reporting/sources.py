@@ -79,7 +79,7 @@ def _compared(target: str, found: Sequence[Predicted]) -> list[str]:
 def definitions(result: RunResult) -> str:
     """What latency is, and each metric in a line."""
     known = [*map(result.record.metric, result.record.metrics), *OWN.values()]
-    items = "".join(f"<dt>{m.form}</dt><dd>{escape(m.description)} ({_from(m)})</dd>" for m in known)
+    items = "".join(f"<dt>{escape(m.form)}</dt><dd>{escape(m.description)} ({_from(m)})</dd>" for m in known)
     text = (
         "A measured latency is the median paired ratio to the parent, measured in alternating blocks (of one "
         "thread's CPU time, where there is one thread), times the parent's quiet latency; the noise is half "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -65,7 +64,11 @@ def render(
             title = record.metric(metric).title
             figure = allocation_plots.curves(shown, label=title)
             parts.append(
-                section(title[0].upper() + title[1:], _errors(shown, record.metric(metric)), drawn([figure]))
+                section(
+                    escape(title[:1].upper() + title[1:]),
+                    _errors(shown, record.metric(metric)),
+                    drawn([figure]),
+                )
             )
     if "without" in left_out:
         parts.append(section("Branches left out", _left_out(record.metric(quality), left_out)))
@@ -81,24 +84,27 @@ def render(
 def _points(record: RunRecord, measured: pd.DataFrame) -> str:
     known = {str(c): record.metric(str(c)) for c in measured.columns}
     rows = [
-        ("", [escape(v) if isinstance(v, str) else metric_value(known[str(c)], v) for c, v in row.items()])
+        ("", [escape(v if isinstance(v, str) else metric_value(known[str(c)], v)) for c, v in row.items()])
         for row in measured.to_dict("records")
     ]
-    return table([_HEADS.get(c) or known[str(c)].title for c in measured.columns], rows)
+    return table([_HEADS.get(c) or escape(known[str(c)].title) for c in measured.columns], rows)
 
 
 def _left_out(quality: Metric, found: Mapping[str, Any]) -> str:
     """What the network is without each branch, and the importances that this gives."""
     importances = importances_left_out(found["accuracy"], found["without"])
-    shown = partial(metric_value, quality)
+
+    def shown(value: float) -> str:
+        return escape(metric_value(quality, value))
+
     rows = [
         ("", [escape(name), *map(shown, (without, found["accuracy"] - without)),
               number(importances[name])])
         for name, without in found["without"].items()
     ]  # fmt: skip
-    head = ["branch", f"{quality.title} without it", "lost", "importance"]
+    head = ["branch", f"{escape(quality.title)} without it", "lost", "importance"]
     said = (
-        f"<p>The parent as it was trained has {shown(found['accuracy'])} ({quality.title}) "
+        f"<p>The parent as it was trained has {shown(found['accuracy'])} ({escape(quality.title)}) "
         "on the validation split. Without a branch, its output set to zero, it has the following. An "
         "allocation file takes these importances by <code>importances: left_out</code>. They tell branches "
         "side by side apart; of layers one after another each is indispensable.</p>"
@@ -108,7 +114,7 @@ def _left_out(quality: Metric, found: Mapping[str, Any]) -> str:
 
 def _errors(curves: Mapping[str, Curve], metric: Metric) -> str:
     rows = [
-        ("", [escape(name), escape(str(curve)), metric_value(metric, _error(curve))])
+        ("", [escape(name), escape(str(curve)), escape(metric_value(metric, _error(curve)))])
         for name, curve in curves.items()
     ]
     return table(["branch", "curve of the ratio p", "error"], rows)

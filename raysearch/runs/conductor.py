@@ -12,9 +12,11 @@ it is given out again under its name, as an unfinished trial is after a kill, an
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from raysearch.basics.disk import StorageError
@@ -22,11 +24,14 @@ from raysearch.basics.failures import RunError
 from raysearch.basics.outcome import Outcome
 from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.lease import LeaseLost
+from raysearch.record.states import History, State, States
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
 from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
-from raysearch.searchers.base import Choosing, Config, Searcher
+from raysearch.searchers.base import Choosing, Config, Recalling, Searcher
+
+_REPLAYED = ("suggestion", "report", "promotion", "end")
 
 
 class Conductor:
@@ -43,6 +48,7 @@ class Conductor:
         last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was stored.
+        states: where states are kept beside the journal; None: nowhere.
         deadline: seconds since the epoch. No trial begins that could not end by then beside all that may end
             on the front; what is left of the time finishes these.
 
@@ -66,6 +72,7 @@ class Conductor:
         origin: Callable[[str], str],
         names: Sequence[str] = (),
         listener: Callable[[Event], None] = lambda event: None,
+        states: States | None = None,
         deadline: float = math.inf,
     ) -> None:
         self.journal, self.record = journal, record
@@ -74,6 +81,7 @@ class Conductor:
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
         self.deadline, self.closing = deadline, False
         self._pace = Pace()
+        self._history, self._states = History(), states or States(None)
         self.pending: list[str] = []
         self.error: RunError | None = None
         self._written: list[Event] = []
@@ -94,23 +102,12 @@ class Conductor:
             self._replay(events)
 
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        reports: dict[str, Mapping[str, Any]] = {}
-        for event in events:
-            trial = self.record.trials.get(event.get("trial", ""))
-            if trial is None or not self._mine(trial):
-                continue
-            if event["event"] == "suggestion":
-                self._suggested += 1
-                self.searcher.ask(trial.name, trial.proposal)
-            elif event["event"] == "report":
-                reports[trial.name] = event
-                self.scheduler.decide(trial.name, event["step"], event["values"], Decision(event["decision"]))
-                self.searcher.tell(trial.name, event["step"], event["values"])
-            elif event["event"] == "promotion":
-                self._promote_again(trial.name, finishing=event.get("finishing", False))
-            elif event["event"] == "end":
-                self._end_algorithms(trial.name, event["outcome"])
-        for name, last in reports.items():
+        own = [event for event in events if event["event"] in _REPLAYED and self._is_mine(event)]
+        for event in own[self._go_on_from_a_state(own) :]:
+            self._history.add(event)
+            self._take_in(event)
+        self._suggested = sum(event["event"] == "suggestion" for event in own)
+        for name, last in {event["trial"]: event for event in own if event["event"] == "report"}.items():
             if self.record.trials[name].outcome is None:
                 self._end_after(name, last["step"], Decision(last["decision"]))
         unfinished = [t for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
@@ -130,6 +127,8 @@ class Conductor:
     def _ask(self, trial: str) -> Config | None:
         if len(self._name) >= self.workers or self.stopped:
             return None
+        if self._states.due(self._history.events):  # now the algorithms have taken in all that was written
+            self._states.write(self._history, self.state())
         self.closing = self._time_is_short()
         if self.pending:
             return self._go_on(trial, self.pending.pop(0))
@@ -175,7 +174,7 @@ class Conductor:
         notes: Sequence[str],
     ) -> Decision:
         name = self._name.get(trial)
-        if name is None or step in self.record.trials[name].reports:
+        if name is None or step <= self.record.trials[name].step:
             return Decision.CONTINUE
         decision = self.scheduler.decide(name, step, values)
         self._write(
@@ -246,6 +245,48 @@ class Conductor:
         """Nothing: Tune pickles what it is given, but a run is restored from its journal."""
         return object, ()
 
+    def _go_on_from_a_state(self, own: Sequence[Mapping[str, Any]]) -> int:
+        """Load the newest state that fits the events, and say how many of them it stands for."""
+        known = self._states.read()
+        fitting: list[tuple[State, History]] = []
+        for count in range(len(own)) if known else ():
+            self._history.add(own[count])
+            state = known.get(count + 1)
+            if state is not None and state.digest == self._history.digest:
+                fitting.append((state, self._history.copy()))
+        self._history = History()
+        for state, history in reversed(fitting):
+            fresh = self.state()
+            try:
+                self.load(json.loads(state.text))
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
+                self.load(fresh)  # of another version, or damaged
+                continue
+            self._history = history
+            self._states.go_on(state.events)
+            return state.events
+        return 0
+
+    def _take_in(self, event: Mapping[str, Any]) -> None:
+        """Let the algorithms take an event of before as their own."""
+        name = event["trial"]
+        if "worked" in event and isinstance(self.searcher, Recalling):
+            with suppress(KeyError, TypeError, ValueError):  # another version worked out other things
+                self.searcher.recall(event["worked"])
+        if event["event"] == "suggestion":
+            self.searcher.ask(name, event.get("proposal", event["config"]))
+        elif event["event"] == "report":
+            self.scheduler.decide(name, event["step"], event["values"], Decision(event["decision"]))
+            self.searcher.tell(name, event["step"], event["values"])
+        elif event["event"] == "promotion":
+            self._promote_again(name, finishing=event.get("finishing", False))
+        elif event["event"] == "end":
+            self._end_algorithms(name, event["outcome"])
+
+    def _is_mine(self, event: Mapping[str, Any]) -> bool:
+        trial = self.record.trials.get(event["trial"])
+        return trial is not None and self._mine(trial)
+
     def _mine(self, trial: TrialRecord) -> bool:
         return trial.role == self.role and (not self.names or trial.name in self.names)
 
@@ -253,7 +294,7 @@ class Conductor:
         """A new trial's config; None at the limit, or where the searcher has none."""
         if self._suggested >= self.limit:
             return None
-        name = self.names[self._suggested] if self.names else f"{self._suggested:04d}"
+        name = self._next_name()
         proposal = self.searcher.ask(name)
         if proposal is None:
             # With none in flight or paused, no end of a trial can make room for more.
@@ -269,9 +310,19 @@ class Conductor:
             key=variant.key,
             origin=self.origin(variant.key),
             **({} if proposal == variant.config else {"proposal": proposal}),
+            **self._worked_out(),
         )
         self._name[trial] = name
         return {"trial": name, **variant.config}
+
+    def _next_name(self) -> str:
+        """The first name that no trial has: a journal that was repaired may lack one in the middle."""
+        if self.names:
+            return next(name for name in self.names if name not in self.record.trials)
+        number = self._suggested
+        while f"{number:04d}" in self.record.trials:
+            number += 1
+        return f"{number:04d}"
 
     def _go_on(self, trial: str, name: str) -> Config:
         """A trial of before, under Tune's name of now."""
@@ -316,9 +367,14 @@ class Conductor:
         return None
 
     def _released(self, name: str, **fields: Any) -> str:
-        self._write("promotion", trial=name, **fields)
+        self._write("promotion", trial=name, **fields, **self._worked_out())
         self._paused.remove(name)
         return name
+
+    def _worked_out(self) -> dict[str, Any]:
+        """What the searcher worked out for what is about to be written, as a field of it."""
+        worked = self.searcher.worked_out() if isinstance(self.searcher, Recalling) else None
+        return {} if worked is None else {"worked": worked}
 
     def _promote_again(self, name: str, *, finishing: bool) -> None:
         """Tell the scheduler of a promotion of before; another scheduler may know none."""
@@ -349,6 +405,7 @@ class Conductor:
     def _write(self, event: str, **fields: Any) -> None:
         line = self.journal.write(event, **fields)
         self._written.append(line)
+        self._history.add(line)
         self.record.apply(line)
 
     @contextlib.contextmanager

@@ -24,6 +24,7 @@ from raysearch.record import journal as journals
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
+from raysearch.record.states import States
 from raysearch.record.writing import is_run
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
@@ -235,6 +236,7 @@ def _search(session: Session) -> str:
         last_step=session.setup.last_step,
         origin=work.origin,
         listener=session.note,
+        states=States(session.folder),
         deadline=session.deadline,
     )
     conductor.replay(session.events)

@@ -51,7 +51,16 @@ def make_references(session: Session, service: RemoteService) -> bool:
 
 
 class _OneByOne(FixedList):
-    """Suggests nothing more after one that failed: what follows may need it."""
+    """Suggests each reference by its name, and nothing after one that failed: what follows may need it."""
+
+    def __init__(self, references: Mapping[str, Config]) -> None:
+        super().__init__(list(references.values()))
+        self._references = references
+
+    def ask(self, trial: str, given: Config | None = None) -> Config | None:
+        """See ``FixedList``; a journal that was repaired may lack any of them."""
+        found = super().ask(trial, given)
+        return found if found is None or given is not None else self._references[trial]
 
     def end(self, trial: str, outcome: Outcome) -> None:
         if outcome == "failed" and trial != LONGER:
@@ -70,7 +79,7 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
     conductor = Conductor(
         session.journal,
         session.record,
-        _OneByOne(list(references.values())),
+        _OneByOne(references),
         FullTraining(),
         role="reference",
         names=list(references),

@@ -58,6 +58,28 @@ class Searcher(Suggesting, Protocol):
 
 
 @runtime_checkable
+class Recalling(Protocol):
+    """What a searcher has besides that works something out which no config and no report tells.
+
+    Hyperparameters that were fitted, an optimum that was found: the journal keeps them with the suggestion or
+    the promotion that they came with, so that a run that is gone on with need not work them out again, and
+    goes on as it would have.
+    """
+
+    def worked_out(self) -> dict[str, Any] | None:
+        """What was worked out since this was last asked, as plain JSON; None where nothing was."""
+        ...
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over what was worked out, before the config that it came with is given.
+
+        Raises:
+            ValueError, KeyError, TypeError: it has another form.
+        """
+        ...
+
+
+@runtime_checkable
 class Choosing(Protocol):
     """What a searcher has besides that can tell which of its trials to go on with."""
 

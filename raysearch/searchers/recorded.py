@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from raysearch.searchers.base import Config, Identity, Outcome, Searcher
+from raysearch.searchers.base import Config, Identity, Outcome, Recalling, Searcher
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.novelty import Novelty
 
@@ -62,6 +63,8 @@ class Recorded:
             str, list[str]
         ] = {}  # by key: the searcher's trials that wait for one in flight
         self._duplicates = 0
+        self._asked: list[list[Any]] = []  # for the last config: what the searcher proposed and worked out
+        self._recalled: dict[str, Any] | None = None
         for config, answer in known:
             vector = self._encoding.encode(config)
             self._novelty.take(vector)
@@ -72,10 +75,12 @@ class Recorded:
         if given is not None:
             return self._take(trial, given)
         name = trial
+        self._asked = []
         for _ in range(_ANSWERED):
             proposal = self._searcher.ask(name)
             if proposal is None:
                 return None
+            self._asked.append([deepcopy(proposal), _worked_out(self._searcher)])
             vector = self._encoding.encode(proposal)
             config = self._novelty.take(vector)
             key = self._novelty.key(vector)
@@ -84,6 +89,7 @@ class Recorded:
             self._answer(name, key)
             self._duplicates += 1
             name = f"{trial}/{self._duplicates}"
+        self._asked.append([None, None])
         found = self._novelty.random(np.random.default_rng([self._seed, self._duplicates]))
         return self._begin(trial, [], self._novelty.key(found[0]), found[1]) if found else None
 
@@ -102,6 +108,22 @@ class Recorded:
             self._answers[key].outcome = outcome
             for name in self._followers.pop(key):
                 self._searcher.end(name, outcome)
+
+    def worked_out(self) -> dict[str, Any] | None:
+        """The duplicates that came before the last config, and what the searcher worked out for it."""
+        asked, self._asked = self._asked, []
+        return {"asked": asked} if len(asked) > 1 or (asked and asked[0][1]) else None
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over what came before the config that is given next.
+
+        Raises:
+            ValueError, KeyError, TypeError: it has another form.
+        """
+        for proposal, _ in worked["asked"]:
+            if proposal is not None:
+                self._encoding.encode(proposal)
+        self._recalled = dict(worked)
 
     def state(self) -> dict[str, Any]:
         """The record and the searcher's own state."""
@@ -131,10 +153,22 @@ class Recorded:
 
     def _take(self, trial: str, given: Config) -> Config:
         """A config that somebody else chose goes out, also where its variant was evaluated before."""
-        self._searcher.ask(trial, given)
+        recalled, self._recalled = self._recalled or {"asked": [[given, None]]}, None
+        *duplicates, (last, worked) = recalled["asked"]
+        name, self._asked = trial, []
+        for proposal, its in duplicates:
+            _recall(self._searcher, its)
+            self._searcher.ask(name, proposal)
+            self._answer(name, self._novelty.key(self._encoding.encode(proposal)))
+            self._duplicates += 1
+            name = f"{trial}/{self._duplicates}"
+        if last is not None:
+            _recall(self._searcher, worked)
+            self._searcher.ask(name, given)
         vector, config = self._novelty.given(given)
         key = self._novelty.key(vector)
-        return self._begin(trial, [trial], f"{key} {trial}" if key in self._answers else key, config)
+        names = [name] if last is not None else []
+        return self._begin(trial, names, f"{key} {trial}" if key in self._answers else key, config)
 
     def _begin(self, trial: str, names: list[str], key: str, config: Config) -> Config:
         """A new variant goes out as ``trial``; the searcher knows it by these names."""
@@ -145,10 +179,19 @@ class Recorded:
 
     def _answer(self, name: str, key: str) -> None:
         """Tell the searcher what is known of a variant that it proposed again."""
-        answer = self._answers[key]
+        answer = self._answers.get(key, Answer())  # none: a journal that was repaired lacks it
         for step, values in answer.reports:
             self._searcher.tell(name, step, values)
         if answer.outcome is not None:
             self._searcher.end(name, answer.outcome)
         else:
-            self._followers[key].append(name)
+            self._followers.get(key, []).append(name)
+
+
+def _worked_out(searcher: Searcher) -> dict[str, Any] | None:
+    return searcher.worked_out() if isinstance(searcher, Recalling) else None
+
+
+def _recall(searcher: Searcher, worked: Mapping[str, Any] | None) -> None:
+    if worked is not None and isinstance(searcher, Recalling):
+        searcher.recall(worked)

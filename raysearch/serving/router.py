@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from raysearch.serving.latencies import Latencies
 from raysearch.serving.limits import Limits
 from raysearch.serving.station import Station
 from raysearch.serving.variants import Front, Loaded, Servable, load, measure, read_front
+from raysearch.storage import Place
 
 
 class TooLate(RuntimeError):
@@ -92,7 +92,7 @@ class Router:
 
     def __init__(
         self,
-        front: Front | RunResult | str | Path | Sequence[Servable],
+        front: Front | RunResult | str | Place | Sequence[Servable],
         slo_ms: float = 20.0,
         *,
         workers: int = 1,
@@ -188,7 +188,7 @@ class Router:
             self._enter(limits, self._hall if same else _open(self._hall.front, limits, self._hall.loaded))
         return limits
 
-    def update(self, front: Front | RunResult | str | Path | Sequence[Servable]) -> None:
+    def update(self, front: Front | RunResult | str | Place | Sequence[Servable]) -> None:
         """Serve another front of the same task, from when its sessions are there; no request is lost.
 
         Raises:

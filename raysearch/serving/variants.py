@@ -5,8 +5,11 @@ All that serving reads from a run folder, or from a folder that ``StudyResult.ex
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +25,10 @@ from raysearch.backends.onnx_safety import check_file
 from raysearch.backends.runtimes.onnxruntime import OnnxModel, OnnxRuntimeCpu
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.record.choices import compared_by
-from raysearch.record.journal import FILE_NAME
 from raysearch.record.results import RunResult
+from raysearch.record.writing import FILE_NAME, is_run
 from raysearch.serving.inputs import Port
+from raysearch.storage import Place, folder_of, read
 
 _MODEL, _TABLE = "model.onnx", "front.csv"
 _BATCHES = (1, 2, 4, 8)
@@ -64,7 +68,7 @@ class Front:
     metric: str = "accuracy"
 
 
-def read_front(front: Front | RunResult | str | Path | Sequence[Servable]) -> Front:
+def read_front(front: Front | RunResult | str | Place | Sequence[Servable]) -> Front:
     """The servable variants of a front.
 
     Args:
@@ -79,9 +83,9 @@ def read_front(front: Front | RunResult | str | Path | Sequence[Servable]) -> Fr
         found = front
     elif isinstance(front, RunResult):
         found = _of_run(front)
-    elif isinstance(front, str | Path):
-        folder = Path(front)
-        found = _of_run(RunResult(folder)) if (folder / FILE_NAME).exists() else _of_export(folder)
+    elif isinstance(front, str | Place):
+        place = folder_of(front)
+        found = _of_run(RunResult(place)) if is_run(place) else _of_export(Path(str(front)))
     else:
         found = Front(tuple(sorted(front, key=lambda variant: variant.quality)))
     if not found.variants:
@@ -99,10 +103,24 @@ def _of_run(result: RunResult) -> Front:
     name = next(iter(result.record.metrics))
     sign = -1 if result.goals.higher_is_better(name) is False else 1
     found = [
-        Servable(t.name, result.folder / "variants" / t.name / _MODEL, t.values.get(metric, np.nan))
+        Servable(t.name, _here(result.folder / "variants" / t.name / _MODEL), t.values.get(metric, np.nan))
         for t in result.front_records
     ]
     return Front(tuple(sorted(found, key=lambda variant: sign * variant.quality)), metric)
+
+
+def _here(place: Place) -> Path:
+    """A file of a run as one of this machine; what comes from a bucket stays until the process ends."""
+    if isinstance(place, Path):
+        return place
+    try:
+        content = read(place)
+    except FileNotFoundError:
+        raise MissingFile(f"{place} does not exist") from None
+    folder = Path(tempfile.mkdtemp(prefix="raysearch-serve-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / place.name).write_bytes(content)
+    return folder / place.name
 
 
 def _of_export(folder: Path) -> Front:

@@ -14,6 +14,13 @@ from raysearch.basics.failures import UserError
 from raysearch.record.journal import FILE_NAME, VERSION, Journal, RunRecord, read
 
 CONFIG = {"lr": 0.1}
+STUDY = {
+    "task": {"name": "digits"},
+    "objectives": ["maximize accuracy"],
+    "constraints": [],
+    "targets": ["cpu"],
+    "search": {"epochs": 3},
+}
 
 
 @pytest.fixture
@@ -107,8 +114,10 @@ def test_what_is_no_json_is_refused_and_leaves_no_line(journal, tmp_path):
 
 
 def test_odd_numbers_come_back(journal, tmp_path):
-    journal.write("report", trial="1", step=1, values={"a": math.nan, "b": math.inf, "c": -math.inf})
-    (event,) = events(tmp_path)
+    suggest(journal, "1")
+    values = {"a": math.nan, "b": math.inf, "c": -math.inf}
+    journal.write("report", trial="1", step=1, values=values, decision="continue")
+    _, event = events(tmp_path)
     assert math.isnan(event["values"]["a"])
     assert (event["values"]["b"], event["values"]["c"]) == (math.inf, -math.inf)
 
@@ -143,12 +152,18 @@ def test_writing_after_close_is_refused(tmp_path):
 
 
 def test_a_run_record_follows_the_events(journal, tmp_path):
-    journal.write("run", version=VERSION, study={"epochs": 3})
+    journal.write("run", version=VERSION, study=STUDY)
     journal.write("session", action="start")
     suggest(journal, "parent", role="reference")
     suggest(journal, "0000")
     journal.write(
-        "report", trial="0000", step=0, values={"latency_ms": 2.0}, measurements=[{"ms": 2}], notes=["slow"]
+        "report",
+        trial="0000",
+        step=0,
+        values={"latency_ms": 2.0},
+        measurements=[{"target": "cpu", "latency_ms": 2.0}],
+        notes=["slow"],
+        decision="continue",
     )
     journal.write(
         "report", trial="0000", step=1, values={"accuracy": 0.5}, notes=["slow"], decision="continue"
@@ -156,36 +171,23 @@ def test_a_run_record_follows_the_events(journal, tmp_path):
     journal.write("report", trial="0000", step=2, values={"accuracy": 0.6}, decision="stop")
     journal.write("end", trial="0000", outcome="stopped", reason="rung 2")
     journal.write(
-        "final", trial="0000", values={"latency_ms": 2.1, "accuracy/test": 0.4}, measurements=[{"ms": 2.1}]
+        "final",
+        trial="0000",
+        values={"latency_ms": 2.1, "accuracy/test": 0.4},
+        measurements=[{"target": "cpu", "latency_ms": 2.1}],
     )
     record = RunRecord.load(tmp_path)
     trial = record.trials["0000"]
-    assert record.header["study"] == {"epochs": 3}
+    assert record.header["study"] == STUDY
     assert [s["action"] for s in record.sessions] == ["start"]
     assert record.parent is record.trials["parent"]
     assert record.searched() == [trial]
     assert trial.step == 2
     assert (trial.outcome, trial.reason, trial.notes) == ("stopped", "rung 2", ["slow"])
     assert trial.values == {"latency_ms": 2.1, "accuracy": 0.6, "accuracy/test": 0.4}
-    assert trial.measurements == [{"ms": 2}, {"ms": 2.1}]
+    assert [m["latency_ms"] for m in trial.measurements] == [2.0, 2.1]
     assert trial.ended is not None
     assert trial.started <= trial.ended <= record.last_time
-
-
-def test_a_repeated_report_changes_nothing(journal, tmp_path):
-    suggest(journal, "0000")
-    journal.write("report", trial="0000", step=1, values={"accuracy": 0.5}, measurements=[1])
-    journal.write("report", trial="0000", step=1, values={"accuracy": 0.9}, measurements=[2])
-    trial = RunRecord.load(tmp_path).trials["0000"]
-    assert trial.values == {"accuracy": 0.5}
-    assert trial.measurements == [1]
-
-
-def test_a_late_report_does_not_hide_a_later_step(journal, tmp_path):
-    suggest(journal, "0000")
-    journal.write("report", trial="0000", step=2, values={"accuracy": 0.6})
-    journal.write("report", trial="0000", step=1, values={"accuracy": 0.5})
-    assert RunRecord.load(tmp_path).trials["0000"].values == {"accuracy": 0.6}
 
 
 def test_a_trial_before_its_suggestion_is_refused(journal, tmp_path):

@@ -27,9 +27,8 @@ def variants(tmp_path: Path) -> Path:
     run.events[-1]["outcome"] = "stopped"
     run.final("0000", 0.05, 0.97)
     run.events[-1]["values"] |= {f"test_accuracy/{TARGET}": 0.97}
-    run.write(
-        "report", trial="0000", step=20, values={"nonzero_rate": 0.9}, measurements=[], decision="continue"
-    )
+    last = next(e for e in reversed(run.events) if e["event"] == "report" and e["trial"] == "0000")
+    last["values"] |= {"nonzero_rate": 0.9}
     folder = write_run(tmp_path / "run", run.events)
     for path in folder.glob("variants/*/spec.json"):
         spec = {**SPEC, "architecture": None} if path.parent.name == "0001" else SPEC

@@ -20,6 +20,7 @@ from onnx import TensorProto
 from torch import Tensor, fx
 
 from raysearch.backends.base import Backend
+from raysearch.backends.exported import load_program
 from raysearch.networks import nests
 from raysearch.networks.capture import flat_inputs, signature
 from raysearch.networks.nests import Nest
@@ -127,7 +128,7 @@ def onnx_error(module: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float,
 def program_error(reference: fx.GraphModule, path: Path, inputs: Nest) -> tuple[float, int]:
     """The largest relative difference of a torch program's outputs; nothing is rounded in it."""
     with torch.no_grad():
-        given = nests.call(torch.export.load(str(path)).module(), inputs)
+        given = nests.call(load_program(path).module(), inputs)
     return largest_difference(outputs_of(reference, inputs), nests.tensors(given)), 0
 
 

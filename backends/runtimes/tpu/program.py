@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from raysearch.backends.base import Array, Feed, MeasurementError
+from raysearch.backends.exported import load_program
 from raysearch.basics.failures import first_line
 
 _aten = torch.ops.aten
@@ -120,7 +121,7 @@ def read(path: Path) -> Network:
         MeasurementError: it is no such file, or has operators without a translation; they are named.
     """
     try:
-        exported = torch.export.load(str(path))
+        exported = load_program(path)
     except Exception as error:  # zip, pickle and schema errors, each of another class
         raise MeasurementError(f"cannot load {path.name}: {first_line(error)}") from error
     plain = exported.run_decompositions().run_decompositions(_decompositions())

@@ -79,6 +79,7 @@ class _Adapting:
         self._encoding = Encoding(parameters)
         self._novelty = Novelty(self._encoding, identity, initial)
         self._trials = Trials(goals)
+        self._seed, self._ended = seed, 0
         self._rng = np.random.default_rng(seed)
         self._objectives = len(goals.objectives)
         self._generation: list[Member] = []
@@ -87,7 +88,12 @@ class _Adapting:
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted."""
-        return self._trials.ask(trial, given, self._novelty, self._proposal)
+        self._rng = np.random.default_rng([self._seed, self._trials.asked, 0])
+        config = self._trials.ask(trial, given, self._novelty, self._proposal)
+        if given is not None:
+            drawn = self._drawn_as(given)
+            self._trials.running[trial].vector = drawn or self._trials.running[trial].vector
+        return config
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Keep the latest value of each metric."""
@@ -98,6 +104,8 @@ class _Adapting:
         member = self._trials.end(trial, outcome)
         if member is None:
             return
+        self._ended += 1
+        self._rng = np.random.default_rng([self._seed, self._ended, 1])
         self._generation.append(member)
         if member.level == FINISHED:
             self._finished = [*self._finished, member][-_REMEMBERED:]
@@ -129,6 +137,16 @@ class _Adapting:
             # The strategy is told of the very point that it drew, not of the middle of its cell.
             found = next(((x, c) for x in self._draws() if (c := self._novelty.take(x)) is not None), None)
         return found or self._novelty.random(self._rng)
+
+    def _drawn_as(self, given: Config) -> list[float] | None:
+        """The point that a config was drawn as, where it was this searcher's own: it draws the same again."""
+        middle = np.array(self._encoding.encode(given, absent=np.full(len(self._encoding), 0.5)))
+        same = (
+            x
+            for x in self._draws()
+            if np.array_equal(self._encoding.encode(self._encoding.decode(x)), middle)
+        )
+        return next((x.tolist() for x in same), None)
 
     def _draws(self) -> Iterator[Vector]:
         for _ in range(_DRAWS):

@@ -82,14 +82,17 @@ class _OptunaSearch:
         self._costs = [f"cost {i}" for i in range(len(goals.objectives))]
         self._violation: list[float] = []
         self._novelty = Novelty(self._encoding, None, initial)
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
+        self._recalled: dict[str, Any] | None = None
+        self._worked: dict[str, Any] | None = None
         storage = optuna.storages.InMemoryStorage()
-        options = {"constraints_func": self._constraints} if goals.constraints else {}
+        self._sampler = getattr(optuna.samplers, sampler)
+        self._options = {"constraints_func": self._constraints} if goals.constraints else {}
         self._search = OptunaSearch(
             {f"{i}": _distribution(p) for i, p in enumerate(self._encoding.parameters)},
             metric=self._costs,
             mode=["min"] * len(self._costs),
-            sampler=getattr(optuna.samplers, sampler)(seed=seed, **options),
+            sampler=self._sampler(seed=seed, **self._options),
             storage=storage,
             study_name=sampler,
         )
@@ -115,16 +118,50 @@ class _OptunaSearch:
         costs, self._violation = _finite(member.costs), _finite([member.violation])
         self._search.on_trial_complete(trial, dict(zip(self._costs, costs, strict=True)))
 
+    def worked_out(self) -> dict[str, Any] | None:
+        """The last suggestion as Optuna has it, where that is finer than its config."""
+        worked, self._worked = self._worked, None
+        return worked
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over how Optuna had the config that is given next.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none of this space.
+        """
+        coded = {f"{i}": float(worked[f"{i}"]) for i in range(len(self._encoding))}
+        if not all(0 <= value < 1e9 for value in coded.values()):
+            raise ValueError(f"{coded} is no point of this space")
+        self._recalled = coded
+
     def _suggestion(self, trial: str, given: Config | None) -> tuple[Vector, Config]:
-        found = self._novelty.given(given) if given is not None else self._novelty.initial(self._rng)
+        recalled, self._recalled = self._recalled, None
+        key = [self._seed, self._trials.asked]
+        rng = np.random.default_rng(key)
+        found = self._novelty.given(given) if given is not None else self._novelty.initial(rng)
         if found is not None:
-            self._study.enqueue_trial(self._coded(found[0]))
+            self._study.enqueue_trial(self._recorded(recalled) if recalled else self._coded(found[0]))
+        # Whatever was drawn before: a run that is gone on with has not drawn what it was given.
+        study: Any = self._search._ot_study
+        study.sampler = self._sampler(seed=int(rng.integers(2**32)), **self._options)
         coded: dict[str, Any] = self._search.suggest(trial) or {}
+        config = self._decoded(coded)
+        self._worked = None if coded == self._coded(self._encoding.encode(config)) else dict(coded)
+        return self._point(coded), config
+
+    def _decoded(self, coded: Mapping[str, Any]) -> Config:
+        return self._encoding.decode(self._point(coded))
+
+    def _recorded(self, coded: Mapping[str, float]) -> dict[str, Any]:
+        whole = map(_by_number, self._encoding.parameters)
+        return {name: int(x) if w else x for (name, x), w in zip(coded.items(), whole, strict=True)}
+
+    def _point(self, coded: Mapping[str, Any]) -> Vector:
         point = [
             p.middle(coded[f"{i}"]) if _by_number(p) else coded[f"{i}"]
             for i, p in enumerate(self._encoding.parameters)
         ]
-        return np.array(point), self._encoding.decode(point)
+        return np.array(point)
 
     def _constraints(self, trial: Any) -> list[float]:
         """The violation of the trial that Optuna is being told of: it asks just then."""

@@ -96,6 +96,7 @@ class ModelBased:
         self._thetas = np.tile(self._kernel.prior_mean, (models, 1))
         self._kernel_seen = Kernel(self._representation, len(self._evidences.trained))
         self._thetas_seen = np.tile(self._kernel_seen.prior_mean, (models, 1))
+        self._renewed = False  # whether hyperparameters were fitted since anybody asked
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted.
@@ -150,6 +151,7 @@ class ModelBased:
                 )
                 if best is not None:
                     worth, row, self._thetas_seen = best
+                    self._renewed = True
                     found.append((worth, str(evidence.names[row])))
         return max(found)[1] if found else None
 
@@ -171,6 +173,30 @@ class ModelBased:
         self._thetas_seen = np.array(state["thetas_seen"])
         self._evidences.load(state["trials"])
         self._novelty.load(**state["novelty"])
+
+    def worked_out(self) -> dict[str, Any] | None:
+        """The hyperparameters, where they were fitted anew."""
+        if not self._renewed:
+            return None
+        self._renewed = False
+        return {
+            "fitted_at": self._fitted_at,
+            "thetas": self._thetas.tolist(),
+            "thetas_seen": self._thetas_seen.tolist(),
+        }
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over hyperparameters.
+
+        Raises:
+            ValueError, KeyError, TypeError: they are not those of this space and these goals.
+        """
+        thetas = [np.array(worked[name], dtype=np.float64) for name in ("thetas", "thetas_seen")]
+        for found, own in zip(thetas, (self._thetas, self._thetas_seen), strict=True):
+            if found.shape != own.shape or not np.isfinite(found).all():
+                raise ValueError(f"hyperparameters of shape {found.shape}, not {own.shape}")
+        self._fitted_at = int(worked["fitted_at"])
+        self._thetas, self._thetas_seen = thetas
 
     def _proposal(self) -> tuple[Vector, Config] | None:
         rng = np.random.default_rng([self._seed, self._asked])
@@ -234,7 +260,7 @@ class ModelBased:
         ended = self._evidences.ended
         renew = ended - self._fitted_at >= max(1, ended // 20)
         if renew:
-            self._fitted_at = ended
+            self._fitted_at, self._renewed = ended, True
         posteriors: list[Posterior | None] = []
         for i in range(targets.shape[1]):
             rows = np.flatnonzero(np.isfinite(targets[:, i]))

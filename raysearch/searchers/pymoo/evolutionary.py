@@ -98,9 +98,15 @@ class _SteadyState:
         self._seed, self._ended = seed, 0
         self._first: list[Member] = []  # until enough have finished to make pymoo's population
         self._niche: dict[str, Any] = {}  # MOEA/D: the subproblem that a trial was bred for
+        self._recalled: list[int] | None = None  # the same of the next trial, whose config is given
+        self._latest: list[int] | None = None
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted."""
+        self._latest = None
+        if given is not None and self._recalled is not None:
+            self._niche[trial] = np.array(self._recalled)
+            self._latest, self._recalled = self._recalled, None
         return self._trials.ask(trial, given, self._novelty, lambda: self._proposal(trial))
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
@@ -122,6 +128,21 @@ class _SteadyState:
                 self._algorithm.indices = rng.integers(self._size, size=1) if niche is None else niche
             self._algorithm.tell(infills=pymoo_algorithms.individuals([member]))
 
+    def worked_out(self) -> dict[str, Any] | None:
+        """The subproblem that the last trial was bred for, where the algorithm has them."""
+        return None if self._latest is None else {"niche": self._latest}
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over the subproblem of the trial that is given next.
+
+        Raises:
+            ValueError, KeyError, TypeError: there is no such subproblem.
+        """
+        niche = [int(index) for index in worked["niche"]]
+        if len(niche) != 1 or not 0 <= niche[0] < self._size:
+            raise ValueError(f"no subproblem {niche}: there are {self._size}")
+        self._recalled = niche
+
     def _gather(self, member: Member) -> None:
         """Keep the best until ``population`` of them have finished; they are pymoo's first population."""
         members = [*self._first, member]
@@ -141,7 +162,9 @@ class _SteadyState:
         found = self._novelty.initial(rng)
         if found is None and self._trials.asked >= self._size:
             found = self._novelty.first(self._children(rng))
-            self._niche[trial] = getattr(self._algorithm, "indices", None)
+            niche = getattr(self._algorithm, "indices", None)
+            self._niche[trial] = niche
+            self._latest = None if niche is None else np.asarray(niche).tolist()
         return found or self._novelty.random(rng)
 
     def _children(self, rng: np.random.Generator) -> Iterator[Vector]:

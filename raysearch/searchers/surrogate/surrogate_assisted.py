@@ -99,6 +99,7 @@ class SurrogateAssisted:
         self._optimum: list[list[float]] = []
         self._drawn = 0  # suggestions from this optimum
         self._news = False  # whether a result came in since it was found
+        self._worked: dict[str, Any] | None = None
 
     def ask(self, trial: str, given: Config | None = None) -> Config | None:
         """The config given, or one that was not suggested before; None when the space is exhausted.
@@ -138,6 +139,26 @@ class SurrogateAssisted:
         self._optimum = [list(vector) for vector in state["optimum"]]
         self._novelty.load(**state["novelty"])
 
+    def worked_out(self) -> dict[str, Any] | None:
+        """How much of the optimum is left, and the optimum where it was found anew."""
+        worked, self._worked = self._worked, None
+        return worked
+
+    def recall(self, worked: Mapping[str, Any]) -> None:
+        """Take over an optimum.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none of this space.
+        """
+        drawn, left = int(worked["drawn"]), int(worked["left"])
+        if "optimum" in worked:
+            optimum = np.array(worked["optimum"], dtype=np.float64).reshape(-1, len(self._encoding))
+            if len(optimum) != left or not np.isfinite(optimum).all():
+                raise ValueError(f"an optimum of {len(optimum)} points, not {left}")
+            self._optimum, self._news = optimum.tolist(), False
+        self._optimum = self._optimum[max(0, len(self._optimum) - left) :]
+        self._drawn = drawn
+
     def _proposal(self) -> tuple[Vector, Config] | None:
         rng = np.random.default_rng([self._seed, self._trials.asked])
         found = self._novelty.initial(rng)
@@ -147,11 +168,14 @@ class SurrogateAssisted:
 
     def _infill(self, rng: np.random.Generator) -> tuple[Vector, Config] | None:
         """A new point of the optimum, which is found again when that is due; None if there is none."""
-        if self._news and (self._drawn >= self._infills or not self._optimum):
+        renew = self._news and (self._drawn >= self._infills or not self._optimum)
+        if renew:
             self._optimum = self._optimised(rng).tolist()
             self._drawn, self._news = 0, False
         found = self._novelty.first(self._points())
         self._drawn += found is not None
+        new = {"optimum": [list(vector) for vector in self._optimum]} if renew else {}
+        self._worked = {"drawn": self._drawn, "left": len(self._optimum), **new}
         return found
 
     def _points(self) -> Iterator[Vector]:

@@ -57,4 +57,4 @@ def test_what_a_caller_changes_afterwards_is_not_in_the_state() -> None:
     ours, given = Replayed(Opaque), {"x": {"y": 1}}
     ours.ask("a", given)
     given["x"]["y"] = 2
-    assert ours.state()["calls"] == [["ask", "a", {"x": {"y": 1}}]]
+    assert ours.state()["calls"] == [["ask", "a", {"x": {"y": 1}}, None]]
