@@ -38,13 +38,15 @@ def await_room(demand: Demand, say: Callable[[str], None]) -> None:
     try:
         while not ray.wait([probe], timeout=1)[0]:  # in pieces, so that Ctrl-C is heard
             pass
+    except BaseException:
+        ray.cancel(probe)  # never once it has run: Ray 2.60 then ends the driver now and then
+        raise
+    try:
         ray.get(probe)
     except TaskUnschedulableError as error:
         raise UserError(
             f"resources asks for {demand}, and no node that the cluster may start has it"
         ) from error
-    finally:
-        ray.cancel(probe)
 
 
 def _is_there(demand: Demand) -> bool:

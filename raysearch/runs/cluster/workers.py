@@ -80,12 +80,12 @@ class Workers:
         return crowded or node in seen.draining or at_work >= self()
 
     def words(self, at_work: int) -> str:
-        """What there is to say of a cluster; nothing of a single machine with room for all.
+        """What there is to say of a cluster with trials at work; nothing of one machine with room for all.
 
         Args:
             at_work: this study's trials that are not paused.
         """
-        if (seen := self._seen) is None:
+        if (seen := self._seen) is None or not at_work:
             return ""
         others, waiting = len(seen.claims) - 1, max(0, at_work - seen.places)
         if seen.nodes == 1 and not (others or waiting or seen.draining):

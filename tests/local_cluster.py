@@ -64,22 +64,30 @@ class LocalCluster:
                 node.wait(20)
             except subprocess.TimeoutExpired:
                 node.kill()
-        for process in self._left():
+        for process in [*self.nodes(), *self.left()]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
-    def _left(self) -> list[int]:
+    def left(self) -> list[int]:
         """The processes that name the session's folder."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                try:
-                    command = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if f"{self.folder}/session".encode() in command:
-                    found.append(int(entry.name))
-        return found
+        return [process for process, command in _commands() if f"{self.folder}/session" in command]
+
+    def nodes(self) -> list[int]:
+        """The processes of nodes that have joined, whoever started them."""
+        joined = f"--address={self.address}"
+        return [process for process, command in _commands() if "--block" in command and joined in command]
+
+
+def _commands() -> list[tuple[int, str]]:
+    """This machine's other processes, with the command of each."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                found.append(
+                    (int(entry.name), (entry / "cmdline").read_text(errors="replace").replace("\0", " "))
+                )
+    return found
 
 
 @contextmanager
@@ -101,6 +109,7 @@ def local_cluster(
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TMPDIR": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         **environment,
     }
@@ -133,7 +142,7 @@ def _configuration(folder: Path, address: str, node_types: Mapping[str, Mapping[
         each["resources"] = {"object_store_memory": _STORE, **each["resources"]}
     provider = {
         "type": "external",
-        "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+        "module": "node_processes.NodeProcesses",
         "gcs_address": address,
         "head_node_id": _HEAD,
         **dict.fromkeys(("use_node_id_as_ip", "launch_multiple"), True),
