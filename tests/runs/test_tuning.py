@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,29 @@ def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> 
 
 
 ONE = Workers(Demand({"CPU": 1}), 1)
+
+
+@pytest.mark.parametrize(
+    ("has_more", "lets_go", "kept"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_worker_is_kept_for_the_next_trial_only_while_it_is_the_studys(
+    has_more: bool, lets_go: bool, kept: bool
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def let_go(node: str, at_work: int) -> bool:
+        asked.append((node, at_work))
+        return lets_go
+
+    conductor: Any = SimpleNamespace(has_more=has_more, in_flight=3, fail=lambda *what: None)
+    workers: Any = SimpleNamespace(lets_go=let_go)
+    trial: Any = SimpleNamespace(trial_id="t")
+    actors = SimpleNamespace(get=lambda trial: "actor")
+    controller = SimpleNamespace(_started_actors={"actor"}, _trial_to_actor=actors)
+    result = {"failure": "x", "traceback": "", "stuck": False, "node": "n"}
+    tuning._ConductorScheduler(conductor, workers).on_trial_complete(controller, trial, result)
+    assert controller._started_actors == ({"actor"} if kept else set())
+    assert asked == ([("n", 3)] if has_more else [])
 
 
 class LateSecond(FullTraining):
