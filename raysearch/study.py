@@ -20,7 +20,7 @@ from raysearch.methods import Choice, name_of
 from raysearch.objectives import Goals
 from raysearch.results import StudyResult
 from raysearch.runs.conditions import Conditions, check_conditions
-from raysearch.runs.session import Work
+from raysearch.runs.session import Callback, Work
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.architectures import enlarge
@@ -242,6 +242,7 @@ class Study:
         folder: str | Path | None = None,
         max_minutes: float | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> StudyResult:
         """Search, on the cluster that ``ray.init()`` found or on this machine.
 
@@ -253,6 +254,9 @@ class Study:
             max_minutes: ends this session in time, its front finished by then, measured and reported. The
                 references are trained within it, no further round of theirs begins after a third of it.
             progress: whether to show the live table (plain lines where the output is no terminal).
+            callbacks: of Ray Tune, such as its own for MLflow, Weights & Biases and TensorBoard. A trial of
+                the journal is the trial of Tune whose config says so under "trial"; one that was paused goes
+                on as another of Tune's. Files that they keep for a trial go to ``tune/`` in the folder.
 
         Raises:
             ValueError: bad arguments, or a folder that holds another study's run.
@@ -263,7 +267,7 @@ class Study:
         path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         path = path.resolve()
         trials = num_trials or (None if max_minutes else TRIALS)
-        carry_out(self.work, trials, path, max_minutes=max_minutes, progress=progress)
+        carry_out(self.work, trials, path, max_minutes=max_minutes, progress=progress, callbacks=callbacks)
         return StudyResult(path)
 
 

@@ -19,6 +19,8 @@ WITH_RAY = {
     "backends.measurement.devices",
     "backends.measurement.remote",
     "backends.on_nodes",
+    "cli.package",
+    "cli.submit",
     "schedulers.tune",
     "searchers.libraries.optuna_search",
     "searchers.tune",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,28 @@ def test_outputs_are_kept_without_errors_and_small(path: Path) -> None:
     assert len(plots) >= 2
     assert path.stat().st_size < MOST_BYTES
     assert all(cell["execution_count"] for cell in cells(path))
+
+
+@pytest.mark.timeout(400)
+def test_the_main_job_runs_with_a_live_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient = pytest.importorskip(
+        "nbclient", reason='nbclient is not installed: pip install "raysearch[notebooks]"'
+    )
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("RAYSEARCH_CACHE", "")
+    notebook = nbformat.read(NOTEBOOKS[0].with_name("digits.ipynb"), as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("num_trials=24", "num_trials=2").replace(
+            "    targets=[", '    epochs=1,\n    parent={"epochs": 1},\n    targets=['
+        )
+    nbclient.NotebookClient(notebook, timeout=380, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    search = next(cell for cell in notebook.cells if "study.run" in cell.source)
+    tables = [
+        re.sub("\x1b[^m]*m", "", o.data["text/plain"])
+        for o in search.outputs
+        if o.output_type == "display_data"
+    ]
+    assert len(tables) == 1  # drawn anew in its place
+    assert "2 done" in tables[0]
+    assert "hypervolume" in tables[0]
+    assert "on the front" in tables[0]

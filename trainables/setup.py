@@ -226,6 +226,10 @@ class TrialSetup:
         """Where a trial keeps its checkpoint while it runs."""
         return self.folder / "trials" / name
 
+    def log_file(self, name: str) -> Path:
+        """What a trial printed and logged."""
+        return self.folder / "logs" / f"{name}.log"
+
     def variant_folder(self, name: str) -> Path:
         """Where a finished trial leaves its variant."""
         return self.folder / "variants" / name

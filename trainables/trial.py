@@ -23,6 +23,7 @@ from ray import tune
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import failure, first_line, traceback_of
+from raysearch.basics.logs import logged
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
@@ -54,8 +55,9 @@ class CompressionTrial(tune.Trainable):
         """The next report."""
         node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         try:
-            stages = self._stages = self._stages or self._start()
-            report = stages.next_report()
+            with logged(self._setup.log_file(self._called)):
+                stages = self._stages = self._stages or self._start()
+                report = stages.next_report()
         except Exception as error:
             return {**_failed(error), "node": node, "done": True}
         return {
@@ -71,8 +73,11 @@ class CompressionTrial(tune.Trainable):
     def _start(self) -> TrialStages:
         config = {key: value for key, value in self._config.items() if key != "trial"}
         device = "cuda" if torch.cuda.is_available() and self._granted("GPU") else "cpu"
-        name = self._config.get("trial", self.trial_id)
-        return TrialStages(self._setup, name, config, measure_through(self._setup.service), device)
+        return TrialStages(self._setup, self._called, config, measure_through(self._setup.service), device)
+
+    @property
+    def _called(self) -> str:
+        return str(self._config.get("trial", self.trial_id))
 
     def _granted(self, resource: str) -> float:
         resources = self.trial_resources

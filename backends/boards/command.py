@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysearch.backends.base import MeasurementError
-from raysearch.backends.boards.jobs import BoardLost
+from raysearch.backends.boards.jobs import LONGEST_S, BoardLost
 from raysearch.basics.failures import UserError
 
 _PLACE = "{job}"
-
-
-_LONGEST_S = 600
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,10 @@ class Command:
         argv = [argument.replace(_PLACE, str(folder)) for argument in self.argv]
         try:
             done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_LONGEST_S
+                argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=LONGEST_S
             )
         except subprocess.TimeoutExpired:
-            raise BoardLost(f"{self.name} did not end within {_LONGEST_S} s") from None
+            raise BoardLost(f"{self.name} did not end within {LONGEST_S} s") from None
         except OSError as error:
             raise BoardLost(f"{self.name} cannot be started: {error.strerror}") from None
         if done.returncode != 0:

@@ -27,6 +27,8 @@ from raysearch.backends.boards.program import program
 from raysearch.backends.measurement.protocol import Figures, Protocol
 from raysearch.basics.failures import UserError, first_line
 
+#: What a job may take on a board, in seconds: one that never ends holds up everybody else's.
+LONGEST_S = 600
 _CHUNK_BYTES = 64e6
 
 

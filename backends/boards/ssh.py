@@ -22,7 +22,7 @@ from typing import IO, Any
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import folder as names
 from raysearch.backends.boards import receiver
-from raysearch.backends.boards.jobs import BoardLost
+from raysearch.backends.boards.jobs import LONGEST_S, BoardLost
 from raysearch.basics.failures import MissingFile, UserError
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
@@ -169,20 +169,10 @@ class Ssh:
     def _answers(self, process: subprocess.Popen[bytes], folder: Path) -> tuple[bool, dict[str, Any] | None]:
         """Whether the board's end started, and what it said of the job; results come into the folder."""
         assert process.stdout is not None
-        too_late = threading.Timer(self.connect_timeout_s, process.kill)
-        too_late.start()
-        try:
-            receiver.receive(process.stdout, str(folder), allowed=())
-        except (EOFError, ValueError):
-            process.wait()
+        results = (names.OUTPUTS, names.RESULT)
+        if _within(self.connect_timeout_s, process, folder, ()) is None:
             return False, None
-        finally:
-            too_late.cancel()
-        try:
-            return True, receiver.receive(process.stdout, str(folder), allowed=(names.OUTPUTS, names.RESULT))
-        except (EOFError, ValueError):
-            process.wait()
-            return True, None
+        return True, _within(LONGEST_S, process, folder, results)
 
     def _no_start(self, code: int, said: str) -> str:
         """Why nothing ran there."""
@@ -201,6 +191,8 @@ class Ssh:
     def _no_end(self, code: int, said: str) -> str:
         """Why what ran there did not tell its end."""
         last = (said.splitlines() or [""])[-1]
+        if code < 0:
+            return f"the job on {self.name} did not end within {LONGEST_S} s"
         if code == _SSH_FAILED and last:
             return f"the connection to {self.name} was cut before a result came ({last})"
         return (
@@ -224,6 +216,22 @@ class Ssh:
                 " (Python 3.10, numpy and the runtime are needed there)" if "No module named" in last else ""
             )
             raise BoardLost(f"the program failed on {self.name}: {last or f'exit code {code}'}{needs}")
+
+
+def _within(
+    seconds: float, process: subprocess.Popen[bytes], folder: Path, allowed: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """What the board's end says next; None where it says nothing within the seconds, or ends before."""
+    assert process.stdout is not None
+    too_late = threading.Timer(seconds, process.kill)
+    too_late.start()
+    try:
+        return receiver.receive(process.stdout, str(folder), allowed=allowed)
+    except (EOFError, ValueError):
+        process.wait()
+        return None
+    finally:
+        too_late.cancel()
 
 
 def _send_job(stream: IO[bytes], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, check; more stand in cli/allocation.py and cli/devices.py.
+"""The command line: run, resume, report, check; more stand in allocation.py, devices.py and submit.py.
 
 Heavy imports stand inside the commands, so that ``raysearch --help`` answers at once. Bad input ends with
 exit code 2 and one sentence, a run that could not go on with exit code 1 and one sentence, and a fault of the
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysearch.cli import allocation, devices
+from raysearch.cli import allocation, devices, submit, watching
 from raysearch.cli.output import (
     INTERRUPTED,
     Json,
@@ -89,9 +89,17 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
 
 
 @app.command()
-def report(folder: RunFolder, as_json: Json = False) -> None:
+def report(
+    folder: RunFolder,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the run's table and keep the page fresh while it goes on.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
+        if watch:
+            watching.watch_report(folder)
         from raysearch.record.results import RunResult
         from raysearch.reporting.html import write_report
         from raysearch.sweeps.table import write_sweep
@@ -245,11 +253,13 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from _leaves(value, f"{prefix}{key}/")
 
 
+app.command()(submit.submit)
 app.command()(allocation.sweep)
 app.command()(allocation.allocate)
 app.command()(devices.targets)
 app.command()(devices.measure)
 app.command()(devices.profile)
+app.command()(watching.dashboard)
 
 
 def main() -> None:

@@ -34,8 +34,12 @@ _ENDINGS = {
 }
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, refresh: float | None = None) -> Path:
     """Write (or refresh) the report of a run folder from its journal.
+
+    Args:
+        folder: of the run.
+        refresh: seconds after which a browser loads the page again; None: never.
 
     Returns:
         The path of report.html.
@@ -44,12 +48,12 @@ def write_report(folder: Path) -> Path:
         MissingFile: the folder holds no journal.
     """
     path = Path(folder) / FILE_NAME
-    path.write_text(render(RunResult(folder)), encoding="utf-8")
+    path.write_text(render(RunResult(folder), refresh), encoding="utf-8")
     return path
 
 
-def render(result: RunResult) -> str:
-    """The report as one HTML document."""
+def render(result: RunResult, refresh: float | None = None) -> str:
+    """The report as one HTML document; ``refresh`` as in ``write_report``."""
     task = result.study["task"]
     name = str(task.get("name") or task.get("import"))
     body = "".join(
@@ -67,7 +71,7 @@ def render(result: RunResult) -> str:
             section("The study", f"<pre>{escape(result.study_file())}</pre>"),
         )
     )
-    return document(name, body)
+    return document(name, body, refresh)
 
 
 # -- the head --------------------------------------------------------------------------------------

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def document(title: str, body: str) -> str:
+def document(title: str, body: str, refresh: float | None = None) -> str:
     """The whole page.
 
     Args:
         title: plain text.
         body: HTML, plots of ``drawn`` among it.
+        refresh: seconds after which a browser loads it again; None: never.
     """
     from plotly.offline import get_plotlyjs
 
     style = files("raysearch.reporting").joinpath("report.css").read_text(encoding="utf-8")
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh:.0f}">'
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{again}'
         f"<title>raysearch: {escape(title)}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style><script>{get_plotlyjs()}</script></head><body><main>{body}</main></body></html>"

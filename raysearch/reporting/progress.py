@@ -70,9 +70,12 @@ class LiveTable:
         self._last_line = -math.inf
         self._lock = Lock()
         self._live: Live | None = None
+        self._cell: _Cell | None = None
 
     def __enter__(self) -> LiveTable:
-        if self.console.is_terminal and not self.quiet:
+        if self.console.is_jupyter and not self.quiet:
+            self._cell = _Cell(self.render)
+        elif self.console.is_terminal and not self.quiet:
             self._live = Live(
                 console=self.console,
                 get_renderable=self.render,
@@ -88,13 +91,17 @@ class LiveTable:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        elif self._cell is not None:
+            self._cell.show()
         elif not self.quiet and error is None:
             self._print_line()
 
     def begin(self, phase: str) -> None:
         """Say what is done before the first event."""
         self.phase = phase
-        if self._live is None and not self.quiet:
+        if self._cell is not None:
+            self._cell.show()
+        elif self._live is None and not self.quiet:
             self.console.print(phase)
 
     def event(self, event: Mapping[str, Any]) -> None:
@@ -103,7 +110,9 @@ class LiveTable:
             phase = self.phase
             worth_a_line = self._note(event) and self._clock() - self._last_line >= LINE_INTERVAL
             last_phase_begins = self.phase == _LAST_PHASE != phase
-        if (worth_a_line or last_phase_begins) and self._live is None and not self.quiet:
+        if self._cell is not None:
+            self._cell.show(at_most_every=REDRAW_INTERVAL)
+        elif (worth_a_line or last_phase_begins) and self._live is None and not self.quiet:
             self._print_line()
 
     def _note(self, event: Mapping[str, Any]) -> bool:
@@ -265,3 +274,20 @@ class LiveTable:
                 parts.append(f"best {metric.name} {metric_value(metric, search_values(best)[metric.name])}")
         parts.append(f"{duration(self.seconds_left())} left" if self.phase == "searching" else self.phase)
         self.console.print(" · ".join(parts), markup=False, highlight=False, soft_wrap=True)
+
+
+class _Cell:
+    """The table in a notebook, drawn anew in its place; rich's own way needs a package of widgets."""
+
+    def __init__(self, render: Callable[[], RenderableType]) -> None:
+        from IPython.display import display
+
+        self._render = render
+        self._shown = time.monotonic()
+        self._handle = display(render(), display_id=True)
+
+    def show(self, at_most_every: float = 0.0) -> None:
+        """Draw it, unless it was drawn within so many seconds."""
+        if time.monotonic() - self._shown >= at_most_every:
+            self._shown = time.monotonic()
+            self._handle.update(self._render())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 
 from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.remote import RemoteService
@@ -47,7 +48,13 @@ from raysearch.trainables.setup import weight_bits_on
 
 
 def carry_out(
-    work: Work, num_trials: int | None, folder: Path, *, max_minutes: float | None, progress: bool
+    work: Work,
+    num_trials: int | None,
+    folder: Path,
+    *,
+    max_minutes: float | None,
+    progress: bool,
+    callbacks: Sequence[tune.Callback] = (),
 ) -> RunResult:
     """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
     with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
@@ -64,7 +71,9 @@ def carry_out(
         ):
             table.where = workers.words
             _check(work, table, anew=not events)
-            session = Session(work, folder, num_trials, journal, record, table, deadline, events)
+            session = Session(
+                work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
+            )
             session.workers = workers
             return _work_through(session, max_minutes)
 
@@ -205,7 +214,7 @@ def _search(session: Session) -> str:
         deadline=session.deadline,
     )
     conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left())
+    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
     if conductor.complete:
         return "finish"
     out_of_time = session.seconds_left() <= 0 or (conductor.closing and not conductor.in_flight)

@@ -80,7 +80,7 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
         listener=note,
     )
     conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left())
+    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:

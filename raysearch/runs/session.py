@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import ray
+from ray.tune import Callback as Callback
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import first_line, traceback_of
@@ -95,6 +96,7 @@ class Session:
         table: the live table.
         deadline: of the search, seconds since the epoch.
         events: those of earlier sessions.
+        callbacks: of Tune, the user's.
     """
 
     work: Work
@@ -105,6 +107,7 @@ class Session:
     table: LiveTable
     deadline: float
     events: list[Event] = field(default_factory=list)
+    callbacks: tuple[Callback, ...] = ()
 
     @cached_property
     def workers(self) -> Workers:

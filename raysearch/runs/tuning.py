@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -70,14 +70,22 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-def conduct(conductor: Conductor, setup: TrialSetup, workers: Workers, seconds: float = float("inf")) -> None:
+def conduct(
+    conductor: Conductor,
+    setup: TrialSetup,
+    workers: Workers,
+    seconds: float = float("inf"),
+    callbacks: Sequence[tune.Callback] = (),
+) -> None:
     """Let a conductor's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
 
     Args:
-        conductor: gives them out.
-        setup: what they share.
+        conductor: of the trials.
+        setup: what the trials are given.
         workers: what each takes of the cluster, and when a worker is not kept for the next.
-        seconds: for all of them.
+        seconds: at most.
+        callbacks: of Tune, the user's; the files they write for a trial go to ``tune/<role>/<trial>`` in the
+            run's folder.
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
@@ -85,7 +93,7 @@ def conduct(conductor: Conductor, setup: TrialSetup, workers: Workers, seconds: 
     if conductor.complete or seconds <= 0:
         return
     scheduler = _ConductorScheduler(conductor, workers)
-    with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+    with _handler_restored(), _place(setup.folder if callbacks else None) as storage:
         tuner = tune.Tuner(
             _trainable(setup, workers.demand),
             tune_config=tune.TuneConfig(
@@ -93,12 +101,17 @@ def conduct(conductor: Conductor, setup: TrialSetup, workers: Workers, seconds: 
                 scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
+                trial_name_creator=_name_of,
+                trial_dirname_creator=_name_of,
                 time_budget_s=seconds if seconds < float("inf") else None,
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
+                name=conductor.role,
+                callbacks=list(callbacks),  # Tune adds its own to the list that it is given
                 stop=_Stopper(conductor),
                 verbose=0,
+                progress_reporter=_Silent(),
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
@@ -112,6 +125,24 @@ def conduct(conductor: Conductor, setup: TrialSetup, workers: Workers, seconds: 
         raise conductor.error
     if scheduler.error is not None:
         raise scheduler.error
+
+
+def _name_of(trial: Trial) -> str:
+    """A trial's name in the journal."""
+    return str(trial.config["trial"])
+
+
+@contextlib.contextmanager
+def _place(folder: Path | None) -> Iterator[str]:
+    """Where Tune keeps its own files: in a run's folder, or for a while where nobody looks."""
+    if folder is not None:
+        yield str(folder / "tune")
+        for state in (folder / "tune").glob("*/*"):  # Tune's own, pickled, which nobody reads again
+            if state.is_file():
+                state.unlink()
+        return
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+        yield storage
 
 
 @contextlib.contextmanager
@@ -132,6 +163,16 @@ def _trainable(setup: TrialSetup, demand: Demand) -> Any:
 
     trainable = tune.with_parameters(CompressionTrial, setup=Carried(setup))
     return tune.with_resources(trainable, demand.placement())
+
+
+class _Silent(tune.ProgressReporter):
+    """Says nothing, where Tune's own would clear the live table from a notebook's output."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Never called."""
 
 
 class _Stopper(tune.Stopper):

@@ -17,6 +17,7 @@ from raysearch import backends
 from raysearch.backends import boards
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.boards import BoardLost, Ssh
+from raysearch.backends.boards import ssh as ssh_boards
 from raysearch.backends.measurement.lock import exclusive_device
 from raysearch.backends.measurement.protocol import Protocol, measure, undisturbed
 from raysearch.basics.failures import MissingFile, UserError
@@ -224,6 +225,15 @@ def test_a_program_that_is_killed_is_no_cut(server, export, images):
     (failure,) = failures
     assert not isinstance(failure, BoardLost)
     assert str(failure).startswith(f"the program died of SIGKILL on {server.board.name}: the runtime crashed")
+
+
+def test_a_job_that_never_ends_is_ended(server, export, images, monkeypatch):
+    monkeypatch.setattr(ssh_boards, "LONGEST_S", 4)
+    thread, failures = measuring(server, export, images)
+    thread.join(30)
+    (failure,) = failures
+    assert isinstance(failure, BoardLost)
+    assert str(failure) == f"the job on {server.board.name} did not end within 4 s"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""What has come to a run's journal since it was last looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from raysearch.record import journal
+from raysearch.record.journal import Event, RunRecord
+
+
+@dataclass
+class Followed:
+    """A run that is followed; nothing of it is locked or written.
+
+    Attributes:
+        folder: of the run.
+        record: what was read so far.
+        seen: how many events that is.
+    """
+
+    folder: Path
+    record: RunRecord = field(default_factory=RunRecord)
+    seen: int = 0
+
+    def news(self) -> list[Event]:
+        """The events that were not seen before, taken into the record.
+
+        Raises:
+            MissingFile: the folder holds no journal.
+            UserError: a line of it is damaged, or of a later version.
+        """
+        events = list(islice(journal.read(self.folder), self.seen, None))
+        for event in events:
+            self.record.apply(event)
+        self.seen += len(events)
+        return events
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last session has said how it ended; one that was killed says nothing."""
+        sessions = self.record.sessions
+        return bool(sessions) and sessions[-1]["action"] not in ("start", "resume")

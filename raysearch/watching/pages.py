@@ -1,0 +1,75 @@
+"""``raysearch report --watch``: the live table and the report of a run that another process works on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from raysearch.basics.failures import UserError
+from raysearch.record.journal import RunRecord
+from raysearch.reporting.html import write_report
+from raysearch.reporting.progress import LiveTable
+from raysearch.watching.following import Followed
+
+_EVERY_S = 5.0  # between two looks
+_PAGE_S = 30.0  # between two pages: one takes a second of a core's time, and draws all plots anew
+_BEFORE_SEARCHERS = ("given", "design")
+
+
+def watch(
+    folder: Path,
+    *,
+    console: Console | None = None,
+    every: float = _EVERY_S,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Show a run's live table and keep its report.html fresh until its session ends.
+
+    The page loads itself again while the run goes on. A session that was killed never says that it ended:
+    Ctrl-C ends the watching.
+
+    Args:
+        folder: of the run.
+        console: where the table goes; standard output if left out.
+        every: seconds between two looks at the journal.
+        wait: lets so many seconds pass.
+
+    Raises:
+        MissingFile: the folder holds no journal.
+        UserError: a line of the journal is damaged, or of a later version.
+    """
+    run = Followed(folder)
+    run.news()
+    if not run.record.header:
+        raise UserError(f"{folder} holds an empty journal: nothing was started there")
+    with LiveTable(run.record, limit=asked(run.record), console=console) as table:
+        written = _write(folder, run)
+        while not run.ended:
+            wait(every)
+            events = run.news()
+            table.limit = asked(run.record)
+            for event in events:
+                table.event(event)
+            if events and time.monotonic() - written >= _PAGE_S:
+                written = _write(folder, run)
+    _write(folder, run)
+
+
+def asked(record: RunRecord) -> float:
+    """How many trials the last session may suggest, screened ones counted; inf: any number."""
+    budgets = [session["num_trials"] for session in record.sessions if "num_trials" in session]
+    trials = budgets[-1] if budgets else None
+    if trials is None:
+        return math.inf
+    screen = record.header["study"].get("search", {}).get("screen") or 1
+    at_once = min(trials, sum(trial.origin in _BEFORE_SEARCHERS for trial in record.searched()))
+    return float(at_once + screen * (trials - at_once))
+
+
+def _write(folder: Path, run: Followed) -> float:
+    write_report(folder, refresh=None if run.ended else _PAGE_S)
+    return time.monotonic()

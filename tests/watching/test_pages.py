@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from fake_run import make_events, write_run
+from rich.console import Console
+
+from raysearch.watching.following import Followed
+from raysearch.watching.pages import asked, watch
+
+
+def grow(folder: Path, events: list[dict]) -> None:
+    with (folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+
+
+def test_only_what_is_new_is_told(tmp_path: Path) -> None:
+    events = make_events(6)
+    folder = write_run(tmp_path / "run", events[:40])
+    run = Followed(folder)
+    assert [e["event"] for e in run.news()] == [e["event"] for e in events[:40]]
+    assert run.news() == []
+    grow(folder, events[40:])
+    assert len(run.news()) == len(events) - 40
+    assert run.ended
+
+
+def test_a_line_that_is_being_written_is_told_when_it_is_whole(tmp_path: Path) -> None:
+    events = make_events(2)
+    folder = write_run(tmp_path / "run", events[:10])
+    run = Followed(folder)
+    run.news()
+    line = json.dumps(events[10]) + "\n"
+    with (folder / "journal.jsonl").open("a") as file:
+        file.write(line[:20])
+        file.flush()
+        assert run.news() == []
+        file.write(line[20:])
+    assert [e["time"] for e in run.news()] == [events[10]["time"]]
+
+
+def test_the_table_goes_on_and_the_page_ends_without_loading_itself_again(tmp_path: Path) -> None:
+    events = make_events(12)
+    middle = len(events) // 2
+    folder, text = write_run(tmp_path / "run", events[:middle]), io.StringIO()
+
+    def wait(seconds: float) -> None:
+        assert 'http-equiv="refresh"' in (folder / "report.html").read_text(encoding="utf-8")
+        grow(folder, events[middle:])
+
+    watch(folder, console=Console(file=text, width=200), wait=wait)
+    assert 'http-equiv="refresh"' not in (folder / "report.html").read_text(encoding="utf-8")
+    assert "12 of 12 trials" in text.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("session", "screen", "trials"),
+    [({"num_trials": 20}, None, 20), ({"num_trials": 20}, 4, 80), ({"max_minutes": 3}, 4, float("inf"))],
+)
+def test_how_many_trials_are_asked_for(
+    tmp_path: Path, session: dict, screen: int | None, trials: float
+) -> None:
+    events = make_events(4, finish=False)
+    events[1] = {"event": "session", "time": events[1]["time"], "action": "start", **session}
+    events = [e for e in events if e["event"] != "session" or "num_trials" not in e or e is events[1]]
+    if screen:
+        study = events[0]["study"]
+        events[0] = {**events[0], "study": {**study, "search": {**study["search"], "screen": screen}}}
+    run = Followed(write_run(tmp_path / "run", [e for e in events if e.get("action") != "interrupt"]))
+    run.news()
+    assert asked(run.record) == trials
