@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import RunRecord
+from raysearch.record.journal import Journal, RunRecord, check_run_folder
 from raysearch.results import StudyResult
-from raysearch.runs.phases import carry_out
+from raysearch.runs.phases import go_on, opened
+from raysearch.storage import Place, resolved
 from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, parse
 from raysearch.sweeps.sweep import plan_of
 
 
-def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
+def resume(folder: str | Place, *, progress: bool = True) -> StudyResult:
     """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
 
     Raises:
         MissingFile: the folder holds no journal.
         ValueError: the run's task was made in Python, so that only that program can go on with it.
     """
-    record = RunRecord.load(Path(folder))
+    place = resolved(folder)
+    check_run_folder(place)
+    with contextlib.closing(opened(place)) as journal:
+        _go_on(journal, progress)
+    return StudyResult(place)
+
+
+def _go_on(journal: Journal, progress: bool) -> None:
+    folder = journal.folder
+    record = RunRecord.load(folder)
     if not record.sessions:
         raise UserError(f"{folder} holds an empty journal: nothing was started there, so run the study again")
     described = record.header["study"]
@@ -32,5 +42,4 @@ def resume(folder: str | Path, *, progress: bool = True) -> StudyResult:
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
     budget = {key: record.sessions[-1][key] for key in ("num_trials", "max_minutes")}
-    carry_out(work, folder=Path(folder).resolve(), progress=progress, **budget)
-    return StudyResult(folder)
+    go_on(work, journal=journal, progress=progress, **budget)

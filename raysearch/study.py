@@ -31,6 +31,7 @@ from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.encoding import Parameter
 from raysearch.searchers.tune import parameters_of
+from raysearch.storage import Place, resolved
 from raysearch.study_file.build import build_task
 from raysearch.study_file.schema import StudyFile, check_search
 from raysearch.study_file.space_text import dump_space, parse_space
@@ -89,7 +90,7 @@ class Study:
         searcher: Choice = "model_based",
         scheduler: Choice = "front_halving",
         evaluate_first: Sequence[Config] = (),
-        warm_start: Sequence[str | Path] = (),
+        warm_start: Sequence[str | Place] = (),
         grace: int | None = None,
         seed: int = 0,
         resources: Mapping[str, Any] | None = None,
@@ -178,7 +179,7 @@ class Study:
         variant = self.space.variant(config)
         return variant.key, variant.active
 
-    def _from_earlier_runs(self, folders: Sequence[str | Path]) -> list[Config]:
+    def _from_earlier_runs(self, folders: Sequence[str | Place]) -> list[Config]:
         """The best configs of earlier runs that are legal in this space, completed."""
         start = best_of_earlier_runs(
             folders,
@@ -239,7 +240,7 @@ class Study:
         self,
         num_trials: int | None = None,
         *,
-        folder: str | Path | None = None,
+        folder: str | Place | None = None,
         max_minutes: float | None = None,
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -250,7 +251,8 @@ class Study:
 
         Args:
             num_trials: how many may train in all; 64 if left out, or with ``max_minutes`` any number.
-            folder: of the run; seen by every worker. ``runs/<task>-<time>`` if left out.
+            folder: of the run; seen by every worker: of a disk of all nodes, or in a bucket
+                ("s3://bucket/runs/digits"). ``runs/<task>-<time>`` if left out.
             max_minutes: ends this session in time, its front finished by then, measured and reported. The
                 references are trained within it, no further round of theirs begins after a third of it.
             progress: whether to show the live table (plain lines where the output is no terminal).
@@ -264,8 +266,7 @@ class Study:
         from raysearch.runs.phases import carry_out
 
         check_search(num_trials=num_trials, max_minutes=max_minutes)
-        path = Path(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        path = path.resolve()
+        path = resolved(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         trials = num_trials or (None if max_minutes else TRIALS)
         carry_out(self.work, trials, path, max_minutes=max_minutes, progress=progress, callbacks=callbacks)
         return StudyResult(path)

@@ -26,6 +26,7 @@ from raysearch.search_spaces.domains import merged
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Encoding, Parameter
 from raysearch.searchers.recorded import Answer
+from raysearch.storage import Place, folder_of
 
 # What two studies must agree in for the figures of one to hold in the other.
 _SAME = ("task", "parent", "targets")
@@ -49,7 +50,7 @@ class WarmStart:
 
 
 def warm_start(
-    folders: Sequence[str | Path],
+    folders: Sequence[str | Place],
     parameters: Sequence[Parameter],
     goals: Goals,
     *,
@@ -82,7 +83,7 @@ def warm_start(
     if count < 1:
         raise UserError(f"count is {count}: a warm start takes at least 1 config")
     encoding = Encoding(parameters)
-    records = [RunRecord.load(Path(folder)) for folder in folders]
+    records = [RunRecord.load(folder_of(folder)) for folder in folders]
     trials = [[t for t in record.searched() if t.outcome not in (None, "failed")] for record in records]
     configs: dict[str, Config] = {}
     reasons: list[str] = []

@@ -23,6 +23,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for a disk or a bucket, unless it says so."""
+    monkeypatch.setattr("raysearch.storage.waiting.PATIENCE_S", 0.0)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray cluster of two cores on this machine, shared by a session's tests and shut down after them."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from raysearch import storage
 from raysearch.backends.base import Backend, MeasurementError, in_integers_alone, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
@@ -31,13 +32,18 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     Returns:
         Two reports as dictionaries, of step 0 and of the last step, for the targets that run such a file.
     """
-    task, folder = setup.task, setup.variant_folder("parent-int8")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILES["uint8"]
-    generator = torch.Generator().manual_seed(setup.seed)
-    x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
-    source = setup.variant_folder("parent") / FILES["uint8"]
-    static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
+    name = "parent-int8"
+    with storage.staged(setup.variant_folder(name), aside=setup.trial_folder(name)) as folder:
+        path = folder / FILES["uint8"]
+        generator = torch.Generator().manual_seed(setup.seed)
+        x, _ = next(batches(setup.task.train, CALIBRATION_SAMPLES, generator, setup.task.collate))
+        with storage.fetched(setup.variant_folder("parent") / FILES["uint8"]) as source:
+            static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
+        return _static_int8_reports(setup, path)
+
+
+def _static_int8_reports(setup: TrialSetup, path: Path) -> list[dict[str, Any]]:
+    task = setup.task
     targets = [t for t in setup.targets if t.form == "uint8"]
     measure = measure_through(setup.service)
     measured = [
@@ -77,12 +83,16 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
         test_<name>/<target> and the worst of them, test_<name>, with its parts. A network that cannot be
         compiled for a target of finalists only lacks no other figure for that: a note says why.
     """
+    with storage.fetched(setup.variant_folder(name)) as folder:
+        return _final_figures(setup, name, folder, refused or {})
+
+
+def _final_figures(setup: TrialSetup, name: str, folder: Path, refused: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, float] = {}
     measurements, found, parts, task, notes = [], {}, {}, setup.task, []
-    refused = refused or {}
     outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
-        path = setup.variant_folder(name) / FILES[target.form]
+        path = folder / FILES[target.form]
         if not path.exists():
             continue
         # A reference in float is not what a target of integers alone was asked about.

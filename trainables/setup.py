@@ -14,6 +14,7 @@ from raysearch.backends.base import Backend, Feed, trial_figures
 from raysearch.backends.sent import Sent
 from raysearch.metrics import find
 from raysearch.search_spaces.space import Space
+from raysearch.storage import Place
 from raysearch.trainables.task import Task
 from raysearch.trainables.training.schedule import cycles
 
@@ -106,7 +107,7 @@ class TrialSetup:
         space: decodes configs.
         targets: at least one; the first one's file is the one that ``file_mb`` weighs.
         epochs: E >= 1.
-        folder: the run's folder, seen by every worker.
+        folder: the run's folder: of a disk that every worker sees, or in a bucket.
         references: configs by name; "parent" is inherited from and taught by, "larger" only taught by,
             ``LONGER`` is the parent once more, trained on.
         parent_epochs: how long the parent is trained; None: until it is done.
@@ -123,7 +124,7 @@ class TrialSetup:
     space: Space
     targets: tuple[Backend, ...]
     epochs: int
-    folder: Path
+    folder: Place
     references: Mapping[str, Config] = field(default_factory=dict)
     seed: int = 0
     service: str = "raysearch"
@@ -222,18 +223,23 @@ class TrialSetup:
             found |= {name: parts[worst][name]} if name in parts[worst] else {}
         return found
 
-    def trial_folder(self, name: str) -> Path:
+    def trial_folder(self, name: str) -> Place:
         """Where a trial keeps its checkpoint while it runs."""
         return self.folder / "trials" / name
 
-    def log_file(self, name: str) -> Path:
+    def log_file(self, name: str) -> Place:
         """What a trial printed and logged."""
         return self.folder / "logs" / f"{name}.log"
 
-    def variant_folder(self, name: str) -> Path:
+    def variant_folder(self, name: str) -> Place:
         """Where a finished trial leaves its variant."""
         return self.folder / "variants" / name
 
-    def reference_weights(self, name: str) -> Path:
+    def reference_weights(self, name: str) -> Place:
         """The trained float weights of a reference."""
         return self.folder / "references" / f"{name}.safetensors"
+
+    @property
+    def parent_parts(self) -> Place:
+        """The parent's metrics on parts of the validation split."""
+        return self.folder / "references" / "parent.parts.json"

@@ -2,30 +2,32 @@
 
 TrialStages give one report at a time. Step 0 is the hardware report, with the task's metrics before training;
 1 to E are epochs, E + 1 is the exported model. A network that others are compared with may be trained for
-longer (see ``training.schedule``): it goes on to its last step when it is done. After each report their whole
-state, the reports included, is on disk: what is built again for the same trial repeats the reports that were
-saved and goes on from there.
+longer (see ``training.schedule``): it goes on to its last step when it is done. After each report their
+whole state, the reports included, is in the run's folder: what is built again for the same trial repeats the
+reports that were saved and goes on from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load, save
+from torch import fx, nn
 
+from raysearch import storage
 from raysearch.backends.base import values_of
-from raysearch.basics.disk import replacing, storing
+from raysearch.basics.disk import storing
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
+from raysearch.storage import Place
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
@@ -37,7 +39,7 @@ from raysearch.trainables.setup import LONGER, Config, Kept, Measure, Report, Tr
 from raysearch.trainables.start import schedule_of, taken_over
 from raysearch.trainables.training.course import Course
 from raysearch.trainables.training.distillation import BatchLoss
-from raysearch.trainables.variant import save_variant
+from raysearch.trainables.variant import SPEC, save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
 _FROZEN = "all layers are frozen, so that nothing was trained"
@@ -163,8 +165,7 @@ class TrialStages:
             self._train(epoch)
         values = self._metrics(self.module)
         if self.schedule.is_best({**self._curve(), epoch: values}):
-            with replacing(self._best, self._part("best")):
-                torch.save(self.module.state_dict(), self._part("best"))
+            storage.write(self._best, _saved(self.module.state_dict()))
         trained = any(p.requires_grad for p in self.module.parameters())
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
@@ -187,20 +188,22 @@ class TrialStages:
             return None
         plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
         network = self.task.build(plan.architecture).to(self.device)
-        network.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
+        network.load_state_dict(load(storage.read(self.setup.reference_weights(teacher.name))))
         return network
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        if self._best.exists():
-            self.module.load_state_dict(torch.load(self._best, weights_only=True, map_location=self.device))
+        with contextlib.suppress(FileNotFoundError):
+            self.module.load_state_dict(self._loaded(self._best))
         module = self.course.deployed().cpu().eval()
         if self.name in self.setup.references:
             self._save_reference()
-        final, folder = self.setup.variant_folder(self.name), self._part("variant")
-        shutil.rmtree(folder, ignore_errors=True)
-        with storing(folder.parent):
-            folder.mkdir(parents=True)
+        final, aside = self.setup.variant_folder(self.name), self.setup.trial_folder(self.name)
+        with storage.staged(final, aside=aside, last=SPEC) as folder:
+            return self._deploy_in(folder, module, step)
+
+    def _deploy_in(self, folder: Path, module: fx.GraphModule, step: int) -> Report:
+        """Write the variant into an empty folder, check it, and take its metrics."""
         files = write_files(module, folder, self.setup.forms)
         values = {"file_mb": files[self.setup.targets[0].form].stat().st_size / 1e6}
         in_integers = self.name in self.setup.references
@@ -222,7 +225,7 @@ class TrialStages:
         values |= self.setup.over_targets(by_target)
         values |= self._errors(self.setup.worst_parts(by_target, parts))
         values["nonzero_rate"] = nonzero_rate(module)
-        with storing(final.parent):
+        with storing(folder):
             save_variant(
                 folder,
                 module,
@@ -233,44 +236,42 @@ class TrialStages:
                 unsigned_bits=self.setup.unsigned_bits,
                 throughout=self.setup.throughout,
             )
-            shutil.rmtree(final, ignore_errors=True)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(folder, final)
         return Report(step, values, said, notes)
 
     def _errors(self, parts: Mapping[str, list[float]]) -> dict[str, float]:
         """The standard error of each metric's difference from the parent's, whose parts are left for that."""
-        path = self.setup.reference_weights("parent").with_suffix(".parts.json")
+        path = self.setup.parent_parts
         if self.name == "parent":
-            with replacing(path, self._part("parts")):
-                self._part("parts").write_text(json.dumps(parts), encoding="utf-8")
+            storage.write(path, json.dumps(parts), aside=self.setup.trial_folder(self.name))
             return {}
-        others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            others = json.loads(storage.read(path))
+        except FileNotFoundError:
+            others = {}
         known = parts.keys() & others.keys()
         return {f"{ERROR}{metric}": standard_error(parts[metric], others[metric]) for metric in known}
 
     # -- the state on disk ---------------------------------------------------------------------------------
 
     @property
-    def _best(self) -> Path:
+    def _best(self) -> Place:
         """The state at the end of the best cycle of a network that is trained until it is done."""
         return self.setup.trial_folder(self.name) / "best.pt"
 
-    def _part(self, what: str) -> Path:
-        """Where a file or folder is written before it is moved to its place.
+    @property
+    def _checkpoint(self) -> Place:
+        return self.setup.trial_folder(self.name) / "checkpoint.pt"
 
-        The name is this process's own: after an interruption an old actor may still be saving the same trial
-        while the resumed one does. It lies in the trial's folder, which goes when the run is complete.
-        """
-        return self.setup.trial_folder(self.name) / f"{what}.{os.getpid()}.part"
+    def _loaded(self, place: Place) -> Any:
+        """What was saved in a file; nothing in it is executed."""
+        return torch.load(BytesIO(storage.read(place)), weights_only=True, map_location=self.device)
 
     def _save_reference(self) -> None:
         """Leave the trained float weights for the trials that start from them or are taught by them."""
-        path, part = self.setup.reference_weights(self.name), self._part("weights")
         # Each tensor a copy of its own: of those that share memory, safetensors saves none.
         state = {k: v.detach().cpu().clone().contiguous() for k, v in self.module.state_dict().items()}
-        with replacing(path, part):
-            save_file(state, part)
+        aside = self.setup.trial_folder(self.name)  # which goes when the run is complete
+        storage.write(self.setup.reference_weights(self.name), save(state), aside=aside)
 
     def _save(self) -> None:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
@@ -279,15 +280,13 @@ class TrialStages:
                 **self.course.state(),
                 "kept": self.kept and json.dumps(list(self.kept.curve.items())),
             }
-        part = self._part("checkpoint")
-        with replacing(self.setup.trial_folder(self.name) / "checkpoint.pt", part):
-            torch.save(state, part)
+        storage.write(self._checkpoint, _saved(state))
 
     def _load(self) -> None:
-        path = self.setup.trial_folder(self.name) / "checkpoint.pt"
-        if not path.exists():
+        try:
+            state = self._loaded(self._checkpoint)
+        except FileNotFoundError:
             return
-        state = torch.load(path, weights_only=True, map_location=self.device)
         self.reports = [Report(**r) for r in json.loads(state["reports"])]
         self._repeat = list(self.reports)
         if "module" not in state:  # it was only measured: what was built is what it was
@@ -298,3 +297,9 @@ class TrialStages:
         if 0 < self.reports[-1].step < self.last_step:
             # To make it draws random numbers: those of an epoch that follows are not to depend on it.
             self._teacher = self._trained_teacher()
+
+
+def _saved(state: Mapping[str, Any]) -> bytes:
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

@@ -8,9 +8,10 @@ from functools import partial
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
+from raysearch import storage
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
@@ -77,10 +78,13 @@ def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> Inherited | None
     """Start from the parent's trained weights; None where there are none."""
     if setup.task.pretrained:
         return Inherited(1.0, True)
-    weights = setup.reference_weights("parent")
-    if name in setup.from_scratch or not weights.exists():
+    if name in setup.from_scratch:
         return None
-    return inherit(model, load_file(weights))
+    try:
+        weights = storage.read(setup.reference_weights("parent"))
+    except FileNotFoundError:
+        return None
+    return inherit(model, load(weights))
 
 
 def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
@@ -93,7 +97,7 @@ def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
         return None
     fresh = {key: value.clone() for key, value in module.state_dict().items()}
     try:
-        module.load_state_dict(load_file(kept.weights))
+        module.load_state_dict(load(storage.read(storage.folder_of(kept.weights))))
         found = evaluate(module, task.validation, task.metrics, task.collate)
         known = kept.curve[setup.last_step(name)]
         if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):

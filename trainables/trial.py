@@ -23,8 +23,8 @@ from ray import tune
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import failure, first_line, traceback_of
-from raysearch.basics.logs import logged
 from raysearch.networks.running import TimeLimitExceeded
+from raysearch.storage.logs import logged
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialStages

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from raysearch import storage
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
@@ -19,6 +20,7 @@ from raysearch.networks.nests import Nest
 from raysearch.search_spaces.architectures import OwnPlan, decode_architecture
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.storage import folder_of
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import History, prune_like
@@ -86,7 +88,7 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
     The network is built, pruned as it was, folded and given its quantisers; then its weights are loaded.
 
     Args:
-        folder: with spec.json and weights.safetensors.
+        folder: with spec.json and weights.safetensors; a path, or a URL such as "s3://...".
         model: where the network is not one of raysearch's own: the module that was compressed, or the
             function or class that made it (the task's ``model``). It is left as it is.
 
@@ -97,9 +99,14 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
         MissingFile: the folder holds no variant.
         ValueError: the spec is of another version, the model is needed or is another one.
     """
-    folder = Path(folder)
-    if not (folder / SPEC).is_file():
-        raise MissingFile(f"{folder} holds no variant: give a folder such as RUN/variants/0007")
+    place = folder_of(folder)
+    if not storage.exists(place / SPEC):
+        raise MissingFile(f"{place} holds no variant: give a folder such as RUN/variants/0007")
+    with storage.fetched(place) as here:
+        return _rebuilt(here, model)
+
+
+def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if spec.get("version") != VERSION:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Writing what must not be lost: a full disk is told in one sentence, and is not a trial's failure."""
+"""What cannot be stored: a full disk is told in one sentence, and is not a trial's failure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from raysearch.basics.failures import RunError
 
@@ -16,11 +15,11 @@ _WORDS = (*map(os.strerror, _FULL), "iostream error")
 
 
 class StorageError(RunError):
-    """A folder cannot be written: the disk is full, a quota or a limit is reached, or it may not be."""
+    """A folder cannot be used: its disk is full, a limit is reached, it may not be, or nothing answers."""
 
 
 @contextlib.contextmanager
-def storing(folder: Path) -> Iterator[None]:
+def storing(folder: object) -> Iterator[None]:
     """What is written into a folder while it lasts is there afterwards, or the folder is named.
 
     Raises:
@@ -44,20 +43,3 @@ def is_full(error: BaseException | None) -> bool:
         return False
     known = isinstance(error, StorageError) or getattr(error, "errno", None) in _FULL
     return known or any(w in str(error) for w in _WORDS) or is_full(error.__cause__ or error.__context__)
-
-
-@contextlib.contextmanager
-def replacing(path: Path, part: Path) -> Iterator[None]:
-    """A file is written as ``part`` while it lasts, and then takes its place; of a failed one nothing stays.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    with storing(path.parent):
-        for folder in (path.parent, part.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            yield
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)

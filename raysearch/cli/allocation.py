@@ -33,20 +33,21 @@ def sweep(
     file: StudyPath,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-sweep-TIME if left out.")
+        str | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-sweep-TIME if left out.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Prune parts of a network, one at a time and all together, and measure; an unfinished sweep goes on."""
     with one_sentence(as_json):
+        from raysearch.storage import resolved
         from raysearch.study_file.build import load
         from raysearch.sweeps.sweep import plan_of, run_sweep
 
         study_file = load(file, overrides or ())
         result = run_sweep(
             plan_of(study_file),
-            out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}",
+            resolved(out or Path("runs") / f"{file.stem}-sweep-{time.strftime('%Y%m%d-%H%M%S')}"),
             max_minutes=study_file.search.max_minutes,
             progress=not (quiet or as_json),
         )

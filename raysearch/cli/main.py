@@ -40,7 +40,7 @@ app = typer.Typer(
     help="Find the best trade-offs of a neural network on the hardware it will run on.",
 )
 
-RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+RunFolder = Annotated[str, typer.Argument(metavar="DIR", help="The run folder, or s3://... or gs://...")]
 
 
 @app.command()
@@ -48,20 +48,24 @@ def run(
     file: StudyPath,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; runs/FILE-TIME if left out.")
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The run folder, or s3://... or gs://...; runs/FILE-TIME if left out."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Search as a study file says; a folder with an unfinished run of the same study is gone on with."""
     with one_sentence(as_json):
+        from raysearch.storage import folder_of
         from raysearch.study import study_of
         from raysearch.study_file.build import load
 
         study_file = load(file, overrides or ())
         study = study_of(study_file)
         search = study_file.search
-        folder = out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = folder_of(out or Path("runs") / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
         result = study.run(
             search.num_trials,
             folder=folder,
@@ -76,15 +80,15 @@ def resume(folder: RunFolder, quiet: Quiet = False, as_json: Json = False) -> No
     """Go on with a run that was interrupted, killed, or ended by its time limit."""
     with one_sentence(as_json):
         from raysearch.record.journal import check_run_folder
+        from raysearch.storage import folder_of
 
-        check_run_folder(folder)
+        check_run_folder(folder_of(folder))
         from raysearch import resume as resuming
-        from raysearch.record.results import RunResult
 
-        complete = RunResult(folder).complete
+        began = time.time()
         result = resuming.resume(folder, progress=not (quiet or as_json))
         _conclude(result, as_json)
-        if complete and not as_json:
+        if result.record.last_time < began and not as_json:
             typer.echo("The run was complete already: nothing ran again")
 
 
@@ -98,17 +102,19 @@ def report(
 ) -> None:
     """Write or refresh report.html, trials.csv and front.csv of a run, and print its front."""
     with one_sentence(as_json):
+        from raysearch.storage import folder_of
+
         if watch:
-            watching.watch_report(folder)
+            watching.watch_report(folder_of(folder))
         from raysearch.record.results import RunResult
         from raysearch.reporting.html import write_report
         from raysearch.sweeps.table import write_sweep
 
         result = RunResult(folder)
         result.write_tables()
-        write_report(folder)
+        write_report(result.folder)
         if "sweep" in result.study:
-            write_sweep(folder)
+            write_sweep(result.folder)
         _show(result, as_json)
 
 

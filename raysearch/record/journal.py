@@ -1,7 +1,8 @@
-"""The run's record: an append-only file of JSON lines, the one source of truth.
+"""The run's record: JSON lines that are only ever added to, the one source of truth.
 
 Every suggestion, report (with its measurements and the decision on it) and end is one line, written before
 it takes effect. Resume, the live table, the report, warm starts and trials.csv read this and nothing else.
+``writing`` says how they are stored, ``lease`` who may add to them.
 
 The events, by their ``event`` field (``time`` is seconds since the epoch and part of every line):
 
@@ -27,93 +28,137 @@ Trials are named by the journal ("0007"); references by what they are ("parent",
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from raysearch.basics.disk import StorageError, storing
+from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find
+from raysearch.record.lease import take
+from raysearch.record.writing import FILE_NAME, OneFile, Segments, Writer, is_run, lines
+from raysearch.record.writing import FOLDER as SEGMENTS
+from raysearch.storage import Place
 
 VERSION = 1
-FILE_NAME = "journal.jsonl"
 _OF_A_TRIAL = ("report", "promotion", "end", "final")
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events to ``folder/journal.jsonl``; each line is on disk when ``write`` returns.
+    """Adds events to a run's journal; each is stored when ``write`` returns, or ``together`` ends.
 
-    A last line cut short by a kill is dropped when the journal is opened again: it never took effect. A
-    journal that is closed with nothing in it leaves nothing behind.
+    Nobody else writes the run from before its first byte is read until it is closed. A last line cut short by
+    a kill is dropped when the journal is opened again: it never took effect. A journal that is closed with
+    nothing in it leaves nothing behind.
+
+    Args:
+        folder: of the run.
 
     Raises:
         UserError: another process is writing it, or the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back when the process ends
-        except OSError:
-            self._file.close()
-            raise UserError(f"{folder} is being worked on by another process: wait for its end") from None
-        _drop_partial_line(self.path)
+    def __init__(self, folder: Place) -> None:
+        self.folder = folder
+        self._group: list[bytes] | None = None
+        self._file = _opened(folder)
+        with contextlib.ExitStack() as undone:
+            if self._file is not None:
+                undone.callback(self._file.close)
+            self._lease = take(folder, self._file)
+            undone.callback(self._lease.release)
+            try:
+                self._writer = self._begun()
+            except StorageError as error:
+                raise UserError(f"the run folder cannot be used: {error}") from error
+            undone.pop_all()
+
+    def _begun(self) -> Writer:
+        """What adds lines to what is there; a run that began in a bucket goes on in its form."""
+        if isinstance(self.folder, Path) and self._file is not None and not (self.folder / SEGMENTS).is_dir():
+            return OneFile(self.folder, self._file, self._lease.check)
+        return Segments(self.folder, self._lease.check)
+
+    @property
+    def lost(self) -> bool:
+        """Whether another driver has taken the run over."""
+        return self._lease.lost
 
     def write(self, event: str, **fields: Any) -> Event:
-        """Append one event and return it as written.
+        """Add one event and return it as written.
 
         Raises:
-            StorageError: the disk is full; nothing of the event is left in the file.
+            StorageError: there is no room, or no storage any more; nothing of the event is left.
+            LeaseLost: another driver has taken the run over.
         """
         line: Event = {"event": event, "time": round(time.time(), 3), **fields}
-        whole = os.fstat(self._file.fileno()).st_size
-        try:
-            with storing(self.path.parent):
-                self._append((json.dumps(line, allow_nan=True) + "\n").encode())
-        except StorageError:
-            with contextlib.suppress(OSError):
-                self._file.truncate(whole)
-            raise
+        data = (json.dumps(line, allow_nan=True) + "\n").encode()
+        if self._group is None:
+            self._append(data)
+        else:
+            self._group.append(data)
         return line
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Events that are written while it lasts are stored at its end, all or none; none after an error.
+
+        Raises:
+            StorageError: as ``write``.
+        """
+        group: list[bytes] = []
+        self._group = group
+        try:
+            yield
+        finally:
+            self._group = None
+        if group:
+            self._append(b"".join(group))
+
     def _append(self, data: bytes) -> None:
-        while data:
-            data = data[self._file.write(data) :]  # a disk may take a part of a line before it is full
-        os.fsync(self._file.fileno())
+        self._writer.append(data)
 
     def close(self) -> None:
-        """Close the file; a later write raises ValueError."""
-        if not self._file.closed and os.fstat(self._file.fileno()).st_size == 0:
-            self.path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds something else
-                self.path.parent.rmdir()
-        self._file.close()
+        """Give the run back; a later write raises ValueError."""
+        self._lease.release()
+        self._writer.close()
+        if self._file is not None:
+            self._file.close()
 
 
-def check_run_folder(folder: Path) -> None:
+def _opened(folder: Place) -> IO[bytes] | None:
+    """The file of the journal, open for appending; None where there are no such files."""
+    if not isinstance(folder, Path):
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / FILE_NAME).open("ab", buffering=0)
+    except OSError as error:
+        raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from error
+
+
+def check_run_folder(folder: Place) -> None:
     """Refuse a folder that holds no journal.
 
     Raises:
         MissingFile: in one sentence.
+        UserError: it cannot be looked into.
     """
-    if not (folder / FILE_NAME).exists():
+    try:
+        known = is_run(folder)
+    except StorageError as error:
+        raise UserError(str(error)) from error
+    if not known:
         raise MissingFile(f"{folder} is not a run folder: it has no {FILE_NAME}")
 
 
-def read(folder: Path) -> Iterator[Event]:
+def read(folder: Place) -> Iterator[Event]:
     """The events of a run folder in order, without a last line that a kill cut short.
 
     Raises:
@@ -122,16 +167,15 @@ def read(folder: Path) -> Iterator[Event]:
     """
     check_run_folder(folder)
     path = folder / FILE_NAME
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith("\n"):
-                return
-            event = _parsed(line, f"{path} line {number}")
-            if event["event"] == "run" and event["version"] > VERSION:
-                raise UserError(
-                    f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
-                )
-            yield event
+    for number, line in enumerate(lines(folder), start=1):
+        if not line.endswith(b"\n"):
+            return
+        event = _parsed(line.decode(), f"{path} line {number}")
+        if event["event"] == "run" and event["version"] > VERSION:
+            raise UserError(
+                f"{path} has version {event['version']}, this raysearch reads up to {VERSION}: upgrade it"
+            )
+        yield event
 
 
 def _parsed(line: str, where: str) -> Event:
@@ -142,16 +186,6 @@ def _parsed(line: str, where: str) -> Event:
     if not isinstance(event, dict) or "event" not in event:
         raise UserError(f"{where} is no event: it has no field 'event'")
     return event
-
-
-def _drop_partial_line(path: Path) -> None:
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("rb+") as file:
-            file.truncate(whole)
 
 
 @dataclass
@@ -234,7 +268,7 @@ class RunRecord:
         return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in given]
 
     @classmethod
-    def load(cls, folder: Path) -> RunRecord:
+    def load(cls, folder: Place) -> RunRecord:
         """Read a whole journal."""
         record = cls()
         for event in read(folder):

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from raysearch import storage
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import ERROR, OWN, TEST, base
 from raysearch.record import journal
@@ -19,6 +20,7 @@ from raysearch.record.remarks import remarks
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import verdict_columns
+from raysearch.storage import Place, folder_of
 
 #: A config's keys: what a column of one begins with.
 SECTIONS = ("architecture", "pruning", "bits", "teacher", "training")
@@ -28,7 +30,7 @@ class RunResult:
     """The results of a run folder, finished or not.
 
     Args:
-        folder: the run folder; its journal is read once.
+        folder: the run folder, a path or a URL such as "s3://bucket/runs/digits"; its journal is read once.
 
     Attributes:
         folder: the run folder.
@@ -40,8 +42,8 @@ class RunResult:
         ValueError: its journal is empty or of a later version.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Place) -> None:
+        self.folder = folder_of(folder)
         self.record = RunRecord()
         history: list[tuple[int, float, float]] = []
         scores = Scores(self.record)
@@ -80,9 +82,9 @@ class RunResult:
 
     @property
     def ending(self) -> str:
-        """How the last session ended: "finish", "timeout", "interrupt", "storage" (a disk was full), "error".
+        """How the last session ended: "finish", "timeout", "interrupt", "storage" or "error".
 
-        It is "running" where nothing says so.
+        Of "storage" there was no room, or it did not answer. It is "running" where nothing says so.
         """
         action = str(self.record.sessions[-1]["action"]) if self.record.sessions else "running"
         return "running" if action in ("start", "resume") else action
@@ -205,10 +207,11 @@ class RunResult:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         for trial in self._front:
-            source = self.folder / "variants" / trial.name
-            if not source.is_dir():
-                raise MissingFile(f"variant {trial.name} cannot be exported: {source} is missing")
-            shutil.copytree(source, target / trial.name, dirs_exist_ok=True)
+            try:
+                with storage.fetched(self.folder / "variants" / trial.name) as source:
+                    shutil.copytree(source, target / trial.name, dirs_exist_ok=True)
+            except MissingFile as error:
+                raise MissingFile(f"variant {trial.name} cannot be exported: {error}") from None
         self.front.to_csv(target / "front.csv", index=False)
         return target
 
@@ -225,9 +228,9 @@ class RunResult:
 
     def write_tables(self) -> None:
         """Write study.yaml (resolved), trials.csv and front.csv into the run folder."""
-        (self.folder / "study.yaml").write_text(self.study_file(), encoding="utf-8")
-        self.trials.to_csv(self.folder / "trials.csv", index=False)
-        self.front.to_csv(self.folder / "front.csv", index=False)
+        storage.write(self.folder / "study.yaml", self.study_file())
+        storage.write(self.folder / "trials.csv", self.trials.to_csv(index=False))
+        storage.write(self.folder / "front.csv", self.front.to_csv(index=False))
 
     def counts(self) -> dict[str, int]:
         """How many searched trials finished, stopped, failed, wait to go on, and were left unfinished."""

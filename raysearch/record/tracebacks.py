@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
-from raysearch.basics.disk import storing
+from raysearch import storage
+from raysearch.storage import Place
 
 FOLDER = "failures"
 
 
-def keep_traceback(run: Path, trial: str, text: str) -> str:
+def keep_traceback(run: Place, trial: str, text: str) -> str:
     """Write the traceback of a trial's failure; a later one of the same trial takes its place.
 
     Args:
@@ -25,8 +26,6 @@ def keep_traceback(run: Path, trial: str, text: str) -> str:
     """
     if not text:
         return ""
-    file = Path(FOLDER) / f"{trial}.txt"
-    with storing(run):
-        (run / FOLDER).mkdir(exist_ok=True)
-        (run / file).write_text(text.rstrip() + "\n", encoding="utf-8")
-    return file.as_posix()
+    file = PurePosixPath(FOLDER) / f"{trial}.txt"
+    storage.write(run / FOLDER / file.name, text.rstrip() + "\n")
+    return str(file)

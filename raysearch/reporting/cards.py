@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from raysearch import storage
 from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.verdicts import compare
+from raysearch.storage import Place
 
 _REFERENCES = {
     "parent": "The parent: the network that the search began with, which all others are compared with.",
@@ -21,19 +22,19 @@ _REFERENCES = {
 }
 
 
-def write_cards(record: RunRecord, folder: Path) -> None:
+def write_cards(record: RunRecord, folder: Place) -> None:
     """Write metrics.json and README.md into the folder of every variant that the run has left.
 
     Args:
         record: the run.
         folder: of the run; variants stand in ``folder/variants/<trial>``.
     """
+    left = set(storage.names(folder / "variants"))
     for trial in record.trials.values():
-        variant = folder / "variants" / trial.name
-        if variant.is_dir():
-            metrics = json.dumps(_metrics(record, trial), indent=1) + "\n"
-            (variant / "metrics.json").write_text(metrics, encoding="utf-8")
-            (variant / "README.md").write_text(_card(record, trial, variant), encoding="utf-8")
+        if trial.name in left:
+            variant = folder / "variants" / trial.name
+            storage.write(variant / "metrics.json", json.dumps(_metrics(record, trial), indent=1) + "\n")
+            storage.write(variant / "README.md", _card(record, trial, variant))
 
 
 def _metrics(record: RunRecord, trial: TrialRecord) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _source(trial: TrialRecord, metric: Metric) -> str:
     return f"measured in {', '.join(dict.fromkeys(runtimes))}" if runtimes else "measured"
 
 
-def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
+def _card(record: RunRecord, trial: TrialRecord, folder: Place) -> str:
     lines = [f"# {trial.name}", "", *_opening(record, trial), ""]
     lines += ["| figure | value | source |", "|---|---|---|"]
     lines += [
@@ -87,12 +88,12 @@ def _card(record: RunRecord, trial: TrialRecord, folder: Path) -> str:
     return "\n".join([*lines, *_snippet(trial, folder), ""])
 
 
-def _snippet(trial: TrialRecord, folder: Path) -> list[str]:
+def _snippet(trial: TrialRecord, folder: Place) -> list[str]:
     """How to rebuild the variant in PyTorch; nothing where all there is is the runtime's own file."""
-    spec = folder / "spec.json"
-    if not spec.exists():
+    try:
+        said = json.loads(storage.read(folder / "spec.json"))
+    except FileNotFoundError:
         return []
-    said = json.loads(spec.read_text(encoding="utf-8"))
     own = said.get("own_model", said.get("architecture") is None)
     model = ", model=model" if own else ""
     call = f'module = rs.load_variant("{trial.name}"{model})  # the path of this folder'

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
+from raysearch import storage
 from raysearch.metrics import TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
@@ -20,6 +20,7 @@ from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number,
 from raysearch.reporting.key_figures import key_figures
 from raysearch.reporting.page import document, drawn, section, table, tiles
 from raysearch.reporting.targets import side_by_side
+from raysearch.storage import Place
 
 FILE_NAME = "report.html"
 _TIES = 3  # named in a cell
@@ -28,13 +29,13 @@ _ENDINGS = {
     "finish": "The search ran to its end.",
     "timeout": "The search was ended by its time limit.",
     "interrupt": "The search was interrupted; raysearch resume goes on with it.",
-    "storage": "A disk was full; raysearch resume goes on with the search once there is room.",
+    "storage": "A disk was full, or storage did not answer; raysearch resume goes on with the search.",
     "error": "An error ended the search; raysearch resume goes on with it.",
     "running": "The search is running, or was killed; raysearch resume goes on with it.",
 }
 
 
-def write_report(folder: Path, refresh: float | None = None) -> Path:
+def write_report(folder: Place, refresh: float | None = None) -> Place:
     """Write (or refresh) the report of a run folder from its journal.
 
     Args:
@@ -47,8 +48,8 @@ def write_report(folder: Path, refresh: float | None = None) -> Path:
     Raises:
         MissingFile: the folder holds no journal.
     """
-    path = Path(folder) / FILE_NAME
-    path.write_text(render(RunResult(folder), refresh), encoding="utf-8")
+    path = folder / FILE_NAME
+    storage.write(path, render(RunResult(folder), refresh))
     return path
 
 

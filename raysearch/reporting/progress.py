@@ -61,7 +61,7 @@ class LiveTable:
         for trial in record.searched():
             self.counts[trial.outcome or "running"] += 1
         self._paused = {trial.name for trial in record.searched() if trial.paused}
-        self.phase = "starting"
+        self.phase, self.waiting = "starting", ""
         self.where: Callable[[int], str] = lambda running: ""
         self._clock, self._start = clock, clock()
         self._deadline = math.inf
@@ -103,6 +103,13 @@ class LiveTable:
             self._cell.show()
         elif self._live is None and not self.quiet:
             self.console.print(phase)
+
+    def wait(self, text: str) -> None:
+        """Say what the run waits for; an empty text: it goes on."""
+        news = bool(text) != bool(self.waiting)
+        self.waiting = text
+        if news and self._live is None and not self.quiet:
+            self.console.print(text or "going on", markup=False, highlight=False, soft_wrap=True)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of an event that was applied to the record."""
@@ -197,7 +204,7 @@ class LiveTable:
                 return Text(self.phase, style="dim")
             return Panel(
                 Group(self._bar(), Text(), self._counts_table(), *self._where(), Text(), self._best_table()),
-                title=f"raysearch · {self._task_name()} · {self.phase}",
+                title=f"raysearch · {self._task_name()} · {self.waiting or self.phase}",
                 title_align="left",
                 border_style="dim",
                 width=min(self.console.width, 96),

@@ -12,8 +12,13 @@ import contextlib
 import os
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from raysearch.runs.sources import Source, bring, own_sources
+
+_INSTALLED = {"site-packages", "dist-packages"}  # of another environment, too
 
 
 class Carried:
@@ -32,21 +37,24 @@ class Carried:
 
 
 class _Surroundings:
-    """The driver's own places of modules, which come first where it is unpickled, and its folder."""
+    """The driver's own modules and their places, which come first where it is unpickled, and its folder."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _settle, (own_places(), os.getcwd())
+        places = own_places()
+        return _settle, (places, os.getcwd(), own_sources(places))
 
 
 def own_places() -> list[str]:
     """The entries of ``sys.path`` as absolute paths, without Python's own and those of installed packages."""
     installed = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "purelib", "platlib")]
     places = dict.fromkeys(Path(p).resolve() for p in sys.path)
-    return [str(p) for p in places if p.is_dir() and not any(p.is_relative_to(i) for i in installed)]
+    own = (p for p in places if p.is_dir() and not _INSTALLED & set(p.parts))
+    return [str(p) for p in own if not any(p.is_relative_to(i) for i in installed)]
 
 
-def _settle(places: list[str], folder: str) -> None:
+def _settle(places: list[str], folder: str, sources: Mapping[str, Source]) -> None:
     sys.path[:0] = [p for p in places if p not in sys.path]
+    bring(sources.items())
     with contextlib.suppress(OSError):  # a machine that does not see the driver's disk has no such folder
         os.chdir(folder)
 

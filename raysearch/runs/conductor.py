@@ -2,7 +2,8 @@
 
 A Conductor looks like a searcher and like a scheduler to the adapters of Tune. Each suggestion, report,
 decision, promotion and end is written before it takes effect, so the Conductor of a later session, which
-replays the journal, stands where this one stood.
+replays the journal, stands where this one stood. What one step brings (a report, and the end that it means)
+is stored together, before Tune is answered.
 
 What the scheduler pauses, the conductor keeps: for Tune the trial is over, its worker free. When promoted,
 it is given out again under its name, as an unfinished trial is after a kill, and goes on from its checkpoint.
@@ -10,14 +11,17 @@ it is given out again under its name, as an unfinished trial is after a kill, an
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raysearch.basics.disk import StorageError
+from raysearch.basics.failures import RunError
 from raysearch.basics.outcome import Outcome
 from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
+from raysearch.record.lease import LeaseLost
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
 from raysearch.schedulers.pace import Pace
@@ -38,12 +42,12 @@ class Conductor:
         workers: how many may be in flight; asked anew each time.
         last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
-        listener: sees each event after it was written.
+        listener: sees each event after it was stored.
         deadline: seconds since the epoch. No trial begins that could not end by then beside all that may end
             on the front; what is left of the time finishes these.
 
     Attributes:
-        error: what could not be stored, None while all could; no trial is begun after it.
+        error: why nothing can be stored any more, None while it can; no trial is begun after it.
         closing: whether no trial begins now for lack of time.
     """
 
@@ -71,7 +75,8 @@ class Conductor:
         self.deadline, self.closing = deadline, False
         self._pace = Pace()
         self.pending: list[str] = []
-        self.error: StorageError | None = None
+        self.error: RunError | None = None
+        self._written: list[Event] = []
         self._paused: set[str] = set()
         self._name: dict[str, str] = {}
         self._suggested = 0
@@ -85,6 +90,10 @@ class Conductor:
         version of them, another seed). So nothing is computed again. Where a kill came between a report and
         the end that it brings, the end is written now.
         """
+        with self._step():
+            self._replay(events)
+
+    def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         reports: dict[str, Mapping[str, Any]] = {}
         for event in events:
             trial = self.record.trials.get(event.get("trial", ""))
@@ -115,7 +124,11 @@ class Conductor:
         nothing is in flight, no report can have a paused trial promoted any more: what the scheduler does not
         finish ends as stopped. Once time is short only what the scheduler finishes goes on.
         """
-        if len(self._name) >= self.workers() or self.error is not None:
+        with self._step():
+            return self._ask(trial)
+
+    def _ask(self, trial: str) -> Config | None:
+        if len(self._name) >= self.workers() or self.stopped:
             return None
         self.closing = self._time_is_short()
         if self.pending:
@@ -150,6 +163,17 @@ class Conductor:
         Returns:
             What Tune is to do: CONTINUE, or STOP for a pause too.
         """
+        with self._step():
+            return self._decide(trial, step, values, measurements, notes)
+
+    def _decide(
+        self,
+        trial: str,
+        step: int,
+        values: Mapping[str, float],
+        measurements: Sequence[Mapping[str, Any]],
+        notes: Sequence[str],
+    ) -> Decision:
         name = self._name.get(trial)
         if name is None or step in self.record.trials[name].reports:
             return Decision.CONTINUE
@@ -179,8 +203,9 @@ class Conductor:
         """Record that a trial failed, and why; its traceback, where there is one, is kept in a file."""
         name = self._name.pop(trial, None)
         if name is not None and self.record.trials[name].outcome is None:
-            file = keep_traceback(self.journal.path.parent, name, traceback)
-            self._end(name, "failed", reason, **({"traceback": file} if file else {}))
+            with self._step():
+                file = keep_traceback(self.journal.folder, name, traceback)
+                self._end(name, "failed", reason, **({"traceback": file} if file else {}))
 
     def suspend(self, trial: str, reason: str) -> None:
         """A trial could not save its state: it is not at its end, and the session ends with this reason."""
@@ -191,6 +216,11 @@ class Conductor:
         """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
         if outcome == "failed":
             self.fail(trial, "its worker died")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing can be stored any more."""
+        return self.error is not None or self.journal.lost
 
     @property
     def complete(self) -> bool:
@@ -321,10 +351,20 @@ class Conductor:
         self.searcher.end(name, outcome)
 
     def _write(self, event: str, **fields: Any) -> None:
+        line = self.journal.write(event, **fields)
+        self._written.append(line)
+        self.record.apply(line)
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        """What is written while it lasts is stored at its end, and only then anybody hears of it."""
         try:
-            line = self.journal.write(event, **fields)
-        except StorageError as error:
+            with self.journal.together():
+                yield
+        except (StorageError, LeaseLost) as error:
             self.error = error
             raise
-        self.record.apply(line)
-        self.listener(line)
+        finally:
+            written, self._written = self._written, []
+        for line in written:
+            self.listener(line)

@@ -8,19 +8,25 @@ it gave there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raysearch import storage
+from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, RunRecord, TrialRecord
+from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.provenance import provenance
+from raysearch.storage import Place, Remote
 from raysearch.trainables.setup import Kept
 
+_MOST_BESIDE = 100  # in a bucket, where to look into each takes longer than to train a small network
 _TRAINS = ("raysearch", "torch", "torch-pruning", "numpy")
 
 
@@ -70,33 +76,37 @@ def _code_of(source: Mapping[str, Any]) -> str | None:
     return digest.hexdigest()
 
 
-def kept_references(folder: Path, digest: str) -> dict[str, Kept]:
+def kept_references(folder: Place, digest: str) -> dict[str, Kept]:
     """The references, by name, that runs beside a folder's have made of the same; of each the latest."""
     found: dict[str, Kept] = {}
     for other in _runs_beside(folder, digest) if digest else ():
         for trial in _trials_of(other):
             weights = other / "references" / f"{trial.name}.safetensors"
-            if trial.role == "reference" and trial.outcome == "finished" and weights.exists():
+            if trial.role == "reference" and trial.outcome == "finished" and storage.exists(weights):
                 found[trial.name] = Kept(str(weights), trial.reports)
     return found
 
 
-def _trials_of(folder: Path) -> list[TrialRecord]:
+def _trials_of(folder: Place) -> list[TrialRecord]:
     """The trials of somebody else's run; none where its journal is damaged."""
     try:
         return list(RunRecord.load(folder).trials.values())
-    except (UserError, OSError, ValueError, KeyError):
+    except (UserError, OSError, StorageError, ValueError, KeyError):
         return []
 
 
-def _runs_beside(folder: Path, digest: str) -> list[Path]:
+def _runs_beside(folder: Place, digest: str) -> list[Place]:
     """Runs in the same folder whose references are made of the same, the oldest first."""
-    others = (path.parent for path in folder.parent.glob(f"*/{FILE_NAME}") if path.parent != folder)
-    return sorted((o for o in others if _digest_of(o) == digest), key=lambda o: o.stat().st_mtime)
+    names = [name for name in storage.names(folder.parent) if name != folder.name]
+    if isinstance(folder, Remote) and len(names) > _MOST_BESIDE:
+        return []
+    beside = (folder.parent / name for name in names)
+    begun = {other: head["time"] for other in beside for head in _heads(other)
+             if head.get("references") == digest}  # fmt: skip
+    return sorted(begun, key=lambda other: begun[other])
 
 
-def _digest_of(folder: Path) -> str:
-    try:
-        return str(next(journal.read(folder), {}).get("references", ""))
-    except (UserError, OSError):  # damaged, of a later version, or somebody else's
-        return ""
+def _heads(folder: Place) -> Iterator[Mapping[str, Any]]:
+    """The first line of a run's journal; none where it is damaged, of a later version, or somebody else's."""
+    with contextlib.suppress(UserError, OSError, StorageError, UnicodeDecodeError):
+        yield from itertools.islice(journal.read(folder), 1)

@@ -7,15 +7,14 @@ that was cut short is gone on with by the next session, and one that is complete
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from raysearch import storage
 from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.disk import StorageError, is_full, storing
@@ -25,6 +24,7 @@ from raysearch.record import journal as journals
 from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
+from raysearch.record.writing import is_run
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
@@ -43,6 +43,7 @@ from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Choosing, Searcher
+from raysearch.storage import Place
 from raysearch.trainables.finalists import final_figures
 from raysearch.trainables.setup import weight_bits_on
 
@@ -50,39 +51,67 @@ from raysearch.trainables.setup import weight_bits_on
 def carry_out(
     work: Work,
     num_trials: int | None,
-    folder: Path,
+    folder: Place,
     *,
     max_minutes: float | None,
     progress: bool,
     callbacks: Sequence[tune.Callback] = (),
 ) -> RunResult:
     """Do a run's work in a folder, or go on with the run that is there; see ``Study.run``."""
-    with contextlib.closing(Journal(folder)) as journal:  # nobody else writes it from before it is read
-        record, events = _read(folder, work.described, work.conditions.metrics)
-        if _is_done(record, num_trials):
-            return conclude(work, folder)
-        deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
-        limit = limit_of(work, num_trials)
-        conditions = work.conditions
-        with (
-            tuning.cluster(),
-            LiveTable(record, limit=limit, quiet=not progress) as table,
-            at_work(conditions.demand, conditions.workers) as workers,
-        ):
-            table.where = workers.words
-            _check(work, table, anew=not events)
-            session = Session(
-                work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
-            )
-            session.workers = workers
-            return _work_through(session, max_minutes)
+    with contextlib.closing(opened(folder)) as journal:  # nobody else writes it from before it is read
+        return go_on(
+            work, num_trials, journal, max_minutes=max_minutes, progress=progress, callbacks=callbacks
+        )
+
+
+def opened(folder: Place) -> Journal:
+    """The journal of the run in a folder, for this process alone to write.
+
+    Raises:
+        UserError: another writes it, or workers would not see it.
+    """
+    if str(folder).startswith("memory:"):
+        raise UserError(f"{folder} is in this process alone: give a folder that workers see too")
+    return Journal(folder)
+
+
+def go_on(
+    work: Work,
+    num_trials: int | None,
+    journal: Journal,
+    *,
+    max_minutes: float | None,
+    progress: bool,
+    callbacks: Sequence[tune.Callback] = (),
+) -> RunResult:
+    """Do a run's work, or what is left of it, where its journal is open."""
+    folder = journal.folder
+    record, events = _read(folder, work.described, work.conditions.metrics)
+    if _is_done(record, num_trials):
+        return conclude(work, folder)
+    deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
+    limit = limit_of(work, num_trials)
+    table, conditions = LiveTable(record, limit=limit, quiet=not progress), work.conditions
+    with (
+        tuning.cluster(),
+        table,
+        storage.telling(table.wait),
+        at_work(conditions.demand, conditions.workers) as workers,
+    ):
+        table.where = workers.words
+        _check(work, table, anew=not events)
+        session = Session(
+            work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
+        )
+        session.workers = workers
+        return _work_through(session, max_minutes)
 
 
 def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     """Do the phases between the two lines of a session, and write what a person looks at, however they end.
 
     Raises:
-        RunError: a disk is full, or a reference failed.
+        RunError: there is no room or no storage any more, another driver took over, or a reference failed.
     """
     work, budget = session.work, {"num_trials": session.num_trials, "max_minutes": max_minutes}
     ending = "error"
@@ -101,8 +130,10 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             ending = "storage" if is_full(error) else ending
             raise
         finally:
-            session.write("session", action=ending, **budget)
-            result = conclude(work, session.folder)
+            # What was waited for in vain is not waited for again.
+            with storage.impatiently() if ending == "storage" else contextlib.nullcontext():
+                session.write("session", action=ending, **budget)
+                result = conclude(work, session.folder)
     except Exception as error:
         if not is_full(error):
             raise
@@ -145,11 +176,11 @@ def _check_deployable(carried: tuple[Conditions, Space]) -> Findings:
 
 
 def _read(
-    folder: Path, described: Mapping[str, Any], metrics: Mapping[str, str]
+    folder: Place, described: Mapping[str, Any], metrics: Mapping[str, str]
 ) -> tuple[RunRecord, list[Event]]:
     """The record of the run in a folder, empty where none was begun."""
     record = RunRecord()
-    events = list(journals.read(folder))
+    events = list(journals.read(folder)) if is_run(folder) else []
     for event in events:
         record.apply(event)
     known, asked = (_placeless(study) for study in (record.header.get("study", described), described))
@@ -258,7 +289,7 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
         session.write("final", trial=name, **figures)
 
 
-def conclude(work: Work, folder: Path) -> RunResult:
+def conclude(work: Work, folder: Place) -> RunResult:
     """Write what a person looks at."""
     result = RunResult(folder)
     with storing(folder):
@@ -268,5 +299,5 @@ def conclude(work: Work, folder: Path) -> RunResult:
         if work.write_pages is not None:
             work.write_pages(folder)
     if result.complete:
-        shutil.rmtree(folder / "trials", ignore_errors=True)
+        storage.remove(folder / "trials")
     return result

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import ray
 
+from raysearch import storage
 from raysearch.backends import spec_of
 from raysearch.backends.base import Backend, Estimator, MeasurementError
 from raysearch.backends.measurement.remote import RemoteService
@@ -108,7 +109,7 @@ def compare_finalists(session: Session, service: RemoteService) -> dict[str, str
 def _set_reference(session: Session, service: RemoteService, target: Backend) -> None:
     example = feed_of(session.work.conditions.task.example_input(target.batch))
     file = session.setup.variant_folder("parent") / FILES[target.form]
-    service.set_reference(spec_of(target), file.read_bytes(), example)
+    service.set_reference(spec_of(target), storage.read(file), example)
 
 
 def make_static_int8(session: Session) -> None:

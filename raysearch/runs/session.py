@@ -6,18 +6,17 @@ A run is a folder; a session is what one process does in it, between two ``sessi
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import ray
 from ray.tune import Callback as Callback
 
+from raysearch import storage
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import first_line, traceback_of
 from raysearch.objectives import Goals
@@ -31,6 +30,7 @@ from raysearch.runs.kept import kept_references
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config, Searcher
+from raysearch.storage import Place
 from raysearch.trainables.setup import TrialSetup
 
 _BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
@@ -64,7 +64,7 @@ class Work:
     scheduler: Callable[[Goals], Scheduler]
     origin: Callable[[str], str]
     after_references: Callable[[Session], None] | None = None
-    write_pages: Callable[[Path], object] | None = None
+    write_pages: Callable[[Place], object] | None = None
     screen: int = 1
     unscreened: Collection[str] = ()
 
@@ -100,7 +100,7 @@ class Session:
     """
 
     work: Work
-    folder: Path
+    folder: Place
     num_trials: int | None
     journal: Journal
     record: RunRecord
@@ -148,7 +148,7 @@ class Session:
     def note(self, event: Event) -> None:
         """Show an event that was written, and drop the checkpoint of a trial that has ended."""
         if event["event"] == "end":
-            shutil.rmtree(self.setup.trial_folder(event["trial"]), ignore_errors=True)
+            storage.remove(self.setup.trial_folder(event["trial"]))
         self.table.event(event)
 
     def seconds_left(self) -> float:

@@ -17,6 +17,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
+from raysearch import storage
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.demand import Demand
@@ -25,6 +26,7 @@ from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
 from raysearch.searchers.tune import TuneSearcher
+from raysearch.storage import Place
 from raysearch.trainables.setup import TrialSetup
 
 # What keeps the driver's cost a trial flat, and the terminal to the live table.
@@ -89,11 +91,12 @@ def conduct(
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
+        LeaseLost: another driver has taken the run over.
     """
     if conductor.complete or seconds <= 0:
         return
     scheduler = _ConductorScheduler(conductor, workers)
-    with _handler_restored(), _place(setup.folder if callbacks else None) as storage:
+    with _handler_restored(), _place(setup.folder if callbacks else None) as place:
         tuner = tune.Tuner(
             _trainable(setup, workers.demand),
             tune_config=tune.TuneConfig(
@@ -106,7 +109,7 @@ def conduct(
                 time_budget_s=seconds if seconds < float("inf") else None,
             ),
             run_config=tune.RunConfig(
-                storage_path=storage,
+                storage_path=place,
                 name=conductor.role,
                 callbacks=list(callbacks),  # Tune adds its own to the list that it is given
                 stop=_Stopper(conductor),
@@ -133,16 +136,22 @@ def _name_of(trial: Trial) -> str:
 
 
 @contextlib.contextmanager
-def _place(folder: Path | None) -> Iterator[str]:
-    """Where Tune keeps its own files: in a run's folder, or for a while where nobody looks."""
-    if folder is not None:
+def _place(folder: Place | None) -> Iterator[str]:
+    """Where Tune keeps its own files: in a run's folder, or for a while where nobody looks.
+
+    To a bucket what callbacks wrote goes at the end. Tune's own state, pickled, nobody reads again.
+    """
+    if isinstance(folder, Path):
         yield str(folder / "tune")
-        for state in (folder / "tune").glob("*/*"):  # Tune's own, pickled, which nobody reads again
+        for state in (folder / "tune").glob("*/*"):
             if state.is_file():
                 state.unlink()
         return
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
-        yield storage
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as here:
+        yield here
+        for file in Path(here).glob("*/*/**/*"):
+            if folder is not None and file.is_file():
+                storage.write(folder / "tune" / file.relative_to(here), file.read_bytes())
 
 
 @contextlib.contextmanager
@@ -185,7 +194,7 @@ class _Stopper(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._conductor.error is not None
+        return self._conductor.stopped
 
 
 class _ConductorScheduler(TuneScheduler):

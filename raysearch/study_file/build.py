@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.basics.failures import UserError, failure
 from raysearch.basics.files import WEIGHTS, read_text
 from raysearch.basics.spelling import did_you_mean
+from raysearch.storage import folder_of
 from raysearch.study_file.schema import StudyFile, parse
 from raysearch.study_file.yaml_text import import_object, override_key, parse_yaml
 
@@ -74,7 +75,10 @@ def _resolve_paths(study: StudyFile, base: Path) -> None:
         task["weights"] = str(_beside(base, Path(str(task["weights"])).expanduser()))
     if "import" in task:
         task["module_folder"] = str((base / Path(str(task.get("module_folder", "."))).expanduser()).resolve())
-    study.search.warm_start = [str(_beside(base, Path(f).expanduser())) for f in study.search.warm_start]
+    study.search.warm_start = [
+        str(_beside(base, place.expanduser()) if isinstance(place, Path) else place)
+        for place in map(folder_of, study.search.warm_start)
+    ]
 
 
 def _beside(base: Path, given: Path) -> Path:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
+from raysearch import storage
 from raysearch.basics.failures import UserError, failure, first_line
 from raysearch.basics.parts import module_of
 from raysearch.networks import nests
@@ -60,7 +61,7 @@ def parent_without(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
         ValueError: a part cannot be left out.
     """
     model = setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
-    model.load_state_dict(load_file(setup.reference_weights("parent")))
+    model.load_state_dict(load(storage.read(setup.reference_weights("parent"))))
     task, name = setup.task, setup.task.first_metric
     metric = {name: task.metrics[name]}
     return {

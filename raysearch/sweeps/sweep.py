@@ -19,6 +19,7 @@ from raysearch.basics.failures import RunError
 from raysearch.objectives import Constraint, Objective
 from raysearch.runs.conditions import check_conditions
 from raysearch.runs.phases import carry_out
+from raysearch.storage import Place, resolved
 from raysearch.study_file.build import build_task, load
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.plan import Sweep, check_ratios, plan_sweep
@@ -76,7 +77,7 @@ def sweep(
     ratios: Sequence[float] | None = None,
     *,
     multiple: int | None = None,
-    folder: str | Path | None = None,
+    folder: str | Place | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Prune at each ratio one part at a time, and all together; an unfinished sweep in the folder goes on.
@@ -105,12 +106,12 @@ def sweep(
         ratios = plan.ratios if ratios is None else ratios
         multiple = plan.multiple if multiple is None else multiple
     plan = plan_sweep(plan.conditions, parts, ratios, multiple=multiple, quality=_quality(plan))
-    path = Path(folder or _usual_folder("sweep", plan))
+    path = resolved(folder or _usual_folder("sweep", plan))
     return table_of(run_sweep(plan, path, progress=progress).record)
 
 
 def run_sweep(
-    plan: Sweep, folder: Path, *, max_minutes: float | None = None, progress: bool = True
+    plan: Sweep, folder: Place, *, max_minutes: float | None = None, progress: bool = True
 ) -> RunResult:
     """Measure all points of a sweep in a run's folder; an unfinished sweep that is there goes on.
 
@@ -124,7 +125,7 @@ def run_sweep(
         ValueError: the folder holds another run.
     """
     count = len(plan.points.configs)
-    return carry_out(plan.work, count, folder.resolve(), max_minutes=max_minutes, progress=progress)
+    return carry_out(plan.work, count, resolved(folder), max_minutes=max_minutes, progress=progress)
 
 
 def measure(
@@ -132,7 +133,7 @@ def measure(
     ratios: Mapping[str, float],
     *,
     multiple: int | None = None,
-    folder: str | Path | None = None,
+    folder: str | Place | None = None,
     progress: bool = True,
 ) -> dict[str, float]:
     """The network with several parts pruned at once, retrained and measured like a point of a sweep.
@@ -160,7 +161,7 @@ def measure(
     parts = prunable_parts(plan.conditions, list(ratios))
     asked, quality = {name: float(ratios[name]) for name in parts}, _quality(plan)
     points = points_of(plan.conditions, quality, [asked], multiple)
-    path = Path(folder or _usual_folder("pruned", plan)).resolve()
+    path = resolved(folder or _usual_folder("pruned", plan))
     record = carry_out(points.work, 1, path, max_minutes=None, progress=progress).record
     trial = next(iter(record.searched()), None)
     if trial is None or trial.outcome != "finished":

@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from raysearch import storage
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import FEWEST_RATIOS, fit
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.reporting import sweep_page
+from raysearch.storage import Place
 from raysearch.sweeps.left_out import left_out_of
 from raysearch.sweeps.quality import column, quality_in, signed
 
@@ -80,7 +81,7 @@ def together_of(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_measured(record)).sort_values("ratio").reset_index(drop=True)
 
 
-def write_sweep(folder: Path) -> pd.DataFrame:
+def write_sweep(folder: Place) -> pd.DataFrame:
     """Write sweep.csv, sweep_together.csv, sweep.json (the fitted curves) and sweep.html into a run folder.
 
     Returns:
@@ -103,12 +104,12 @@ def write_sweep(folder: Path) -> pd.DataFrame:
         "left_out": left_out,
         "notes": notes,
     }
-    table.to_csv(folder / TABLE, index=False)
+    storage.write(folder / TABLE, table.to_csv(index=False))
     if not together.empty:
-        together.to_csv(folder / TOGETHER, index=False)
-    (folder / CURVES).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        storage.write(folder / TOGETHER, together.to_csv(index=False))
+    storage.write(folder / CURVES, json.dumps(document, indent=1))
     page = sweep_page.render(record, quality, table, together, {**curves, **joint}, notes, left_out)
-    (folder / sweep_page.FILE_NAME).write_text(page, encoding="utf-8")
+    storage.write(folder / sweep_page.FILE_NAME, page)
     return table
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -25,6 +24,7 @@ from raysearch.basics.failures import UserError
 from raysearch.record.journal import Event, RunRecord, TrialRecord
 from raysearch.record.scores import goals_of
 from raysearch.search_spaces import domains
+from raysearch.storage import Place
 from raysearch.study_file.space_text import parse_space
 from raysearch.watching.following import Followed
 
@@ -172,7 +172,7 @@ def _at(config: Mapping[str, Any], name: str) -> Any:
 
 
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[tuple[str, Followed, Mirror]]:
+def served(folder: Place, port: int) -> Iterator[tuple[str, Followed, Mirror]]:
     """A run's dashboard, on this machine alone, while the context lasts.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from raysearch.record import journal
 from raysearch.record.journal import Event, RunRecord
+from raysearch.storage import Place
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Followed:
         seen: how many events that is.
     """
 
-    folder: Path
+    folder: Place
     record: RunRecord = field(default_factory=RunRecord)
     seen: int = 0
 

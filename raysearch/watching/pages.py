@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from rich.console import Console
 
@@ -13,6 +12,7 @@ from raysearch.basics.failures import UserError
 from raysearch.record.journal import RunRecord
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
+from raysearch.storage import Place
 from raysearch.watching.following import Followed
 
 _EVERY_S = 5.0  # between two looks
@@ -21,7 +21,7 @@ _BEFORE_SEARCHERS = ("given", "design")
 
 
 def watch(
-    folder: Path,
+    folder: Place,
     *,
     console: Console | None = None,
     every: float = _EVERY_S,
@@ -70,6 +70,6 @@ def asked(record: RunRecord) -> float:
     return float(at_once + screen * (trials - at_once))
 
 
-def _write(folder: Path, run: Followed) -> float:
+def _write(folder: Place, run: Followed) -> float:
     write_report(folder, refresh=None if run.ended else _PAGE_S)
     return time.monotonic()

@@ -60,6 +60,23 @@ def test_where_a_cluster_has_its_trials_at_work_is_shown(terminal: bool) -> None
     assert " at work on" not in play(make_events(), terminal=terminal)[0]
 
 
+def test_it_says_what_the_run_waits_for() -> None:
+    text = io.StringIO()
+    plain = LiveTable(RunRecord(), limit=1, console=Console(file=text, width=40))
+    for said in (
+        "waiting for s3://bucket/runs/digits: it is away",
+        "waiting for s3://bucket: it still is",
+        "",
+    ):
+        plain.wait(said)
+    assert text.getvalue().splitlines() == ["waiting for s3://bucket/runs/digits: it is away", "going on"]
+    _, table = play(make_events(4), terminal=True)
+    table.wait("waiting for a disk")
+    with table.console.capture() as shown:
+        table.console.print(table.render())
+    assert "waiting for a disk" in shown.get()
+
+
 def test_quiet_is_silent() -> None:
     assert play(make_events(), quiet=True)[0] == ""
     assert play(make_events(), quiet=True, terminal=True)[0] == ""

@@ -13,6 +13,7 @@ from raysearch.basics.disk import StorageError
 from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.lease import LeaseLost
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
@@ -364,19 +365,61 @@ def test_a_trial_that_could_not_be_saved_is_not_at_its_end_and_comes_first_again
     assert [line["event"] for line in lines(tmp_path)] == ["suggestion"]
 
 
+def test_what_a_step_brings_is_stored_at_once_and_only_then_heard_of(tmp_path, monkeypatch):
+    conductor, _ = make_conductor(tmp_path)
+    appended, heard = [], []
+    append = conductor.journal._writer.append
+
+    def note(data):
+        append(data)
+        appended.append([json.loads(line)["event"] for line in data.splitlines()])
+
+    def listen(event):
+        assert event in list(journal.read(tmp_path))  # a checkpoint that it removes is needed no more
+        heard.append(event["event"])
+
+    monkeypatch.setattr(conductor.journal._writer, "append", note)
+    conductor.listener = listen
+    config = conductor.ask("a")
+    for step in range(EPOCHS + 2):
+        conductor.decide("a", step, {"size_mb": 1.0} if step == 0 else {"error": 1 / (step + 1)})
+        if step == 0:
+            conductor.decide("a", 0, {"size_mb": 1.0})  # repeated: nothing to store
+    conductor.journal.close()
+    assert config is not None
+    assert appended == [["suggestion"], *[["report"]] * (EPOCHS + 1), ["report", "end"]]
+    assert heard == [event for group in appended for event in group]
+
+
+def test_of_a_step_that_is_not_stored_nobody_hears(tmp_path, monkeypatch):
+    conductor, _ = make_conductor(tmp_path)
+    conductor.ask("a")
+    conductor.listener = lambda event: pytest.fail("it was not stored")
+
+    def lose():
+        raise LeaseLost("another driver has it")
+
+    monkeypatch.setattr(conductor.journal._writer, "_check", lose)
+    with pytest.raises(LeaseLost):
+        conductor.decide("a", 0, {"size_mb": 1.0})
+    assert conductor.stopped
+    assert isinstance(conductor.error, LeaseLost)
+    assert conductor.ask("b") is None
+
+
 def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
     conductor, _ = make_conductor(tmp_path)
     conductor.ask("a")
 
-    def refuse(data):
+    def refuse(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(conductor.journal, "_append", refuse)
+    monkeypatch.setattr("raysearch.record.writing.os.fsync", refuse)
     with pytest.raises(StorageError):
         conductor.decide("a", 0, {"size_mb": 1.0})
     assert conductor.error is not None
     assert conductor.ask("b") is None
-    assert conductor.record.trials["0000"].step == -1
+    assert [line["event"] for line in lines(tmp_path)] == ["suggestion"]
 
 
 def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, monkeypatch):

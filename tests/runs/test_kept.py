@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from trial_setup import PARENT, FakeMeasure, make_setup
 
+from raysearch import storage
 from raysearch.record.journal import Journal
 from raysearch.runs.kept import kept_references, made_of
+from raysearch.storage import Remote
 from raysearch.trainables.setup import Kept, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
 
@@ -77,6 +80,18 @@ def test_the_latest_run_beside_that_is_made_of_the_same(tmp_path: Path) -> None:
     assert kept_references(tmp_path / "new", "") == kept_references(tmp_path / "new", "third") == {}
     (tmp_path / "run1" / "references" / "parent.safetensors").unlink()
     assert kept_references(tmp_path / "new", "same")["parent"].curve == {0: {"accuracy": 0.0}}
+
+
+def test_runs_beside_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raysearch.record.lease._SETTLED_S", 0.0)
+    runs = Remote(f"memory://{uuid.uuid4().hex}/runs")
+    for i, digest in enumerate(["same", "other"]):
+        run_of(tmp_path / f"run{i}", digest, float(i))
+        for file in (p for p in (tmp_path / f"run{i}").rglob("*") if p.is_file()):
+            storage.write(runs / f"run{i}" / file.relative_to(tmp_path / f"run{i}"), file.read_bytes())
+    storage.write(runs / "notes.txt", "no run")
+    weights = f"{runs}/run0/references/parent.safetensors"
+    assert kept_references(runs / "new", "same") == {"parent": Kept(weights, {0: {"accuracy": 0.0}})}
 
 
 def reports(setup: TrialSetup, name: str = "parent") -> list[Report]:

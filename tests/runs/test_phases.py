@@ -12,8 +12,10 @@ from raysearch.backends import get
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.lease import LeaseLost
 from raysearch.runs import phases as running
 from raysearch.runs.session import Session
+from raysearch.storage import Remote
 
 
 @pytest.fixture
@@ -80,3 +82,43 @@ def test_a_task_with_other_metrics_is_another_study(tmp_path):
     assert running._read(tmp_path, described, {"rmse": ""})[0].metrics == {"rmse": ""}
     with pytest.raises(UserError, match=r"another study \(metrics differ\)"):
         running._read(tmp_path, described, {"accuracy": "share"})
+
+
+def test_a_folder_that_no_worker_sees_is_refused(session: Session) -> None:
+    place = Remote("memory://bucket/run")
+    with pytest.raises(UserError, match=r"^memory://bucket/run is in this process alone: give a folder that"):
+        running.carry_out(session.work, 1, place, max_minutes=None, progress=False)
+
+
+def test_a_driver_that_lost_its_run_writes_nothing_more(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "conclude", lambda work, folder: pytest.fail("it wrote tables"))
+
+    def lose(session: Session) -> str:
+        (session.folder / "journal.jsonl").rename(session.folder / "kept")
+        (session.folder / "kept").unlink()
+        (session.folder / "journal.jsonl").write_text("another's")
+        return "finish"
+
+    monkeypatch.setattr(running, "_phases", lose)
+    with pytest.raises(LeaseLost, match="nothing more is written"):
+        running._work_through(session, None)
+    assert (session.folder / "journal.jsonl").read_text() == "another's"
+
+
+def test_what_was_waited_for_in_vain_is_not_waited_for_again(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysearch.storage.waiting.PATIENCE_S", 1000.0)
+
+    def fill(session: Session) -> str:
+        monkeypatch.setattr("raysearch.record.writing.os.fsync", refuse)
+        raise StorageError("the disk is full")
+
+    def refuse(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(running, "_phases", fill)
+    with pytest.raises(RunError, match=r"No space left on device; when that is mended, go on with"):
+        running._work_through(session, None)

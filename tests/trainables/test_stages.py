@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,12 +17,13 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 from trial_setup import ALL8, EIGHT_BITS, PARENT, FakeMeasure, make_setup, small_task
 
-from raysearch import backends, load_variant
+from raysearch import backends, load_variant, storage
 from raysearch import search_spaces as spaces
 from raysearch.backends.base import Form, Source
 from raysearch.backends.runtimes.onnxruntime import OnnxRuntimeCpu
 from raysearch.search_spaces.binding import bind
-from raysearch.trainables import hardware, stages
+from raysearch.storage import Remote, files
+from raysearch.trainables import hardware
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.setup import FILES, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
@@ -180,10 +182,11 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup, written = make_setup(tmp_path, epochs=1), []
+    aside = setup.trial_folder("parent")
+    places = [aside / "checkpoint.pt", setup.variant_folder("parent"), setup.reference_weights("parent")]
     for process in (4001, 4002):
-        monkeypatch.setattr(stages.os, "getpid", lambda p=process: p)
-        run = TrialStages(setup, "parent", PARENT, FakeMeasure())
-        parts = [run._part(what) for what in ("checkpoint", "variant", "weights")]
+        monkeypatch.setattr(files.os, "getpid", lambda p=process: p)
+        parts = [files._part(place, aside) for place in places]
         assert len({*written, *parts}) == len(written) + 3
         written += parts
         if process == 4001:  # what a process leaves half written is in nobody's way
@@ -191,7 +194,7 @@ def test_two_processes_that_save_the_same_trial_write_to_different_names(
             parts[0].write_text("half")
             parts[1].mkdir()
             parts[2].write_text("half")
-    reports(run)
+    reports(TrialStages(setup, "parent", PARENT, FakeMeasure()))
     assert setup.reference_weights("parent").exists()
     assert [p.name for p in (tmp_path / "variants").iterdir()] == ["parent"]
     left = {p.name for p in (tmp_path / "references").iterdir()}
@@ -365,3 +368,24 @@ def test_where_time_is_short_a_parent_ends_with_its_round(tmp_path: Path) -> Non
     assert len(run_trial(replace(setup, patience=math.inf), "parent", PARENT)) == len(
         found
     )  # as it was saved
+
+
+def test_a_trial_in_a_bucket_is_the_same_and_goes_on_from_there(setup: TrialSetup) -> None:
+    def shown(found: list[Report]) -> list[dict[str, float]]:
+        return [{k: v for k, v in r.values.items() if not k.startswith("latency_ms")} for r in found]
+
+    bucket = replace(setup, folder=Remote(f"memory://{uuid.uuid4().hex}/run"))
+    with storage.fetched(setup.folder / "references") as references:
+        for file in references.iterdir():
+            storage.write(bucket.folder / "references" / file.name, file.read_bytes())
+    whole = run_trial(setup, "again", EIGHT_BITS)
+    begun = TrialStages(bucket, "again", EIGHT_BITS, FakeMeasure())
+    for _ in range(2):
+        begun.next_report()
+    assert storage.names(bucket.trial_folder("again")) == ["checkpoint.pt"]
+    assert shown(run_trial(bucket, "again", EIGHT_BITS)) == shown(whole)
+    names = storage.names(bucket.variant_folder("again"))
+    assert names == sorted(p.name for p in setup.variant_folder("again").iterdir())
+    x = setup.task.example_input(3)
+    here, there = (load_variant(s.variant_folder("again"))(x) for s in (setup, bucket))
+    assert torch.equal(here, there)

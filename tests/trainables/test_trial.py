@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 from trial_setup import PARENT, FakeMeasure, make_setup, small_task
 
@@ -84,7 +83,7 @@ def test_a_state_that_cannot_be_saved_is_no_failure_and_the_trial_goes_on_from_t
         def refuse(*arguments: Any) -> None:
             raise OSError(number, os.strerror(number))
 
-        full.setattr(torch, "save", refuse)
+        full.setattr("raysearch.storage.files.os.fsync", refuse)
         result = trainable.step()
     folder = setup.trial_folder("0000")
     unsaved = f"{folder} cannot be written: {os.strerror(number)}"

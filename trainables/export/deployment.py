@@ -15,6 +15,7 @@ from raysearch.networks import figures
 from raysearch.networks.capture import capture
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.plans import TrialPlan
+from raysearch.storage import patiently
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.export import export_litert, export_onnx, export_torch
 from raysearch.trainables.quantization import (
@@ -84,7 +85,7 @@ def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> d
     files = {form: folder / FILES[form] for form in forms}
     with storing(folder):
         for form, path in files.items():
-            _WRITERS[form](module, path)
+            patiently(folder, partial(_WRITERS[form], module, path), missing_too=True)
     return files
 
 

@@ -7,21 +7,23 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
+
+from raysearch.storage.files import read_once, write_once
+from raysearch.storage.place import Place
 
 LIMIT = 1_000_000  # characters of a file; what a loop prints a million times nobody reads
 
 
 @contextlib.contextmanager
-def logged(path: Path) -> Iterator[None]:
+def logged(place: Place) -> Iterator[None]:
     """What Python code writes and logs while it lasts is added to a file, besides where it goes anyway.
 
     Nothing is written where nothing was said, and a file that cannot be written loses nothing else. What
     native code writes past Python's own streams is not seen.
 
     Args:
-        path: of the file; made with its folder where something is said.
+        place: of the file; made with its folder where something is said.
     """
     said = io.StringIO()
     handler = logging.StreamHandler(said)
@@ -38,19 +40,21 @@ def logged(path: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         if text := said.getvalue():
-            with contextlib.suppress(OSError):
-                add(path, text)
+            with contextlib.suppress(Exception):  # storage raises whatever it likes
+                add(place, text)
 
 
-def add(path: Path, text: str) -> None:
+def add(place: Place, text: str) -> None:
     """Add a text to the end of a file that grows to ``LIMIT`` and no further."""
-    before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        before = read_once(place).decode("utf-8", "replace")
+    except FileNotFoundError:
+        before = ""
     if len(before) >= LIMIT:
         return
     left = LIMIT - len(before)
-    path.parent.mkdir(parents=True, exist_ok=True)
     cut = "\n(what follows was left out)\n" if len(text) > left else ""
-    path.write_text(before + text[:left] + cut, encoding="utf-8")
+    write_once(place, (before + text[:left] + cut).encode())
 
 
 class _Doubled(io.TextIOBase):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.basics.logs import LIMIT, add, logged
+from raysearch.storage.logs import LIMIT, add, logged
 
 
 def test_what_is_said_goes_to_the_file_and_where_it_went(
