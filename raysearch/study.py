@@ -66,8 +66,9 @@ class Study:
         grace: epochs before the first comparison; three if left out (fewer in short studies), since the first
             epochs say little about the last.
         seed: of every random choice.
-        resources: {"cpu": ..., "gpu": ...} a trial.
-        workers: how many trials at a time; as many as the resources allow if left out.
+        resources: of a trial: {"cpu": ..., "gpu": ..., "memory_gb": ..., "labels": {...}, "custom": {...}}.
+        workers: how many trials at a time; a cluster that grows on demand grows for them. As many as the
+            resources allow, which may change meanwhile, if left out.
         screen: how many candidates are pruned, quantised and measured for each that trains, the most
             promising of those that wait; 4 with front_halving, else 1, if left out. What is evaluated first
             trains at once.
@@ -92,7 +93,7 @@ class Study:
         warm_start: Sequence[str | Place] = (),
         grace: int | None = None,
         seed: int = 0,
-        resources: Mapping[str, float] | None = None,
+        resources: Mapping[str, Any] | None = None,
         workers: int | None = None,
         screen: int | None = None,
     ) -> None:
@@ -119,7 +120,7 @@ class Study:
             targets,
             epochs=epochs,
             seed=seed,
-            resources=search.resources.model_dump(),
+            resources=search.resources.given,
             workers=workers,
         )
         self.space = self.conditions.bind(as_mapping(space, "space"))

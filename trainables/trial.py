@@ -17,6 +17,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -34,8 +35,8 @@ class CompressionTrial(tune.Trainable):
 
     Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``. Where a stage
     failed they hold ``failure``, ``traceback`` and ``stuck``: whether its work may go on in this process.
-    Where its state could not be saved they hold ``unsaved`` alone: the trial is not at its end. Its state is
-    on disk in the run's folder, not in Tune's checkpoints.
+    Where its state could not be saved they hold ``unsaved``: the trial is not at its end. All hold ``node``,
+    the one that it runs on. Its state is on disk in the run's folder, not in Tune's checkpoints.
     """
 
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
@@ -52,14 +53,16 @@ class CompressionTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The next report."""
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         try:
             with logged(self._setup.log_file(self._called)):
                 stages = self._stages = self._stages or self._start()
                 report = stages.next_report()
         except Exception as error:
-            return {**_failed(error), "done": True}
+            return {**_failed(error), "node": node, "done": True}
         return {
             **report.values,
+            "node": node,
             "step": report.step,
             "metrics": list(report.values),
             "measurements": report.measurements,

@@ -40,6 +40,9 @@ class LiveTable:
         quiet: show nothing.
         console: where to; standard output if left out.
         clock: seconds, for tests.
+
+    Attributes:
+        where: what there is to say of the cluster, by how many trials are running; "" on one machine.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class LiveTable:
             self.counts[trial.outcome or "running"] += 1
         self._paused = {trial.name for trial in record.searched() if trial.paused}
         self.phase, self.waiting = "starting", ""
+        self.where: Callable[[int], str] = lambda running: ""
         self._clock, self._start = clock, clock()
         self._deadline = math.inf
         self._search_start: float | None = None
@@ -162,6 +166,10 @@ class LiveTable:
         return self.counts["finished"] + self.counts["stopped"] + self.counts["failed"]
 
     @property
+    def _running(self) -> int:
+        return self.counts["running"] - len(self._paused)
+
+    @property
     def _done(self) -> int:
         """The trials that ended or wait."""
         return self.ended + len(self._paused)
@@ -195,7 +203,7 @@ class LiveTable:
             if not self.record.header:
                 return Text(self.phase, style="dim")
             return Panel(
-                Group(self._bar(), Text(), self._counts_table(), Text(), self._best_table()),
+                Group(self._bar(), Text(), self._counts_table(), *self._where(), Text(), self._best_table()),
                 title=f"raysearch · {self._task_name()} · {self.waiting or self.phase}",
                 title_align="left",
                 border_style="dim",
@@ -233,12 +241,13 @@ class LiveTable:
     def _named_counts(self) -> dict[str, int]:
         counts = {"done" if name == "finished" else name: count for name, count in self.counts.items()}
         if self._paused:
-            counts = {
-                "running": counts.pop("running") - len(self._paused),
-                "paused": len(self._paused),
-                **counts,
-            }
+            counts.pop("running")
+            return {"running": self._running, "paused": len(self._paused), **counts}
         return counts
+
+    def _where(self) -> list[Text]:
+        where = self.where(self._running)
+        return [Text(where, style="dim")] if where else []
 
     def _best_table(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
@@ -263,6 +272,7 @@ class LiveTable:
             return
         parts = [f"{self._progress()} trials"]
         parts += [f"{count} {name}" for name, count in self._named_counts().items()]
+        parts += [where] if (where := self.where(self._running)) else []
         parts += [f"front {len(self.scores.front)}", f"hypervolume {number(self.scores.hypervolume)}"]
         for objective in goals_of(self.record).objectives:
             best = self.best(objective)

@@ -11,6 +11,7 @@ from raysearch.backends.base import Backend, in_integers_alone, trial_figures
 from raysearch.backends.profiles import channel_multiple
 from raysearch.basics.failures import UserError
 from raysearch.metrics import SHARE, reported
+from raysearch.runs.cluster.demand import Demand
 from raysearch.search_spaces import domains
 from raysearch.search_spaces.binding import bind
 from raysearch.search_spaces.keys import as_mapping, check_keys
@@ -36,7 +37,7 @@ class Conditions:
         targets: where the models will run, at least one.
         epochs: each trial's, >= 1.
         seed: of every random choice.
-        resources: {"cpu": ..., "gpu": ...} a trial.
+        resources: of a trial, as ``search.resources`` of a study file.
         workers: trials at a time; None: as many as the resources allow.
     """
 
@@ -45,7 +46,7 @@ class Conditions:
     targets: tuple[Backend, ...]
     epochs: int
     seed: int
-    resources: dict[str, float]
+    resources: dict[str, Any]
     workers: int | None
     parent_epochs: int | None = None
 
@@ -53,6 +54,11 @@ class Conditions:
     def last_step(self) -> int:
         """The step that completes a trial."""
         return self.epochs + 1
+
+    @property
+    def demand(self) -> Demand:
+        """What a trial takes of a node."""
+        return Demand.of(self.resources)
 
     @property
     def integers(self) -> frozenset[int]:
@@ -149,7 +155,7 @@ def check_conditions(
     *,
     epochs: int,
     seed: int,
-    resources: Mapping[str, float],
+    resources: Mapping[str, Any],
     workers: int | None,
 ) -> Conditions:
     """The conditions, of numbers that the study file's schema has checked.

@@ -44,7 +44,7 @@ class Conductor:
         role: "reference" or "trial"; names in the journal are the caller's for references.
         variant: what a config amounts to.
         limit: how many trials to suggest in all, those of earlier sessions counted; inf: any number.
-        workers: how many may be in flight.
+        workers: how many may be in flight; asked anew each time.
         last_step: the step that completes a trial, by its name.
         origin: who proposes, by the key of the variant.
         listener: sees each event after it was stored.
@@ -67,7 +67,7 @@ class Conductor:
         role: str,
         variant: Callable[[Config], Variant],
         limit: float,
-        workers: int,
+        workers: Callable[[], int],
         last_step: Callable[[str], int],
         origin: Callable[[str], str],
         names: Sequence[str] = (),
@@ -125,7 +125,7 @@ class Conductor:
             return self._ask(trial)
 
     def _ask(self, trial: str) -> Config | None:
-        if len(self._name) >= self.workers or self.stopped:
+        if len(self._name) >= self.workers() or self.stopped:
             return None
         if self._states.due(self._history.events):  # now the algorithms have taken in all that was written
             self._states.write(self._history, self.state())
@@ -224,13 +224,17 @@ class Conductor:
     @property
     def complete(self) -> bool:
         """Whether all trials, or all that the space holds, were suggested and have ended."""
-        none_left = self._suggested >= self.limit or self._exhausted
-        return none_left and not (self.pending or self._name or self._paused)
+        return not (self.has_more or self._name)
 
     @property
-    def idle(self) -> bool:
-        """Whether no trial is in flight."""
-        return not self._name
+    def in_flight(self) -> int:
+        """How many trials are: those that were given out and have neither ended nor paused."""
+        return len(self._name)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a trial may still be given out, whatever becomes of those in flight."""
+        return bool(self.pending or self._paused or not (self._suggested >= self.limit or self._exhausted))
 
     def state(self) -> dict[str, Any]:
         """The state of both algorithms, plain JSON."""
@@ -342,7 +346,7 @@ class Conductor:
         left = {**self._left(), **under_way}
         left["one more"] = 0
         each = [self._pace.until(name, step, self.last_step(name)) for name, step in left.items()]
-        return time.time() + max(sum(each) / self.workers, *each) >= self.deadline
+        return time.time() + max(sum(each) / self.workers(), *each) >= self.deadline
 
     def _promote(self) -> str | None:
         """A paused trial that is promoted."""

@@ -31,6 +31,8 @@ from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
 from raysearch.runs.carried import Carried
+from raysearch.runs.cluster.room import await_room
+from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
@@ -91,12 +93,19 @@ def go_on(
         return conclude(work, folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
     limit = limit_of(work, num_trials)
-    table = LiveTable(record, limit=limit, quiet=not progress)
-    with tuning.cluster(), table, storage.telling(table.wait):
+    table, conditions = LiveTable(record, limit=limit, quiet=not progress), work.conditions
+    with (
+        tuning.cluster(),
+        table,
+        storage.telling(table.wait),
+        at_work(conditions.demand, conditions.workers) as workers,
+    ):
+        table.where = workers.words
         _check(work, table, anew=not events)
         session = Session(
             work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
         )
+        session.workers = workers
         return _work_through(session, max_minutes)
 
 
@@ -146,13 +155,14 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
         ValueError: in one sentence.
     """
     conditions = work.conditions
-    tuning.workers(conditions.resources)
+    await_room(conditions.demand, table.begin)
     check_available(conditions.targets)  # those elsewhere are known only where Ray runs
     check_sendable(conditions.task)
     if not anew or conditions.task.is_ready:
         return
     table.begin("trying the model on two batches, in a worker")
-    task = ray.remote(_check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
+    demand = conditions.demand.without_gpu()
+    task = ray.remote(_check_deployable).options(**demand.options(), max_retries=0)
     # Both, where the modules of a user's function are found.
     carried: Any = Carried((conditions, work.space))
     try:
@@ -222,7 +232,6 @@ def _phases(session: Session) -> str:
 def _search(session: Session) -> str:
     """The search itself. Returns how it ended, "finish" where every trial has."""
     work, goals = session.work, goals_of(session.record)
-    conditions = work.conditions
     searcher = work.searcher(goals)
     conductor = Conductor(
         session.journal,
@@ -232,7 +241,7 @@ def _search(session: Session) -> str:
         role="trial",
         variant=work.space.variant,
         limit=limit_of(work, session.num_trials),
-        workers=conditions.workers or tuning.workers(conditions.resources),
+        workers=session.workers,
         last_step=session.setup.last_step,
         origin=work.origin,
         listener=session.note,
@@ -240,10 +249,10 @@ def _search(session: Session) -> str:
         deadline=session.deadline,
     )
     conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left(), session.callbacks)
+    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
     if conductor.complete:
         return "finish"
-    out_of_time = session.seconds_left() <= 0 or (conductor.closing and conductor.idle)
+    out_of_time = session.seconds_left() <= 0 or (conductor.closing and not conductor.in_flight)
     return "timeout" if out_of_time else "interrupt"
 
 

@@ -69,7 +69,6 @@ class _OneByOne(FixedList):
 
 def _train(session: Session, service: RemoteService, references: Mapping[str, Config]) -> None:
     """One after another in one worker: a later one may start from the weights of the first."""
-    conditions = session.work.conditions
 
     def note(event: Event) -> None:
         session.note(event)
@@ -85,13 +84,13 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
         names=list(references),
         variant=session.work.space.variant,
         limit=len(references),
-        workers=1,
+        workers=lambda: 1,
         last_step=session.setup.last_step,
         origin=lambda key: "reference",
         listener=note,
     )
     conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left(), session.callbacks)
+    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.tune import Callback as Callback
@@ -24,6 +24,7 @@ from raysearch.record.journal import Event, Journal, RunRecord
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs.carried import Carried
+from raysearch.runs.cluster.workers import Workers
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.kept import kept_references
 from raysearch.schedulers.base import Scheduler
@@ -109,6 +110,11 @@ class Session:
     callbacks: tuple[Callback, ...] = ()
 
     @cached_property
+    def workers(self) -> Workers:
+        """How many trials may be at work, and what one takes of a node."""
+        return Workers(self.work.conditions.demand, self.work.conditions.workers)
+
+    @cached_property
     def setup(self) -> TrialSetup:
         """What the trials are given."""
         conditions = self.work.conditions
@@ -125,7 +131,7 @@ class Session:
             maximize=self.work.maximize,
             weight_bits=self.record.header.get("weight_bits", _BITS_BEFORE),
             patience=time.time() + _PATIENCE * self.seconds_left(),
-            service=f"raysearch-{sha256(str(self.folder).encode()).hexdigest()[:12]}",
+            service=f"raysearch-{uuid4().hex}",
         )
 
     @cached_property
@@ -150,13 +156,13 @@ class Session:
         return self.deadline - time.time()
 
     def remotely(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function of the set-up in a Ray task, on a core that was asked for.
+        """Run a function of the set-up in a Ray task, on what a trial has of a node, but for a GPU.
 
         Raises:
             ray.exceptions.RayError: it failed, or its worker died.
             StorageError: a disk is full.
         """
-        task = ray.remote(function).options(num_cpus=self.work.conditions.resources["cpu"])
+        task = ray.remote(function).options(**self.workers.demand.without_gpu().options())
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))
         except ray.exceptions.RayTaskError as error:

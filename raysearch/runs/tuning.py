@@ -20,6 +20,8 @@ from ray.tune.experiment import Trial
 from raysearch import storage
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.carried import Carried
+from raysearch.runs.cluster.demand import Demand
+from raysearch.runs.cluster.workers import Workers
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
@@ -32,6 +34,8 @@ _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The conductor says how many there are. Those that wait for a worker make nodes come.
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     # A user's data may be found by a path relative to where the study was started.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The newer output prints a banner at every verbosity.
@@ -39,7 +43,6 @@ _SETTINGS = {
 }
 # How often a trial whose worker died is started again, from its last report, before it counts as failed.
 _RESTARTS = 2
-_ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a worker
 
 
 @contextlib.contextmanager
@@ -47,7 +50,8 @@ def cluster() -> Iterator[None]:
     """The cluster that ``ray.init()`` or RAY_ADDRESS found, else one on this machine until the end."""
     os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
     # A trial's failure stands in the journal.
-    for name in ("execution.tune_controller", "tune", "analysis.experiment_analysis"):
+    silent = ("execution.tune_controller", "execution.insufficient_resources_manager", "tune")
+    for name in (*silent, "analysis.experiment_analysis"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
@@ -68,28 +72,10 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-def workers(resources: Mapping[str, float]) -> int:
-    """How many trials of these resources ("cpu", "gpu") the cluster can hold at once.
-
-    Raises:
-        UserError: not even one; it would wait for ever.
-    """
-    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fits = {k: int(available.get(k.upper(), 0) / v + _ROUNDING) for k, v in resources.items() if v}
-    for resource, count in fits.items():
-        if not count:
-            has = available.get(resource.upper(), 0)
-            raise UserError(
-                f"resources.{resource} is {resources[resource]:g} a trial, and the cluster has {has:g}: ask "
-                f"for less"
-            )
-    return min(fits.values())
-
-
 def conduct(
     conductor: Conductor,
     setup: TrialSetup,
-    resources: Mapping[str, float],
+    workers: Workers,
     seconds: float = float("inf"),
     callbacks: Sequence[tune.Callback] = (),
 ) -> None:
@@ -98,7 +84,7 @@ def conduct(
     Args:
         conductor: of the trials.
         setup: what the trials are given.
-        resources: of each.
+        workers: what each takes of the cluster, and when a worker is not kept for the next.
         seconds: at most.
         callbacks: of Tune, the user's; the files they write for a trial go to ``tune/<role>/<trial>`` in the
             run's folder.
@@ -109,10 +95,10 @@ def conduct(
     """
     if conductor.complete or seconds <= 0:
         return
-    scheduler = _ConductorScheduler(conductor, step="step")
+    scheduler = _ConductorScheduler(conductor, workers)
     with _handler_restored(), _place(setup.folder if callbacks else None) as place:
         tuner = tune.Tuner(
-            _trainable(setup, resources),
+            _trainable(setup, workers.demand),
             tune_config=tune.TuneConfig(
                 search_alg=TuneSearcher(conductor),
                 scheduler=scheduler,
@@ -181,13 +167,11 @@ def _handler_restored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
+def _trainable(setup: TrialSetup, demand: Demand) -> Any:
     from raysearch.trainables.trial import CompressionTrial
 
-    return tune.with_resources(
-        tune.with_parameters(CompressionTrial, setup=Carried(setup)),
-        tune.PlacementGroupFactory([{k.upper(): v for k, v in resources.items() if v}]),
-    )
+    trainable = tune.with_parameters(CompressionTrial, setup=Carried(setup))
+    return tune.with_resources(trainable, demand.placement())
 
 
 class _Silent(tune.ProgressReporter):
@@ -218,6 +202,10 @@ class _ConductorScheduler(TuneScheduler):
 
     scheduler: Conductor
 
+    def __init__(self, conductor: Conductor, workers: Workers) -> None:
+        super().__init__(conductor, step="step")
+        self._workers = workers
+
     def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
         values = numbers({metric: result[metric] for metric in result["metrics"]})
         return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
@@ -231,6 +219,9 @@ class _ConductorScheduler(TuneScheduler):
             self.scheduler.fail(trial.trial_id, result["failure"], result["traceback"])
         else:
             super().on_trial_complete(tune_controller, trial, result)
+        conductor, node = self.scheduler, result.get("node", "")
+        if not conductor.has_more or self._workers.lets_go(node, conductor.in_flight):
+            _end_process(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         if not trial.should_recover():  # type: ignore[no-untyped-call]

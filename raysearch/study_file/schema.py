@@ -5,6 +5,7 @@ Nothing here needs torch or Ray.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,11 @@ _ADVICE = {
     "too_short": "give at least one",
     "finite_number": "give a finite number",
 }
+
+# What Ray takes as a node's labels.
+_LABEL_VALUE = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?")
+_LABEL_NAME = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9.-]*/)?" + _LABEL_VALUE.pattern)
+_OWN_KEYS = {"cpu": "cpu", "gpu": "gpu", "memory": "memory_gb", "memory_gb": "memory_gb"}
 
 _BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
 
@@ -80,6 +86,51 @@ class Resources(Section):
 
     cpu: float = Field(default=1, gt=0, description="CPU cores")
     gpu: float = Field(default=0, ge=0, description="GPUs; a share such as 0.5 lets trials share one")
+    memory_gb: float | None = Field(
+        default=None, gt=0, description="memory that is kept for it, in 10^9 bytes; null: none is"
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="labels that its node must have, `{market-type: spot}`; left out: any node",
+    )
+    custom: dict[str, float] = Field(
+        default_factory=dict,
+        description="counted resources of nodes by the names they were given, `{fpga: 1}`",
+    )
+
+    @field_validator("gpu")
+    @classmethod
+    def _check_gpu(cls, gpu: float) -> float:
+        if gpu > 1 and gpu % 1:
+            raise UserError(f"resources.gpu is {gpu:g}: give a whole number, or a share of one below 1")
+        return gpu
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name, value in labels.items():
+            if not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
+                raise UserError(
+                    f"resources.labels has {name!r}: {value!r}, which no node can have: give a name and a "
+                    "value of at most 63 letters, digits, '-', '_' and '.'"
+                )
+        return labels
+
+    @field_validator("custom")
+    @classmethod
+    def _check_custom(cls, custom: dict[str, float]) -> dict[str, float]:
+        for name, amount in custom.items():
+            if name.lower() in _OWN_KEYS:
+                key = _OWN_KEYS[name.lower()]
+                raise UserError(f"resources.custom has {name!r}, which has a key of its own: {key}")
+            if not name or amount <= 0:
+                raise UserError(f"resources.custom has {name!r}: {amount:g}, give a name and more than 0")
+        return custom
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The cores and GPUs, and what else was given."""
+        return {key: value for key, value in self.model_dump().items() if value or key in ("cpu", "gpu")}
 
 
 class Search(Section):
@@ -117,7 +168,10 @@ class Search(Section):
     )
     resources: Resources = Field(default_factory=Resources, description="what one trial gets")
     workers: int | None = Field(
-        default=None, ge=1, description="trials at a time; null: as many as the resources allow"
+        default=None,
+        ge=1,
+        description="trials at a time: a cluster that grows on demand grows for them; null: as many as the "
+        "nodes that are there have the resources for, read anew all the time",
     )
     evaluate_first: list[dict[str, Any]] = Field(
         default_factory=list,

@@ -57,7 +57,7 @@ def plan_of(file: StudyFile | str | Path) -> Sweep:
         file.targets,
         epochs=file.search.epochs,
         seed=file.search.seed,
-        resources=file.search.resources.model_dump(),
+        resources=file.search.resources.given,
         workers=file.search.workers,
     )
     objectives = [Objective.parse(text) for text in file.objectives]

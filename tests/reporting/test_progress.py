@@ -46,6 +46,20 @@ def test_it_counts_what_the_journal_says() -> None:
     assert table.scores.hypervolume == pytest.approx(fresh.hypervolume)
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_where_a_cluster_has_its_trials_at_work_is_shown(terminal: bool) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=100, force_terminal=terminal)
+    record = RunRecord()
+    with LiveTable(record, limit=48, console=console) as table:
+        table.where = lambda running: f"{running} at work on 2 nodes"
+        for event in make_events():
+            record.apply(event)
+            table.event(event)
+    assert "0 at work on 2 nodes" in text.getvalue()
+    assert " at work on" not in play(make_events(), terminal=terminal)[0]
+
+
 def test_it_says_what_the_run_waits_for() -> None:
     text = io.StringIO()
     plain = LiveTable(RunRecord(), limit=1, console=Console(file=text, width=40))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ray
+import pytest
 from ray import tune
 from ray.tune.logger import TBXLoggerCallback
 
@@ -33,7 +33,8 @@ class Seen(tune.Callback):
             file.write(f"{trial.config['trial']} {result['step']} {result.get('accuracy', '')}\n")
 
 
-def test_they_see_every_report_and_keep_their_files_beside_the_journal(tmp_path: Path) -> None:
+@pytest.mark.cluster
+def test_they_see_every_report_and_keep_their_files_beside_the_journal(tmp_path: Path, cluster: None) -> None:
     study = rs.Study(
         rs.tasks.digits(),
         space={"bits": spaces.bit_widths(weights=(8, 32), activations=(8, 32))},
@@ -46,11 +47,7 @@ def test_they_see_every_report_and_keep_their_files_beside_the_journal(tmp_path:
         scheduler="full_training",
     )
     callbacks = [Seen(tmp_path / "seen"), TBXLoggerCallback()]
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        result = study.run(num_trials=2, folder=tmp_path / "run", progress=False, callbacks=callbacks)
-    finally:
-        ray.shutdown()
+    result = study.run(num_trials=2, folder=tmp_path / "run", progress=False, callbacks=callbacks)
     assert len(callbacks) == 2
     told = (tmp_path / "seen").read_text().splitlines()
     reports = {

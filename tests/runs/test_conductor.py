@@ -50,7 +50,7 @@ def make_conductor(folder: Path, limit=30, workers=1, scheduler=None) -> tuple[C
         role="trial",
         variant=variant,
         limit=limit,
-        workers=workers,
+        workers=lambda: workers,
         last_step=lambda name: EPOCHS + 1,
         origin=lambda key: "nsga2",
     )
@@ -315,7 +315,7 @@ def test_a_recorded_suggestion_wins_over_another_proposal(tmp_path):
         role="trial",
         variant=variant,
         limit=30,
-        workers=1,
+        workers=lambda: 1,
         last_step=lambda name: EPOCHS + 1,
         origin=lambda key: "nsga2",
     )

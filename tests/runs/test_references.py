@@ -15,6 +15,7 @@ from raysearch.backends.base import MeasurementError
 from raysearch.basics.failures import RunError
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs import references as making
+from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.references import compare_finalists, make_references, make_static_int8
 from raysearch.runs.session import Session
@@ -24,7 +25,7 @@ from raysearch.trainables.setup import LONGER
 
 def make_session(folder: Path, target: str) -> Session:
     """A session whose parent is trained; its remote calls need a cluster."""
-    conditions = SimpleNamespace(targets=(get(target),), resources={"cpu": 1.0})
+    conditions = SimpleNamespace(targets=(get(target),), demand=Demand({"CPU": 1.0}), workers=1)
     references = {"parent": {}, LONGER: {}}
     work: Any = SimpleNamespace(conditions=conditions, references=references, space=bind({}))
     table: Any = SimpleNamespace(event=lambda event: None)

@@ -58,7 +58,7 @@ def make_conductor(folder: Path, searcher: str, seed: int, limit: int, scheduler
         role="trial",
         variant=variant,
         limit=limit,
-        workers=3,
+        workers=lambda: 3,
         last_step=lambda name: EPOCHS + 1,
         origin=lambda key: searcher,
     )

@@ -15,6 +15,7 @@ import ray
 from raysearch.basics.disk import StorageError
 from raysearch.objectives import Goals
 from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.session import Session, Work
 
 
@@ -27,7 +28,8 @@ def session(tmp_path: Path) -> Session:
         targets=("torch-cpu",),
         epochs=1,
         seed=0,
-        resources={"cpu": 1.0},
+        demand=Demand({"CPU": 1.0}),
+        workers=None,
         metrics={"accuracy": ""},
         parent_epochs=None,
     )

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,22 +24,13 @@ from raysearch.basics.failures import UserError
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
 from raysearch.runs import tuning
+from raysearch.runs.cluster.demand import Demand
+from raysearch.runs.cluster.workers import Workers
 from raysearch.runs.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.setup import TrialSetup
-
-
-def test_trials_fit_as_often_as_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 1.0})
-    assert tuning.workers({"cpu": 1, "gpu": 0}) == 8
-    assert tuning.workers({"cpu": 1, "gpu": 0.25}) == 4
-    assert tuning.workers({"cpu": 1, "gpu": 0.2}) == 5  # 1 // 0.2 is 4
-    assert tuning.workers({"cpu": 1, "gpu": 0.3}) == 3
-    assert tuning.workers({"cpu": 0.1, "gpu": 0}) == 80
-    with pytest.raises(ValueError, match=r"resources.gpu is 2 a trial, and the cluster has 1"):
-        tuning.workers({"cpu": 1, "gpu": 2})
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +78,32 @@ def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> 
     assert len({space.variant(r.config).key for r in results}) > 1
 
 
+ONE = Workers(Demand({"CPU": 1}), 1)
+
+
+@pytest.mark.parametrize(
+    ("has_more", "lets_go", "kept"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_worker_is_kept_for_the_next_trial_only_while_it_is_the_studys(
+    has_more: bool, lets_go: bool, kept: bool
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def let_go(node: str, at_work: int) -> bool:
+        asked.append((node, at_work))
+        return lets_go
+
+    conductor: Any = SimpleNamespace(has_more=has_more, in_flight=3, fail=lambda *what: None)
+    workers: Any = SimpleNamespace(lets_go=let_go)
+    trial: Any = SimpleNamespace(trial_id="t")
+    actors = SimpleNamespace(get=lambda trial: "actor")
+    controller = SimpleNamespace(_started_actors={"actor"}, _trial_to_actor=actors)
+    result = {"failure": "x", "traceback": "", "stuck": False, "node": "n"}
+    tuning._ConductorScheduler(conductor, workers).on_trial_complete(controller, trial, result)
+    assert controller._started_actors == ({"actor"} if kept else set())
+    assert asked == ([("n", 3)] if has_more else [])
+
+
 class LateSecond(FullTraining):
     """Pauses every trial after its first epoch, and lets the first go on when the third was paused."""
 
@@ -118,7 +136,7 @@ def make_conductor(folder: Path, setup: Any, configs: list[Any], scheduler: Any)
         role="trial",
         variant=setup.space.variant,
         limit=len(configs),
-        workers=1,
+        workers=lambda: 1,
         last_step=setup.last_step,
         origin=lambda key: "fixed",
     )
@@ -143,13 +161,13 @@ def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
     (run / "trials").write_text("")  # in the way of the trials' folders
     conductor = make_conductor(run, setup, [PARENT], FullTraining())
     with pytest.raises(StorageError, match=f"{run}/trials/0000 cannot be written: Not a directory"):
-        tuning.conduct(conductor, setup, {"cpu": 1})
+        tuning.conduct(conductor, setup, ONE)
     conductor.journal.close()
     trials = RunRecord.load(run).trials
     assert [(t.name, t.outcome, t.step) for t in trials.values()] == [("0000", None, -1)]
     (run / "trials").unlink()
     conductor = make_conductor(run, setup, [PARENT], FullTraining())
-    tuning.conduct(conductor, setup, {"cpu": 1})
+    tuning.conduct(conductor, setup, ONE)
     assert conductor.complete
     assert RunRecord.load(run).trials["0000"].outcome == "finished"
 
@@ -164,7 +182,7 @@ def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
 ) -> None:
     setup = replace(setup, task=replace(setup.task, model=hanging))
     configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
-    tuning.conduct(make_conductor(tmp_path / "run", setup, configs, FullTraining()), setup, {"cpu": 1})
+    tuning.conduct(make_conductor(tmp_path / "run", setup, configs, FullTraining()), setup, ONE)
     trials = list(RunRecord.load(tmp_path / "run").trials.values())
     assert {t.outcome for t in trials} == {"failed"}
     assert all(t.reason.startswith("TimeLimitExceeded: hung in process ") for t in trials)
@@ -176,7 +194,7 @@ def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
 def test_a_run_pauses_promotes_and_ends_its_trials(tmp_path: Path, setup: TrialSetup) -> None:
     configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3, 3e-3)]
     conductor = make_conductor(tmp_path / "run", setup, configs, LateSecond())
-    tuning.conduct(conductor, setup, {"cpu": 1})
+    tuning.conduct(conductor, setup, ONE)
     assert conductor.complete
     trials = RunRecord.load(tmp_path / "run").trials
     assert {name: trial.outcome for name, trial in trials.items()} == {

@@ -52,6 +52,23 @@ def test_a_sweep_needs_no_objectives_and_a_search_does() -> None:
         ({"num_trials": 0}, "num_trials is 0: give at least 1"),
         ({"max_minutes": 0}, "max_minutes is 0: give more than 0"),
         ({"resources": {"gpu": -1}}, "resources.gpu is -1: give at least 0"),
+        ({"resources": {"gpu": 1.5}}, "resources.gpu is 1.5: give a whole number, or a share of one below 1"),
+        ({"resources": {"memory_gb": 0}}, "resources.memory_gb is 0: give more than 0"),
+        ({"resources": {"labels": ["spot"]}}, "resources.labels is \\['spot'\\]: give a mapping"),
+        ({"resources": {"labels": {"zone": 3}}}, "resources.labels.zone is 3: give a text"),
+        (
+            {"resources": {"labels": {"zone": "!a"}}},
+            "resources.labels has 'zone': '!a', which no node can have",
+        ),
+        ({"resources": {"labels": {"": "a"}}}, "resources.labels has '': 'a', which no node can have"),
+        (
+            {"resources": {"custom": {"fpga": 0}}},
+            "resources.custom has 'fpga': 0, give a name and more than 0",
+        ),
+        (
+            {"resources": {"custom": {"GPU": 1}}},
+            "resources.custom has 'GPU', which has a key of its own: gpu",
+        ),
         ({"searcher": ["nsga2"]}, "searcher is \\['nsga2'\\]: give a name"),
         ({"evaluate_first": 3}, "evaluate_first is 3: give a list"),
     ],
@@ -59,6 +76,12 @@ def test_a_sweep_needs_no_objectives_and_a_search_does() -> None:
 def test_settings_from_python_are_checked_alike(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         check_search(**settings)
+
+
+def test_resources_that_were_not_given_are_not_there() -> None:
+    assert check_search().resources.given == {"cpu": 1, "gpu": 0}  # as runs of before have written them
+    given = {"cpu": 2, "gpu": 0, "memory_gb": 4, "labels": {"ray.io/market-type": "spot"}, "custom": {"x": 1}}
+    assert check_search(resources=given).resources.given == given
 
 
 def test_every_mistake_has_a_line_in_the_order_of_the_keys() -> None:
