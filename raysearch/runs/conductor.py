@@ -172,6 +172,11 @@ class Conductor:
             return Decision.STOP
         return decision
 
+    def is_news(self, trial: str, step: int | None) -> bool:
+        """Whether a report of this step would be a trial's first: after a restart it repeats the others."""
+        name = self._name.get(trial)
+        return name is not None and step is not None and step not in self.record.trials[name].reports
+
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Nothing: the searcher was told when the report was decided on."""
 

@@ -110,7 +110,7 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     if not anew or conditions.task.is_ready:
         return
     table.begin("trying the model on two batches, in a worker")
-    task = ray.remote(_check_deployable).options(num_cpus=conditions.resources["cpu"], max_retries=0)
+    task = ray.remote(_check_deployable).options(num_cpus=conditions.resources["cpu"])
     # Both, where the modules of a user's function are found.
     carried: Any = Carried((conditions, work.space))
     try:

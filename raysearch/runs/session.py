@@ -32,6 +32,7 @@ from raysearch.searchers.base import Config, Searcher
 from raysearch.trainables.setup import TrialSetup
 
 _BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
+_RETRIES = 5  # of a task whose worker dies
 _PATIENCE = 1 / 3  # of the time of a session, after which no further cycle of a reference begins
 
 
@@ -153,7 +154,9 @@ class Session:
             ray.exceptions.RayError: it failed, or its worker died.
             StorageError: a disk is full.
         """
-        task = ray.remote(function).options(num_cpus=self.work.conditions.resources["cpu"])
+        task = ray.remote(function).options(
+            num_cpus=self.work.conditions.resources["cpu"], max_retries=_RETRIES
+        )
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))
         except ray.exceptions.RayTaskError as error:

@@ -35,8 +35,8 @@ _SETTINGS = {
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-# How often a trial whose worker died is started again, from its last report, before it counts as failed.
-_RESTARTS = 2
+# How often in a row, without a new report, a trial whose worker died is started again from its last one.
+_RESTARTS = 3
 _ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a worker
 
 
@@ -168,6 +168,11 @@ class _ConductorScheduler(TuneScheduler):
         values = numbers({metric: result[metric] for metric in result["metrics"]})
         return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
 
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if self.scheduler.is_news(trial.trial_id, result.get(self.step)):
+            _forget_deaths(trial)
+        return super().on_trial_result(tune_controller, trial, result)
+
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         if "unsaved" in result:
             self.scheduler.suspend(trial.trial_id, result["unsaved"])
@@ -181,13 +186,18 @@ class _ConductorScheduler(TuneScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         if not trial.should_recover():  # type: ignore[no-untyped-call]
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            reason = f"its worker died {_RESTARTS + 1} times: {_last_words(text)}"
+            reason = f"its worker died {_RESTARTS + 1} times in a row at one step: {_last_words(text)}"
             self.scheduler.fail(trial.trial_id, reason, text)
 
 
 def _end_process(tune_controller: Any, trial: Trial) -> None:
     """Keep Tune from giving a trial's process to the next one; it has no public way to say so."""
     tune_controller._started_actors.discard(tune_controller._trial_to_actor.get(trial))
+
+
+def _forget_deaths(trial: Trial) -> None:
+    """Let Tune count the deaths of a trial's workers from here; it would count those of the whole search."""
+    trial.run_metadata.num_failures = 0
 
 
 def _last_words(text: str) -> str:
