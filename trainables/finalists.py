@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from raysearch.backends import get
 from raysearch.backends.base import Backend, MeasurementError, in_integers_alone, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
@@ -24,6 +25,8 @@ from raysearch.trainables.parts import Parts
 from raysearch.trainables.quantization import fold_batch_norm
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
 
+STATIC_INT8 = "parent-int8"
+
 
 def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     """Quantise the parent's ONNX file by ONNX Runtime's own static quantisation, and measure that.
@@ -31,13 +34,7 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     Returns:
         Two reports as dictionaries, of step 0 and of the last step, for the targets that run such a file.
     """
-    task, folder = setup.task, setup.variant_folder("parent-int8")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILES["uint8"]
-    generator = torch.Generator().manual_seed(setup.seed)
-    x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
-    source = setup.variant_folder("parent") / FILES["uint8"]
-    static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
+    task, path = setup.task, _static_int8_file(setup)
     targets = [t for t in setup.targets if t.form == "uint8"]
     measure = measure_through(setup.service)
     measured = [
@@ -57,6 +54,28 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     }
     last = Report(setup.epochs + 1, setup.over_targets(found))
     return [asdict(Report(0, static, measured)), asdict(last)]
+
+
+def _static_int8_file(setup: TrialSetup) -> Path:
+    """The parent's static int8 form, made where it is missing or cannot be loaded."""
+    task, folder = setup.task, setup.variant_folder(STATIC_INT8)
+    path = folder / FILES["uint8"]
+    if _loads(path):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(setup.seed)
+    x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
+    source = setup.variant_folder("parent") / FILES["uint8"]
+    static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
+    return path
+
+
+def _loads(path: Path) -> bool:
+    try:
+        get("onnxruntime-cpu").load(path)
+    except Exception:  # what a runtime raises has no common base class
+        return False
+    return True
 
 
 def _parent(setup: TrialSetup) -> nn.Module:
@@ -81,6 +100,8 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
     measurements, found, parts, task, notes = [], {}, {}, setup.task, []
     refused = refused or {}
     outputs_like = outputs_of(_parent(setup), task.example_input())
+    if name == STATIC_INT8:
+        _static_int8_file(setup)
     for target in setup.targets:
         path = setup.variant_folder(name) / FILES[target.form]
         if not path.exists():

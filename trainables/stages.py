@@ -19,17 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from raysearch.backends.base import values_of
-from raysearch.basics.disk import replacing, storing
+from raysearch.basics.disk import is_full, replacing, storing
+from raysearch.basics.failures import first_line
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
 from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.hardware import estimates, hardware_report
+from raysearch.trainables.keeping.checkpoints import read_state, write_state
+from raysearch.trainables.keeping.references import (
+    LostReference,
+    reference_parts,
+    reference_weights,
+    write_weights,
+)
 from raysearch.trainables.parts import Parts, standard_error
 from raysearch.trainables.pruning import History
 from raysearch.trainables.quantization import nonzero_rate
@@ -65,8 +72,8 @@ class TrialStages:
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
         self._teacher: nn.Module | None = None
-        self._build()
-        self._load()
+        self._lost = ""
+        self._begin()
 
     @property
     def last_step(self) -> int:
@@ -78,12 +85,16 @@ class TrialStages:
         if self._repeat:
             return self._repeat.pop(0)
         step = self._next_step()
+        if step == self.last_step and not self._take_best():
+            return self.next_report()
         if step == 0:
             report = self._hardware()
         elif step < self.last_step:
             report = self._epoch(step)
         else:
             report = self._deploy(step)
+        if self._lost:
+            report.notes.append(self._lost)
         self.reports.append(report)
         self._save()
         return report
@@ -164,7 +175,7 @@ class TrialStages:
         values = self._metrics(self.module)
         if self.schedule.is_best({**self._curve(), epoch: values}):
             with replacing(self._best, self._part("best")):
-                torch.save(self.module.state_dict(), self._part("best"))
+                write_state(self._part("best"), self.module.state_dict())
         trained = any(p.requires_grad for p in self.module.parameters())
         return Report(epoch, values, notes=[] if trained else [_FROZEN])
 
@@ -187,13 +198,11 @@ class TrialStages:
             return None
         plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
         network = self.task.build(plan.architecture).to(self.device)
-        network.load_state_dict(load_file(self.setup.reference_weights(teacher.name)))
+        network.load_state_dict(reference_weights(self.setup, teacher.name))
         return network
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        if self._best.exists():
-            self.module.load_state_dict(torch.load(self._best, weights_only=True, map_location=self.device))
         module = self.course.deployed().cpu().eval()
         if self.name in self.setup.references:
             self._save_reference()
@@ -240,12 +249,11 @@ class TrialStages:
 
     def _errors(self, parts: Mapping[str, list[float]]) -> dict[str, float]:
         """The standard error of each metric's difference from the parent's, whose parts are left for that."""
-        path = self.setup.reference_weights("parent").with_suffix(".parts.json")
         if self.name == "parent":
-            with replacing(path, self._part("parts")):
+            with replacing(self.setup.parts_file, self._part("parts")):
                 self._part("parts").write_text(json.dumps(parts), encoding="utf-8")
             return {}
-        others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        others = reference_parts(self.setup)
         known = parts.keys() & others.keys()
         return {f"{ERROR}{metric}": standard_error(parts[metric], others[metric]) for metric in known}
 
@@ -267,10 +275,8 @@ class TrialStages:
     def _save_reference(self) -> None:
         """Leave the trained float weights for the trials that start from them or are taught by them."""
         path, part = self.setup.reference_weights(self.name), self._part("weights")
-        # Each tensor a copy of its own: of those that share memory, safetensors saves none.
-        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.module.state_dict().items()}
         with replacing(path, part):
-            save_file(state, part)
+            write_weights(part, self.module.state_dict())
 
     def _save(self) -> None:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
@@ -281,20 +287,51 @@ class TrialStages:
             }
         part = self._part("checkpoint")
         with replacing(self.setup.trial_folder(self.name) / "checkpoint.pt", part):
-            torch.save(state, part)
+            write_state(part, state)
+
+    def _begin(self) -> None:
+        """Build the network, and go on from the checkpoint where there is one that is whole."""
+        self._build()
+        try:
+            self._load()
+        except LostReference:
+            raise
+        except Exception as error:  # of damage, whatever reads it may raise anything
+            if is_full(error):
+                raise
+            self._begin_again(f"its checkpoint was damaged ({first_line(error)})")
+
+    def _begin_again(self, why: str) -> None:
+        """Forget all that was done: what it repeats is the same, and known."""
+        self._lost = f"{why}: it began again"
+        shutil.rmtree(self.setup.trial_folder(self.name), ignore_errors=True)
+        self.reports, self._repeat, self._teacher = [], [], None
+        self._build()
+
+    def _take_best(self) -> bool:
+        """Return to the end of the best cycle; where that is lost begin again, and say so."""
+        curve = self._curve()
+        kept = any(self.schedule.is_best({s: curve[s] for s in curve if s <= end}) for end in curve)
+        if self.kept is not None or not kept:
+            return True
+        try:
+            self.module.load_state_dict(read_state(self._best, self.device))
+        except Exception as error:  # as above
+            self._begin_again(f"the best state of its training was lost ({first_line(error)})")
+            return False
+        return True
 
     def _load(self) -> None:
         path = self.setup.trial_folder(self.name) / "checkpoint.pt"
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True, map_location=self.device)
-        self.reports = [Report(**r) for r in json.loads(state["reports"])]
-        self._repeat = list(self.reports)
-        if "module" not in state:  # it was only measured: what was built is what it was
-            return
-        # A reference goes on as it began, whatever other runs have left or taken away since.
-        self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
-        self.course.load(state, self.reports[-1].step)
-        if 0 < self.reports[-1].step < self.last_step:
+        state = read_state(path, self.device)
+        reports = [Report(**r) for r in json.loads(state["reports"])]
+        if "module" in state:  # else it was only measured: what was built is what it was
+            # A reference goes on as it began, whatever other runs have left or taken away since.
+            self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
+            self.course.load(state, reports[-1].step)
+        self.reports, self._repeat = reports, list(reports)
+        if "module" in state and 0 < reports[-1].step < self.last_step:
             # To make it draws random numbers: those of an epoch that follows are not to depend on it.
             self._teacher = self._trained_teacher()

@@ -45,6 +45,7 @@ class Conductor:
     Attributes:
         error: what could not be stored, None while all could; no trial is begun after it.
         closing: whether no trial begins now for lack of time.
+        lost: the reference that a trial missed, empty while none did; no trial is begun after it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Conductor:
         self._pace = Pace()
         self.pending: list[str] = []
         self.error: StorageError | None = None
+        self.lost = ""
         self._paused: set[str] = set()
         self._name: dict[str, str] = {}
         self._suggested = 0
@@ -115,7 +117,7 @@ class Conductor:
         nothing is in flight, no report can have a paused trial promoted any more: what the scheduler does not
         finish ends as stopped. Once time is short only what the scheduler finishes goes on.
         """
-        if len(self._name) >= self.workers or self.error is not None:
+        if len(self._name) >= self.workers or self.at_an_end:
             return None
         self.closing = self._time_is_short()
         if self.pending:
@@ -191,6 +193,16 @@ class Conductor:
         """A trial could not save its state: it is not at its end, and the session ends with this reason."""
         self._name.pop(trial, None)
         self.error = self.error or StorageError(reason)
+
+    def lose(self, trial: str, reference: str) -> None:
+        """A trial misses what a reference has left: neither is at its end, that one is to be made again."""
+        self._name.pop(trial, None)
+        self.lost = reference
+
+    @property
+    def at_an_end(self) -> bool:
+        """Whether the trials in flight are to stop where they are, and to go on another time."""
+        return self.error is not None or bool(self.lost)
 
     def end(self, trial: str, outcome: Outcome) -> None:
         """Tune says that a trial is over: a failure that it did not report itself is recorded here."""

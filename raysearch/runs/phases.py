@@ -34,13 +34,14 @@ from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
-from raysearch.runs.references import compare_finalists, make_references
+from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
 from raysearch.runs.session import Session, Work, limit_of
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Choosing, Searcher
-from raysearch.trainables.finalists import final_figures
+from raysearch.trainables.finalists import STATIC_INT8, final_figures
+from raysearch.trainables.keeping.variants import restore, variant_is_whole
 from raysearch.trainables.setup import weight_bits_on
 
 
@@ -180,23 +181,25 @@ def _search(session: Session) -> str:
     """The search itself. Returns how it ended, "finish" where every trial has."""
     work, goals = session.work, goals_of(session.record)
     conditions = work.conditions
-    searcher = work.searcher(goals)
-    conductor = Conductor(
-        session.journal,
-        session.record,
-        searcher,
-        _scheduler(session, goals, searcher),
-        role="trial",
-        variant=work.space.variant,
-        limit=limit_of(work, session.num_trials),
-        workers=conditions.workers or tuning.workers(conditions.resources),
-        last_step=session.setup.last_step,
-        origin=work.origin,
-        listener=session.note,
-        deadline=session.deadline,
-    )
-    conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, conditions.resources, session.seconds_left())
+
+    def make() -> Conductor:
+        searcher = work.searcher(goals)
+        return Conductor(
+            session.journal,
+            session.record,
+            searcher,
+            _scheduler(session, goals, searcher),
+            role="trial",
+            variant=work.space.variant,
+            limit=limit_of(work, session.num_trials),
+            workers=conditions.workers or tuning.workers(conditions.resources),
+            last_step=session.setup.last_step,
+            origin=work.origin,
+            listener=session.note,
+            deadline=session.deadline,
+        )
+
+    conductor = conduct(session, make)
     if conductor.complete:
         return "finish"
     out_of_time = session.seconds_left() <= 0 or (conductor.closing and conductor.idle)
@@ -221,6 +224,7 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
 
 def _measure_finalists(session: Session, service: RemoteService) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
+    make_lost_again(session)
     names = [
         *(t.name for t in Scores(session.record).front),
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
@@ -230,6 +234,7 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
     refused = compare_finalists(session, service) if left else {}
     for name in left:
         try:
+            remark = _restored(session, name)
             report = session.remotely(final_figures, name, refused)
         except ray.exceptions.RayError as error:
             cause = failure(getattr(error, "cause", None) or error)
@@ -237,7 +242,16 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
             session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
             continue
         figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
+        figures["notes"] = [*remark, *figures["notes"]]
         session.write("final", trial=name, **figures)
+
+
+def _restored(session: Session, name: str) -> list[str]:
+    """Make a finalist's files again where they are damaged; what was done, where something was."""
+    if name == STATIC_INT8 or variant_is_whole(session.setup, name):
+        return []  # that one knows itself
+    remark = session.remotely(restore, name, session.record.trials[name].config, gpu=True)
+    return [remark] if remark else []
 
 
 def conclude(work: Work, folder: Path) -> RunResult:

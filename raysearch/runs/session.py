@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -94,7 +94,8 @@ class Session:
         record: what the journal says, kept up to date.
         table: the live table.
         deadline: of the search, seconds since the epoch.
-        events: those of earlier sessions.
+        events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
+        losses: references that had to be made again.
     """
 
     work: Work
@@ -105,6 +106,15 @@ class Session:
     table: LiveTable
     deadline: float
     events: list[Event] = field(default_factory=list)
+    losses: int = 0
+
+    @property
+    def setup_of_trials(self) -> TrialSetup:
+        """What the trials are given now: they know which references have been made."""
+        made = [
+            t.name for t in self.record.trials.values() if t.role == "reference" and t.outcome == "finished"
+        ]
+        return replace(self.setup, made=frozenset(made))
 
     @cached_property
     def setup(self) -> TrialSetup:
@@ -147,15 +157,18 @@ class Session:
         """Until the deadline; infinite without one."""
         return self.deadline - time.time()
 
-    def remotely(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function of the set-up in a Ray task, on a core that was asked for.
+    def remotely(self, function: Callable[..., Any], *arguments: Any, gpu: bool = False) -> Any:
+        """Run a function of the set-up in a Ray task, on a trial's cores, and where it trains its GPU.
 
         Raises:
             ray.exceptions.RayError: it failed, or its worker died.
             StorageError: a disk is full.
         """
+        resources = self.work.conditions.resources
         task = ray.remote(function).options(
-            num_cpus=self.work.conditions.resources["cpu"], max_retries=_RETRIES
+            num_cpus=resources["cpu"],
+            num_gpus=resources.get("gpu", 0) if gpu else 0,
+            max_retries=_RETRIES,
         )
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))

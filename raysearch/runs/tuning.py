@@ -147,7 +147,7 @@ def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the trials of a conductor that can store nothing any more."""
+    """Ends the trials of a conductor that can store nothing any more, or misses a reference."""
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
@@ -156,7 +156,7 @@ class _Stopper(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._conductor.error is not None
+        return self._conductor.at_an_end
 
 
 class _ConductorScheduler(TuneScheduler):
@@ -176,6 +176,8 @@ class _ConductorScheduler(TuneScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         if "unsaved" in result:
             self.scheduler.suspend(trial.trial_id, result["unsaved"])
+        elif "lost" in result:
+            self.scheduler.lose(trial.trial_id, result["lost"])
         elif "failure" in result:
             if result["stuck"]:
                 _end_process(tune_controller, trial)

@@ -156,6 +156,18 @@ def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
     assert RunRecord.load(run).trials["0000"].outcome == "finished"
 
 
+@pytest.mark.cluster
+def test_a_trial_that_misses_a_reference_is_not_at_its_end_and_none_begins_after_it(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    run, made = tmp_path / "run", replace(setup, made=frozenset({"parent"}))
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
+    conductor = make_conductor(run, setup, configs, FullTraining())
+    tuning.conduct(conductor, made, {"cpu": 1})
+    assert conductor.lost == "parent"
+    assert [(t.outcome, t.step) for t in RunRecord.load(run).trials.values()] == [(None, -1)]
+
+
 def hanging(plan: Any) -> Any:
     raise TimeLimitExceeded(f"hung in process {os.getpid()}")
 
