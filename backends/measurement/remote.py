@@ -44,11 +44,12 @@ class RemoteService:
         """See ``MeasurementService.known``."""
         self._call("known", [dict(m) for m in measurements])
 
-    def stop(self) -> None:
-        """End the service and remove its folder; for who started it."""
+    def stop(self, *, now: bool = False) -> None:
+        """End the service and remove its folder, or leave that where there is no time; for who started it."""
         import ray
 
-        self._call("close")
+        if not now:
+            self._call("close")
         ray.kill(self._actor)
 
     def _measurement(self, method: str, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
 from raysearch.runs.session import Session, Work, limit_of
+from raysearch.runs.signals import Signals
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.space import Space
@@ -55,9 +56,12 @@ def carry_out(
             return conclude(work, folder)
         deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
         limit = limit_of(work, num_trials)
-        with tuning.cluster(), LiveTable(record, limit=limit, quiet=not progress) as table:
+        quiet = not progress
+        with tuning.cluster(), Signals() as signals, LiveTable(record, limit=limit, quiet=quiet) as table:
             _check(work, table, anew=not events)
-            session = Session(work, folder, num_trials, journal, record, table, deadline, events)
+            session = Session(
+                work, folder, num_trials, journal, record, table, deadline, events, signals=signals
+            )
             return _work_through(session, max_minutes)
 
 
@@ -66,6 +70,7 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
 
     Raises:
         RunError: a disk is full, or a reference failed.
+        KeyboardInterrupt: it was asked twice to end; nothing was written for a person.
     """
     work, budget = session.work, {"num_trials": session.num_trials, "max_minutes": max_minutes}
     ending = "error"
@@ -83,9 +88,13 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
         except Exception as error:
             ending = "storage" if is_full(error) else ending
             raise
+        except KeyboardInterrupt:
+            ending = "interrupt"
+            raise
         finally:
             session.write("session", action=ending, **budget)
-            result = conclude(work, session.folder)
+            if not session.signals.now:
+                result = conclude(work, session.folder)
     except Exception as error:
         if not is_full(error):
             raise
@@ -159,7 +168,11 @@ def _is_done(record: RunRecord, num_trials: int | None) -> bool:
 
 
 def _phases(session: Session) -> str:
-    """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt"."""
+    """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt".
+
+    Raises:
+        KeyboardInterrupt: it is to end at once.
+    """
     service = start_service(session.setup.service)
     try:
         service.known(m for trial in session.record.trials.values() for m in trial.measurements)
@@ -168,13 +181,17 @@ def _phases(session: Session) -> str:
         if session.work.after_references is not None:
             session.work.after_references(session)
         ending = _search(session)
+        if session.signals.asked:
+            return "interrupt"
         if ending != "interrupt":
             _measure_finalists(session, service)
         return ending
     except KeyboardInterrupt:
+        if session.signals.now:
+            raise
         return "interrupt"
     finally:
-        service.stop()
+        service.stop(now=session.signals.now)
 
 
 def _search(session: Session) -> str:

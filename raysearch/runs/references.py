@@ -118,12 +118,14 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
     Returns:
         The last conductor.
     """
+    resources, signals = session.work.conditions.resources, session.signals
     while True:
         conductor = make()
         conductor.replay(session.events)
-        resources = session.work.conditions.resources
-        tuning.conduct(conductor, session.setup_of_trials, resources, session.seconds_left())
-        if not conductor.lost:
+        with signals.watched():
+            left = session.seconds_left()
+            tuning.conduct(conductor, session.setup_of_trials, resources, left, lambda: signals.asked)
+        if not conductor.lost or signals.asked:
             return conductor
         make_lost_again(session)
         session.events = list(journals.read(session.folder))

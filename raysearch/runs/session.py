@@ -26,6 +26,7 @@ from raysearch.reporting.progress import LiveTable
 from raysearch.runs.carried import Carried
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.kept import kept_references
+from raysearch.runs.signals import Signals
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config, Searcher
@@ -96,6 +97,7 @@ class Session:
         deadline: of the search, seconds since the epoch.
         events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
         losses: references that had to be made again.
+        signals: that ask for the end.
     """
 
     work: Work
@@ -107,6 +109,7 @@ class Session:
     deadline: float
     events: list[Event] = field(default_factory=list)
     losses: int = 0
+    signals: Signals = field(default_factory=Signals)
 
     @property
     def setup_of_trials(self) -> TrialSetup:

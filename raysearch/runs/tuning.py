@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +32,8 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # It would take the first Ctrl-C for itself; see runs/signals.py.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 # How often in a row, without a new report, a trial whose worker died is started again from its last one.
 _RESTARTS = 3
@@ -85,17 +85,21 @@ def workers(resources: Mapping[str, float]) -> int:
 
 
 def conduct(
-    conductor: Conductor, setup: TrialSetup, resources: Mapping[str, float], seconds: float = float("inf")
+    conductor: Conductor,
+    setup: TrialSetup,
+    resources: Mapping[str, float],
+    seconds: float = float("inf"),
+    asked: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Let a conductor's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
+    """Let a conductor's trials run until they have ended, the seconds are over or somebody asks for the end.
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
     """
-    if conductor.complete or seconds <= 0:
+    if conductor.complete or seconds <= 0 or asked():
         return
     scheduler = _ConductorScheduler(conductor, step="step")
-    with _handler_restored(), tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
         tuner = tune.Tuner(
             _trainable(setup, resources),
             tune_config=tune.TuneConfig(
@@ -107,7 +111,7 @@ def conduct(
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
-                stop=_Stopper(conductor),
+                stop=_Stopper(conductor, asked),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -124,19 +128,6 @@ def conduct(
         raise scheduler.error
 
 
-@contextlib.contextmanager
-def _handler_restored() -> Iterator[None]:
-    """Tune leaves its own handler of Ctrl-C behind, which would swallow the next one."""
-    if threading.current_thread() is not threading.main_thread():  # Tune sets none there
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
     from raysearch.trainables.trial import CompressionTrial
 
@@ -147,16 +138,16 @@ def _trainable(setup: TrialSetup, resources: Mapping[str, float]) -> Any:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the trials of a conductor that can store nothing any more, or misses a reference."""
+    """Ends the trials of a conductor that can store nothing or misses a reference, and if it is asked to."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, conductor: Conductor, asked: Callable[[], bool]) -> None:
+        self._conductor, self._asked = conductor, asked
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._conductor.at_an_end
+        return self._conductor.at_an_end or self._asked()
 
 
 class _ConductorScheduler(TuneScheduler):
