@@ -73,6 +73,7 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
         KeyboardInterrupt: it was asked twice to end; nothing was written for a person.
     """
     work, budget = session.work, {"num_trials": session.num_trials, "max_minutes": max_minutes}
+    workers = work.conditions.workers
     ending = "error"
     try:
         if not session.record.header:
@@ -82,6 +83,8 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             session.write(
                 "run", version=journals.VERSION, **head, references=made, weight_bits=bits, **provenance()
             )
+        if workers != session.record.header["study"].get("search", {}).get("workers"):
+            budget["workers"] = workers
         session.write("session", action="resume" if session.events else "start", **budget)
         try:
             ending = _phases(session)
@@ -143,7 +146,7 @@ def _read(
     events = list(journals.read(folder))
     for event in events:
         record.apply(event)
-    known, asked = (_placeless(study) for study in (record.header.get("study", described), described))
+    known, asked = (_the_same(study) for study in (record.header.get("study", described), described))
     changed = [k for k in asked if known.get(k) != asked[k]]
     if record.header and list(record.metrics) != list(metrics):
         changed.append("metrics")
@@ -154,9 +157,13 @@ def _read(
     return record, events
 
 
-def _placeless(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A described study without the place of its module: where that has moved, it is the same study."""
-    return {**described, "task": {k: v for k, v in described["task"].items() if k != "module_folder"}}
+def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a described study the same: not where its module lies, nor how many work on it."""
+    task = {k: v for k, v in described["task"].items() if k != "module_folder"}
+    same = {**described, "task": task}
+    if "search" in described:
+        same["search"] = {k: v for k, v in described["search"].items() if k != "workers"}
+    return same
 
 
 def _is_done(record: RunRecord, num_trials: int | None) -> bool:
@@ -280,6 +287,14 @@ def conclude(work: Work, folder: Path) -> RunResult:
         write_report(folder)
         if work.write_pages is not None:
             work.write_pages(folder)
-    if result.complete:
-        shutil.rmtree(folder / "trials", ignore_errors=True)
+    _tidy(result)
     return result
+
+
+def _tidy(result: RunResult) -> None:
+    """Remove what no trial needs any more: checkpoints of those that have ended, and half-written files."""
+    trials = result.folder / "trials"
+    ended = {name for name, trial in result.record.trials.items() if trial.outcome is not None}
+    gone = [trials] if result.complete else [trials / name for name in ended]
+    for folder in (*gone, *result.folder.glob("variants/*.part")):
+        shutil.rmtree(folder, ignore_errors=True)
