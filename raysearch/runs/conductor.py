@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
 from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Choosing, Config, Searcher
+
+DEATHS = 3  # of a trial's workers in a row, without a report between, that it survives
 
 
 class Conductor:
@@ -74,6 +77,7 @@ class Conductor:
         self.pending: list[str] = []
         self.error: StorageError | None = None
         self.lost = ""
+        self._deaths: Counter[str] = Counter()
         self._paused: set[str] = set()
         self._name: dict[str, str] = {}
         self._suggested = 0
@@ -165,6 +169,7 @@ class Conductor:
             notes=list(notes),
             decision=decision.value,
         )
+        self._deaths.pop(name, None)
         self._pace.reported(name, step, self.record.last_time, self.last_step(name))
         self.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
@@ -173,11 +178,6 @@ class Conductor:
             self._paused.add(self._name.pop(trial))
             return Decision.STOP
         return decision
-
-    def is_news(self, trial: str, step: int | None) -> bool:
-        """Whether a report of this step would be a trial's first: after a restart it repeats the others."""
-        name = self._name.get(trial)
-        return name is not None and step is not None and step not in self.record.trials[name].reports
 
     def tell(self, trial: str, step: int, values: Mapping[str, float]) -> None:
         """Nothing: the searcher was told when the report was decided on."""
@@ -188,6 +188,21 @@ class Conductor:
         if name is not None and self.record.trials[name].outcome is None:
             file = keep_traceback(self.journal.path.parent, name, traceback)
             self._end(name, "failed", reason, **({"traceback": file} if file else {}))
+
+    def die(self, trial: str, reason: str, traceback: str = "") -> None:
+        """A trial's worker died: the trial comes next again, from its last report, or fails of too many.
+
+        Whoever is killed by chance now and then in a long search reports something between.
+        """
+        name = self._name.get(trial)
+        if name is None:
+            return
+        self._deaths[name] += 1
+        if self._deaths[name] > DEATHS:
+            times = f"its worker died {self._deaths[name]} times in a row at one step"
+            self.fail(trial, f"{times}: {reason}", traceback)
+        else:
+            self.pending.insert(0, self._name.pop(trial))
 
     def suspend(self, trial: str, reason: str) -> None:
         """A trial could not save its state: it is not at its end, and the session ends with this reason."""
@@ -205,9 +220,9 @@ class Conductor:
         return self.error is not None or bool(self.lost)
 
     def end(self, trial: str, outcome: Outcome) -> None:
-        """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
+        """Tune says that a trial is over: what nobody has said before of one that failed is of its worker."""
         if outcome == "failed":
-            self.fail(trial, "its worker died")
+            self.die(trial, "no reason is known")
 
     @property
     def complete(self) -> bool:

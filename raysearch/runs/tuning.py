@@ -35,8 +35,6 @@ _SETTINGS = {
     # It would take the first Ctrl-C for itself; see runs/signals.py.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
-# How often in a row, without a new report, a trial whose worker died is started again from its last one.
-_RESTARTS = 3
 _ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a worker
 
 
@@ -113,7 +111,6 @@ def conduct(
                 storage_path=storage,
                 stop=_Stopper(conductor, asked),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
@@ -159,11 +156,6 @@ class _ConductorScheduler(TuneScheduler):
         values = numbers({metric: result[metric] for metric in result["metrics"]})
         return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if self.scheduler.is_news(trial.trial_id, result.get(self.step)):
-            _forget_deaths(trial)
-        return super().on_trial_result(tune_controller, trial, result)
-
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         if "unsaved" in result:
             self.scheduler.suspend(trial.trial_id, result["unsaved"])
@@ -177,20 +169,15 @@ class _ConductorScheduler(TuneScheduler):
             super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        # One that was preempted with its node Tune itself starts again.
         if not trial.should_recover():  # type: ignore[no-untyped-call]
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            reason = f"its worker died {_RESTARTS + 1} times in a row at one step: {_last_words(text)}"
-            self.scheduler.fail(trial.trial_id, reason, text)
+            self.scheduler.die(trial.trial_id, _last_words(text), text)
 
 
 def _end_process(tune_controller: Any, trial: Trial) -> None:
     """Keep Tune from giving a trial's process to the next one; it has no public way to say so."""
     tune_controller._started_actors.discard(tune_controller._trial_to_actor.get(trial))
-
-
-def _forget_deaths(trial: Trial) -> None:
-    """Let Tune count the deaths of a trial's workers from here; it would count those of the whole search."""
-    trial.run_metadata.num_failures = 0
 
 
 def _last_words(text: str) -> str:
