@@ -7,6 +7,7 @@ their way to a device. It asks for no CPU, so that a search on a small machine k
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from raysearch.backends import Spec
@@ -49,7 +50,8 @@ class RemoteService:
         import ray
 
         if not now:
-            self._call("close")
+            with suppress(MeasurementError):  # it is gone with its node
+                self._call("close")
         ray.kill(self._actor)
 
     def _measurement(self, method: str, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:

@@ -32,8 +32,6 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # It would take the first Ctrl-C for itself; see runs/signals.py.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 _ROUNDING = 1e-9  # 1 // 0.2 is 4: a share that goes in evenly must not lose a worker
 
@@ -97,7 +95,9 @@ def conduct(
     if conductor.complete or seconds <= 0 or asked():
         return
     scheduler = _ConductorScheduler(conductor, step="step")
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
+    # Tune would take the first Ctrl-C for itself; see signals.py.
+    ours = mock.patch.dict(os.environ, TUNE_DISABLE_SIGINT_HANDLER="1")
+    with ours, tempfile.TemporaryDirectory(prefix="raysearch-") as storage:
         tuner = tune.Tuner(
             _trainable(setup, resources),
             tune_config=tune.TuneConfig(
