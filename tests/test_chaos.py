@@ -15,7 +15,7 @@ from benchmarks import chaos
 from benchmarks.chaos import MEASURING, STUDY, WORKER, Kills, descendants, faults, left_of, lines, round_of
 from raysearch.record.journal import RunRecord
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
