@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import Journal, RunRecord, check_run_folder
@@ -11,25 +14,36 @@ from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
 from raysearch.storage import Place, resolved
 from raysearch.study import study_of
-from raysearch.study_file.schema import TASKS, parse
+from raysearch.study_file.schema import TASKS, check_search, parse
+from raysearch.study_file.yaml_text import override_key
 from raysearch.sweeps.sweep import plan_of
 
+# What may be another in each session; all else is the study, and its trials would not be comparable.
+BUDGET = ("num_trials", "max_minutes", "workers")
 
-def resume(folder: str | Place, *, progress: bool = True) -> StudyResult:
+
+def resume(folder: str | Place, changes: Iterable[str] = (), *, progress: bool = True) -> StudyResult:
     """Go on with the run in a folder, whatever ended it; a run that is complete is only reported again.
+
+    Args:
+        folder: of the run.
+        changes: "search.num_trials=128", and the same of ``search.max_minutes`` and ``search.workers``: for
+            this session and those that follow. What a search has begun is finished, whatever its number.
+        progress: whether to show the live table.
 
     Raises:
         MissingFile: the folder holds no journal.
-        ValueError: the run's task was made in Python, so that only that program can go on with it.
+        ValueError: the run's task was made in Python, so that only that program can go on with it; or
+            something else was to be changed.
     """
-    place = resolved(folder)
+    changed, place = changed_budget(changes), resolved(folder)
     check_run_folder(place)
     with contextlib.closing(opened(place)) as journal:
-        _go_on(journal, progress)
+        _go_on(journal, changed, progress)
     return StudyResult(place)
 
 
-def _go_on(journal: Journal, progress: bool) -> None:
+def _go_on(journal: Journal, changed: Mapping[str, Any], progress: bool) -> None:
     folder = journal.folder
     record = RunRecord.load(folder)
     if not record.sessions:
@@ -41,9 +55,43 @@ def _go_on(journal: Journal, progress: bool) -> None:
             f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
             f"by Study(...).run(folder={str(folder)!r})"
         )
+    if "sweep" in described and "num_trials" in changed:
+        raise UserError(f"{folder} holds a sweep, which measures all its points: leave out search.num_trials")
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
+    budget = {**_budget(record), **changed}
+    work = replace(work, conditions=replace(work.conditions, workers=budget["workers"]))
+    go_on(work, budget["num_trials"], journal, max_minutes=budget["max_minutes"], progress=progress)
+
+
+def changed_budget(changes: Iterable[str]) -> dict[str, Any]:
+    """What of a run's budget is given another value, checked.
+
+    Raises:
+        UserError: something else is, or the value cannot be.
+    """
+    document: dict[str, Any] = {}
+    for change in changes:
+        override_key(document, change)
+        key = change.partition("=")[0].strip()
+        allowed = [f"search.{name}" for name in BUDGET]
+        if key not in allowed:
+            raise UserError(
+                f"{key} cannot be changed in a run that has begun, only {', '.join(allowed)}: "
+                "begin another run"
+            )
+    search = document.get("search", {})
+    try:
+        checked = check_search(**search).model_dump()
+    except UserError as error:
+        raise UserError(f"search.{error}") from None
+    return {name: checked[name] for name in search}
+
+
+def _budget(record: RunRecord) -> dict[str, Any]:
+    """The budget of the last session that says one."""
     said = next((s for s in reversed(record.sessions) if "num_trials" in s), None)
     if said is None:
-        raise UserError(f"{folder} has no session that says how many trials to run: run the study again")
-    go_on(work, said["num_trials"], journal, max_minutes=said.get("max_minutes"), progress=progress)
+        raise UserError("no session says how many trials to run: run the study again")
+    workers = said.get("workers", record.header["study"]["search"].get("workers"))
+    return {"num_trials": said["num_trials"], "max_minutes": said.get("max_minutes"), "workers": workers}

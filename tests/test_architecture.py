@@ -17,6 +17,7 @@ FACE = {"raysearch", "version"}  # the package itself: it names others, and all 
 # Where Ray may stand besides runs, and in whole rooms for its domains.
 WITH_RAY = {
     "backends.measurement.devices",
+    "backends.measurement.process",
     "backends.measurement.remote",
     "backends.on_nodes",
     "cli.package",

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from raysearch import storage
+from raysearch.backends import get
 from raysearch.backends.base import Backend, MeasurementError, in_integers_alone, values_of
 from raysearch.backends.static_int8 import static_int8
 from raysearch.backends.structure import weights_mb
 from raysearch.metrics import TEST
 from raysearch.networks import figures
 from raysearch.networks.capture import capture
+from raysearch.storage import Place
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.evaluation import evaluate, outputs_of, predictions, score
 from raysearch.trainables.export.feeds import feed_of, function_of
@@ -25,6 +27,8 @@ from raysearch.trainables.parts import Parts
 from raysearch.trainables.quantization import fold_batch_norm
 from raysearch.trainables.setup import CALIBRATION_SAMPLES, FILES, Report, TrialSetup
 
+STATIC_INT8 = "parent-int8"
+
 
 def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     """Quantise the parent's ONNX file by ONNX Runtime's own static quantisation, and measure that.
@@ -32,14 +36,23 @@ def static_int8_reports(setup: TrialSetup) -> list[dict[str, Any]]:
     Returns:
         Two reports as dictionaries, of step 0 and of the last step, for the targets that run such a file.
     """
-    name = "parent-int8"
-    with storage.staged(setup.variant_folder(name), aside=setup.trial_folder(name)) as folder:
-        path = folder / FILES["uint8"]
-        generator = torch.Generator().manual_seed(setup.seed)
-        x, _ = next(batches(setup.task.train, CALIBRATION_SAMPLES, generator, setup.task.collate))
-        with storage.fetched(setup.variant_folder("parent") / FILES["uint8"]) as source:
-            static_int8(source, [feed_of(x)], path, weight_bits=setup.weight_bits)
+    _static_int8_made(setup)
+    with storage.fetched(setup.variant_folder(STATIC_INT8) / FILES["uint8"]) as path:
         return _static_int8_reports(setup, path)
+
+
+def _static_int8_made(setup: TrialSetup) -> None:
+    """The parent's static int8 form, made where it is missing or cannot be loaded."""
+    folder, task = setup.variant_folder(STATIC_INT8), setup.task
+    if _loads(folder / FILES["uint8"]):
+        return
+    with (
+        storage.staged(folder, aside=setup.trial_folder(STATIC_INT8)) as made,
+        storage.fetched(setup.variant_folder("parent") / FILES["uint8"]) as source,
+    ):
+        generator = torch.Generator().manual_seed(setup.seed)
+        x, _ = next(batches(task.train, CALIBRATION_SAMPLES, generator, task.collate))
+        static_int8(source, [feed_of(x)], made / FILES["uint8"], weight_bits=setup.weight_bits)
 
 
 def _static_int8_reports(setup: TrialSetup, path: Path) -> list[dict[str, Any]]:
@@ -65,6 +78,15 @@ def _static_int8_reports(setup: TrialSetup, path: Path) -> list[dict[str, Any]]:
     return [asdict(Report(0, static, measured)), asdict(last)]
 
 
+def _loads(place: Place) -> bool:
+    try:
+        with storage.fetched(place) as path:
+            get("onnxruntime-cpu").load(path)
+    except Exception:  # what a runtime raises has no common base class
+        return False
+    return True
+
+
 def _parent(setup: TrialSetup) -> nn.Module:
     """The parent's network with its initial weights."""
     return setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
@@ -83,6 +105,8 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
         test_<name>/<target> and the worst of them, test_<name>, with its parts. A network that cannot be
         compiled for a target of finalists only lacks no other figure for that: a note says why.
     """
+    if name == STATIC_INT8:
+        _static_int8_made(setup)
     with storage.fetched(setup.variant_folder(name)) as folder:
         return _final_figures(setup, name, folder, refused or {})
 

@@ -121,6 +121,7 @@ class TrialSetup:
         weight_bits: in how many bits the integers of weights fit, that every target sums their products
             exactly; 0: as ``Backend.weight_bits`` says on the machine where the set-up is made.
         patience: seconds since the epoch, after which no further cycle of a reference begins.
+        made: the references that the run has made: whatever of these is not in its folder was lost.
     """
 
     task: Task
@@ -136,6 +137,7 @@ class TrialSetup:
     kept: Mapping[str, Kept] = field(default_factory=dict)
     weight_bits: int = 0
     patience: float = math.inf
+    made: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         elsewhere = [replace(t, service=self.service) if isinstance(t, Sent) else t for t in self.targets]
@@ -243,6 +245,6 @@ class TrialSetup:
         return self.folder / "references" / f"{name}.safetensors"
 
     @property
-    def parent_parts(self) -> Place:
+    def parts_file(self) -> Place:
         """The parent's metrics on parts of the validation split."""
         return self.folder / "references" / "parent.parts.json"

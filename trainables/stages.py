@@ -9,22 +9,20 @@ reports that were saved and goes on from there.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import fx, nn
 
 from raysearch import storage
 from raysearch.backends.base import values_of
-from raysearch.basics.disk import storing
+from raysearch.basics.disk import is_full, storing
+from raysearch.basics.failures import first_line
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
 from raysearch.storage import Place
@@ -32,6 +30,13 @@ from raysearch.trainables.evaluation import evaluate, score
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.hardware import estimates, hardware_report, measured_at_last
+from raysearch.trainables.keeping.checkpoints import read_state, write_state
+from raysearch.trainables.keeping.references import (
+    LostReference,
+    reference_parts,
+    reference_weights,
+    write_weights,
+)
 from raysearch.trainables.parts import Parts, standard_error
 from raysearch.trainables.pruning import History
 from raysearch.trainables.quantization import nonzero_rate
@@ -67,8 +72,8 @@ class TrialStages:
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
         self._teacher: nn.Module | None = None
-        self._build()
-        self._load()
+        self._lost = ""
+        self._begin()
 
     @property
     def last_step(self) -> int:
@@ -80,12 +85,16 @@ class TrialStages:
         if self._repeat:
             return self._repeat.pop(0)
         step = self._next_step()
+        if step == self.last_step and not self._take_best():
+            return self.next_report()
         if step == 0:
             report = self._hardware()
         elif step < self.last_step:
             report = self._epoch(step)
         else:
             report = self._deploy(step)
+        if self._lost:
+            report.notes.append(self._lost)
         self.reports.append(report)
         self._save()
         return report
@@ -166,7 +175,7 @@ class TrialStages:
             self._train(epoch)
         values = self._metrics(self.module)
         if self.schedule.is_best({**self._curve(), epoch: values}):
-            storage.write(self._best, _saved(self.module.state_dict()))
+            write_state(self._best, self.module.state_dict())
         for each in measured:
             values |= values_of(each)
         trained = any(p.requires_grad for p in self.module.parameters())
@@ -196,13 +205,11 @@ class TrialStages:
             return None
         plan = self.setup.space.variant(self.setup.references[teacher.name]).plan
         network = self.task.build(plan.architecture).to(self.device)
-        network.load_state_dict(load(storage.read(self.setup.reference_weights(teacher.name))))
+        network.load_state_dict(reference_weights(self.setup, teacher.name))
         return network
 
     def _deploy(self, step: int) -> Report:
         """Step E + 1: export, check, and take the metrics where the model will run."""
-        with contextlib.suppress(FileNotFoundError):
-            self.module.load_state_dict(self._loaded(self._best))
         module = self.course.deployed().cpu().eval()
         if self.name in self.setup.references:
             self._save_reference()
@@ -248,14 +255,11 @@ class TrialStages:
 
     def _errors(self, parts: Mapping[str, list[float]]) -> dict[str, float]:
         """The standard error of each metric's difference from the parent's, whose parts are left for that."""
-        path = self.setup.parent_parts
         if self.name == "parent":
-            storage.write(path, json.dumps(parts), aside=self.setup.trial_folder(self.name))
+            aside = self.setup.trial_folder(self.name)
+            storage.write(self.setup.parts_file, json.dumps(parts), aside=aside)
             return {}
-        try:
-            others = json.loads(storage.read(path))
-        except FileNotFoundError:
-            others = {}
+        others = reference_parts(self.setup)
         known = parts.keys() & others.keys()
         return {f"{ERROR}{metric}": standard_error(parts[metric], others[metric]) for metric in known}
 
@@ -270,16 +274,10 @@ class TrialStages:
     def _checkpoint(self) -> Place:
         return self.setup.trial_folder(self.name) / "checkpoint.pt"
 
-    def _loaded(self, place: Place) -> Any:
-        """What was saved in a file; nothing in it is executed."""
-        return torch.load(BytesIO(storage.read(place)), weights_only=True, map_location=self.device)
-
     def _save_reference(self) -> None:
         """Leave the trained float weights for the trials that start from them or are taught by them."""
-        # Each tensor a copy of its own: of those that share memory, safetensors saves none.
-        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.module.state_dict().items()}
         aside = self.setup.trial_folder(self.name)  # which goes when the run is complete
-        storage.write(self.setup.reference_weights(self.name), save(state), aside=aside)
+        write_weights(self.setup.reference_weights(self.name), self.module.state_dict(), aside)
 
     def _save(self) -> None:
         state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
@@ -288,26 +286,53 @@ class TrialStages:
                 **self.course.state(),
                 "kept": self.kept and json.dumps(list(self.kept.curve.items())),
             }
-        storage.write(self._checkpoint, _saved(state))
+        write_state(self._checkpoint, state)
+
+    def _begin(self) -> None:
+        """Build the network, and go on from the checkpoint where there is one that is whole."""
+        self._build()
+        try:
+            self._load()
+        except LostReference:
+            raise
+        except Exception as error:  # of damage, whatever reads it may raise anything
+            if is_full(error):
+                raise
+            self._begin_again(f"its checkpoint was damaged ({first_line(error)})")
+
+    def _begin_again(self, why: str) -> None:
+        """Forget all that was done: what it repeats is the same, and known."""
+        self._lost = f"{why}: it began again"
+        storage.remove(self.setup.trial_folder(self.name))
+        self.reports, self._repeat, self._teacher = [], [], None
+        self._build()
+
+    def _take_best(self) -> bool:
+        """Return to the end of the best cycle; where that is lost begin again, and say so."""
+        curve = self._curve()
+        kept = any(self.schedule.is_best({s: curve[s] for s in curve if s <= end}) for end in curve)
+        if self.kept is not None or not kept:
+            return True
+        try:
+            self.module.load_state_dict(read_state(self._best, self.device))
+        except Exception as error:  # as above
+            if is_full(error):
+                raise
+            self._begin_again(f"the best state of its training was lost ({first_line(error)})")
+            return False
+        return True
 
     def _load(self) -> None:
         try:
-            state = self._loaded(self._checkpoint)
+            state = read_state(self._checkpoint, self.device)
         except FileNotFoundError:
             return
-        self.reports = [Report(**r) for r in json.loads(state["reports"])]
-        self._repeat = list(self.reports)
-        if "module" not in state:  # it was only measured: what was built is what it was
-            return
-        # A reference goes on as it began, whatever other runs have left or taken away since.
-        self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
-        self.course.load(state, self.reports[-1].step)
-        if 0 < self.reports[-1].step < self.last_step:
+        reports = [Report(**r) for r in json.loads(state["reports"])]
+        if "module" in state:  # else it was only measured: what was built is what it was
+            # A reference goes on as it began, whatever other runs have left or taken away since.
+            self.kept = Kept("", dict(json.loads(state["kept"]))) if state.get("kept") else None
+            self.course.load(state, reports[-1].step)
+        self.reports, self._repeat = reports, list(reports)
+        if "module" in state and 0 < reports[-1].step < self.last_step:
             # To make it draws random numbers: those of an epoch that follows are not to depend on it.
             self._teacher = self._trained_teacher()
-
-
-def _saved(state: Mapping[str, Any]) -> bytes:
-    buffer = BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()

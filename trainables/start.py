@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import nn
 
 from raysearch import storage
@@ -16,6 +15,7 @@ from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
 from raysearch.trainables.inheritance import Inherited, inherit
+from raysearch.trainables.keeping.references import read_weights, reference_weights
 from raysearch.trainables.pruning import History
 from raysearch.trainables.pruning.progressive import compress
 from raysearch.trainables.setup import Kept, TrialSetup
@@ -75,16 +75,17 @@ def unpruned_network(
 
 
 def _inherit(setup: TrialSetup, name: str, model: nn.Module) -> Inherited | None:
-    """Start from the parent's trained weights; None where there are none."""
+    """Start from the parent's trained weights; None where there are none.
+
+    Raises:
+        LostReference: they were there.
+    """
     if setup.task.pretrained:
         return Inherited(1.0, True)
     if name in setup.from_scratch:
         return None
-    try:
-        weights = storage.read(setup.reference_weights("parent"))
-    except FileNotFoundError:
-        return None
-    return inherit(model, load(weights))
+    trained = "parent" in setup.made or storage.exists(setup.reference_weights("parent"))
+    return inherit(model, reference_weights(setup, "parent")) if trained else None
 
 
 def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
@@ -97,12 +98,18 @@ def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
         return None
     fresh = {key: value.clone() for key, value in module.state_dict().items()}
     try:
-        module.load_state_dict(load(storage.read(storage.folder_of(kept.weights))))
+        module.load_state_dict(read_weights(storage.folder_of(kept.weights)))
         found = evaluate(module, task.validation, task.metrics, task.collate)
         known = kept.curve[setup.last_step(name)]
         if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
             return kept
-    except (RuntimeError, OSError, KeyError, SafetensorError):  # another network, or no whole file
+    except (
+        RuntimeError,
+        OSError,
+        KeyError,
+        ValueError,
+        SafetensorError,
+    ):  # another network, or no whole file
         pass
     module.load_state_dict(fresh)
     return None

@@ -25,6 +25,7 @@ from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import failure, first_line, traceback_of
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.storage.logs import logged
+from raysearch.trainables.keeping.references import LostReference
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import TrialSetup
 from raysearch.trainables.stages import TrialStages
@@ -35,8 +36,9 @@ class CompressionTrial(tune.Trainable):
 
     Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``. Where a stage
     failed they hold ``failure``, ``traceback`` and ``stuck``: whether its work may go on in this process.
-    Where its state could not be saved they hold ``unsaved``: the trial is not at its end. All hold ``node``,
-    the one that it runs on. Its state is on disk in the run's folder, not in Tune's checkpoints.
+    Where its state could not be saved they hold ``unsaved``, where a reference's weights are lost that one's
+    name, ``lost``: the trial is not at its end. All hold ``node``, the one that it runs on. Its state
+    is in the run's folder, not in Tune's checkpoints.
     """
 
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
@@ -93,6 +95,8 @@ class CompressionTrial(tune.Trainable):
 
 def _failed(error: Exception) -> dict[str, Any]:
     """What is reported of a stage that raised."""
+    if isinstance(error, LostReference):
+        return {"lost": error.name}
     if isinstance(error, StorageError):
         return {"unsaved": str(error)}
     if is_full(error):

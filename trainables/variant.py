@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from raysearch.trainables.quantization.quantizer import INTEGER_BITS
 from raysearch.trainables.task import Builder, Task, make
 
 SPEC, WEIGHTS = "spec.json", "weights.safetensors"
+DIGESTS = "sha256"
 VERSION = 2
 _LARGEST = 2**31  # numbers in an input
 
@@ -49,7 +51,7 @@ def save_variant(
     unsigned_bits: int = INTEGER_BITS[-1],
     throughout: bool = False,
 ) -> None:
-    """Write a variant's spec and weights.
+    """Write a variant's spec and weights, and the digests of these and of the model files that lie there.
 
     Args:
         folder: made where it is missing.
@@ -83,7 +85,17 @@ def save_variant(
     save_file(weights, folder / f"{WEIGHTS}.part")
     (folder / f"{WEIGHTS}.part").chmod(0o644)  # safetensors lets the owner alone read it
     os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+    spec[DIGESTS] = digests_of(folder, sorted(p.name for p in folder.iterdir() if p.name != SPEC))
     (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+
+
+def digests_of(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of files, by name.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 
 
 def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:

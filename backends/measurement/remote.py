@@ -7,6 +7,7 @@ their way to a device. It asks for no CPU, so that a search on a small machine k
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from raysearch.backends import Spec
@@ -53,11 +54,13 @@ class RemoteService:
         """See ``MeasurementService.known``."""
         self._call("known", [dict(m) for m in measurements])
 
-    def stop(self) -> None:
-        """End the service and remove its folder; for who started it."""
+    def stop(self, *, now: bool = False) -> None:
+        """End the service and remove its folder, or leave that where there is no time; for who started it."""
         import ray
 
-        self._call("close")
+        if not now:
+            with suppress(MeasurementError):  # it is gone with its node
+                self._call("close")
         ray.kill(self._actor)
 
     def _measurement(self, method: str, *arguments: Any) -> dict[str, Any]:

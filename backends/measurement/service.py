@@ -1,6 +1,6 @@
 """Exclusive use of a device: one process measures one model at a time and remembers what it has measured.
 
-``MeasurementService`` is a plain class; devices.py makes it an actor of Ray. Services of several studies on
+``MeasurementService`` is a plain class; process.py makes it an actor of Ray. Services of several studies on
 the same machine take turns (``exclusive_device``).
 """
 
@@ -56,9 +56,8 @@ class MeasurementService:
 
     Args:
         protocol: how to measure.
-        folder: where it keeps its references and figures while it lives; one of its own if left out. A
-            service that is started on the folder of one that died goes on where that one stood, and refuses
-            the model that killed it.
+        folder: where it keeps its figures while it lives; one of its own if left out. A service that is
+            started on the folder of one that died has its figures.
         shared: a folder with the figures of earlier runs; None: they are not looked at.
         device: what nobody else may use meanwhile: this machine, or a device of it by its name.
     """
@@ -78,12 +77,8 @@ class MeasurementService:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._device = device
         self._known = KnownFigures(self._folder / "known.jsonl", shared)
-        self._at_work = self._folder / "at_work"
-        self._fatal = self._folder / "fatal"
         self._references: dict[str, _Reference] = {}
         self._loaded: tuple[Any, Any] = (None, None)  # the model that is run, with what it is
-        self._lost: dict[str, str] = {}  # why a target has no longer the reference that was set
-        self._recover()
 
     def set_reference(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
         """Set the model that all others on this target are compared with, and measure its quiet latency.
@@ -101,7 +96,7 @@ class MeasurementService:
 
         Raises:
             ValueError: the target is unknown.
-            MeasurementError: its runtime is not installed, or cannot run the model, or crashed on it before.
+            MeasurementError: its runtime is not installed, or cannot run the model.
         """
         backend = _available(target)
         if isinstance(backend, Estimator):
@@ -120,10 +115,9 @@ class MeasurementService:
                 unit = (structure, quiet)
                 measurement = measurement_of(backend, key, structure, unit, figures, example, energy)
                 self._known.learn(measurement)
-        kept = self._keep_reference(backend, model, example)
-        subject = kept if isinstance(subject, Path) else subject
+        if isinstance(subject, Path):  # that one goes with the call
+            subject = self._kept(backend, model)
         self._references[backend.name] = _Reference(subject, structure, measurement.reference_ms)
-        self._lost.pop(backend.name, None)
         return to_dict(replace(measurement, cached=cached))
 
     def measure(self, target: Spec, model: bytes, example: Feed) -> dict[str, Any]:
@@ -142,11 +136,9 @@ class MeasurementService:
 
         Raises:
             ValueError: the target is unknown.
-            MeasurementError: its runtime is not installed, or cannot run the model or the target's reference,
-                or crashed on one of them before.
+            MeasurementError: its runtime is not installed, or cannot run the model.
         """
-        name = backends.get(target).name
-        if name not in self._references and name not in self._lost:
+        if backends.get(target).name not in self._references:
             return self.set_reference(target, model, example)
         return self._measure(target, model, example, use_cache=True)
 
@@ -226,10 +218,6 @@ class MeasurementService:
         return to_dict(estimate)
 
     def _reference(self, target: str) -> _Reference:
-        if target in self._lost:
-            raise MeasurementError(
-                f"target {target!r} lost its reference when the service started again: {self._lost[target]}"
-            )
         if target not in self._references:
             raise ValueError(
                 f"target {target!r} has no reference yet: call set_reference with the parent first"
@@ -269,15 +257,11 @@ class MeasurementService:
 
     @contextmanager
     def _file(self, backend: Backend, model: bytes) -> Iterator[Path]:
-        """The model as a file, noted as at work: if this process dies meanwhile, the next knows of what."""
+        """The model as a file."""
         if not self._folder.exists():
             raise MeasurementError("the measurement service is closed")
-        digest = hashlib.sha256(model).hexdigest()
-        if self._fatal.exists() and digest in self._fatal.read_text(encoding="utf-8").split():
-            raise MeasurementError(f"{backend.name} crashed on this model: its process died while it ran")
         path = self._folder / f"model{SUFFIXES[backend.form]}"
         path.write_bytes(model)
-        self._at_work.write_text(digest, encoding="utf-8")
         try:
             yield path
         except MeasurementError:
@@ -286,35 +270,13 @@ class MeasurementService:
             raise MeasurementError(f"{backend.name} cannot run the model: {first_line(error)}") from error
         finally:
             path.unlink()
-            self._at_work.unlink()
 
-    def _keep_reference(self, backend: Backend, model: bytes, example: Feed) -> Path:
-        folder = self._folder / "references" / backend.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "target.json").write_text(json.dumps(backends.spec_of(backend)), encoding="utf-8")
-        path = folder / f"model{SUFFIXES[backend.form]}"
+    def _kept(self, backend: Backend, model: bytes) -> Path:
+        """A reference as a file that stays, for a target that measures files where it is."""
+        path = self._folder / "references" / backend.name / f"model{SUFFIXES[backend.form]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model)
-        np.savez(folder / "example.npz", allow_pickle=False, **example)
         return path
-
-    def _recover(self) -> None:
-        """Go on where a service that died in this folder stood.
-
-        What the death left half-done must not make it raise: the next start would find the same, and so on
-        until no restart is left.
-        """
-        if self._at_work.exists():
-            with self._fatal.open("a", encoding="utf-8") as file:
-                file.write(self._at_work.read_text(encoding="utf-8") + "\n")
-            self._at_work.unlink()
-        for folder in sorted(self._folder.glob("references/*")):
-            try:
-                target = json.loads((folder / "target.json").read_text(encoding="utf-8"))
-                (path,) = folder.glob("model.*")
-                with np.load(folder / "example.npz") as example:
-                    self.set_reference(target, path.read_bytes(), dict(example))
-            except Exception as error:  # whatever it is, only the calls that need this reference fail of it
-                self._lost[folder.name] = first_line(error)
 
 
 def _available(target: Spec) -> Backend:

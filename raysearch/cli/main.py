@@ -81,8 +81,14 @@ def run(
 
 
 @app.command()
-def resume(folder: RunFolder, repair: Repairing = False, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Go on with a run that was interrupted, killed, or ended by its time limit."""
+def resume(
+    folder: RunFolder,
+    changes: Overrides = None,
+    repair: Repairing = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was interrupted, killed, or ended by its limits; --set gives it others."""
     with one_sentence(as_json):
         from raysearch.record.journal import check_run_folder
         from raysearch.storage import folder_of
@@ -92,7 +98,7 @@ def resume(folder: RunFolder, repair: Repairing = False, quiet: Quiet = False, a
         from raysearch import resume as resuming
 
         began = time.time()
-        result = resuming.resume(folder, progress=not (quiet or as_json))
+        result = resuming.resume(folder, changes or (), progress=not (quiet or as_json))
         _conclude(result, as_json)
         if result.record.last_time < began and not as_json:
             typer.echo("The run was complete already: nothing ran again")
@@ -206,6 +212,7 @@ def _show(result: RunResult, as_json: bool) -> None:
     if "sweep" in result.study:
         allocation.show_sweep(result, as_json)
         return
+    from raysearch.record.room import room, room_text
     from raysearch.record.tracebacks import FOLDER
     from raysearch.reporting.html import FILE_NAME
 
@@ -224,6 +231,7 @@ def _show(result: RunResult, as_json: bool) -> None:
                 ],
                 "front": result.front.to_dict("records"),
                 "remarks": result.remarks,
+                "room": room(result.folder),
             }
         )
         return
@@ -235,6 +243,7 @@ def _show(result: RunResult, as_json: bool) -> None:
         typer.echo(f"Note: {remark}")
     if any(t.traceback for t in result.failed):
         typer.echo(f"Tracebacks of the failed: {result.folder / FOLDER}")
+    typer.echo(room_text(result.folder))
     typer.echo(f"Report: {page}")
     if not result.complete:
         typer.echo(f"Go on with: raysearch resume {result.folder}")

@@ -38,6 +38,8 @@ def one_sentence(as_json: bool) -> Iterator[None]:
         yield
     except typer.Exit:
         raise
+    except KeyboardInterrupt:
+        _fail("ended at once, without a report; raysearch resume goes on with a run", INTERRUPTED, as_json)
     except UserError as error:
         _fail(str(error), 2, as_json)
     except RunError as error:

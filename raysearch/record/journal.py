@@ -10,7 +10,7 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
                  (0.1.0 had none: accuracy), references (a digest of what they are made of), weight_bits (that
                  integer weights fit in), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
-                 number), max_minutes
+                 number), max_minutes; workers, where they are others than the study says
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
                  the searcher gave, inactive parameters included) where that is not the config itself; worked
                  (what the searcher worked out besides), if anything

@@ -12,6 +12,7 @@ from raysearch.metrics import TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
+from raysearch.record.room import room_text
 from raysearch.record.scores import goals_of, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import compare
@@ -99,7 +100,8 @@ def _summary(result: RunResult) -> str:
     )
     return (
         f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} trials in {duration(result.seconds)}: "
-        f'{", ".join(parts)}.{curves}</p><p class="goals">{escape(" · ".join(goals))}</p>'
+        f"{', '.join(parts)}.{curves} {escape(room_text(result.folder))}.</p>"
+        f'<p class="goals">{escape(" · ".join(goals))}</p>'
     )
 
 

@@ -15,6 +15,7 @@ import contextlib
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -32,6 +33,8 @@ from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Choosing, Config, Recalling, Searcher
 
 _REPLAYED = ("suggestion", "report", "promotion", "end")
+
+DEATHS = 3  # of a trial's workers in a row, without a report between, that it survives
 
 
 class Conductor:
@@ -55,6 +58,7 @@ class Conductor:
     Attributes:
         error: why nothing can be stored any more, None while it can; no trial is begun after it.
         closing: whether no trial begins now for lack of time.
+        lost: the reference that a trial missed, empty while none did; no trial is begun after it.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class Conductor:
         self._history, self._states = History(), states or States(None)
         self.pending: list[str] = []
         self.error: RunError | None = None
+        self.lost = ""
         self._written: list[Event] = []
+        self._deaths: Counter[str] = Counter()
         self._paused: set[str] = set()
         self._name: dict[str, str] = {}
         self._suggested = 0
@@ -186,6 +192,7 @@ class Conductor:
             notes=list(notes),
             decision=decision.value,
         )
+        self._deaths.pop(name, None)
         self._pace.reported(name, step, self.record.last_time, self.last_step(name))
         self.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
@@ -206,20 +213,40 @@ class Conductor:
                 file = keep_traceback(self.journal.folder, name, traceback)
                 self._end(name, "failed", reason, **({"traceback": file} if file else {}))
 
+    def die(self, trial: str, reason: str, traceback: str = "") -> None:
+        """A trial's worker died: the trial comes next again, from its last report, or fails of too many.
+
+        Whoever is killed by chance now and then in a long search reports something between.
+        """
+        name = self._name.get(trial)
+        if name is None:
+            return
+        self._deaths[name] += 1
+        if self._deaths[name] > DEATHS:
+            times = f"its worker died {self._deaths[name]} times in a row at one step"
+            self.fail(trial, f"{times}: {reason}", traceback)
+        else:
+            self.pending.insert(0, self._name.pop(trial))
+
     def suspend(self, trial: str, reason: str) -> None:
         """A trial could not save its state: it is not at its end, and the session ends with this reason."""
         self._name.pop(trial, None)
         self.error = self.error or StorageError(reason)
 
+    def lose(self, trial: str, reference: str) -> None:
+        """A trial misses what a reference has left: neither is at its end, that one is to be made again."""
+        self._name.pop(trial, None)
+        self.lost = reference
+
     def end(self, trial: str, outcome: Outcome) -> None:
-        """Tune says that a trial is over: a failure that it did not report itself is recorded here."""
+        """Tune says that a trial is over: what nobody has said before of one that failed is of its worker."""
         if outcome == "failed":
-            self.fail(trial, "its worker died")
+            self.die(trial, "no reason is known")
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing can be stored any more."""
-        return self.error is not None or self.journal.lost
+        """Whether the trials in flight are to stop where they are, and to go on another time."""
+        return self.error is not None or self.journal.lost or bool(self.lost)
 
     @property
     def complete(self) -> bool:

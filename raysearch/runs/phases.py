@@ -38,15 +38,17 @@ from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
-from raysearch.runs.references import compare_finalists, make_references
+from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
 from raysearch.runs.session import Session, Work, limit_of
+from raysearch.runs.signals import Signals
 from raysearch.runs.sparing import spare_measurements
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Choosing, Searcher
 from raysearch.storage import Place
-from raysearch.trainables.finalists import final_figures
+from raysearch.trainables.finalists import STATIC_INT8, final_figures
+from raysearch.trainables.keeping.variants import restore, variant_is_whole
 from raysearch.trainables.setup import weight_bits_on
 
 
@@ -96,6 +98,7 @@ def go_on(
     table, conditions = LiveTable(record, limit=limit, quiet=not progress), work.conditions
     with (
         tuning.cluster(),
+        Signals() as signals,
         table,
         storage.telling(table.wait),
         at_work(conditions.demand, conditions.workers) as workers,
@@ -105,7 +108,7 @@ def go_on(
         session = Session(
             work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
         )
-        session.workers = workers
+        session.workers, session.signals = workers, signals
         return _work_through(session, max_minutes)
 
 
@@ -114,8 +117,10 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
 
     Raises:
         RunError: there is no room or no storage any more, another driver took over, or a reference failed.
+        KeyboardInterrupt: it was asked twice to end; nothing was written for a person.
     """
     work, budget = session.work, {"num_trials": session.num_trials, "max_minutes": max_minutes}
+    workers = work.conditions.workers
     ending = "error"
     try:
         if not session.record.header:
@@ -125,17 +130,23 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             session.write(
                 "run", version=journals.VERSION, **head, references=made, weight_bits=bits, **provenance()
             )
+        if workers != session.record.header["study"].get("search", {}).get("workers"):
+            budget["workers"] = workers
         session.write("session", action="resume" if session.events else "start", **budget)
         try:
             ending = _phases(session)
         except Exception as error:
             ending = "storage" if is_full(error) else ending
             raise
+        except KeyboardInterrupt:
+            ending = "interrupt"
+            raise
         finally:
             # What was waited for in vain is not waited for again.
             with storage.impatiently() if ending == "storage" else contextlib.nullcontext():
                 session.write("session", action=ending, **budget)
-                result = conclude(work, session.folder)
+                if not session.signals.now:
+                    result = conclude(work, session.folder)
     except Exception as error:
         if not is_full(error):
             raise
@@ -161,8 +172,7 @@ def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
     if not anew or conditions.task.is_ready:
         return
     table.begin("trying the model on two batches, in a worker")
-    demand = conditions.demand.without_gpu()
-    task = ray.remote(_check_deployable).options(**demand.options(), max_retries=0)
+    task = ray.remote(_check_deployable).options(**conditions.demand.without_gpu().options())
     # Both, where the modules of a user's function are found.
     carried: Any = Carried((conditions, work.space))
     try:
@@ -185,7 +195,7 @@ def _read(
     events = list(journals.read(folder)) if is_run(folder) else []
     for event in events:
         record.apply(event)
-    known, asked = (_placeless(study) for study in (record.header.get("study", described), described))
+    known, asked = (_the_same(study) for study in (record.header.get("study", described), described))
     changed = [k for k in asked if known.get(k) != asked[k]]
     if record.header and list(record.metrics) != list(metrics):
         changed.append("metrics")
@@ -196,9 +206,13 @@ def _read(
     return record, events
 
 
-def _placeless(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A described study without the place of its module: where that has moved, it is the same study."""
-    return {**described, "task": {k: v for k, v in described["task"].items() if k != "module_folder"}}
+def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a described study the same: not where its module lies, nor how many work on it."""
+    task = {k: v for k, v in described["task"].items() if k != "module_folder"}
+    same = {**described, "task": task}
+    if "search" in described:
+        same["search"] = {k: v for k, v in described["search"].items() if k != "workers"}
+    return same
 
 
 def _is_done(record: RunRecord, num_trials: int | None) -> bool:
@@ -210,7 +224,11 @@ def _is_done(record: RunRecord, num_trials: int | None) -> bool:
 
 
 def _phases(session: Session) -> str:
-    """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt"."""
+    """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt".
+
+    Raises:
+        KeyboardInterrupt: it is to end at once.
+    """
     service = start_service(session.setup.service)
     try:
         service.known(m for trial in session.record.trials.values() for m in trial.measurements)
@@ -220,36 +238,42 @@ def _phases(session: Session) -> str:
             session.work.after_references(session)
         spare_measurements(session, service)
         ending = _search(session)
+        if session.signals.asked:
+            return "interrupt"
         if ending != "interrupt":
             _measure_finalists(session, service)
         return ending
     except KeyboardInterrupt:
+        if session.signals.now:
+            raise
         return "interrupt"
     finally:
-        service.stop()
+        service.stop(now=session.signals.now)
 
 
 def _search(session: Session) -> str:
     """The search itself. Returns how it ended, "finish" where every trial has."""
     work, goals = session.work, goals_of(session.record)
-    searcher = work.searcher(goals)
-    conductor = Conductor(
-        session.journal,
-        session.record,
-        searcher,
-        _scheduler(session, goals, searcher),
-        role="trial",
-        variant=work.space.variant,
-        limit=limit_of(work, session.num_trials),
-        workers=session.workers,
-        last_step=session.setup.last_step,
-        origin=work.origin,
-        listener=session.note,
-        states=States(session.folder),
-        deadline=session.deadline,
-    )
-    conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
+
+    def make() -> Conductor:
+        searcher = work.searcher(goals)
+        return Conductor(
+            session.journal,
+            session.record,
+            searcher,
+            _scheduler(session, goals, searcher),
+            role="trial",
+            variant=work.space.variant,
+            limit=limit_of(work, session.num_trials),
+            workers=session.workers,
+            last_step=session.setup.last_step,
+            origin=work.origin,
+            listener=session.note,
+            states=States(session.folder),
+            deadline=session.deadline,
+        )
+
+    conductor = conduct(session, make)
     if conductor.complete:
         return "finish"
     out_of_time = session.seconds_left() <= 0 or (conductor.closing and not conductor.in_flight)
@@ -274,6 +298,7 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
 
 def _measure_finalists(session: Session, service: RemoteService) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
+    make_lost_again(session)
     names = [
         *(t.name for t in Scores(session.record).front),
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
@@ -283,6 +308,7 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
     refused = compare_finalists(session, service) if left else {}
     for name in left:
         try:
+            remark = _restored(session, name)
             report = session.remotely(final_figures, name, refused)
         except ray.exceptions.RayError as error:
             cause = failure(getattr(error, "cause", None) or error)
@@ -290,7 +316,16 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
             session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
             continue
         figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
+        figures["notes"] = [*remark, *figures["notes"]]
         session.write("final", trial=name, **figures)
+
+
+def _restored(session: Session, name: str) -> list[str]:
+    """Make a finalist's files again where they are damaged; what was done, where something was."""
+    if name == STATIC_INT8 or variant_is_whole(session.setup, name):
+        return []  # that one knows itself
+    remark = session.remotely(restore, name, session.record.trials[name].config, gpu=True)
+    return [remark] if remark else []
 
 
 def conclude(work: Work, folder: Place) -> RunResult:
@@ -302,6 +337,16 @@ def conclude(work: Work, folder: Place) -> RunResult:
         write_report(folder)
         if work.write_pages is not None:
             work.write_pages(folder)
-    if result.complete:
-        storage.remove(folder / "trials")
+    _tidy(result)
     return result
+
+
+def _tidy(result: RunResult) -> None:
+    """Remove what no trial needs any more: checkpoints of those that have ended, and half-written files."""
+    trials = result.folder / "trials"
+    ended = {name for name, trial in result.record.trials.items() if trial.outcome is not None}
+    gone = [trials] if result.complete else [trials / name for name in ended]
+    variants = result.folder / "variants"
+    parts = [variants / name for name in storage.names(variants) if name.endswith(".part")]
+    for folder in (*gone, *parts):
+        storage.remove(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import ray
 
@@ -11,6 +11,7 @@ from raysearch.backends import spec_of
 from raysearch.backends.base import Backend, Estimator, MeasurementError
 from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.failures import RunError, failure
+from raysearch.record import journal as journals
 from raysearch.record.journal import Event
 from raysearch.runs import tuning
 from raysearch.runs.conductor import Conductor
@@ -21,7 +22,10 @@ from raysearch.searchers.base import Config, Outcome
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.finalists import static_int8_reports
+from raysearch.trainables.keeping.variants import make_again, reference_is_whole
 from raysearch.trainables.setup import FILES, LONGER
+
+_LOSSES = 3  # in a session
 
 
 def make_references(session: Session, service: RemoteService) -> bool:
@@ -33,6 +37,7 @@ def make_references(session: Session, service: RemoteService) -> bool:
     Raises:
         RunError: a reference failed, and without it nothing can be compared.
     """
+    make_lost_again(session)
     known = session.record.parent
     if known is not None and known.outcome == "finished":
         _compare_with_parent(session, service)
@@ -48,6 +53,29 @@ def make_references(session: Session, service: RemoteService) -> bool:
             )
     make_static_int8(session)
     return True
+
+
+def make_lost_again(session: Session) -> None:
+    """Make again what trained references have left and a disk has lost; their figures stay as they are.
+
+    Raises:
+        RunError: it is lost again and again, or cannot be made.
+    """
+    for name in session.work.references:
+        trial = session.record.trials.get(name)
+        if trial is None or trial.outcome != "finished" or reference_is_whole(session.setup, name):
+            continue
+        session.losses += 1
+        if session.losses > _LOSSES:
+            raise RunError(f"what the {name} network has left was lost {_LOSSES} times: look after the disk")
+        session.table.begin(f"the files of the {name} network are lost or damaged: making them again")
+        try:
+            session.remotely(make_again, name, trial.reports, gpu=True)
+        except ray.exceptions.RayError as error:
+            reason = failure(getattr(error, "cause", None) or error)
+            raise RunError(
+                f"the {name} network's files are lost, and could not be made again: {reason}"
+            ) from error
 
 
 class _OneByOne(FixedList):
@@ -75,22 +103,48 @@ def _train(session: Session, service: RemoteService, references: Mapping[str, Co
         if event["event"] == "end" and event["trial"] == "parent" and event["outcome"] == "finished":
             _compare_with_parent(session, service)  # step 0, which does so, may be of an earlier session
 
-    conductor = Conductor(
-        session.journal,
-        session.record,
-        _OneByOne(references),
-        FullTraining(),
-        role="reference",
-        names=list(references),
-        variant=session.work.space.variant,
-        limit=len(references),
-        workers=lambda: 1,
-        last_step=session.setup.last_step,
-        origin=lambda key: "reference",
-        listener=note,
-    )
-    conductor.replay(session.events)
-    tuning.conduct(conductor, session.setup, session.workers, session.seconds_left(), session.callbacks)
+    def conductor() -> Conductor:
+        return Conductor(
+            session.journal,
+            session.record,
+            _OneByOne(references),
+            FullTraining(),
+            role="reference",
+            names=list(references),
+            variant=session.work.space.variant,
+            limit=len(references),
+            workers=lambda: 1,
+            last_step=session.setup.last_step,
+            origin=lambda key: "reference",
+            listener=note,
+        )
+
+    conduct(session, conductor)
+
+
+def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
+    """Conduct trials, with a new conductor wherever one missed a reference, after that was made again.
+
+    Returns:
+        The last conductor.
+    """
+    signals = session.signals
+    while True:
+        conductor = make()
+        conductor.replay(session.events)
+        with signals.watched():
+            tuning.conduct(
+                conductor,
+                session.setup_of_trials,
+                session.workers,
+                session.seconds_left(),
+                session.callbacks,
+                lambda: signals.asked,
+            )
+        if not conductor.lost or signals.asked:
+            return conductor
+        make_lost_again(session)
+        session.events = list(journals.read(session.folder))
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:

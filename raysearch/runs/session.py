@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.workers import Workers
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.kept import kept_references
+from raysearch.runs.signals import Signals
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config, Searcher
@@ -34,6 +35,7 @@ from raysearch.storage import Place
 from raysearch.trainables.setup import TrialSetup
 
 _BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
+_RETRIES = 5  # of a task whose worker dies
 _PATIENCE = 1 / 3  # of the time of a session, after which no further cycle of a reference begins
 
 
@@ -95,8 +97,10 @@ class Session:
         record: what the journal says, kept up to date.
         table: the live table.
         deadline: of the search, seconds since the epoch.
-        events: those of earlier sessions.
+        events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
         callbacks: of Tune, the user's.
+        losses: references that had to be made again.
+        signals: that ask for the end.
     """
 
     work: Work
@@ -108,11 +112,21 @@ class Session:
     deadline: float
     events: list[Event] = field(default_factory=list)
     callbacks: tuple[Callback, ...] = ()
+    losses: int = 0
+    signals: Signals = field(default_factory=Signals)
 
     @cached_property
     def workers(self) -> Workers:
         """How many trials may be at work, and what one takes of a node."""
         return Workers(self.work.conditions.demand, self.work.conditions.workers)
+
+    @property
+    def setup_of_trials(self) -> TrialSetup:
+        """What the trials are given now: they know which references have been made."""
+        made = [
+            t.name for t in self.record.trials.values() if t.role == "reference" and t.outcome == "finished"
+        ]
+        return replace(self.setup, made=frozenset(made))
 
     @cached_property
     def setup(self) -> TrialSetup:
@@ -155,14 +169,16 @@ class Session:
         """Until the deadline; infinite without one."""
         return self.deadline - time.time()
 
-    def remotely(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function of the set-up in a Ray task, on what a trial has of a node, but for a GPU.
+    def remotely(self, function: Callable[..., Any], *arguments: Any, gpu: bool = False) -> Any:
+        """Run a function of the set-up in a Ray task, on a trial's part of a node, its GPU where it trains.
 
         Raises:
             ray.exceptions.RayError: it failed, or its worker died.
             StorageError: a disk is full.
         """
-        task = ray.remote(function).options(**self.workers.demand.without_gpu().options())
+        demand = self.workers.demand
+        options = (demand if gpu else demand.without_gpu()).options()
+        task = ray.remote(function).options(**options, max_retries=_RETRIES)
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))
         except ray.exceptions.RayTaskError as error:

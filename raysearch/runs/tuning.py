@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,8 +39,6 @@ _SETTINGS = {
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-# How often a trial whose worker died is started again, from its last report, before it counts as failed.
-_RESTARTS = 2
 
 
 @contextlib.contextmanager
@@ -78,8 +74,9 @@ def conduct(
     workers: Workers,
     seconds: float = float("inf"),
     callbacks: Sequence[tune.Callback] = (),
+    asked: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Let a conductor's trials run until they have ended, the seconds are over or Ctrl-C was pressed.
+    """Let a conductor's trials run until they have ended, the seconds are over or somebody asks for the end.
 
     Args:
         conductor: of the trials.
@@ -88,15 +85,18 @@ def conduct(
         seconds: at most.
         callbacks: of Tune, the user's; the files they write for a trial go to ``tune/<role>/<trial>`` in the
             run's folder.
+        asked: whether somebody asks for the end.
 
     Raises:
         StorageError: the journal or a trial's state could not be stored; its trials are not at their end.
         LeaseLost: another driver has taken the run over.
     """
-    if conductor.complete or seconds <= 0:
+    if conductor.complete or seconds <= 0 or asked():
         return
     scheduler = _ConductorScheduler(conductor, workers)
-    with _handler_restored(), _place(setup.folder if callbacks else None) as place:
+    # Tune would take the first Ctrl-C for itself; see signals.py.
+    ours = mock.patch.dict(os.environ, TUNE_DISABLE_SIGINT_HANDLER="1")
+    with ours, _place(setup.folder if callbacks else None) as place:
         tuner = tune.Tuner(
             _trainable(setup, workers.demand),
             tune_config=tune.TuneConfig(
@@ -112,10 +112,9 @@ def conduct(
                 storage_path=place,
                 name=conductor.role,
                 callbacks=list(callbacks),  # Tune adds its own to the list that it is given
-                stop=_Stopper(conductor),
+                stop=_Stopper(conductor, asked),
                 verbose=0,
                 progress_reporter=_Silent(),
-                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
@@ -154,19 +153,6 @@ def _place(folder: Place | None) -> Iterator[str]:
                 storage.write(folder / "tune" / file.relative_to(here), file.read_bytes())
 
 
-@contextlib.contextmanager
-def _handler_restored() -> Iterator[None]:
-    """Tune leaves its own handler of Ctrl-C behind, which would swallow the next one."""
-    if threading.current_thread() is not threading.main_thread():  # Tune sets none there
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _trainable(setup: TrialSetup, demand: Demand) -> Any:
     from raysearch.trainables.trial import CompressionTrial
 
@@ -185,16 +171,16 @@ class _Silent(tune.ProgressReporter):
 
 
 class _Stopper(tune.Stopper):
-    """Ends the trials of a conductor that can store nothing any more."""
+    """Ends the trials of a conductor that can store nothing or misses a reference, and if it is asked to."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, conductor: Conductor, asked: Callable[[], bool]) -> None:
+        self._conductor, self._asked = conductor, asked
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._conductor.stopped
+        return self._conductor.stopped or self._asked()
 
 
 class _ConductorScheduler(TuneScheduler):
@@ -213,6 +199,8 @@ class _ConductorScheduler(TuneScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         if "unsaved" in result:
             self.scheduler.suspend(trial.trial_id, result["unsaved"])
+        elif "lost" in result:
+            self.scheduler.lose(trial.trial_id, result["lost"])
         elif "failure" in result:
             if result["stuck"]:
                 _end_process(tune_controller, trial)
@@ -224,10 +212,10 @@ class _ConductorScheduler(TuneScheduler):
             _end_process(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        # One that was preempted with its node Tune itself starts again.
         if not trial.should_recover():  # type: ignore[no-untyped-call]
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            reason = f"its worker died {_RESTARTS + 1} times: {_last_words(text)}"
-            self.scheduler.fail(trial.trial_id, reason, text)
+            self.scheduler.die(trial.trial_id, _last_words(text), text)
 
 
 def _end_process(tune_controller: Any, trial: Trial) -> None:

@@ -59,6 +59,26 @@ def names(place: Place) -> list[str]:
     return sorted(k.removeprefix(within) for k in inside if k.startswith(within))
 
 
+def sizes(place: Place) -> dict[str, int]:
+    """The bytes of each entry of a folder with all that is in it."""
+    if isinstance(place, Path):
+        return {entry.name: _size_here(entry) for entry in place.iterdir()}
+    found: dict[str, int] = {}
+    files = patiently(place, lambda: place.system.find(place.key, detail=True))
+    for key, said in files.items():
+        name = key.strip("/").removeprefix(f"{place.key}/").partition("/")[0]
+        found[name] = found.get(name, 0) + int(said["size"])
+    return found
+
+
+def _size_here(path: Path) -> int:
+    size = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with contextlib.suppress(FileNotFoundError):  # a run at work has just removed it
+            size += 0 if file.is_dir() else file.stat().st_size
+    return size
+
+
 @contextlib.contextmanager
 def fetched(place: Place) -> Iterator[Path]:
     """A file or a folder as a path of this machine: itself, or a copy while it lasts.

@@ -124,6 +124,27 @@ def test_a_folder_without_a_run(command: str, tmp_path: Path) -> None:
     assert "is not a run folder" in done.output
 
 
+def test_what_resume_may_not_change_is_one_sentence(folder: Path) -> None:
+    done = invoke("resume", folder, "--set", "search.epochs=3")
+    assert done.exit_code == 2
+    assert "search.epochs cannot be changed in a run that has begun" in done.output
+
+
+def test_a_run_that_is_ended_at_once_says_how_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raysearch.resume.carry_out", interrupt)
+    monkeypatch.setattr("raysearch.resume._budget", lambda record: {"workers": 1})
+    monkeypatch.setattr("raysearch.resume.parse", lambda described: None)
+    work = SimpleNamespace(conditions=None)
+    monkeypatch.setattr("raysearch.resume.study_of", lambda file: SimpleNamespace(work=work))
+    monkeypatch.setattr("raysearch.resume.replace", lambda given, **changes: given)
+    done = invoke("resume", folder)
+    assert done.exit_code == 130
+    assert "ended at once, without a report; raysearch resume goes on" in done.output
+
+
 def test_a_missing_study_file() -> None:
     done = invoke("run", "nowhere.yaml")
     assert done.exit_code == 2

@@ -14,7 +14,7 @@ from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.record.lease import LeaseLost
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conductor import DEATHS, Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
@@ -338,6 +338,41 @@ def test_a_space_that_is_used_up_completes_the_search(tmp_path: Path) -> None:
     conductor.fail("one", "broke")
     assert conductor.ask("two") is None
     assert conductor.complete
+
+
+def test_a_trial_survives_deaths_of_its_workers_but_not_too_many_at_one_step(tmp_path):
+    conductor, _ = make_conductor(tmp_path, limit=1)
+    config = conductor.ask("tune0")
+    for death in range(2 * DEATHS):
+        if death == DEATHS:
+            conductor.decide(f"tune{death}", 0, {"size_mb": 1.0})
+        conductor.die(f"tune{death}", "it was killed")
+        assert conductor.record.trials["0000"].outcome is None
+        assert conductor.ask(f"tune{death + 1}") == config
+    conductor.end(f"tune{2 * DEATHS}", "failed")  # Tune says no more than this of some
+    trial = conductor.record.trials["0000"]
+    assert trial.outcome == "failed"
+    assert trial.reason == "its worker died 4 times in a row at one step: no reason is known"
+    assert conductor.complete
+
+
+def test_a_death_of_a_trial_that_is_over_changes_nothing(tmp_path):
+    conductor, _ = make_conductor(tmp_path)
+    conductor.ask("a")
+    conductor.fail("a", "broke")
+    conductor.die("a", "it was killed")
+    conductor.end("a", "failed")
+    assert conductor.record.trials["0000"].reason == "broke"
+    assert not conductor.pending
+
+
+def test_a_trial_that_misses_a_reference_waits_and_none_begins(tmp_path):
+    conductor, _ = make_conductor(tmp_path, workers=2)
+    conductor.ask("a")
+    conductor.lose("a", "parent")
+    assert (conductor.lost, conductor.at_an_end) == ("parent", True)
+    assert conductor.ask("b") is None
+    assert conductor.record.trials["0000"].outcome is None
 
 
 def test_a_failed_trial_s_traceback_is_kept_beside_the_journal(tmp_path):

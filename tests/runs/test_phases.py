@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +25,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session at its beginning, which writes no report."""
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
     task = SimpleNamespace(source=None)
-    conditions = SimpleNamespace(metrics={}, task=task, targets=(get("onnxruntime-cpu"),))
+    conditions = SimpleNamespace(metrics={}, workers=None, task=task, targets=(get("onnxruntime-cpu"),))
     work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions)
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))
@@ -42,6 +44,30 @@ def test_a_full_disk_ends_a_run_in_one_sentence_that_says_how_to_go_on(
     with pytest.raises(RunError, match=f"{sentence}$"):
         running._work_through(session, None)
     assert [s["action"] for s in RunRecord.load(folder).sessions] == ["start", "storage"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_that_is_asked_once_writes_its_report_and_asked_twice_ends_now(
+    session: Session, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    written: list[Path] = []
+    stopped: list[bool] = []
+    monkeypatch.setattr(running, "conclude", lambda work, folder: written.append(folder))
+    monkeypatch.setattr(running, "start_service", lambda name: service)
+    monkeypatch.setattr(Session, "setup", SimpleNamespace(service="name"))
+    service: Any = SimpleNamespace(known=lambda figures: None, stop=lambda now: stopped.append(now))
+
+    def interrupt(session: Session, service: Any) -> bool:
+        for _ in range(times):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "make_references", interrupt)
+    with session.signals, contextlib.suppress(KeyboardInterrupt) if times == 2 else contextlib.nullcontext():
+        running._work_through(session, None)
+    assert RunRecord.load(session.folder).sessions[-1]["action"] == "interrupt"
+    assert (len(written), stopped) == ((1, [False]) if times == 1 else (0, [True]))
 
 
 def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

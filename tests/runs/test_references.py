@@ -106,6 +106,7 @@ def test_the_parent_alone_must_be_made_and_is_measured_against_from_its_end_on(
         making, "_compare_with_parent", lambda session, _: compared.append(session.folder.name)
     )
     monkeypatch.setattr(making, "make_static_int8", lambda session: None)
+    monkeypatch.setattr(Session, "setup_of_trials", None)
     session = make_session(tmp_path, "onnxruntime-cpu")
     if failing == LONGER:
         assert make_references(session, None)  # type: ignore[arg-type]
@@ -116,6 +117,69 @@ def test_the_parent_alone_must_be_made_and_is_measured_against_from_its_end_on(
             make_references(session, None)  # type: ignore[arg-type]
         assert LONGER not in session.record.trials
         assert not compared
+
+
+class Disk:
+    """Whether references are whole, and who made them again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, lost: set[str], mends: bool = True) -> None:
+        self.made: list[tuple[str, Any, bool]] = []
+
+        def remotely(session: Session, function: Any, name: str, curve: Any, *, gpu: bool) -> None:
+            self.made.append((name, list(curve), gpu))
+            lost.difference_update({name} if mends else ())
+
+        monkeypatch.setattr(Session, "remotely", remotely)
+        monkeypatch.setattr(making, "reference_is_whole", lambda setup, name: name not in lost)
+
+
+def with_finished(session: Session, *names: str) -> Session:
+    session.table.begin = lambda text: None
+    for name in names:
+        head = {"role": "reference", "config": {}, "key": "k", "origin": "reference"}
+        session.write("suggestion", trial=name, **head)
+        for step in (0, 1):
+            session.write("report", trial=name, step=step, values={}, decision="continue")
+        session.write("end", trial=name, outcome="finished")
+    return session
+
+
+def test_what_a_trained_reference_has_lost_is_made_again_with_its_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, {"parent", LONGER})
+    session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
+    making.make_lost_again(session)
+    assert disk.made == [("parent", [0, 1], True)]  # the other one has not been made yet
+
+
+def test_a_disk_that_loses_everything_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch, {"parent"}, mends=False)
+    session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
+    for _ in range(3):
+        making.make_lost_again(session)
+    with pytest.raises(RunError, match="what the parent network has left was lost 3 times"):
+        making.make_lost_again(session)
+    assert len(disk.made) == 3
+
+
+def test_trials_go_on_after_one_missed_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch, {"parent"})
+    session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
+    monkeypatch.setattr(Session, "setup_of_trials", None)
+    seen: list[Any] = []
+
+    def conduct(conductor: Any, *_: Any) -> None:
+        conductor.lost = "" if seen else "parent"
+        seen.append(conductor)
+
+    monkeypatch.setattr(making.tuning, "conduct", conduct)
+    replayed: list[int] = []
+    make: Any = lambda: SimpleNamespace(replay=lambda events: replayed.append(len(events)))  # noqa: E731
+    session.work.conditions.resources = {}
+    assert making.conduct(session, make) is seen[1]
+    assert replayed == [0, 4]
+    assert [name for name, *_ in disk.made] == ["parent"]
 
 
 def test_a_parent_that_cannot_be_compiled_does_not_end_the_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.fixed import FixedList
 from raysearch.trainables.setup import TrialSetup
+from raysearch.trainables.task import accuracy
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +174,18 @@ def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
     assert RunRecord.load(run).trials["0000"].outcome == "finished"
 
 
+@pytest.mark.cluster
+def test_a_trial_that_misses_a_reference_is_not_at_its_end_and_none_begins_after_it(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    run, made = tmp_path / "run", replace(setup, made=frozenset({"parent"}))
+    configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
+    conductor = make_conductor(run, setup, configs, FullTraining())
+    tuning.conduct(conductor, made, {"cpu": 1})
+    assert conductor.lost == "parent"
+    assert [(t.outcome, t.step) for t in RunRecord.load(run).trials.values()] == [(None, -1)]
+
+
 def hanging(plan: Any) -> Any:
     raise TimeLimitExceeded(f"hung in process {os.getpid()}")
 
@@ -188,6 +202,36 @@ def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
     assert all(t.reason.startswith("TimeLimitExceeded: hung in process ") for t in trials)
     assert trials[0].reason != trials[1].reason
     assert all("in hanging" in (tmp_path / "run" / t.traceback).read_text() for t in trials)
+
+
+class Deadly:
+    """The accuracy, of which a worker dies once for each file "<reports so far>-<anything>" of the run."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def __call__(self, outputs: Any, targets: Any) -> float:
+        reports = (self.run / FILE_NAME).read_text().count('"event": "report"')
+        for order in sorted(self.run.glob(f"{reports}-*"))[:1]:
+            order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return accuracy(outputs, targets)
+
+
+@pytest.mark.cluster
+def test_a_trial_fails_of_deaths_in_a_row_at_one_step_not_of_those_of_a_whole_search(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for order in ("0-a", "0-b", "1-a", "1-b", "1-c", "1-d", "1-e"):
+        (run / order).touch()
+    setup = replace(setup, task=replace(setup.task, metrics={"accuracy": Deadly(run)}))
+    tuning.conduct(make_conductor(run, setup, [PARENT], FullTraining()), setup, {"cpu": 1})
+    (trial,) = RunRecord.load(run).trials.values()
+    assert [path.name for path in run.glob("?-?")] == ["1-e"]  # two deaths at step 0, then four at step 1
+    assert (trial.outcome, list(trial.reports)) == ("failed", [0])
+    assert trial.reason.startswith("its worker died 4 times in a row at one step: it was killed")
 
 
 @pytest.mark.cluster

@@ -53,12 +53,18 @@ class Process:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.busy = 0
         self.fails: BaseException | None = None
+        self.dies_on: bytes | None = None
+        self.crashed = ""
 
     def __getattr__(self, name: str) -> Any:
         async def remote(*given: Any) -> Any:
             self.calls.append((name, given))
             if self.fails is not None:
                 raise self.fails
+            if name == "crash_before":
+                return self.crashed
+            if self.dies_on is not None and self.dies_on in given:
+                raise ActorDiedError
             self.busy += 1
             self.cluster.most = max(self.cluster.most, self.busy)
             if name in ("measure", "set_reference"):
@@ -66,7 +72,7 @@ class Process:
             self.busy -= 1
             if self.where[0] not in self.cluster.units:
                 raise ActorDiedError
-            return {"key": str(given[1]), "target": "desk"} if name in ("measure", "set_reference") else None
+            return {"key": str(given[1]), "target": "desk"} if len(given) > 1 else None
 
         return type("Method", (), {"remote": staticmethod(remote)})
 
@@ -74,6 +80,8 @@ class Process:
 @pytest.fixture
 def with_devices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(module, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 0.01)
 
     def call(cluster: Cluster, body: Callable[[Devices], Any]) -> Any:
         return asyncio.run(body(Devices("home", cluster.start, cluster.nodes)))
@@ -336,6 +344,92 @@ def test_with_no_device_left_what_is_sure_is_predicted_and_the_rest_waits(with_d
     with_devices(cluster, body)
 
 
+class Deadly(Cluster):
+    """Every process dies of one model; what it died of the next one knows."""
+
+    def __init__(self, model: bytes, words: str, times: int = 1000) -> None:
+        super().__init__(a=1)
+        self.model, self.words, self.left, self.started = model, words, times, 0
+
+    def start(self, where: tuple[str, int], place: Any) -> Process:
+        process = super().start(where, place)
+        process.crashed = self.words if self.started else ""
+        self.started += 1
+        if self.left:
+            process.dies_on, self.left = self.model, self.left - 1
+        return process
+
+
+def test_a_model_is_tried_twice_again_before_it_is_blamed_for_a_crash(with_devices: Any) -> None:
+    cluster = Deadly(b"deadly", "Segmentation fault")
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        for _ in range(2):
+            with pytest.raises(MeasurementError, match=r"desk crashed on this model: .* died 3 times"):
+                await devices.measure(SPEC, b"deadly", EXAMPLE)
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    with_devices(cluster, body)
+    assert cluster.started == 4
+
+
+def test_a_model_that_crashed_twice_may_run_the_third_time(with_devices: Any) -> None:
+    cluster = Deadly(b"deadly", "Segmentation fault", times=2)
+
+    async def body(devices: Devices) -> dict[str, Any]:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        return await devices.measure(SPEC, b"deadly", EXAMPLE)
+
+    assert with_devices(cluster, body)["key"] == "b'deadly'"
+
+
+@pytest.mark.parametrize(("kills", "survives"), [(10, True), (1000, False)])
+def test_nobody_is_blamed_for_processes_that_the_system_kills(
+    with_devices: Any, kills: int, survives: bool
+) -> None:
+    cluster = Deadly(b"model", "", times=kills)
+
+    async def body(devices: Devices) -> None:
+        await devices.measure(SPEC, b"parent", EXAMPLE)
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    if survives:
+        with_devices(cluster, body)
+    else:
+        with pytest.raises(MeasurementError, match="was killed 20 times in a row, as the system does"):
+            with_devices(cluster, body)
+
+
+def test_a_new_process_is_given_the_reference_before_its_model(with_devices: Any) -> None:
+    cluster = Deadly(b"model", "", times=1)
+
+    async def body(devices: Devices) -> None:
+        await devices.set_reference(SPEC, b"parent", EXAMPLE)
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    with_devices(cluster, body)
+    asked = [(name, given[1]) for name, given in cluster.processes["a", 0].calls if len(given) > 1]
+    assert asked == [("set_reference", b"parent"), ("measure", b"model")]
+
+
+def test_a_reference_that_crashes_is_said_to_all_and_another_one_may_come(with_devices: Any) -> None:
+    cluster = Deadly(b"parent", "Aborted")
+    cluster.left = 0
+
+    async def body(devices: Devices) -> None:
+        await devices.set_reference(SPEC, b"parent", EXAMPLE)
+        cluster.left = 1000
+        cluster.processes["a", 0].fails = ActorDiedError()
+        for _ in range(2):
+            with pytest.raises(MeasurementError, match="desk crashed on its reference"):
+                await devices.measure(SPEC, b"model", EXAMPLE)
+        await devices.set_reference(SPEC, b"other", EXAMPLE)
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    with_devices(cluster, body)
+
+
 def test_a_resumed_run_learns_from_what_took_long(with_devices: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = TimedCluster(a=1)
 
@@ -361,3 +455,31 @@ def test_a_resumed_run_learns_from_what_took_long(with_devices: Any, monkeypatch
     assert found["models"] == 25
     (told,) = [given[0] for name, given in cluster.processes["a", 0].calls if name == "known"]
     assert all("operators" not in each for each in told)
+
+
+def test_a_front_that_is_started_anew_knows_references_and_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    async def first() -> None:
+        devices = Devices("home", cluster.start, cluster.nodes, tmp_path / "front")
+        await devices.known([{"key": "of before", "target": "desk"}])
+        await devices.set_reference(SPEC, b"parent", EXAMPLE)
+        await devices.measure(SPEC, b"model", EXAMPLE)
+
+    async def second() -> None:
+        devices = Devices("home", cluster.start, cluster.nodes, tmp_path / "front")
+        await devices.remeasure(SPEC, b"other", EXAMPLE)
+        await devices.close()
+
+    cluster = Cluster(a=1)
+    asyncio.run(first())
+    with (tmp_path / "front" / "known.jsonl").open("a") as file:
+        file.write('{"key": "ha')  # it died in this line
+    cluster = Cluster(a=1)
+    asyncio.run(second())
+    calls = cluster.processes["a", 0].calls
+    assert [name for name, _ in calls] == ["known", "set_reference", "remeasure", "close"]
+    assert [figure["key"] for figure in calls[0][1][0]] == ["of before", "b'parent'", "b'model'"]
+    assert calls[1][1][1] == b"parent"
+    assert calls[1][1][2]["input"].shape == (1, 2)
+    assert not (tmp_path / "front").exists()

@@ -6,6 +6,9 @@ import contextlib
 import os
 import signal
 import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -65,26 +68,44 @@ def test_through_ray(start, small, large):
         service.measure(TARGET, small, EXAMPLE)
 
 
+class Deadly(Protocol):
+    """Brings a signal upon the process in its second model, once for each file that orders it."""
+
+    orders: ClassVar[Path]
+    signal: ClassVar[int]
+    models: ClassVar[int] = 0
+
+    def to_dict(self) -> dict[str, float]:
+        type(self).models += 1
+        for order in sorted(self.orders.iterdir())[:1] if self.models > 1 else ():
+            order.unlink()
+            os.kill(os.getpid(), self.signal)
+        return super().to_dict()
+
+
+@pytest.fixture
+def deadly(tmp_path):
+    """Makes a protocol that kills, and a function that orders it to."""
+
+    def make(number: int) -> tuple[Protocol, Callable[[int], None]]:
+        class Ordered(Deadly):
+            orders, signal = tmp_path, number
+
+        return Ordered(**QUICK.to_dict()), lambda times: [(tmp_path / str(i)).touch() for i in range(times)]
+
+    return make
+
+
 @pytest.mark.cluster
-def test_a_model_that_kills_the_process_harms_no_other(start, tmp_path, small, large, export):
+def test_a_model_that_crashes_the_process_harms_no_other(start, deadly, small, large, export):
     import ray
 
-    order = tmp_path / "kill"
-
-    class Fatal(Protocol):
-        """Kills the service once, in the middle of its work, as a faulty kernel would."""
-
-        def to_dict(self) -> dict[str, float]:
-            if order.exists():
-                order.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().to_dict()
-
-    name, service = start(Fatal(**QUICK.to_dict()))
+    protocol, order = deadly(signal.SIGSEGV)
+    name, service = start(protocol)
     reference = service.set_reference(TARGET, small, EXAMPLE)
-    order.touch()
+    order(3)
     measure = ray.remote(lambda model: connect(name).measure(TARGET, model, EXAMPLE)).options(num_cpus=0)
-    with pytest.raises(MeasurementError, match="crashed on this model"):
+    with pytest.raises(MeasurementError, match="crashed on this model: its process died 3 times"):
         service.measure(TARGET, large, EXAMPLE)
     others = [measure.remote(model) for model in (small, export(32).read_bytes())]
     assert ray.get(others[0]) == {**reference, "cached": True}
@@ -115,3 +136,34 @@ def test_a_prediction_through_ray_where_no_device_is_left(start, small):
     assert found["latency_ms"] == pytest.approx(2.5, rel=0.1)
     with pytest.raises(MeasurementError, match="no node"):
         service.measure(desk, small, EXAMPLE, Description("new", operators(20), spare=False))
+
+
+@pytest.mark.cluster
+def test_a_process_that_the_system_kills_costs_no_model_its_figure(start, deadly, small, large):
+    protocol, order = deadly(signal.SIGKILL)
+    _, service = start(protocol)
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    order(4)
+    measured = service.measure(TARGET, large, EXAMPLE)
+    assert measured["reference"] == reference["structure"]
+    assert measured["reference_ms"] == reference["reference_ms"]
+
+
+@pytest.mark.cluster
+def test_who_waits_for_a_front_that_is_killed_gets_its_answer(start, small, large):
+    import ray
+
+    name, service = start()
+    reference = service.set_reference(TARGET, small, EXAMPLE)
+    actor = ray.get_actor(name)
+
+    @ray.remote(num_cpus=0)
+    def trial() -> dict:
+        return connect(name).remeasure(TARGET, large, EXAMPLE)
+
+    waiting = [trial.remote() for _ in range(4)]
+    ray.wait(waiting)
+    ray.kill(actor, no_restart=False)
+    for measured in ray.get(waiting):
+        assert measured["reference_ms"] == reference["reference_ms"]
+    assert connect(name).measure(TARGET, small, EXAMPLE) == {**reference, "cached": True}

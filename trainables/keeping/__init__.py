@@ -1,0 +1,1 @@
+"""What a disk may lose, known again by its digest, and made again."""
