@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,8 +34,8 @@ def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[di
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, token = f"127.0.0.1:{port}", {"RAY_AUTH_TOKEN": uuid.uuid4().hex}  # homes hold none
-    environ = {**os.environ, **environment, **token}
+    address, mode = f"127.0.0.1:{port}", {"RAY_AUTH_MODE": "disabled"}  # a token would lie in a home
+    environ = {**os.environ, **environment, **mode}
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as temporary:
         head = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
         worker = [*_START, f"--address={address}", "--num-cpus=1"]
@@ -54,7 +53,7 @@ def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[di
             _waited_for(port),
             _running(hidden, {**environ, "HOME": str(folder)}),
         ):
-            yield {**environment, **token, "RAY_ADDRESS": address, "HOME": str(folder)}
+            yield {**environment, **mode, "RAY_ADDRESS": address, "HOME": str(folder)}
 
 
 @contextlib.contextmanager

@@ -54,9 +54,7 @@ def network():
 """
 STUDY = """
 task: {import: "own_task:make", examples: 200}
-space:
-  training: {lr: {loguniform: [1.0e-3, 1.0e-2]}}
-  pruning: {channel_pruning: {max_ratio: 0.5}}
+space: {training: {lr: {loguniform: [1.0e-3, 1.0e-2]}}}
 parent: {epochs: 1}
 objectives: [maximize accuracy, minimize size_mb]
 search: {num_trials: 3, epochs: 2, workers: 1, searcher: {name: nsga2, population: 4}, screen: 1,

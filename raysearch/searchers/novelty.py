@@ -45,11 +45,15 @@ class Novelty:
         """
         vector = self._encoding.encode(config, absent=np.full(len(self._encoding), 0.5))
         for i in self._left:
-            if np.array_equal(self._encoding.encode(self._initial[i], absent=vector), vector):
+            if np.array_equal(self._as_given_out(self._initial[i], vector), vector):
                 self._left.remove(i)
                 break
         self._seen[self._identity(config)[0]] = None
         return vector, config
+
+    def _as_given_out(self, config: Config, absent: Vector) -> Vector:
+        """The point of an initial config once it is given out: its numbers are rounded then."""
+        return self._encoding.encode(self._encoding.decode(self._encoding.encode(config, absent=absent)))
 
     def take(self, vector: Vector) -> Config | None:
         """The config at a point, marked as given out; None if its variant was given out before."""

@@ -41,7 +41,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def write_together(journal: Journal, *numbers: int) -> None:
     with journal.together():
         for number in numbers:
-            journal.write("session", note=number)
+            journal.write("note", note=number)
 
 
 def notes(folder: Place) -> list[object]:
@@ -52,7 +52,7 @@ def test_events_are_there_when_write_returns_and_across_openings(folder: Place) 
     for opening in range(3):
         journal = Journal(folder)
         for number in range(2):
-            journal.write("session", note=[opening, number])
+            journal.write("note", note=[opening, number])
             assert notes(folder)[-1] == [opening, number]
         journal.close()
     assert notes(folder) == [[o, n] for o in range(3) for n in range(2)]
@@ -70,26 +70,26 @@ def test_a_group_is_stored_at_its_end_in_one_go(folder: Place, monkeypatch: pyte
     appended: list[bytes] = []
     append = journal._writer.append
     monkeypatch.setattr(journal._writer, "append", lambda data: (appended.append(data), append(data)))
-    journal.write("session", note=0)
+    journal.write("note", note=0)
     with journal.together():
-        journal.write("session", note=1)
-        journal.write("session", note=2)
+        journal.write("note", note=1)
+        journal.write("note", note=2)
         assert notes(folder) == [0]
     with journal.together():
         pass
     assert notes(folder) == [0, 1, 2]
     assert len(appended) == 2
     with contextlib.suppress(ZeroDivisionError), journal.together():
-        journal.write("session", note=3)
+        journal.write("note", note=3)
         _ = 1 // 0
-    journal.write("session", note=4)
+    journal.write("note", note=4)
     assert notes(folder) == [0, 1, 2, 4]
     journal.close()
 
 
 def test_a_group_that_cannot_be_stored_leaves_nothing(folder: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(folder)
-    journal.write("session", note=0)
+    journal.write("note", note=0)
 
     def refuse(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -100,7 +100,7 @@ def test_a_group_that_cannot_be_stored_leaves_nothing(folder: Place, monkeypatch
         with pytest.raises(StorageError, match="No space left"):
             write_together(journal, 1, 2)
     assert notes(folder) == [0]
-    journal.write("session", note=3)
+    journal.write("note", note=3)
     assert notes(folder) == [0, 3]
     journal.close()
 
@@ -122,7 +122,7 @@ def test_a_write_waits_for_what_passes(folder: Place, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("raysearch.record.writing.os.fsync", failing(writing.os.fsync))
     monkeypatch.setattr(storage, "write_once", failing(storage.write_once))
-    journal.write("session", note=0)
+    journal.write("note", note=0)
     assert left[0] < 0
     assert notes(folder) == [0]
     journal.close()
@@ -135,7 +135,7 @@ def test_segments_are_of_bounded_size_and_give_the_same_lines(sizes: list[int], 
         patch.setattr(writing, "SEGMENT", segment)
         journal = Journal(folder)
         for number, size in enumerate(sizes):
-            journal.write("session", note=number, text="ü" * size)
+            journal.write("note", note=number, text="ü" * size)
         journal.close()
     assert notes(folder) == list(range(len(sizes)))
     kept = [storage.read(folder / "journal" / name) for name in storage.names(folder / "journal")]
@@ -146,18 +146,18 @@ def test_segments_are_of_bounded_size_and_give_the_same_lines(sizes: list[int], 
 def test_what_a_driver_that_has_lost_its_run_writes_late_changes_nothing() -> None:
     folder = bucket()
     first = Journal(folder)
-    first.write("session", note=0)
+    first.write("note", note=0)
     (name,) = storage.names(folder / "journal")
     whole = storage.read(folder / "journal" / name)
     first.close()
     second = Journal(folder)
-    second.write("session", note=1)
+    second.write("note", note=1)
     # A put that was under way for minutes, as where the network was away.
     storage.write(folder / "journal" / name, whole + b'{"event": "session", "note": "late"}\n')
     assert notes(folder) == [0, 1]
     second.close()
     third = Journal(folder)
-    third.write("session", note=2)
+    third.write("note", note=2)
     third.close()
     assert notes(folder) == [0, 1, 2]
 
@@ -166,7 +166,7 @@ def test_a_segment_that_is_missing_is_named() -> None:
     folder = bucket()
     for number in range(3):
         journal = Journal(folder)
-        journal.write("session", note=number)
+        journal.write("note", note=number)
         journal.close()
     second = storage.names(folder / "journal")[1]
     storage.remove(folder / "journal" / second)
@@ -193,7 +193,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
             moved(places[number - 1], place)
         for opening in range(2):
             journal = Journal(place)
-            journal.write("session", note=2 * number + opening)
+            journal.write("note", note=2 * number + opening)
             journal.close()
         assert notes(place) == list(range(2 * number + 2))
     shutil.rmtree(tmp_path / "a")
@@ -201,7 +201,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
 
 def test_a_line_cut_short_before_a_run_was_moved_never_took_effect(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run")
-    journal.write("session", note=0)
+    journal.write("note", note=0)
     journal.close()
     with (tmp_path / "run" / "journal.jsonl").open("ab") as file:
         file.write(b'{"event": "sess')
@@ -209,7 +209,7 @@ def test_a_line_cut_short_before_a_run_was_moved_never_took_effect(tmp_path: Pat
     moved(tmp_path / "run", folder)
     assert notes(folder) == [0]
     journal = Journal(folder)
-    journal.write("session", note=1)
+    journal.write("note", note=1)
     journal.close()
     assert notes(folder) == [0, 1]
 
@@ -218,7 +218,7 @@ def test_writing_after_close_is_refused(folder: Place) -> None:
     journal = Journal(folder)
     journal.close()
     with pytest.raises(ValueError, match="closed"):
-        journal.write("session", note=0)
+        journal.write("note", note=0)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_disk_that_is_full_for_a_while_is_waited_for(
     freed.start()
     with storage.telling(said.append):
         for number in range(20):
-            journal.write("session", note=number, text="x" * 2000)
+            journal.write("note", note=number, text="x" * 2000)
         assert not freed.is_alive()
         storage.write(small_disk / "run" / "checkpoint.pt", b"x" * 4000)
     journal.close()

@@ -86,3 +86,15 @@ def test_a_given_config_counts_by_its_own_key_whatever_it_lacks():
 def test_a_new_point_is_the_middle_of_its_cells():
     vector, config = Novelty(ENCODING, None, ()).random(np.random.default_rng(0))
     assert np.array_equal(vector, ENCODING.encode(config))
+
+
+def test_an_initial_config_whose_numbers_are_rounded_is_used_up_when_it_is_given() -> None:
+    """So that a resumed run, which gives what was suggested, draws as the uninterrupted one did."""
+    encoding = Encoding((Parameter(("training", "lr"), "float", 1e-3, 1e-2, log=True),))
+    initial = [{"training": {"lr": 10**-2.5}}]
+    one, two = (Novelty(encoding, None, initial) for _ in range(2))
+    found = one.initial(np.random.default_rng(0))
+    assert found is not None
+    assert found[1] != initial[0]
+    two.given(found[1])
+    assert one.state() == two.state() == {"left": [], "seen": one.state()["seen"]}

@@ -245,6 +245,15 @@ def test_earlier_runs_are_found_beside_the_file_or_from_the_working_directory(
     assert found == [str(path.parent / "beside"), str(elsewhere / "here")]
 
 
+def test_a_warm_start_from_a_bucket_stays_as_it_is(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "task: digits\nspace: {training: {lr: {loguniform: [1e-4, 1e-2]}}}\n"
+        "objectives: [maximize accuracy]\nsearch: {warm_start: ['memory://bucket/runs/a']}\n"
+    )
+    assert config.load(path).search.warm_start == ["memory://bucket/runs/a"]
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
