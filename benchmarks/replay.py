@@ -4,7 +4,7 @@ Purpose: that a run of days is gone on with in seconds. Made up are the trials' 
 those of a Conductor that a simulated cluster of four workers drives.
 Acceptance: 100,000 reports are read and replayed within 10 s, 3,000 trials of the model-based searcher within
 15 s, and reported within 20 s; journal and states take less than 2 % of the driver's processor time at 3,000
-trials; twice the reports take twice the memory at most.
+trials; twice the reports take at most 2.2 times the memory.
 Limit: that of reading the lines as JSON, which is shown.
 """
 
