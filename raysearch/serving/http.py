@@ -31,6 +31,7 @@ _PATIENCE_S = 5.0  # for a whole body
 _LONGEST_SETTING = 4096
 _MOST_DISCARDED = 2**24  # bytes of a body that is refused
 _EVENT_S = 0.5
+_BEAT_S, _BEAT_WEIGHT, _IDLE_S = 0.01, 0.2, 1.0
 _STREAM_S = 15.0
 
 
@@ -69,6 +70,8 @@ class Application:
 
     def __init__(self, router: Router, token: str = "", board: Board | None = None) -> None:
         self._router, self._token, self._board = router, token.encode(), board
+        self._lag_ms, self._asked = 0.0, 0.0
+        self._beating: asyncio.Task[None] | None = None
         self._page = Path(__file__).with_name("page.html").read_bytes()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -116,6 +119,9 @@ class Application:
             raise Refusal(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
 
     async def _predict(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        self._asked = time.monotonic()
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._beat())
         ports = self._router.hall.ports
         try:
             body = await _body(headers, receive, most_bytes(ports))
@@ -124,7 +130,7 @@ class Application:
             self._router.count(_bad)
             raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
         try:
-            reply = await asyncio.wrap_future(self._router.submit(feed))
+            reply = await asyncio.wrap_future(self._router.submit(feed, self._lag_ms))
         except TooLate as late:
             seconds = str(max(1, math.ceil(late.retry_after_s)))
             raise Refusal(503, str(late), {"retry-after": seconds}) from None
@@ -134,6 +140,15 @@ class Application:
         if label is not None:
             self._count_label(reply, label)
         await _reply(send, 200, _said(reply), {"x-variant": reply.variant})
+
+    async def _beat(self) -> None:
+        """How late this loop wakes up: so long a request has waited, unseen, before it is queued."""
+        loop = asyncio.get_running_loop()
+        while time.monotonic() < self._asked + _IDLE_S:
+            due = loop.time() + _BEAT_S
+            await asyncio.sleep(_BEAT_S)
+            self._lag_ms += _BEAT_WEIGHT * (1e3 * max(0.0, loop.time() - due) - self._lag_ms)
+        self._lag_ms = 0.0
 
     def _count_label(self, reply: Reply, label: Any) -> None:
         """Whether the largest output is the one that was sent as right; other outputs are let be."""

@@ -152,12 +152,17 @@ class Router:
         """
         return self.submit(checked(inputs, self._hall.ports)).result()
 
-    def submit(self, feed: Feed) -> Future[Reply]:
-        """Queue an example that was checked (see ``inputs.parse``); the answer, or ``TooLate``, follows."""
+    def submit(self, feed: Feed, waited_ms: float = 0.0) -> Future[Reply]:
+        """Queue an example that was checked (see ``inputs.parse``); the answer, or ``TooLate``, follows.
+
+        Args:
+            feed: a batch of one.
+            waited_ms: how long ago it arrived.
+        """
         now = _now()
         with self._lock:
-            request = _Request(feed, now, self._limits.slo_ms)
-            late = self._station.arrive(now, request, now + self._limits.slo_ms)
+            request = _Request(feed, now - waited_ms, self._limits.slo_ms)
+            late = self._station.arrive(now, request, request.arrived + request.slo_ms)
             if self._closing or late is not None:
                 self._counts.refused += 1
             else:

@@ -51,6 +51,12 @@ def test_npy_with_a_label(router: Router) -> None:
     assert (router.counts().labelled, router.counts().right) == (1, 0)
 
 
+def test_a_busy_loop_s_lateness_counts_against_the_deadline(router: Router) -> None:
+    application = Application(router)
+    application._lag_ms = 30_000.0  # more than the limit of 20,000
+    assert ask(application, "/predict", BODY)[0] == 503
+
+
 def test_bad_requests_get_an_error_each(router: Router) -> None:
     application = Application(router)
     assert error(ask(application, "/predict", b"{"))[0] == 400
