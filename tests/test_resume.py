@@ -75,8 +75,8 @@ def carried_out(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(resuming, "StudyResult", lambda folder: None)
     monkeypatch.setattr(
         resuming,
-        "carry_out",
-        lambda work, **budget: done.append((work.conditions.workers, budget["num_trials"])),
+        "go_on",
+        lambda work, num_trials, journal, **rest: done.append((work.conditions.workers, num_trials)),
     )
     return done
 

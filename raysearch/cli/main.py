@@ -212,9 +212,9 @@ def _show(result: RunResult, as_json: bool) -> None:
     if "sweep" in result.study:
         allocation.show_sweep(result, as_json)
         return
-    from raysearch.record.room import room, room_text
     from raysearch.record.tracebacks import FOLDER
     from raysearch.reporting.html import FILE_NAME
+    from raysearch.storage.room import room, room_text
 
     page = result.folder / FILE_NAME
     if as_json:

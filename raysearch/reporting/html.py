@@ -12,7 +12,6 @@ from raysearch.metrics import TEST
 from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
-from raysearch.record.room import room_text
 from raysearch.record.scores import goals_of, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import compare
@@ -22,6 +21,7 @@ from raysearch.reporting.key_figures import key_figures
 from raysearch.reporting.page import document, drawn, section, table, tiles
 from raysearch.reporting.targets import side_by_side
 from raysearch.storage import Place
+from raysearch.storage.room import room_text
 
 FILE_NAME = "report.html"
 _TIES = 3  # named in a cell

@@ -134,8 +134,9 @@ def test_a_run_that_is_ended_at_once_says_how_to_go_on(folder: Path, monkeypatch
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("raysearch.resume.carry_out", interrupt)
-    monkeypatch.setattr("raysearch.resume._budget", lambda record: {"workers": 1})
+    monkeypatch.setattr("raysearch.resume.go_on", interrupt)
+    nothing = dict.fromkeys(["workers", "num_trials", "max_minutes"])
+    monkeypatch.setattr("raysearch.resume._budget", lambda record: nothing)
     monkeypatch.setattr("raysearch.resume.parse", lambda described: None)
     work = SimpleNamespace(conditions=None)
     monkeypatch.setattr("raysearch.resume.study_of", lambda file: SimpleNamespace(work=work))

@@ -153,7 +153,7 @@ def test_what_a_driver_that_has_lost_its_run_writes_late_changes_nothing() -> No
     second = Journal(folder)
     second.write("note", note=1)
     # A put that was under way for minutes, as where the network was away.
-    storage.write(folder / "journal" / name, whole + b'{"event": "session", "note": "late"}\n')
+    storage.write(folder / "journal" / name, whole + b'{"event": "note", "time": 1, "note": "late"}\n')
     assert notes(folder) == [0, 1]
     second.close()
     third = Journal(folder)

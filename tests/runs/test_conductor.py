@@ -279,10 +279,10 @@ def test_workers_bound_what_is_in_flight(tmp_path):
     assert conductor.ask("a")
     assert conductor.ask("b")
     assert conductor.ask("c") is None
-    conductor.end("a", "failed")
+    conductor.fail("a", "it broke")
     assert conductor.ask("c")
     assert conductor.record.trials["0000"].outcome == "failed"
-    assert conductor.record.trials["0000"].reason
+    assert conductor.record.trials["0000"].reason == "it broke"
 
 
 def test_a_repeated_report_is_written_once(tmp_path):
@@ -370,7 +370,7 @@ def test_a_trial_that_misses_a_reference_waits_and_none_begins(tmp_path):
     conductor, _ = make_conductor(tmp_path, workers=2)
     conductor.ask("a")
     conductor.lose("a", "parent")
-    assert (conductor.lost, conductor.at_an_end) == ("parent", True)
+    assert (conductor.lost, conductor.stopped) == ("parent", True)
     assert conductor.ask("b") is None
     assert conductor.record.trials["0000"].outcome is None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from raysearch.storage import Place, sizes
+from raysearch.storage.files import sizes
+from raysearch.storage.place import Place
 
 _SHOWN = 4  # entries by name; the rest is one
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raysearch.record.room import room, room_text
+from raysearch.storage.room import room, room_text
 
 
 def test_entries_are_counted_with_all_that_is_in_them(tmp_path: Path) -> None:
