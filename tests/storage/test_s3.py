@@ -85,8 +85,8 @@ def test_a_twentieth_of_requests_fails_and_nothing_is_lost(folder: Place, server
     journal = Journal(folder)
     for number in range(150):
         with journal.together():
-            journal.write("session", note=number)
-            journal.write("session", note=-number)
+            journal.write("note", note=number)
+            journal.write("note", note=-number)
         storage.write(folder / "trials" / f"{number % 7}", b"x" * number)
     journal.close()
     failed = server.counts()["failed"]
@@ -100,10 +100,10 @@ def test_a_server_that_vanishes_for_a_while_is_waited_for(folder: Place, server:
     said: list[str] = []
     with storage.telling(said.append):
         journal = Journal(folder)
-        journal.write("session", note=0)
+        journal.write("note", note=0)
         server.vanish(4)
         time.sleep(0.5)
-        journal.write("session", note=1)
+        journal.write("note", note=1)
         assert said[0].startswith(f"waiting for {folder}: ")
         assert said[-1] == ""
         assert [e["note"] for e in read(folder)] == [0, 1]
@@ -167,7 +167,7 @@ from raysearch.storage import folder_of
 lease.BEAT_S, lease.PERIOD_S = 0.2, 3.0
 journal = Journal(folder_of(sys.argv[1]))
 for number in range(10_000):
-    journal.write("session", note=number)
+    journal.write("note", note=number)
     print(number, flush=True)
     time.sleep(0.02)
 """
@@ -192,14 +192,14 @@ def test_a_driver_that_was_stopped_and_taken_over_ends_in_a_sentence_when_it_goe
         first.send_signal(signal.SIGSTOP)
         second = Journal(folder)
         known = [e["note"] for e in read(folder)]
-        second.write("session", note="second")
+        second.write("note", note="second")
         first.send_signal(signal.SIGCONT)
         said = first.communicate(timeout=60)[1]
     finally:
         first.kill()
     assert first.returncode == 1
     assert "was taken over by" in said.splitlines()[-1]
-    second.write("session", note="second still")
+    second.write("note", note="second still")
     second.close()
     assert [e["note"] for e in read(folder)] == [*known, "second", "second still"]
     assert known == list(range(len(known)))
