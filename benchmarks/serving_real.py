@@ -91,8 +91,9 @@ def killed(folder: Path, seconds: float = 15.0, rate: float = 60.0) -> Figures:
         client = Client(PORT)
         sending = asyncio.create_task(replay(client, arrivals.tolist(), images, labels))
         await asyncio.sleep(seconds / 2)
+        under_way = client.under_way  # with both replicas: at least what the one held
         os.kill(_replicas(server)[0], signal.SIGKILL)
-        return await sending, client.under_way
+        return await sending, under_way
 
     with _server(folder, "--replicas", "2", pinned=False) as server:
         answers, under_way = asyncio.run(play(server))
