@@ -17,6 +17,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -62,7 +63,9 @@ RULES = (*SCHEDULERS, "promoting", "screening")
 
 
 class Memory:
-    """A journal in memory, line by line as on disk."""
+    """A journal in memory, line by line: a kill may come inside of what a step brings, too."""
+
+    lost = False  # no other driver takes it
 
     def __init__(self, lines: list[str], folder: Path) -> None:
         self.lines, self.path = lines, folder / "journal.jsonl"
@@ -72,6 +75,10 @@ class Memory:
         line = {"event": event, "time": float(len(self.lines)), **fields}
         self.lines.append(json.dumps(line) + "\n")
         return line
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nothing: each line is there at once."""
+        return nullcontext()
 
 
 @dataclass
@@ -168,7 +175,7 @@ def _conductor(
         role="trial",
         variant=_variant,
         limit=limit,
-        workers=WORKERS,
+        workers=lambda: WORKERS,
         last_step=lambda name: EPOCHS + 1,
         origin=lambda key: searcher,
         states=States(folder, least=30),

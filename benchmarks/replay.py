@@ -180,7 +180,7 @@ def _conductor(
         role="trial",
         variant=_variant,
         limit=trials,
-        workers=4,
+        workers=lambda: 4,
         last_step=lambda name: EPOCHS + 1,
         origin=lambda key: searcher,
         states=states,
