@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raysearch.basics.failures import UserError
 from raysearch.metrics import find
 from raysearch.record import journal
 from raysearch.record.journal import FILE_NAME, Event, RunRecord
@@ -192,7 +193,10 @@ def _timeless(event: Event) -> Event:
 
 def faults(folder: Path) -> list[str]:
     """What must not be in any journal, whoever was killed: a failure, no end, a line twice."""
-    record = RunRecord.load(folder)
+    try:
+        record = RunRecord.load(folder)
+    except UserError as error:  # a step or an end that stands twice is refused on reading
+        return [str(error)]
     found = [f"{t.name}: {t.outcome} {t.reason}" for t in record.trials.values() if not _well(t)]
     events = [e for e in journal.read(folder) if e["event"] in ("suggestion", "report", "end", "final")]
     times = Counter((e["event"], e["trial"], e.get("step")) for e in events)

@@ -49,8 +49,13 @@ def test_a_failure_a_missing_end_and_a_line_that_stands_twice_are_faults(tmp_pat
     assert faults(write_run(tmp_path / "whole", whole)) == []
     report = next(e for e in whole if e["event"] == "report")
     end = next(e for e in whole if e["event"] == "end")
-    said = faults(write_run(tmp_path / "twice", [*whole, report]))
-    assert said == [f"report {report['trial']} {report['step']}: 2 times"]
+    again = faults(write_run(tmp_path / "again", [*whole, report]))
+    assert again
+    assert f"report of trial '{report['trial']}', which has ended" in again[0]
+    suggestion = next(e for e in whole if e["event"] == "suggestion")
+    twice = faults(write_run(tmp_path / "twice", [*whole, suggestion]))
+    assert twice
+    assert suggestion["trial"] in twice[0]
     failed = [{**e, "outcome": "failed", "reason": "no"} if e is end else e for e in whole]
     assert faults(write_run(tmp_path / "failed", failed)) == [f"{end['trial']}: failed no"]
     assert faults(write_run(tmp_path / "cut", [e for e in whole if e is not end]))

@@ -153,7 +153,7 @@ def test_other_commands_know_a_sweep_s_folder(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_run(tmp_path, [*events(), FINISH])
-    monkeypatch.setattr(raysearch.resume, "resume", lambda folder, **_: conclude(SWEEP, folder))
+    monkeypatch.setattr(raysearch.resume, "resume", lambda *_, **__: conclude(SWEEP, folder))
     done = invoke(command, folder)
     assert done.exit_code == 0, done.output
     assert "network, MB" in done.output
