@@ -100,6 +100,8 @@ Values = Choices | Numbers
 
 def contains(values: Values, value: Any) -> bool:
     """Whether the domain can give this value."""
+    if isinstance(values, Numbers) and not is_number(value):
+        return False
     found = values.nearest(value)
     if is_number(found) and is_number(value):
         return math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-9)

@@ -117,6 +117,15 @@ JOURNALS: dict[str, tuple[tuple[int, Callable[[Lines], None]], str]] = {
         study(objectives=["accuracy"]),
         '(run) has study.objectives in which objective "accuracy" is not "maximize METRIC" or "minimize METRIC"',
     ),
+    "a space that is a number": (study(space=3), "(run) has study.space 3: give a mapping"),
+    "a screen that is a text": (
+        study(search={"epochs": 2, "screen": "x"}),
+        "(run) has study.search.screen 'x': give a whole number from 1 on",
+    ),
+    "workers that are a text": (
+        put(SESSION, workers="many"),
+        "(session) has workers 'many': give a whole number from 1 on, or null",
+    ),
     "an infinite number of epochs": (
         study(search={"epochs": 1e999}),
         "(run) has study.search.epochs inf: give a whole number from 1 on",
@@ -180,6 +189,16 @@ JOURNALS: dict[str, tuple[tuple[int, Callable[[Lines], None]], str]] = {
         "(report of 0000) has no decision: give one of continue, stop, pause",
     ),
     "notes that are a text": (put(REPORT, notes="x"), "(report of 0000) has notes 'x': give a list of texts"),
+    "a prediction without models": (
+        put(MEASURED, measurements=[{"target": "cpu", "interval": [1, 2]}]),
+        "(report of 0000) has measurements [{'target': 'cpu', 'interval': [1, 2]}]: give a list of measurements, "
+        "each with its target",
+    ),
+    "a measurement whose operators are a number": (
+        put(MEASURED, measurements=[{"target": "cpu", "operators": 3}]),
+        "(report of 0000) has measurements [{'target': 'cpu', 'operators': 3}]: give a list of measurements, each "
+        "with its target",
+    ),
     "a measurement without a target": (
         put(MEASURED, measurements=[{"noise": 0.1}]),
         "(report of 0000) has measurements [{'noise': 0.1}]: give a list of measurements, each with its target",

@@ -114,7 +114,7 @@ class Devices:
 
     async def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
         """See ``MeasurementService.known``: every device is told; operators are learnt by."""
-        found = {str(m["key"]): dict(m) for m in measurements if not is_prediction(m)}
+        found = {str(m["key"]): dict(m) for m in measurements if "key" in m and not is_prediction(m)}
         for measured in found.values():
             if operators := measured.pop(_OPERATORS, None):
                 self._spared_of(measured["target"]).learn(measured, operators)

@@ -34,6 +34,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ from raysearch.metrics import DEFAULT, Metric, find
 from raysearch.record.lease import take
 from raysearch.record.schema import Event as Event
 from raysearch.record.schema import Reader
-from raysearch.record.writing import FILE_NAME, OneFile, Segments, Writer, is_run, lines
+from raysearch.record.writing import FILE_NAME, OneFile, Segments, Writer, is_run, lines, whole
 from raysearch.record.writing import FOLDER as SEGMENTS
 from raysearch.storage import Place
 
@@ -160,8 +161,13 @@ def check_run_folder(folder: Place) -> None:
         raise MissingFile(f"{folder} is not a run folder: it has no {FILE_NAME}")
 
 
-def read(folder: Place) -> Iterator[Event]:
+def read(folder: Place, seen: int = 0, reader: Reader | None = None) -> Iterator[Event]:
     """The events of a run folder in order, without a last line that a kill cut short.
+
+    Args:
+        folder: of the run.
+        seen: how many lines the reader has read before; these are passed over.
+        reader: that goes on; a new one if left out.
 
     Raises:
         MissingFile: the folder holds no journal.
@@ -169,10 +175,8 @@ def read(folder: Place) -> Iterator[Event]:
     """
     check_run_folder(folder)
     path = folder / FILE_NAME
-    parsed = Reader(VERSION)
-    for number, line in enumerate(lines(folder), start=1):
-        if not line.endswith(b"\n"):
-            return
+    parsed = reader or Reader(VERSION)
+    for number, line in islice(enumerate(whole(lines(folder)), start=1), seen, None):
         event = parsed(line, f"{path} line {number}")
         if event["event"] == "run" and event["version"] > VERSION:
             raise UserError(

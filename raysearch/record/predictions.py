@@ -63,6 +63,10 @@ def predictions(record: RunRecord) -> list[Predicted]:
 
 def _measured(later: Iterable[Mapping[str, Any]], predicted: Mapping[str, Any]) -> float | None:
     """The first latency that was measured after a prediction on the same target."""
-    found = (m for m in later if m.get("target") == predicted["target"] and not is_prediction(m))
+    found = (
+        m
+        for m in later
+        if m.get("target") == predicted["target"] and not is_prediction(m) and "latency_ms" in m
+    )
     first = next(found, None)
     return None if first is None else float(first["latency_ms"])

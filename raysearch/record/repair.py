@@ -26,7 +26,7 @@ from raysearch.record.writing import FILE_NAME
 from raysearch.storage import Place
 
 _SHOWN = 10  # dropped lines that are told one by one
-_OF_TRIALS = ("trials", "variants")  # folders that hold one of each trial
+_OF_TRIALS = ("trials", "variants", "logs")  # folders that hold one entry of each trial
 
 
 @dataclass
@@ -76,14 +76,14 @@ def repair(folder: Place) -> Repair | None:
     """
     check_run_folder(folder)
     with closing(Journal(folder)):  # nobody else writes it meanwhile; a line cut short at its end goes
-        lines = [line for line in writing.lines(folder) if line.endswith(b"\n")]
+        lines = list(writing.whole(writing.lines(folder)))
         found = Repair(_backup(folder), 0)
         kept = list(_usable(folder, lines, found))
         if not found.dropped:
             return None
         with storing(folder):
             storage.write(found.backup / FILE_NAME, b"".join(lines))
-            storage.write(folder / FILE_NAME, b"".join(line for line, _ in kept))
+            storage.write(folder / FILE_NAME, b"".join(line.removesuffix(b"\n") + b"\n" for line, _ in kept))
             storage.remove(folder / writing.FOLDER)  # the segments' lines stand in the one file now
             found.moved = _set_aside(folder, found.backup, kept)
         return found
@@ -119,9 +119,10 @@ def _set_aside(folder: Place, backup: Place, kept: Sequence[tuple[bytes, Event]]
     moved: dict[str, None] = {}
     for kind in _OF_TRIALS:
         for name in storage.names(folder / kind):
-            if name not in known:
+            trial = name.removesuffix(".log")
+            if trial not in known:
                 _move(folder / kind / name, backup / kind / name)
-                moved[name] = None
+                moved[trial] = None
     return list(moved)
 
 
@@ -129,8 +130,12 @@ def _set_aside(folder: Place, backup: Place, kept: Sequence[tuple[bytes, Event]]
 
 
 def _move(source: Place, target: Place) -> None:
-    with storage.fetched(source) as here, storage.staged(target) as there:
-        shutil.copytree(here, there, dirs_exist_ok=True)
+    with storage.fetched(source) as here:
+        if here.is_dir():
+            with storage.staged(target) as there:
+                shutil.copytree(here, there, dirs_exist_ok=True)
+        else:
+            storage.write(target, here.read_bytes())
     storage.remove(source)
 
 

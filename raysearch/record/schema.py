@@ -249,6 +249,25 @@ def _is_measurements(value: Any) -> bool:
     return type(value) is list and all(map(_is_measurement, value))
 
 
+def _is_prediction(value: Mapping[str, Any]) -> bool:
+    """A latency in a measurement's place: what is read of it is there."""
+    interval = value["interval"]
+    return (
+        type(interval) is list
+        and len(interval) == 2
+        and all(map(_is_number, interval))
+        and _is_number(value.get("latency_ms"))
+        and _is_count(value.get("models"))
+        and all(type(value.get(name)) is str for name in ("runtime", "version"))
+    )
+
+
+def _is_learnt_from(value: Mapping[str, Any]) -> bool:
+    """A measurement with its model's operators, by which latencies are predicted."""
+    known = type(value["operators"]) is dict and type(value.get("structure")) is str
+    return known and _is_number(value.get("latency_ms"))
+
+
 _TEXTS = ("target", "key", "structure", "reference", "runtime", "version", "device", "source")
 _NUMBERS = ("latency_ms", "ratio", "reference_ms", "noise", "contention", "slowdown", "samples", "seconds")
 
@@ -260,6 +279,8 @@ def _is_measurement(value: Any) -> bool:
         and all(type(value.get(name, "")) is str for name in _TEXTS)
         and all(_is_number(value.get(name, 0)) for name in (*_NUMBERS, "threads", "batch"))
         and _is_values(value.get("figures", {}))
+        and ("interval" not in value or _is_prediction(value))
+        and ("operators" not in value or _is_learnt_from(value))
     )
 
 
@@ -319,6 +340,12 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
         _Field("action", *_one_of(ACTIONS)),
         _Field("num_trials", _or_none(_is_count), "give a whole number, or null", False),
         _Field("max_minutes", _or_none(lambda v: _is_time(v) and v > 0), "give minutes, or null", False),
+        _Field(
+            "workers",
+            _or_none(lambda v: _is_count(v) and v > 0),
+            "give a whole number from 1 on, or null",
+            False,
+        ),
     ),
     "suggestion": (
         _TRIAL,
@@ -411,6 +438,11 @@ def _check_study(study: Mapping[str, Any]) -> None:
     for key in ("task", "search"):
         if type(study.get(key)) is not dict:
             refuse(key, study.get(key), _MAPPING)
+    if type(study.get("space", {})) is not dict:
+        refuse("space", study["space"], _MAPPING)
+    screen = study["search"].get("screen")
+    if not (screen is None or (_is_count(screen) and screen)):
+        refuse("search.screen", screen, "give a whole number from 1 on")
     epochs = study["search"].get("epochs")
     if not (_is_count(epochs) and epochs):
         refuse("search.epochs", epochs, "give a whole number from 1 on")

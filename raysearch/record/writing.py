@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -62,6 +62,17 @@ def lines(folder: Place) -> Iterator[bytes]:
         yield from _cut(content, counted, place)
         content = storage.read(place)
     yield from _split(content)
+
+
+def whole(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines without a last one that a kill cut short; one that others follow is damage, and stays."""
+    before: bytes | None = None
+    for line in lines:
+        if before is not None:
+            yield before
+        before = line
+    if before is not None and before.endswith(b"\n"):
+        yield before
 
 
 def _whole_file(folder: Place) -> Iterator[bytes]:
@@ -155,14 +166,10 @@ class Segments:
         self._folder, self._check = folder, check
         known = _segments(folder)
         self._number = 1 + (int(known[-1][0][:8]) if known else 0)
-        self._before = len(storage.read(folder / FOLDER / known[-1][0])) if known else self._size_of_file()
+        last = storage.read(folder / FOLDER / known[-1][0]) if known else b"".join(_whole_file(folder))
+        self._before = last.rfind(b"\n") + 1  # a line cut short never took effect
         self._content = b""
         self._closed = False
-
-    def _size_of_file(self) -> int:
-        """The bytes of whole lines in the one file of a run that was begun elsewhere."""
-        content = b"".join(_whole_file(self._folder))
-        return content.rfind(b"\n") + 1
 
     def append(self, lines: bytes) -> None:
         """See ``Writer``."""

@@ -126,7 +126,8 @@ class LiveTable:
         """Take an event in; says whether it is worth a line."""
         kind = event["event"]
         if kind == "session" and event.get("max_minutes"):
-            self._deadline = self._start + 60 * event["max_minutes"]
+            left = event["time"] + 60 * event["max_minutes"] - time.time()
+            self._deadline = self._clock() + left
         trial = self.record.trials.get(event.get("trial", ""))
         worth_a_line: bool = kind == "final"
         if trial is not None:

@@ -345,7 +345,7 @@ def _tidy(result: RunResult) -> None:
     """Remove what no trial needs any more: checkpoints of those that have ended, and half-written files."""
     trials = result.folder / "trials"
     ended = {name for name, trial in result.record.trials.items() if trial.outcome is not None}
-    gone = [trials] if result.complete else [trials / name for name in ended]
+    gone = [trials] if result.complete else [trials / name for name in storage.names(trials) if name in ended]
     variants = result.folder / "variants"
     parts = [variants / name for name in storage.names(variants) if name.endswith(".part")]
     for folder in (*gone, *parts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from raysearch import storage
+from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.demand import Demand
@@ -123,8 +125,8 @@ def conduct(
         except tune.TuneError:  # it holds the text of the conductor's error alone
             if conductor.error is None:
                 raise
-    if conductor.error is not None:
-        raise conductor.error
+        if conductor.error is not None:
+            raise conductor.error
     if scheduler.error is not None:
         raise scheduler.error
 
@@ -138,7 +140,8 @@ def _name_of(trial: Trial) -> str:
 def _place(folder: Place | None) -> Iterator[str]:
     """Where Tune keeps its own files: in a run's folder, or for a while where nobody looks.
 
-    To a bucket what callbacks wrote goes at the end. Tune's own state, pickled, nobody reads again.
+    To a bucket what callbacks wrote goes at the end, behind what an earlier session had written. Tune's own
+    state, pickled, nobody reads again.
     """
     if isinstance(folder, Path):
         yield str(folder / "tune")
@@ -147,10 +150,23 @@ def _place(folder: Place | None) -> Iterator[str]:
                 state.unlink()
         return
     with tempfile.TemporaryDirectory(prefix="raysearch-") as here:
-        yield here
-        for file in Path(here).glob("*/*/**/*"):
-            if folder is not None and file.is_file():
-                storage.write(folder / "tune" / file.relative_to(here), file.read_bytes())
+        if folder is not None and storage.exists(folder / "tune"):
+            with storage.fetched(folder / "tune") as before:
+                shutil.copytree(before, here, dirs_exist_ok=True)
+        try:
+            yield here
+        except BaseException:
+            with storage.impatiently(), contextlib.suppress(StorageError):
+                _put(Path(here), folder)
+            raise
+        _put(Path(here), folder)
+
+
+def _put(here: Path, folder: Place | None) -> None:
+    """Store what callbacks wrote for trials."""
+    for file in here.glob("*/*/**/*"):
+        if folder is not None and file.is_file():
+            storage.write(folder / "tune" / file.relative_to(here), file.read_bytes())
 
 
 def _trainable(setup: TrialSetup, demand: Demand) -> Any:

@@ -54,7 +54,7 @@ class Mirror:
         self.storage: BaseStorage = InMemoryStorage()
         self._record = record
         self._objectives = goals_of(record).objectives
-        space = parse_space(record.header["study"]["space"])
+        space = parse_space(record.header["study"].get("space", {}))
         self._values = {"/".join(path): values for path, values in domains.read(space).items()}
         self._ids: dict[str, int] = {}
         directions = [
@@ -189,9 +189,7 @@ def served(folder: Place, port: int) -> Iterator[tuple[str, Followed, Mirror]]:
     dashboard = extras.load("optuna_dashboard", "dashboard")
     logging.getLogger("optuna").setLevel(logging.WARNING)
     run = Followed(folder)
-    run.news()
-    if not run.record.header:
-        raise UserError(f"{folder} holds an empty journal: nothing was started there")
+    run.begin()
     mirror = Mirror(run.record, folder.name)
     try:
         server = make_server(_HOST, port, dashboard.wsgi(mirror.storage), _Server, _Silent)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 
 from raysearch.record import journal
-from raysearch.record.journal import Event, RunRecord
+from raysearch.record.journal import VERSION, Event, RunRecord
+from raysearch.record.schema import Reader, check_begun
 from raysearch.storage import Place
 
 
@@ -23,6 +23,17 @@ class Followed:
     folder: Place
     record: RunRecord = field(default_factory=RunRecord)
     seen: int = 0
+    _reader: Reader = field(default_factory=lambda: Reader(VERSION))
+
+    def begin(self) -> None:
+        """Take in what is there.
+
+        Raises:
+            MissingFile: the folder holds no journal.
+            UserError: it does not say what is searched, or a line of it is damaged, or of a later version.
+        """
+        self.news()
+        check_begun(self.record.header, self.seen > 0, self.folder)
 
     def news(self) -> list[Event]:
         """The events that were not seen before, taken into the record.
@@ -31,10 +42,11 @@ class Followed:
             MissingFile: the folder holds no journal.
             UserError: a line of it is damaged, or of a later version.
         """
-        events = list(islice(journal.read(self.folder), self.seen, None))
-        for event in events:
+        events = []
+        for event in journal.read(self.folder, self.seen, self._reader):
             self.record.apply(event)
-        self.seen += len(events)
+            self.seen += 1
+            events.append(event)
         return events
 
     @property

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from raysearch.basics.failures import UserError
 from raysearch.record.journal import RunRecord
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
@@ -40,13 +39,13 @@ def watch(
 
     Raises:
         MissingFile: the folder holds no journal.
-        UserError: a line of the journal is damaged, or of a later version.
+        UserError: a line of the journal is damaged, or of a later version, or its first one says no study.
     """
     run = Followed(folder)
-    run.news()
-    if not run.record.header:
-        raise UserError(f"{folder} holds an empty journal: nothing was started there")
+    run.begin()
     with LiveTable(run.record, limit=asked(run.record), console=console) as table:
+        for session in run.record.sessions[-1:]:
+            table.event(session)  # says until when the search goes on
         written = _write(folder, run)
         while not run.ended:
             wait(every)

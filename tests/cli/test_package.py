@@ -37,6 +37,11 @@ def test_the_folder_travels_without_runs_environments_and_history(study: Path) -
     assert package.mib == pytest.approx((len(STUDY) + 2) / 2**20)
 
 
+def test_a_run_that_came_from_a_bucket_stays(study: Path) -> None:
+    write(study.parent / "copied" / "journal" / "00000001.0.jsonl", "{}")
+    assert not any("copied" in name for name in pack(study).files)
+
+
 def test_run_folders_and_environments_of_any_name_stay(study: Path) -> None:
     write(study.parent / "old [1]*" / "journal.jsonl", "{}")
     write(study.parent / "old [1]*" / "trials" / "big", "x")

@@ -52,7 +52,7 @@ def test_a_latency_is_ahead_beyond_its_noise_alone() -> None:
     assert outdone(second, [first, second], goals) == Outdone("b", "a", ("accuracy",))
 
 
-def tested(*variants: TrialRecord) -> RunRecord:
+def of_a_test_split(*variants: TrialRecord) -> RunRecord:
     """A finished run of these variants, each tried on the test split."""
     parent: dict[str, Any] = {"accuracy": 0.5, "size_mb": 9.0}
     goals = [str(objective) for objective in GOALS.objectives]
@@ -65,12 +65,12 @@ def tested(*variants: TrialRecord) -> RunRecord:
 
 def test_the_run_says_so_in_a_sentence() -> None:
     small, large = variant("small", 1.0, 0.0), variant("large", 2.0, 0.01, wobble=0.05)
-    assert remarks(tested(small, large)) == [
+    assert remarks(of_a_test_split(small, large)) == [
         "In accuracy the test split cannot tell 0001 from 0000; the latter is behind in nothing else."
     ]
     largest = variant("largest", 3.0, 0.02, wobble=0.06)
-    assert remarks(tested(small, large, largest)) == [
+    assert remarks(of_a_test_split(small, large, largest)) == [
         "In accuracy the test split cannot tell 0001 from 0000 nor 0002 from 0000; "
         "the second of each pair is behind in nothing else."
     ]
-    assert remarks(tested(small, variant("better", 3.0, 0.2))) == []
+    assert remarks(of_a_test_split(small, variant("better", 3.0, 0.2))) == []

@@ -214,6 +214,27 @@ def test_a_line_cut_short_before_a_run_was_moved_never_took_effect(tmp_path: Pat
     assert notes(folder) == [0, 1]
 
 
+def test_a_segment_whose_last_line_is_cut_hides_no_later_one() -> None:
+    folder = bucket()
+    for number in range(3):
+        journal = Journal(folder)
+        journal.write("note", note=number)
+        journal.close()
+        last = folder / "journal" / storage.names(folder / "journal")[-1]
+        storage.write(last, storage.read(last) + b'{"event": "no')
+    assert notes(folder) == [0, 1, 2]
+
+
+def test_a_line_without_its_end_that_others_follow_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bucket()
+    first = b'{"event": "note", "time": 1, "note": 0}\n{"event": "no'
+    storage.write(folder / "journal" / "00000001.0.jsonl", first)
+    second = b'{"event": "note", "time": 1, "note": 1}\n'
+    storage.write(folder / "journal" / f"00000002.{len(first)}.jsonl", second)  # as 0.1.0 counted
+    with pytest.raises(UserError, match=r"journal\.jsonl line 2 is damaged"):
+        list(read(folder))
+
+
 def test_writing_after_close_is_refused(folder: Place) -> None:
     journal = Journal(folder)
     journal.close()

@@ -47,6 +47,14 @@ def test_what_is_mirrored_event_by_event_is_what_is_mirrored_at_once() -> None:
     assert len(whole.storage.get_all_trials(0)) == 22
 
 
+def test_a_setting_that_its_domain_cannot_give_is_left_out() -> None:
+    events = make_events(2)
+    at = next(i for i, e in enumerate(events) if e["event"] == "suggestion" and e["trial"] == "0000")
+    events[at]["config"] = {**events[at]["config"], "training": {"lr": "x"}}
+    trials = Mirror(record_of(events), "run").storage.get_all_trials(0)
+    assert all("training/lr" not in t.params for t in trials if t.user_attrs["trial"] == "0000")
+
+
 def test_the_front_is_the_runs_own() -> None:
     import optuna
 

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import make_events, write_run
 from rich.console import Console
 
+from raysearch.basics.failures import UserError
+from raysearch.reporting.progress import LiveTable
+from raysearch.watching import pages
 from raysearch.watching.following import Followed
 from raysearch.watching.pages import asked, watch
 
@@ -26,6 +32,37 @@ def test_only_what_is_new_is_told(tmp_path: Path) -> None:
     grow(folder, events[40:])
     assert len(run.news()) == len(events) - 40
     assert run.ended
+
+
+def test_a_run_that_says_no_study_is_refused_as_by_report(tmp_path: Path) -> None:
+    first, *others = make_events(2)
+    folder = write_run(tmp_path / "run", [{**first, "study": {**first["study"], "search": {}}}, *others])
+    with pytest.raises(UserError, match=r"journal\.jsonl line 1 \(run\) has study\.search\.epochs None"):
+        Followed(folder).begin()
+    with pytest.raises(UserError, match="holds a journal whose first line"):
+        Followed(write_run(tmp_path / "torn", others[:1])).begin()
+
+
+def test_a_search_that_is_watched_late_ends_when_it_ends(tmp_path: Path) -> None:
+    events, text = make_events(4), io.StringIO()
+    start = next(i for i, e in enumerate(events) if e["event"] == "session")
+    events[start] |= {"time": time.time() - 120, "num_trials": None, "max_minutes": 3}
+    folder = write_run(tmp_path / "run", events[:-1])
+    left = []
+
+    class Table(LiveTable):
+        def event(self, event: Mapping[str, Any]) -> None:
+            super().event(event)
+            left.append(self.seconds_left())
+
+    def wait(seconds: float) -> None:
+        grow(folder, events[-1:])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "LiveTable", Table)
+        watch(folder, console=Console(file=text, width=200), wait=wait)
+    assert left
+    assert all(50 < seconds <= 60 for seconds in left)
 
 
 def test_a_line_that_is_being_written_is_told_when_it_is_whole(tmp_path: Path) -> None:
