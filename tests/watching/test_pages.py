@@ -62,7 +62,7 @@ def test_a_search_that_is_watched_late_ends_when_it_ends(tmp_path: Path) -> None
         patch.setattr(pages, "LiveTable", Table)
         watch(folder, console=Console(file=text, width=200), wait=wait)
     assert left
-    assert all(50 < seconds <= 60 for seconds in left)
+    assert 50 < left[0] <= 60  # later also by what the trials took
 
 
 def test_a_line_that_is_being_written_is_told_when_it_is_whole(tmp_path: Path) -> None:
