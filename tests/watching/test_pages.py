@@ -45,8 +45,8 @@ def test_a_run_that_says_no_study_is_refused_as_by_report(tmp_path: Path) -> Non
 
 def test_a_search_that_is_watched_late_ends_when_it_ends(tmp_path: Path) -> None:
     events, text = make_events(4), io.StringIO()
-    start = next(i for i, e in enumerate(events) if e["event"] == "session")
-    events[start] |= {"time": time.time() - 120, "num_trials": None, "max_minutes": 3}
+    begun = [e for e in events if e["event"] == "session" and e["action"] in ("start", "resume")]
+    begun[-1] |= {"time": time.time() - 120, "num_trials": None, "max_minutes": 3}
     folder = write_run(tmp_path / "run", events[:-1])
     left = []
 
