@@ -18,6 +18,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from trial_setup import PARENT, make_setup
 
+from raysearch import storage
 from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.disk import StorageError
@@ -104,6 +105,27 @@ def test_a_worker_is_kept_for_the_next_trial_only_while_it_is_the_studys(
     tuning._ConductorScheduler(conductor, workers).on_trial_complete(controller, trial, result)
     assert controller._started_actors == ({"actor"} if kept else set())
     assert asked == ([("n", 3)] if has_more else [])
+
+
+def test_what_callbacks_write_stays_in_a_bucket_across_sessions_and_errors() -> None:
+    run = storage.Remote(f"memory://{uuid.uuid4().hex}/run")
+
+    def add(text: str) -> None:
+        with tuning._place(run) as place:
+            file = Path(place) / "trial" / "0000" / "result.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as opened:
+                opened.write(text)
+            (Path(place) / "trial" / "tuner.pkl").write_text("of Tune alone")
+            if text == "third":
+                raise KeyboardInterrupt
+
+    add("first")
+    add("second")
+    with pytest.raises(KeyboardInterrupt):
+        add("third")
+    assert storage.read(run / "tune" / "trial" / "0000" / "result.json") == b"firstsecondthird"
+    assert storage.names(run / "tune" / "trial") == ["0000"]
 
 
 class LateSecond(FullTraining):
