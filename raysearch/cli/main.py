@@ -117,6 +117,10 @@ def report(
     with one_sentence(as_json):
         from raysearch.storage import folder_of
 
+        if watch and as_json:
+            from raysearch.basics.failures import UserError
+
+            raise UserError("--watch shows a table, --json gives one object: give one of the two")
         _repair(folder_of(folder), repair)
         if watch:
             watching.watch_report(folder_of(folder))

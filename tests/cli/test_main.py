@@ -34,6 +34,12 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "study.yaml"
 
 
+def test_watching_and_one_object_exclude_each_other(folder: Path) -> None:
+    done = invoke("report", folder, "--watch", "--json")
+    assert done.exit_code == 2
+    assert "--watch shows a table, --json gives one object: give one of the two" in done.output
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", make_events())
