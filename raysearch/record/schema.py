@@ -385,7 +385,14 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
         _Field("constraints", _are_read_by(Constraint.parse), 'give a list of texts such as "macs <= 1e6"'),
         _Field("targets", _are_targets, f"give a list of targets, their names of {FORM}"),
     ),
-    "measured": (_TRIAL, _Field("target", is_plain, f"give a name of {FORM}"), _VALUES, _MEASURED, _NOTES, _KEPT),
+    "measured": (
+        _TRIAL,
+        _Field("target", is_plain, f"give a name of {FORM}"),
+        _VALUES,
+        _MEASURED,
+        _NOTES,
+        _KEPT,
+    ),
     "left_out": (
         _Field("accuracy", _is_number, "give a number", False),
         _Field("without", _is_values, "give a number for each part", False),

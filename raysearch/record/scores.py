@@ -115,8 +115,8 @@ class Scores:
     """The front and hypervolume of the complete, feasible trials of a run.
 
     Args:
-        record: the run, kept up to date by whoever owns it; trials that have ended already are taken in. Where
-            its limits change, or figures of these come, another is to be made.
+        record: the run, kept up to date by whoever owns it; trials that have ended already are taken in.
+            Where its limits change, or figures of ended trials come, another is to be made.
 
     Attributes:
         front: the searched trials that are feasible and non-dominated by what the search saw.

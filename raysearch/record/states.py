@@ -44,7 +44,7 @@ class History:
     """How many events came, and a digest of what in them the algorithms depend on.
 
     Args:
-        limits: the events by which the run's limits changed: a state under others fits no history under these.
+        limits: the events by which the run's limits changed: a state under others fits none under these.
     """
 
     def __init__(self, limits: Iterable[Mapping[str, Any]] = ()) -> None:

@@ -101,6 +101,7 @@ class Session:
         callbacks: of Tune, the user's.
         losses: references that had to be made again.
         signals: that ask for the end.
+        limits: of the study, where they are others than before this session.
     """
 
     work: Work
@@ -114,6 +115,7 @@ class Session:
     callbacks: tuple[Callback, ...] = ()
     losses: int = 0
     signals: Signals = field(default_factory=Signals)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def workers(self) -> Workers:
@@ -153,11 +155,12 @@ class Session:
         """The set-up in Ray's object store, so that the data are sent once."""
         return ray.put(Carried(self.setup))
 
-    def write(self, event: str, **fields: Any) -> None:
-        """Journal one event and take it in."""
+    def write(self, event: str, **fields: Any) -> Event:
+        """Journal one event and take it in; returns it as written."""
         line = self.journal.write(event, **fields)
         self.record.apply(line)
         self.note(line)
+        return line
 
     def note(self, event: Event) -> None:
         """Show an event that was written, and drop the checkpoint of a trial that has ended."""
