@@ -112,7 +112,6 @@ class Conductor:
 
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         own = self._as_of_now(list(events))
-        self._history = History(self._limits)
         for event in own[self._go_on_from_a_state(own) :]:
             self._history.add(event)
             self._take_in(event)
@@ -305,6 +304,7 @@ class Conductor:
     def _go_on_from_a_state(self, own: Sequence[Mapping[str, Any]]) -> int:
         """Load the newest state that fits the events, and say how many of them it stands for."""
         known = self._states.read()
+        self._history = History(self._limits)
         fitting: list[tuple[State, History]] = []
         for count in range(len(own)) if known else ():
             self._history.add(own[count])
