@@ -15,8 +15,7 @@ from raysearch.backends.base import Backend, in_integers_alone
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.journal import LIMITS, RunRecord
-from raysearch.runs.session import Work
-from raysearch.trainables.setup import weight_bits_on
+from raysearch.runs.session import BITS_BEFORE, Work
 
 _SHOWN = 3  # names of trials in a sentence
 _BEGIN = "begin another run for it"
@@ -80,7 +79,7 @@ def _joined(targets: Sequence[Spec], given: Sequence[Spec]) -> list[Spec]:
 def _check_target(record: RunRecord, before: Work, target: Backend) -> None:
     """Refuse a target for which the trials would have been trained otherwise, or that has no parent."""
     forms = {"uint8", *(known.form for known in before.conditions.targets)}
-    name, bits = target.name, record.header.get("weight_bits")
+    name, bits = target.name, record.header.get("weight_bits", BITS_BEFORE)
     if in_integers_alone(target):
         raise UserError(f"target {name} says nothing of networks in float, such as the parent: {_BEGIN}")
     if target.form == "litert" and "litert" not in forms:
@@ -93,7 +92,7 @@ def _check_target(record: RunRecord, before: Work, target: Backend) -> None:
             f"target {name} wants activations in signed integers, and the trials were trained with unsigned "
             f"ones: {_BEGIN}"
         )
-    if bits is not None and (most := weight_bits_on([target])) < bits:
+    if (most := target.weight_bits()) < bits:
         raise UserError(
             f"target {name} sums products of integer weights of at most {most} bits, and the trials were "
             f"trained with {bits}: {_BEGIN}"

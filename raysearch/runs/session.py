@@ -34,7 +34,9 @@ from raysearch.searchers.base import Config, Searcher
 from raysearch.storage import Place
 from raysearch.trainables.setup import TrialSetup
 
-_BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
+BITS_BEFORE = 8
+"""That integer weights fit in, of runs that do not say it."""
+
 _RETRIES = 5  # of a task whose worker dies
 _PATIENCE = 1 / 3  # of the time of a session, after which no further cycle of a reference begins
 
@@ -145,7 +147,7 @@ class Session:
             parent_epochs=conditions.parent_epochs,
             kept=kept_references(self.folder, self.record.header.get("references", "")),
             maximize=self.work.maximize,
-            weight_bits=self.record.header.get("weight_bits", _BITS_BEFORE),
+            weight_bits=self.record.header.get("weight_bits", BITS_BEFORE),
             patience=time.time() + _PATIENCE * self.seconds_left(),
             service=f"raysearch-{uuid4().hex}",
         )
