@@ -15,7 +15,7 @@ from raysearch.backends.base import Backend, in_integers_alone
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.journal import LIMITS, RunRecord
-from raysearch.runs.session import BITS_BEFORE, Work
+from raysearch.runs.session import Work
 
 _SHOWN = 3  # names of trials in a sentence
 _BEGIN = "begin another run for it"
@@ -54,7 +54,7 @@ def check_change(record: RunRecord, before: Work, after: Work) -> dict[str, Any]
     known = {target.name for target in before.conditions.targets}
     for target in after.conditions.targets:
         if target.name not in known:
-            _check_target(record, before, target)
+            _check_target(before, target)
     later = {*record.later_targets, *(t.name for t in after.conditions.targets if t.name not in known)}
     _check_figures(record, after.goals, later)
     _check_directions(before, after)
@@ -76,10 +76,10 @@ def _joined(targets: Sequence[Spec], given: Sequence[Spec]) -> list[Spec]:
     return [*targets, *(backends.spec_of(backend) for backend in asked if backend.name not in own)]
 
 
-def _check_target(record: RunRecord, before: Work, target: Backend) -> None:
+def _check_target(before: Work, target: Backend) -> None:
     """Refuse a target for which the trials would have been trained otherwise, or that has no parent."""
     forms = {"uint8", *(known.form for known in before.conditions.targets)}
-    name, bits = target.name, record.header.get("weight_bits", BITS_BEFORE)
+    name = target.name
     if in_integers_alone(target):
         raise UserError(f"target {name} says nothing of networks in float, such as the parent: {_BEGIN}")
     if target.form == "litert" and "litert" not in forms:
@@ -91,11 +91,6 @@ def _check_target(record: RunRecord, before: Work, target: Backend) -> None:
         raise UserError(
             f"target {name} wants activations in signed integers, and the trials were trained with unsigned "
             f"ones: {_BEGIN}"
-        )
-    if (most := target.weight_bits()) < bits:
-        raise UserError(
-            f"target {name} sums products of integer weights of at most {most} bits, and the trials were "
-            f"trained with {bits}: {_BEGIN}"
         )
 
 

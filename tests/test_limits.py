@@ -132,11 +132,7 @@ class Other:
 
     name: str = "other"
     form: str = "uint8"
-    bits: int = 8
     integers_only: bool = False
-
-    def weight_bits(self) -> int:
-        return self.bits
 
     def estimate(self, path: Path, example: Any) -> Any:
         """Nothing: it makes this a target that may compute in integers alone."""
@@ -145,22 +141,20 @@ class Other:
 KINDS = {
     "layers rounded throughout": (Other(form="litert"), "wants what every layer gives rounded, and the trials"),
     "signed activations": (Other(form="int8"), "wants activations in signed integers, and the trials were"),
-    "narrow sums": (Other(bits=7), "sums products of integer weights of at most 7 bits, and the trials were"),
     "nothing in float": (Other(integers_only=True), "says nothing of networks in float, such as the parent"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_target_that_wants_other_networks_is_refused(name: str, folder: Path) -> None:
+def test_a_target_that_wants_other_networks_is_refused(name: str) -> None:
     target, why = KINDS[name]
     work: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET),)))
-    record = record_of(folder)
     with pytest.raises(UserError, match=f"^target other {why}.*{ANOTHER}$"):
-        limits._check_target(record, work, target)  # type: ignore[arg-type]
-    limits._check_target(record, work, Other())  # type: ignore[arg-type]
+        limits._check_target(work, target)  # type: ignore[arg-type]
+    limits._check_target(work, Other())  # type: ignore[arg-type]
     of_its_kind: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET), target)))
     if target.form != "uint8":
-        limits._check_target(record, of_its_kind, replace(target, name="second"))  # type: ignore[arg-type]
+        limits._check_target(of_its_kind, replace(target, name="second"))  # type: ignore[arg-type]
 
 
 def test_a_direction_that_comes_late_is_refused_where_the_worst_target_counted() -> None:

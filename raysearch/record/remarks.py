@@ -52,7 +52,8 @@ def _about_limits(record: RunRecord) -> Iterator[str]:
             if change.before[name] != change.after[name]
         ]
         trials = "1 trial" if change.ended == 1 else f"{change.ended} trials"
-        yield f"After {trials} the limits were changed: {'; '.join(said)}. All trials are ranked by the new ones."
+        what = "; ".join(said)
+        yield f"After {trials} the limits were changed: {what}. All trials are ranked by the new ones."
 
 
 def _listed(goals: Sequence[Any]) -> str:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ray
 
 from raysearch.backends.base import Backend, trial_figures
-from raysearch.basics.failures import RunError, failure
-from raysearch.record.journal import TrialRecord
-from raysearch.runs.session import Session
+from raysearch.basics.failures import RunError, UserError, failure
+from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.runs.conditions import Conditions
+from raysearch.runs.session import BITS_BEFORE, Session
 from raysearch.trainables.finalists import STATIC_INT8
 from raysearch.trainables.keeping.later_targets import figures_on
 from raysearch.trainables.keeping.variants import add_forms
+
+
+def targets_that_come(record: RunRecord, conditions: Conditions) -> list[Backend]:
+    """The targets that a run has not had so far."""
+    return [target for target in conditions.targets if target.name not in record.targets]
+
+
+def check_weight_bits(record: RunRecord, targets: Sequence[Backend]) -> None:
+    """Refuse targets for which the weights of trials that were trained already would have had fewer bits.
+
+    Raises:
+        UserError: in one sentence.
+    """
+    bits = record.header.get("weight_bits", BITS_BEFORE)
+    for target in targets:
+        if (most := target.weight_bits()) < bits:
+            raise UserError(
+                f"target {target.name} sums products of integer weights of at most {most} bits, and the "
+                f"trials were trained with {bits}: begin another run for it"
+            )
 
 
 def export_parent(session: Session) -> None:

@@ -22,7 +22,7 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
+from raysearch.record.journal import LIMITS, Event, Journal, RunRecord, TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
 from raysearch.record.states import States
@@ -37,7 +37,7 @@ from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
-from raysearch.runs.later_targets import measure_on_later_targets
+from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
@@ -117,8 +117,9 @@ def go_on(
         at_work(conditions.demand, conditions.workers) as workers,
     ):
         table.where = workers.words
-        came = bool(limits) and limits["targets"] != record.header["study"]["targets"]
-        _check(work, table, anew=not events or came)
+        came = targets_that_come(record, conditions) if limits else []
+        _check(work, table, anew=not events or bool(came))
+        check_weight_bits(record, came)
         session = Session(
             work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
         )
@@ -147,9 +148,10 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             )
         if workers != session.record.header["study"].get("search", {}).get("workers"):
             budget["workers"] = workers
-        if session.limits:
-            session.events.append(session.write("limits", **session.limits))
-        session.write("session", action="resume" if session.events else "start", **budget)
+        with session.journal.together():  # a change is stored with the session that makes it, or not at all
+            session.write("session", action="resume" if session.events else "start", **budget)
+            if session.limits:
+                session.events.append(session.write("limits", **session.limits))
         try:
             ending = _phases(session)
         except Exception as error:
@@ -221,9 +223,10 @@ def _read(
     if record.header and list(record.metrics) != list(metrics):
         changed.append("metrics")
     if known != asked or changed:
-        raise UserError(
-            f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
-        )
+        only = set(changed) <= set(LIMITS)
+        more = f", or let raysearch resume {folder} --set change them" if only else ""
+        differ = f"({', '.join(changed)} differ)"
+        raise UserError(f"{folder} holds the run of another study {differ}: give another folder{more}")
     return record, events
 
 

@@ -70,12 +70,13 @@ _CHANGES = """## What may change in a run that has begun
 `raysearch resume DIR --set KEY=VALUE` gives a run other values, for that session and those that follow:
 
 - `search.num_trials`, `search.max_minutes`, `search.workers`: how long, and with how many;
-- `constraints`, tightened, relaxed, added or dropped, and `objectives`, of whatever every trial that finished
-  has reported: `--set "constraints=[accuracy >= parent - 0.01, size_mb <= 0.3 parent]"`, the whole list;
-- `targets`, to which others are added: `--set "targets=[onnxruntime-cpu, torch-cpu]"`. Each trial that finished
-  and each reference is measured there once, from its files or exported from its weights, and each trial that
-  waits as it was before training. One whose files are gone has no figure there, as the report says, and cannot
-  be on a front of that target.
+- `constraints`, tightened, relaxed, added or dropped, and `objectives`, of whatever every trial that
+  finished has reported, the whole list:
+  `--set "constraints=[accuracy >= parent - 0.01, size_mb <= 0.3 parent]"`;
+- `targets`, to which others are added: `--set "targets=[onnxruntime-cpu, torch-cpu]"`. Each trial that
+  finished and each reference is measured there once, from its files or exported from its weights, and each
+  trial that waits as it was before training. One whose files are gone has no figure there, as the report
+  says, and cannot be on a front of that target.
 
 All trials are ranked anew and none runs again: searcher and scheduler take in the whole journal as it ranks
 under the limits of now, what was decided stays decided, and a finished run ends as soon as the variants that

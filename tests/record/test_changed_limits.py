@@ -62,11 +62,10 @@ def test_the_results_are_those_of_a_run_that_had_the_limits_from_the_beginning(t
     assert changed.front["size_mb"].max() <= 0.4 * changed.parent["size_mb"]
     study = yaml.safe_load(changed.study_file())
     assert {name: study[name] for name in changes} == changes
-    one, other = ([str(o) for o in run.goals.objectives] for run in (before, changed))
+    one, other = (", ".join(map(str, run.goals.objectives)) for run in (before, changed))
     said = (
-        f"After 30 trials the limits were changed: objectives from [{', '.join(one)}] to [{', '.join(other)}]; "
-        "constraints from [accuracy >= parent - 0.02] to [size_mb <= 0.4 parent]. All trials are ranked by the "
-        "new ones."
+        f"After 30 trials the limits were changed: objectives from [{one}] to [{other}]; constraints from "
+        "[accuracy >= parent - 0.02] to [size_mb <= 0.4 parent]. All trials are ranked by the new ones."
     )
     assert said in changed.remarks
     assert "After 30 trials the limits were changed" in render(changed)
