@@ -111,7 +111,8 @@ def _of_files(
         agreement = check_agreement(module, path, target, task.validation, task.collate)
         found = score(agreement.predicted, task.metrics)
         notes += [remark] if (remark := agreement.remark(target.name)) else []
-    values |= setup.over_targets({**_by_target(setup, known), target.name: found})
+    worst = setup.over_targets({**_by_target(setup, known), target.name: found})
+    values |= of_target(worst, target) | {name: worst[name] for name in task.metrics}
     return asdict(Report(setup.epochs + 1, values, measurements, notes))
 
 
