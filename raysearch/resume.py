@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import Journal, RunRecord, check_run_folder
+from raysearch.limits import changed_study, check_change
+from raysearch.record.journal import LIMITS, Journal, RunRecord, check_run_folder
 from raysearch.record.schema import check_begun
 from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
+from raysearch.runs.session import Work
 from raysearch.storage import Place, resolved
 from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, check_search, parse
 from raysearch.study_file.yaml_text import override_key
 from raysearch.sweeps.sweep import plan_of
 
-# What may be another in each session; all else is the study, and its trials would not be comparable.
 BUDGET = ("num_trials", "max_minutes", "workers")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be another in a session and those that follow; of all else the trials would be others.
+
+    Attributes:
+        budget: of "num_trials", "max_minutes" and "workers".
+        limits: of "objectives", "constraints" and "targets", as a study file has them.
+    """
+
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resume(folder: str | Place, changes: Iterable[str] = (), *, progress: bool = True) -> StudyResult:
@@ -27,23 +41,26 @@ def resume(folder: str | Place, changes: Iterable[str] = (), *, progress: bool =
 
     Args:
         folder: of the run.
-        changes: "search.num_trials=128", and the same of ``search.max_minutes`` and ``search.workers``: for
-            this session and those that follow. What a search has begun is finished, whatever its number.
+        changes: "search.num_trials=128", and the same of ``search.max_minutes`` and ``search.workers``; or
+            "constraints=[accuracy >= 0.9]", and the same of ``objectives`` and ``targets``: for this session
+            and those that follow. What a search has begun is finished, whatever its number. Under other
+            limits all trials are ranked anew, and none runs again; on a target that comes, those that
+            finished are measured from their files.
         progress: whether to show the live table.
 
     Raises:
         MissingFile: the folder holds no journal.
-        ValueError: the run's task was made in Python, so that only that program can go on with it; or
-            something else was to be changed.
+        ValueError: the run's task was made in Python, so that only that program can go on with it;
+            something else was to be changed; or trials lack what other limits need.
     """
-    changed, place = changed_budget(changes), resolved(folder)
+    changed, place = read_changes(changes), resolved(folder)
     check_run_folder(place)
     with contextlib.closing(opened(place)) as journal:
         _go_on(journal, changed, progress)
     return StudyResult(place)
 
 
-def _go_on(journal: Journal, changed: Mapping[str, Any], progress: bool) -> None:
+def _go_on(journal: Journal, changed: Changes, progress: bool) -> None:
     folder = journal.folder
     record = RunRecord.load(folder)
     if not record.sessions:
@@ -55,17 +72,34 @@ def _go_on(journal: Journal, changed: Mapping[str, Any], progress: bool) -> None
             f"the task {described['task']['name']!r} of {folder} was made in Python: go on with it there, "
             f"by Study(...).run(folder={str(folder)!r})"
         )
-    if "sweep" in described and "num_trials" in changed:
-        raise UserError(f"{folder} holds a sweep, which measures all its points: leave out search.num_trials")
-    file = parse(described)
-    work = plan_of(file).work if "sweep" in described else study_of(file).work
-    budget = {**_budget(record), **changed}
+    left_out = [f"search.{name}" for name in ("num_trials",) if name in changed.budget]
+    left_out += changed.limits
+    if "sweep" in described and left_out:
+        raise UserError(f"{folder} holds a sweep, which measures all its points: leave out {left_out[0]}")
+    work = _work_of(described)
+    limits: Mapping[str, Any] = {}
+    if changed.limits:
+        before, work = work, _work_of(changed_study(described, changed.limits))
+        limits = check_change(record, before, work)
+    budget = {**_budget(record), **changed.budget}
     work = replace(work, conditions=replace(work.conditions, workers=budget["workers"]))
-    go_on(work, budget["num_trials"], journal, max_minutes=budget["max_minutes"], progress=progress)
+    go_on(
+        work,
+        budget["num_trials"],
+        journal,
+        max_minutes=budget["max_minutes"],
+        progress=progress,
+        limits=limits,
+    )
 
 
-def changed_budget(changes: Iterable[str]) -> dict[str, Any]:
-    """What of a run's budget is given another value, checked.
+def _work_of(described: Mapping[str, Any]) -> Work:
+    file = parse(described)
+    return plan_of(file).work if "sweep" in described else study_of(file).work
+
+
+def read_changes(changes: Iterable[str]) -> Changes:
+    """What is given another value: the budget's checked, the limits' as they are given.
 
     Raises:
         UserError: something else is, or the value cannot be.
@@ -74,18 +108,18 @@ def changed_budget(changes: Iterable[str]) -> dict[str, Any]:
     for change in changes:
         override_key(document, change)
         key = change.partition("=")[0].strip()
-        allowed = [f"search.{name}" for name in BUDGET]
+        allowed = [*(f"search.{name}" for name in BUDGET), *LIMITS]
         if key not in allowed:
             raise UserError(
                 f"{key} cannot be changed in a run that has begun, only {', '.join(allowed)}: "
                 "begin another run"
             )
-    search = document.get("search", {})
+    search = document.pop("search", {})
     try:
         checked = check_search(**search).model_dump()
     except UserError as error:
         raise UserError(f"search.{error}") from None
-    return {name: checked[name] for name in search}
+    return Changes({name: checked[name] for name in search}, document)
 
 
 def _budget(record: RunRecord) -> dict[str, Any]:

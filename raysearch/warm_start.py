@@ -101,7 +101,7 @@ def warm_start(
             continue
         configs.setdefault(identity, config)
         if identity == trial.key and trial.outcome == "finished" and _comparable(record.header, run):
-            known.setdefault(identity, (completed, Answer(sorted(trial.reports.items()), "finished")))
+            known.setdefault(identity, (completed, Answer(sorted(trial.figures.items()), "finished")))
     if not configs:
         why = reasons[0] if reasons else "they hold no trial that ended"
         raise UserError(f"nothing in {', '.join(map(str, folders))} can start this study: {why}")

@@ -13,7 +13,7 @@ from fake_run import STUDY, make_events, write_run
 from raysearch import resume as resuming
 from raysearch.basics.failures import UserError
 from raysearch.record.journal import Journal
-from raysearch.resume import changed_budget, resume
+from raysearch.resume import Changes, read_changes, resume
 
 
 def test_a_run_killed_before_its_first_session_is_begun_anew_not_resumed(tmp_path: Path) -> None:
@@ -30,9 +30,15 @@ def test_a_task_made_in_python_is_gone_on_with_there(tmp_path: Path) -> None:
 
 
 def test_trials_minutes_and_workers_may_be_changed() -> None:
-    assert changed_budget([]) == {}
+    assert read_changes([]) == Changes()
     changes = ["search.num_trials=128", "search.max_minutes=null", "search.workers = 3"]
-    assert changed_budget(changes) == {"num_trials": 128, "max_minutes": None, "workers": 3}
+    assert read_changes(changes) == Changes({"num_trials": 128, "max_minutes": None, "workers": 3})
+
+
+def test_limits_may_be_changed() -> None:
+    changes = ["constraints=[macs <= 0.5 parent]", "search.num_trials=9", "targets=[{runtime: torch-cpu}]"]
+    limits = {"constraints": ["macs <= 0.5 parent"], "targets": [{"runtime": "torch-cpu"}]}
+    assert read_changes(changes) == Changes({"num_trials": 9}, limits)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def test_trials_minutes_and_workers_may_be_changed() -> None:
 )
 def test_nothing_else_may(change: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
-        changed_budget([change])
+        read_changes([change])
     assert "\n" not in str(raised.value)
 
 

@@ -129,11 +129,17 @@ def story(folder: Place) -> list[Mapping[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def in_a_folder(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, object]]:
-    """What a search in a folder of a disk decides."""
+def here(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in a folder of a disk."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     finish(start(home, "run", "s.yaml", "--out", str(folder)))
-    return story(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_a_folder(here: Path) -> list[Mapping[str, object]]:
+    """What a search in a folder of a disk decides."""
+    return story(here)
 
 
 def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_nothing_is_lost(
@@ -168,6 +174,31 @@ def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_noth
     document = json.loads(finish(start(home, "report", url, "--json")))
     assert document["report"] == f"{url}/report.html"
     assert storage.read(folder / "report.html").startswith(b"<!doctype html>")
+
+
+def test_limits_change_in_a_bucket_too(home: Path, here: Path, server: S3Server) -> None:
+    url, late = "s3://bucket/runs/changed", "torch-cpu"
+    folder = folder_of(url)
+    for file in here.rglob("*"):
+        if file.is_file():
+            storage.write(folder / file.relative_to(here), file.read_bytes())
+    before = story(folder)
+    changes = [f"targets=[onnxruntime-cpu, {late}]", f"objectives=[maximize accuracy, minimize macs/{late}]"]
+    process = start(home, "resume", url, "--set", changes[0], "--set", changes[1])
+    assert f"macs/{late}" in process.communicate(timeout=120)[0]
+    assert process.returncode == 2
+    changes[1] = f"objectives=[maximize accuracy, minimize latency_ms/{late}]"
+    finish(start(home, "resume", url, "--set", changes[0], "--set", changes[1]))
+    assert story(folder) == before  # nothing trained
+    result = StudyResult(url)
+    finished = [t for t in result.record.trials.values() if t.outcome == "finished"]
+    assert all(f"accuracy/{late}" in t.values for t in finished if t.name != "parent-int8")
+    front = [t for t in result.front_records if t.role == "trial"]
+    assert front
+    for trial in front:
+        assert "model.pt2" in storage.names(folder / "variants" / trial.name)
+        assert f"test_accuracy/{late}" in trial.final
+    assert "After 3 trials the limits were changed" in storage.read(folder / "report.html").decode()
 
 
 def wait_for(folder: Place, process: subprocess.Popen[str], events: int) -> None:

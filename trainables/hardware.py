@@ -99,10 +99,49 @@ def measured_at_last(
     targets = [target for target in setup.measured if target.name in predicted]
     if not targets:
         return []
+    _, found = _measured_before_training(setup, plan, network, seed, measure, targets)
+    return found
+
+
+def figures_before_training(
+    setup: TrialSetup, plan: TrialPlan, network: nn.Module, seed: int, measure: Measure, target: Backend
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """What step 0 would have said of a target that came later: its figures by metric, and the measurement.
+
+    Args:
+        setup: what all trials share.
+        plan: the trial's.
+        network: as it was at step 0; left so.
+        seed: of the same.
+        measure: has a model file measured.
+        target: the one that came.
+    """
+    measured = [target] if target in setup.measured else []
+    values, found = _measured_before_training(setup, plan, network, seed, measure, measured)
+    for each in found:
+        values |= values_of(each)
+    return of_target(values, target), found
+
+
+def of_target(values: Mapping[str, float], target: Backend) -> dict[str, float]:
+    """Those of values that are of one target."""
+    return {metric: value for metric, value in values.items() if metric.endswith(f"/{target.name}")}
+
+
+def _measured_before_training(
+    setup: TrialSetup,
+    plan: TrialPlan,
+    network: nn.Module,
+    seed: int,
+    measure: Measure,
+    targets: Sequence[Backend],
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """The static figures of a network as it was at step 0, and its measurements on some targets."""
     model = recalibrated(network, setup.task.train, setup.task.collate, seed)
     with tempfile.TemporaryDirectory() as folder:
-        _, files = _exported(setup, plan, model, Path(folder))
-        return [
+        module, files = _exported(setup, plan, model, Path(folder))
+        pattern = plan.sparsity.pattern if plan.sparsity else "none"
+        return static_figures(module, files, setup.targets, pattern), [
             measure(
                 target,
                 files[target.form],

@@ -68,7 +68,7 @@ class TrialStages:
         self.task, self.device = setup.task, torch.device(device)
         variant = setup.space.variant(config)
         self.config, self.plan = variant.config, variant.plan
-        self.seed = (setup.seed * 1_000_003 + int(variant.key[:8], 16)) % 2**31
+        self.seed = seed_of(setup, variant.key)
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
         self._teacher: nn.Module | None = None
@@ -336,3 +336,8 @@ class TrialStages:
         if "module" in state and 0 < reports[-1].step < self.last_step:
             # To make it draws random numbers: those of an epoch that follows are not to depend on it.
             self._teacher = self._trained_teacher()
+
+
+def seed_of(setup: TrialSetup, key: str) -> int:
+    """The seed of all that a trial draws, by the key of its variant."""
+    return (setup.seed * 1_000_003 + int(key[:8], 16)) % 2**31

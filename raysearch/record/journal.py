@@ -11,6 +11,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
                  integer weights fit in), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
                  number), max_minutes; workers, where they are others than the study says
+    limits       objectives, constraints, targets, each whole: those that hold from here on, for what came
+                 before too
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
                  the searcher gave, inactive parameters included) where that is not the config itself; worked
                  (what the searcher worked out besides), if anything
@@ -20,6 +22,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
     end          trial, outcome ("finished", "stopped" or "failed"), reason; of a failed one traceback, a file
     final        trial, values, measurements, parts {metric: [number]}, notes: measured again and evaluated
                  on the test split, whole and in parts, alone; or notes of why not, and traceback
+    measured     trial, target, values, measurements, notes: its figures on a target that came later, with
+                 limits; or notes of why there are none, and traceback
 
 What each field may be stands in ``record.schema``. Events of other kinds are kept as they are for whoever
 wrote them, such as a sweep its ``left_out``.
@@ -32,7 +36,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -41,7 +45,7 @@ from typing import IO, Any
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.basics.outcome import Outcome
-from raysearch.metrics import DEFAULT, Metric, find
+from raysearch.metrics import DEFAULT, Metric, find, is_static
 from raysearch.record.lease import take
 from raysearch.record.schema import Event as Event
 from raysearch.record.schema import Reader
@@ -50,7 +54,10 @@ from raysearch.record.writing import FOLDER as SEGMENTS
 from raysearch.storage import Place
 
 VERSION = 1
-_OF_A_TRIAL = ("report", "promotion", "end", "final")
+LIMITS = ("objectives", "constraints", "targets")
+"""What of a study may change between two sessions of its run besides the budget."""
+
+_OF_A_TRIAL = ("report", "promotion", "end", "final", "measured")
 
 
 class Journal:
@@ -205,6 +212,9 @@ class TrialRecord:
         traceback: the file in the run's folder that keeps the traceback of its failure; empty without one.
         final: values measured after the search (latency again, the test split); empty if it was not.
         parts: the task's metrics on parts of the test split, by metric: what ``record.ties`` reads.
+        later: values measured on targets that came later; of the task's metrics also the worst over them all.
+        asked: those targets on which it was measured, whatever came of it.
+        outdated: whether a target came after its final figures, which lack that one.
         started, ended: seconds since the epoch.
     """
 
@@ -224,6 +234,9 @@ class TrialRecord:
     traceback: str = ""
     final: dict[str, float] = field(default_factory=dict)
     parts: dict[str, list[float]] = field(default_factory=dict)
+    later: dict[str, float] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    outdated: bool = False
     ended: float | None = None
 
     @property
@@ -232,12 +245,54 @@ class TrialRecord:
         return max(self.reports, default=-1)
 
     @property
-    def values(self) -> dict[str, float]:
-        """The latest value of every metric reported so far; final figures win."""
+    def figures(self) -> dict[int, dict[str, float]]:
+        """What is known of it at each step: its reports, and what was measured on targets that came later.
+
+        The latter would have been in its first report, or where training decides on it in its last.
+        """
+        if not self.later or not self.reports:
+            return self.reports
+        known = {step: dict(values) for step, values in self.reports.items()}
+        for metric, value in self.later.items():
+            known[min(known) if is_static(metric) else self.step][metric] = value
+        return known
+
+    @property
+    def searched_values(self) -> dict[str, float]:
+        """The latest value of every metric, without what was measured after the search."""
         merged: dict[str, float] = {}
-        for step in sorted(self.reports):
-            merged.update(self.reports[step])
-        return {**merged, **self.final}
+        for _, values in sorted(self.figures.items()):
+            merged.update(values)
+        return merged
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The latest value of every metric known so far; final figures win."""
+        return {**self.searched_values, **self.final}
+
+
+@dataclass(frozen=True)
+class Change:
+    """Limits that were changed between two sessions.
+
+    Attributes:
+        ended: how many of the searched trials had ended by then.
+        before, after: the study's objectives, constraints and targets.
+    """
+
+    ended: int
+    before: Mapping[str, list[Any]]
+    after: Mapping[str, list[Any]]
+
+    @property
+    def targets(self) -> list[str]:
+        """The names of the targets that came."""
+        known = _names(self.before["targets"])
+        return [name for name in _names(self.after["targets"]) if name not in known]
+
+
+def _names(targets: Iterable[Any]) -> list[str]:
+    return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in targets]
 
 
 @dataclass
@@ -245,9 +300,10 @@ class RunRecord:
     """The state of a run, built event by event from its journal.
 
     Attributes:
-        header: the event ``run``; empty before it.
+        header: the event ``run``, its study with the limits that hold now; empty before it.
         trials: by name, references among them, in the order of suggestion.
         sessions: the events that begin and end each session.
+        changes: of the limits, in their order.
         others: events of kinds that are not the journal's own.
         last_time: of the last event, seconds since the epoch.
     """
@@ -255,14 +311,19 @@ class RunRecord:
     header: Event = field(default_factory=dict)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     sessions: list[Event] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     others: list[Event] = field(default_factory=list)
     last_time: float = 0.0
 
     @property
     def targets(self) -> list[str]:
         """The names of the study's targets, in its order."""
-        given = self.header["study"]["targets"]
-        return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in given]
+        return _names(self.header["study"]["targets"])
+
+    @property
+    def later_targets(self) -> list[str]:
+        """The names of those that came later than the run began."""
+        return [name for change in self.changes for name in change.targets]
 
     @classmethod
     def load(cls, folder: Place) -> RunRecord:
@@ -284,6 +345,8 @@ class RunRecord:
             self.header = dict(event)
         elif kind == "session":
             self.sessions.append(dict(event))
+        elif kind == "limits":
+            self._change(event)
         elif kind == "suggestion":
             self.trials[event["trial"]] = TrialRecord(
                 name=event["trial"],
@@ -300,6 +363,18 @@ class RunRecord:
             raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
         else:
             self._update(self.trials[event["trial"]], event)
+
+    def _change(self, event: Mapping[str, Any]) -> None:
+        """Let other limits hold."""
+        study = self.header.get("study", {})
+        before, after = ({name: list(said.get(name, ())) for name in LIMITS} for said in (study, event))
+        change = Change(sum(t.outcome is not None for t in self.searched()), before, after)
+        self.changes.append(change)
+        if self.header:
+            self.header = {**self.header, "study": {**study, **after}}
+        if change.targets:
+            for trial in self.trials.values():
+                trial.outdated = bool(trial.final)
 
     def _update(self, trial: TrialRecord, event: Mapping[str, Any]) -> None:
         if event["event"] == "report":
@@ -318,7 +393,12 @@ class RunRecord:
             )
         elif event["event"] == "final":
             trial.final.update(event["values"])
+            trial.outdated = False
             trial.parts.update(event.get("parts", {}))
+            trial.measurements += event.get("measurements", [])
+        elif event["event"] == "measured":
+            trial.later.update(event["values"])
+            trial.asked.add(event["target"])
             trial.measurements += event.get("measurements", [])
         trial.traceback = event.get("traceback", trial.traceback)
         trial.notes += [n for n in event.get("notes", []) if n not in trial.notes]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from raysearch.objectives import Objective
-from raysearch.record.journal import RunRecord
+from raysearch.record.journal import LIMITS, RunRecord
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete, search_values
 from raysearch.record.ties import Outdone, outdone
 
@@ -15,6 +16,8 @@ def remarks(record: RunRecord) -> list[str]:
     """Sentences on a run, none where there is nothing to say."""
     scores = Scores(record)
     about = (
+        _about_limits(record),
+        _about_later_targets(record),
         _about_objectives(record),
         _about_space(record),
         _about_hypervolume(record, scores),
@@ -39,6 +42,37 @@ def why_no_front(record: RunRecord) -> str:
     counts = zip(goals.constraints, zip(*missed, strict=True), strict=True)
     said = ", ".join(f"{constraint} is missed by {sum(m)} of {len(finite)}" for constraint, m in counts)
     return f"No complete trial keeps the constraints yet: {said}."
+
+
+def _about_limits(record: RunRecord) -> Iterator[str]:
+    for change in record.changes:
+        said = [
+            f"{name} from {_listed(change.before[name])} to {_listed(change.after[name])}"
+            for name in LIMITS
+            if change.before[name] != change.after[name]
+        ]
+        trials = "1 trial" if change.ended == 1 else f"{change.ended} trials"
+        what = "; ".join(said)
+        yield f"After {trials} the limits were changed: {what}. All trials are ranked by the new ones."
+
+
+def _listed(goals: Sequence[Any]) -> str:
+    names = (g if isinstance(g, str) else str(g.get("name", g.get("runtime"))) for g in goals)
+    return f"[{', '.join(names)}]"
+
+
+def _about_later_targets(record: RunRecord) -> Iterator[str]:
+    """The trials without figures on a target that came later, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for trial in record.trials.values():
+        for target in trial.asked:
+            if not any(metric.endswith(f"/{target}") for metric in trial.later):
+                notes = [note for note in trial.notes if note.startswith(f"not measured on {target}: ")]
+                by_reason.setdefault(notes[-1] if notes else f"not measured on {target}", []).append(
+                    trial.name
+                )
+    for reason, names in by_reason.items():
+        yield f"{', '.join(names)}: {reason}."
 
 
 def _about_objectives(record: RunRecord) -> Iterator[str]:

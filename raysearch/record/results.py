@@ -56,7 +56,7 @@ class RunResult:
     def __init__(self, folder: str | Place) -> None:
         self.folder = folder_of(folder)
         self.record = RunRecord()
-        history: list[tuple[int, float, float]] = []
+        ended: list[tuple[TrialRecord, float]] = []
         scores = Scores(self.record)
         clock = WorkClock()
         for number, event in enumerate(journal.read(self.folder)):
@@ -66,13 +66,15 @@ class RunResult:
             clock.tick(event)
             trial = self.record.trials.get(event.get("trial", ""))
             if event["event"] == "end" and trial is not None and trial.role == "trial":
-                scores.add(trial)
-                history.append((len(history) + 1, clock.seconds, scores.hypervolume))
+                ended.append((trial, clock.seconds))
         if not self.record.header:
             check_begun({}, False, self.folder)
         self.seconds = clock.seconds
         self.goals = goals_of(self.record)
-        self._history = history
+        self._history: list[tuple[int, float, float]] = []
+        for trial, seconds in ended:  # by the limits that hold at last
+            scores.add(trial)
+            self._history.append((len(self._history) + 1, seconds, scores.hypervolume))
         front = final_front(self.record, scores.front)
         first = self.goals.objectives[0]
         self._front = sorted(front, key=lambda t: t.values[first.metric], reverse=first.maximize)

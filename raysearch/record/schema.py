@@ -94,6 +94,8 @@ class Reader:
             if name in self._trials:
                 raise _WrongError(f"suggests trial {name!r} a second time")
             self._trials[name] = _Trial()
+        elif kind == "limits":
+            _check_together(event["objectives"], event["constraints"], "(limits) has limits")
         elif kind in _OF_A_TRIAL:
             self._follow(kind, event)
 
@@ -103,6 +105,8 @@ class Reader:
         what = f"{_SAID[kind]} of trial {name!r}"
         if known is None:
             raise _WrongError(f"{what} before its suggestion")
+        if kind == "measured":
+            return
         if kind == "final":
             if not known.ended:
                 raise _WrongError(f"{what}, which has not ended")
@@ -311,6 +315,22 @@ def _or_none(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
 
+def _are_read_by(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
+    """Whether a value is a list of texts, each of a form."""
+
+    def are(value: Any) -> bool:
+        try:
+            return _is_texts(value) and all(parse(text) is not None for text in value)
+        except UserError:
+            return False
+
+    return are
+
+
+def _are_targets(value: Any) -> bool:
+    return type(value) is list and bool(value) and all(map(_is_target, value))
+
+
 _MAPPING = "give a mapping"
 _TRIAL = _Field("trial", is_plain, f"give a trial's name of {FORM}")
 _NOTES = _Field("notes", _is_texts, "give a list of texts", False)
@@ -383,6 +403,23 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
         _Field("parts", _is_parts, "give a list of numbers for each metric", False),
         _KEPT,
     ),
+    "limits": (
+        _Field(
+            "objectives",
+            lambda value: bool(value) and _are_read_by(Objective.parse)(value),
+            'give a list of "maximize METRIC" and "minimize METRIC"',
+        ),
+        _Field("constraints", _are_read_by(Constraint.parse), 'give a list of texts such as "macs <= 1e6"'),
+        _Field("targets", _are_targets, f"give a list of targets, their names of {FORM}"),
+    ),
+    "measured": (
+        _TRIAL,
+        _Field("target", is_plain, f"give a name of {FORM}"),
+        _VALUES,
+        _MEASURED,
+        _NOTES,
+        _KEPT,
+    ),
     "left_out": (
         _Field("accuracy", _is_number, "give a number", False),
         _Field("without", _is_values, "give a number for each part", False),
@@ -392,12 +429,13 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
 }
 _OTHER = (_TRIAL._replace(required=False), _KEPT)
 _TIME = _Field("time", _is_time, "give seconds since 1970")
-_OF_A_TRIAL = ("report", "promotion", "end", "final")
+_OF_A_TRIAL = ("report", "promotion", "end", "final", "measured")
 _SAID = {
     "report": "is a report",
     "promotion": "is a promotion",
     "end": "is an end",
     "final": "gives final figures",
+    "measured": "gives later figures",
 }
 
 
@@ -454,13 +492,17 @@ def _check_study(study: Mapping[str, Any]) -> None:
                 parse(text)
             except UserError as error:
                 raise _WrongError(f"(run) has study.{key} in which {error}") from None
-    targets = study.get("targets")
-    if type(targets) is not list or not targets or not all(map(_is_target, targets)):
-        refuse("targets", targets, f"give a list of targets, their names of {FORM}")
+    if not _are_targets(study.get("targets")):
+        refuse("targets", study.get("targets"), f"give a list of targets, their names of {FORM}")
+    _check_together(study["objectives"], study["constraints"], "(run) has a study")
+
+
+def _check_together(objectives: list[str], constraints: list[str], where: str) -> None:
+    """Refuse goals that contradict each other."""
     try:
-        Goals.parse(study["objectives"], study["constraints"])
+        Goals.parse(objectives, constraints)
     except UserError as error:
-        raise _WrongError(f"(run) has a study in which {error}") from None
+        raise _WrongError(f"{where} in which {error}") from None
 
 
 def _is_target(target: Any) -> bool:

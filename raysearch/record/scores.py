@@ -50,10 +50,11 @@ def _parent_reports(record: RunRecord, last_step: int) -> dict[int, dict[str, fl
     is complete: they start from the parent's weights as it does.
     """
     parent, longer = record.trials["parent"], record.trials.get("parent-longer")
-    reports = {step: values for step, values in parent.reports.items() if step < last_step}
+    known = parent.figures
+    reports = {step: values for step, values in known.items() if step < last_step}
     if longer is not None and longer.outcome == "finished":
-        reports |= {step: values for step, values in longer.reports.items() if 0 < step < last_step}
-    return {**reports, last_step: parent.reports[parent.step]} if parent.step >= last_step else reports
+        reports |= {step: values for step, values in longer.figures.items() if 0 < step < last_step}
+    return {**reports, last_step: known[parent.step]} if parent.step >= last_step else reports
 
 
 def _reference_figures(record: RunRecord, goals: Goals) -> dict[str, float]:
@@ -70,10 +71,7 @@ def _reference_figures(record: RunRecord, goals: Goals) -> dict[str, float]:
 
 def search_values(trial: TrialRecord) -> dict[str, float]:
     """The latest value of every metric that the search saw: without what was measured after it."""
-    merged: dict[str, float] = {}
-    for step in sorted(trial.reports):
-        merged.update(trial.reports[step])
-    return merged
+    return trial.searched_values
 
 
 def violation_of(record: RunRecord, trial: TrialRecord) -> float:
@@ -118,6 +116,7 @@ class Scores:
 
     Args:
         record: the run, kept up to date by whoever owns it; trials that have ended already are taken in.
+            Where its limits change, or figures of ended trials come, another is to be made.
 
     Attributes:
         front: the searched trials that are feasible and non-dominated by what the search saw.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +41,18 @@ class State:
 
 
 class History:
-    """How many events came, and a digest of what in them the algorithms depend on."""
+    """How many events came, and a digest of what in them the algorithms depend on.
 
-    def __init__(self) -> None:
+    Args:
+        limits: the events by which the run's limits changed: a state under others fits none under these.
+    """
+
+    def __init__(self, limits: Iterable[Mapping[str, Any]] = ()) -> None:
         self.events = 0
         self._hash = hashlib.sha256()
+        for event in limits:
+            said = [event["objectives"], event["constraints"], event["targets"]]
+            self._hash.update(f"{json.dumps(said)}\n".encode())
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Take in the next event; what was written and what is read again are the same."""

@@ -61,6 +61,7 @@ class LiveTable:
         for trial in record.searched():
             self.counts[trial.outcome or "running"] += 1
         self._paused = {trial.name for trial in record.searched() if trial.paused}
+        self._outdated = False  # whether the scores are, by limits that changed
         self.phase, self.waiting = "starting", ""
         self.where: Callable[[int], str] = lambda running: ""
         self._clock, self._start = clock, clock()
@@ -125,6 +126,7 @@ class LiveTable:
     def _note(self, event: Mapping[str, Any]) -> bool:
         """Take an event in; says whether it is worth a line."""
         kind = event["event"]
+        self._rank_anew(kind)
         if kind == "session" and event.get("max_minutes"):
             left = event["time"] + 60 * event["max_minutes"] - time.time()
             self._deadline = self._clock() + left
@@ -139,6 +141,13 @@ class LiveTable:
         if kind == "final" or self.ended >= self.limit:
             self.phase = _LAST_PHASE
         return worth_a_line
+
+    def _rank_anew(self, kind: str) -> None:
+        """Once limits have changed, and all figures that they need have come."""
+        if kind in ("limits", "measured"):
+            self._outdated = True
+        elif self._outdated:
+            self.scores, self._outdated = Scores(self.record), False
 
     def _note_reference(self, event: Mapping[str, Any], trial: TrialRecord) -> bool:
         if event["event"] == "report":
@@ -193,8 +202,9 @@ class LiveTable:
     def best(self, objective: Objective) -> TrialRecord | None:
         """The trial of the front that is best in one objective."""
         sign = -1 if objective.maximize else 1
-        front = self.scores.front
-        return min(front, key=lambda t: sign * search_values(t)[objective.metric]) if front else None
+        known = [(search_values(trial).get(objective.metric), trial) for trial in self.scores.front]
+        ranked = [(sign * value, place) for place, (value, _) in enumerate(known) if value is not None]
+        return known[min(ranked)[1]][1] if ranked else None
 
     # -- what is shown ---------------------------------------------------------------------------------------
 

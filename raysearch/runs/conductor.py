@@ -85,6 +85,7 @@ class Conductor:
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
         self.deadline, self.closing = deadline, False
         self._pace = Pace()
+        self._limits: list[Mapping[str, Any]] = []
         self._history, self._states = History(), states or States(None)
         self.pending: list[str] = []
         self.error: RunError | None = None
@@ -103,12 +104,14 @@ class Conductor:
         config, the scheduler the recorded decision or promotion, whatever they would choose today (another
         version of them, another seed). So nothing is computed again. Where a kill came between a report and
         the end that it brings, the end is written now.
+
+        Where the run's limits have changed, they take in all that came before as it ranks under those of now.
         """
         with self._step():
             self._replay(events)
 
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        own = [event for event in events if event["event"] in _REPLAYED and self._is_mine(event)]
+        own = self._as_of_now(list(events))
         for event in own[self._go_on_from_a_state(own) :]:
             self._history.add(event)
             self._take_in(event)
@@ -119,6 +122,28 @@ class Conductor:
         unfinished = [t for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
         self.pending = [t.name for t in unfinished if not t.paused]
         self._paused = {t.name for t in unfinished if t.paused}
+
+    def _as_of_now(self, events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The events of its trials as they would be had the limits of now held from the beginning.
+
+        Reports have the figures measured since on targets that came later. What a searcher had worked out
+        under other limits it works out anew.
+        """
+        changes = [place for place, event in enumerate(events) if event["event"] == "limits"]
+        self._limits = [events[place] for place in changes]
+        return [
+            self._known_now(event, place < max(changes, default=0))
+            for place, event in enumerate(events)
+            if event["event"] in _REPLAYED and self._is_mine(event)
+        ]
+
+    def _known_now(self, event: Mapping[str, Any], before_a_change: bool) -> Mapping[str, Any]:
+        trial = self.record.trials[event["trial"]]
+        if event["event"] == "report" and trial.later:
+            event = {**event, "values": trial.figures[event["step"]]}
+        if before_a_change and "worked" in event:
+            event = {field: value for field, value in event.items() if field != "worked"}
+        return event
 
     def ask(self, trial: str) -> Config | None:
         """The next config, its trial's name under "trial"; None while all workers are busy, or at the end.
@@ -279,13 +304,14 @@ class Conductor:
     def _go_on_from_a_state(self, own: Sequence[Mapping[str, Any]]) -> int:
         """Load the newest state that fits the events, and say how many of them it stands for."""
         known = self._states.read()
+        self._history = History(self._limits)
         fitting: list[tuple[State, History]] = []
         for count in range(len(own)) if known else ():
             self._history.add(own[count])
             state = known.get(count + 1)
             if state is not None and state.digest == self._history.digest:
                 fitting.append((state, self._history.copy()))
-        self._history = History()
+        self._history = History(self._limits)
         for state, history in reversed(fitting):
             fresh = self.state()
             try:

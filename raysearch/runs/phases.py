@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -21,7 +22,7 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.journal import LIMITS, Event, Journal, RunRecord, TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
 from raysearch.record.states import States
@@ -36,6 +37,7 @@ from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.conductor import Conductor
 from raysearch.runs.kept import made_of
+from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
@@ -87,11 +89,22 @@ def go_on(
     max_minutes: float | None,
     progress: bool,
     callbacks: Sequence[tune.Callback] = (),
+    limits: Mapping[str, Any] = MappingProxyType({}),
 ) -> RunResult:
-    """Do a run's work, or what is left of it, where its journal is open."""
+    """Do a run's work, or what is left of it, where its journal is open.
+
+    Args:
+        work: what is to be done, under the limits that are to hold.
+        num_trials: that may train, in all; None: any number.
+        journal: open for writing.
+        max_minutes: of the session.
+        progress: whether to show the live table.
+        callbacks: of Tune.
+        limits: "objectives", "constraints" and "targets" of the study, where they are others than so far.
+    """
     folder = journal.folder
-    record, events = _read(folder, work.described, work.conditions.metrics)
-    if _is_done(record, num_trials):
+    record, events = _read(folder, work.described, work.conditions.metrics, limits)
+    if _is_done(record, num_trials) and not limits:
         return conclude(work, folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
     limit = limit_of(work, num_trials)
@@ -104,10 +117,13 @@ def go_on(
         at_work(conditions.demand, conditions.workers) as workers,
     ):
         table.where = workers.words
-        _check(work, table, anew=not events)
+        came = targets_that_come(record, conditions) if limits else []
+        _check(work, table, anew=not events or bool(came))
+        check_weight_bits(record, came)
         session = Session(
             work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
         )
+        session.limits = limits
         session.workers, session.signals = workers, signals
         return _work_through(session, max_minutes)
 
@@ -132,7 +148,10 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             )
         if workers != session.record.header["study"].get("search", {}).get("workers"):
             budget["workers"] = workers
-        session.write("session", action="resume" if session.events else "start", **budget)
+        with session.journal.together():  # a change is stored with the session that makes it, or not at all
+            session.write("session", action="resume" if session.events else "start", **budget)
+            if session.limits:
+                session.events.append(session.write("limits", **session.limits))
         try:
             ending = _phases(session)
         except Exception as error:
@@ -188,21 +207,26 @@ def _check_deployable(carried: tuple[Conditions, Space]) -> Findings:
 
 
 def _read(
-    folder: Place, described: Mapping[str, Any], metrics: Mapping[str, str]
+    folder: Place,
+    described: Mapping[str, Any],
+    metrics: Mapping[str, str],
+    limits: Mapping[str, Any],
 ) -> tuple[RunRecord, list[Event]]:
-    """The record of the run in a folder, empty where none was begun."""
+    """The record of the run in a folder, empty where none was begun; limits that are to change may differ."""
     record = RunRecord()
     events = list(journals.read(folder)) if is_run(folder) else []
     for event in events:
         record.apply(event)
-    known, asked = (_the_same(study) for study in (record.header.get("study", described), described))
+    held = {**record.header.get("study", described), **limits}
+    known, asked = (_the_same(study) for study in (held, described))
     changed = [k for k in asked if known.get(k) != asked[k]]
     if record.header and list(record.metrics) != list(metrics):
         changed.append("metrics")
     if known != asked or changed:
-        raise UserError(
-            f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
-        )
+        only = set(changed) <= set(LIMITS)
+        more = f", or let raysearch resume {folder} --set change them" if only else ""
+        differ = f"({', '.join(changed)} differ)"
+        raise UserError(f"{folder} holds the run of another study {differ}: give another folder{more}")
     return record, events
 
 
@@ -217,10 +241,14 @@ def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_done(record: RunRecord, num_trials: int | None) -> bool:
     """Whether an earlier session has already done all that is asked for."""
-    if not record.sessions or record.sessions[-1]["action"] != "finish":
-        return False
-    asked = record.sessions[-1].get("num_trials")
-    return asked is None or (num_trials is not None and asked >= num_trials)
+    ended = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
+    return ended and _has_searched(record.sessions[-1:], num_trials)
+
+
+def _has_searched(sessions: Iterable[Event], num_trials: int | None) -> bool:
+    """Whether one of the sessions ran to the end of a search for as many trials."""
+    asked = [said.get("num_trials") for said in sessions if said["action"] == "finish"]
+    return any(number is None or (num_trials is not None and number >= num_trials) for number in asked)
 
 
 def _phases(session: Session) -> str:
@@ -237,10 +265,13 @@ def _phases(session: Session) -> str:
         if session.work.after_references is not None:
             session.work.after_references(session)
         spare_measurements(session, service)
-        ending = _search(session)
+        if not measure_on_later_targets(session):
+            return "timeout"
+        ending = "finish" if _is_searched(session) else _search(session)
         if session.signals.asked:
             return "interrupt"
         if ending != "interrupt":
+            measure_on_later_targets(session)  # what has finished since
             _measure_finalists(session, service)
         return ending
     except KeyboardInterrupt:
@@ -249,6 +280,12 @@ def _phases(session: Session) -> str:
         return "interrupt"
     finally:
         service.stop(now=session.signals.now)
+
+
+def _is_searched(session: Session) -> bool:
+    """Whether the search has come to its end before, so that only what its limits bring is left."""
+    ended = all(trial.outcome for trial in session.record.searched())
+    return ended and _has_searched(session.record.sessions, session.num_trials)
 
 
 def _search(session: Session) -> str:
@@ -304,7 +341,7 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
     ]
     trials = [session.record.trials[name] for name in dict.fromkeys(names)]
-    left = [trial.name for trial in trials if trial.outcome == "finished" and not trial.final]
+    left = [t.name for t in trials if t.outcome == "finished" and (not t.final or _lacks_a_target(t))]
     refused = compare_finalists(session, service) if left else {}
     for name in left:
         try:
@@ -318,6 +355,11 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
         figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
         figures["notes"] = [*remark, *figures["notes"]]
         session.write("final", trial=name, **figures)
+
+
+def _lacks_a_target(trial: TrialRecord) -> bool:
+    """Whether a target came after a trial's final figures, on which it could be measured."""
+    return trial.outdated and bool(trial.later)
 
 
 def _restored(session: Session, name: str) -> list[str]:

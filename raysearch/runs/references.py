@@ -15,6 +15,7 @@ from raysearch.record import journal as journals
 from raysearch.record.journal import Event
 from raysearch.runs import tuning
 from raysearch.runs.conductor import Conductor
+from raysearch.runs.later_targets import export_parent
 from raysearch.runs.session import Session
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
@@ -40,6 +41,7 @@ def make_references(session: Session, service: RemoteService) -> bool:
     make_lost_again(session)
     known = session.record.parent
     if known is not None and known.outcome == "finished":
+        export_parent(session)
         _compare_with_parent(session, service)
     _train(session, service, session.work.references)
     for name in session.work.references:

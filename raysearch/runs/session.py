@@ -34,7 +34,9 @@ from raysearch.searchers.base import Config, Searcher
 from raysearch.storage import Place
 from raysearch.trainables.setup import TrialSetup
 
-_BITS_BEFORE = 8  # that integer weights fit in, of runs that do not say it
+BITS_BEFORE = 8
+"""That integer weights fit in, of runs that do not say it."""
+
 _RETRIES = 5  # of a task whose worker dies
 _PATIENCE = 1 / 3  # of the time of a session, after which no further cycle of a reference begins
 
@@ -101,6 +103,7 @@ class Session:
         callbacks: of Tune, the user's.
         losses: references that had to be made again.
         signals: that ask for the end.
+        limits: of the study, where they are others than before this session.
     """
 
     work: Work
@@ -114,6 +117,7 @@ class Session:
     callbacks: tuple[Callback, ...] = ()
     losses: int = 0
     signals: Signals = field(default_factory=Signals)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def workers(self) -> Workers:
@@ -143,7 +147,7 @@ class Session:
             parent_epochs=conditions.parent_epochs,
             kept=kept_references(self.folder, self.record.header.get("references", "")),
             maximize=self.work.maximize,
-            weight_bits=self.record.header.get("weight_bits", _BITS_BEFORE),
+            weight_bits=self.record.header.get("weight_bits", BITS_BEFORE),
             patience=time.time() + _PATIENCE * self.seconds_left(),
             service=f"raysearch-{uuid4().hex}",
         )
@@ -153,11 +157,12 @@ class Session:
         """The set-up in Ray's object store, so that the data are sent once."""
         return ray.put(Carried(self.setup))
 
-    def write(self, event: str, **fields: Any) -> None:
-        """Journal one event and take it in."""
+    def write(self, event: str, **fields: Any) -> Event:
+        """Journal one event and take it in; returns it as written."""
         line = self.journal.write(event, **fields)
         self.record.apply(line)
         self.note(line)
+        return line
 
     def note(self, event: Event) -> None:
         """Show an event that was written, and drop the checkpoint of a trial that has ended."""

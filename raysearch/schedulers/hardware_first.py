@@ -31,10 +31,13 @@ class HardwareFirst:
     def decide(
         self, trial: str, step: int, values: Mapping[str, float], given: Decision | None = None
     ) -> Decision:
-        """STOP a hardware report that breaks a constraint, else what the inner scheduler says."""
+        """STOP a hardware report that breaks a constraint, else what the inner scheduler says.
+
+        Of one that goes on, as decided when the constraint was another, the inner scheduler is told.
+        """
         static = {metric: value for metric, value in values.items() if is_static(metric)}
-        if step == 0 and self._goals.violation(static, step) > 0:
-            return given or Decision.STOP
+        if step == 0 and given in (None, Decision.STOP) and self._goals.violation(static, step) > 0:
+            return Decision.STOP
         return self._inner.decide(trial, step, values, given)
 
     def end(self, trial: str, outcome: Outcome) -> None:

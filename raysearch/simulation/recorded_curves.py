@@ -79,7 +79,7 @@ def curves_of(run_folder: Path) -> RecordedCurves:
 
 
 def _values(trials: Mapping[str, TrialRecord], config: Config, step: int) -> Mapping[str, float]:
-    return trials[_key(config)].reports.get(step, {})
+    return trials[_key(config)].figures.get(step, {})
 
 
 def _key(config: Config) -> str:

@@ -65,6 +65,28 @@ you (see spaces.md); parts that depend on a choice stand inside it:
 `block: {choice: [{kind: conv, kernel: {choice: [3, 5]}}, {kind: pool}]}`.
 """
 
+_CHANGES = """## What may change in a run that has begun
+
+`raysearch resume DIR --set KEY=VALUE` gives a run other values, for that session and those that follow:
+
+- `search.num_trials`, `search.max_minutes`, `search.workers`: how long, and with how many;
+- `constraints`, tightened, relaxed, added or dropped, and `objectives`, of whatever every trial that
+  finished has reported, the whole list:
+  `--set "constraints=[accuracy >= parent - 0.01, size_mb <= 0.3 parent]"`;
+- `targets`, to which others are added: `--set "targets=[onnxruntime-cpu, torch-cpu]"`. Each trial that
+  finished and each reference is measured there once, from its files or exported from its weights, and each
+  trial that waits as it was before training. One whose files are gone has no figure there, as the report
+  says, and cannot be on a front of that target.
+
+All trials are ranked anew and none runs again: searcher and scheduler take in the whole journal as it ranks
+under the limits of now, what was decided stays decided, and a finished run ends as soon as the variants that
+came to the front have been measured as the others were. A trial that was stopped under narrower limits stays
+stopped. The report says what changed, and when. What cannot be is one sentence before any work: a metric that
+trials finished without, a target that is not there, or one for which they would have been trained otherwise
+(with signed activations, as TensorRT wants them, with every layer's output rounded, as LiteRT does, in fewer
+bits, or in integers alone). All else, the space, the task and the epochs, makes another run.
+"""
+
 _DOMAINS = """## Domains
 
 A domain is a mapping of one key, named as in `ray.tune`; `randint` and `lograndint` exclude their
@@ -104,7 +126,7 @@ def page() -> str:
     parts += [_DOMAINS, _table(("domain",), domains)]
     metrics = [(f"`{m.form}`", m.unit, m.source, m.description) for m in (find("accuracy"), *OWN.values())]
     known = ", ".join(f"`{target}`" for target in backends.names())
-    parts += [_METRICS % known, _table(("metric", "unit", "from", "what it is"), metrics)]
+    parts += [_METRICS % known, _table(("metric", "unit", "from", "what it is"), metrics), _CHANGES]
     return "\n".join(parts)
 
 

@@ -41,6 +41,8 @@ _PLAIN = (str, int, float, bool, type(None))  # what a category of Optuna may be
 class Mirror:
     """A run's record as a study in a storage of Optuna, kept up to date event by event.
 
+    A study of Optuna has its objectives for ever: where the run's limits change, the next one begins.
+
     Args:
         record: with its header; each event is applied to it before ``take`` is told of it. What it holds
             already is taken over at once.
@@ -49,14 +51,21 @@ class Mirror:
 
     def __init__(self, record: RunRecord, name: str) -> None:
         from optuna.storages import InMemoryStorage
-        from optuna.study import StudyDirection
 
         self.storage: BaseStorage = InMemoryStorage()
-        self._record = record
-        self._objectives = goals_of(record).objectives
+        self._record, self._name = record, name
+        self._outdated = False  # whether the study is, by limits that changed
+        self._studies = 1
         space = parse_space(record.header["study"].get("space", {}))
         self._values = {"/".join(path): values for path, values in domains.read(space).items()}
+        self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        """Begin a study of all trials under the limits that hold now."""
+        from optuna.study import StudyDirection
+
         self._ids: dict[str, int] = {}
+        self._objectives = goals_of(self._record).objectives
         directions = [
             StudyDirection.MAXIMIZE if o.maximize else StudyDirection.MINIMIZE for o in self._objectives
         ]
@@ -64,11 +73,27 @@ class Mirror:
         # As Study.set_metric_names stores them.
         metrics = [o.metric for o in self._objectives]
         self.storage.set_study_system_attr(self._study, "study:metric_names", metrics)
-        for trial in record.trials.values():
+        for trial in self._record.trials.values():
             self._add(trial)
 
     def take(self, event: Event) -> None:
         """Take in an event that was applied to the record."""
+        if event["event"] in ("limits", "measured"):
+            self._outdated = True
+        if self._outdated:
+            self._begin_anew(event)
+        else:
+            self._take(event)
+
+    def _begin_anew(self, event: Event) -> None:
+        """Begin the next study, once all figures that other limits need have come."""
+        kind, action = event["event"], event.get("action")
+        if kind not in ("limits", "measured") and action != "resume":
+            self._outdated = False
+            self._studies += 1
+            self._begin(f"{self._name}, {self._studies}")
+
+    def _take(self, event: Event) -> None:
         trial = self._record.trials.get(event.get("trial", ""))
         if trial is None:
             return

@@ -93,11 +93,11 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described("/old"))
     journal.close()
-    record, events = running._read(tmp_path, described("/new"), {"accuracy": ""})
+    record, events = running._read(tmp_path, described("/new"), {"accuracy": ""}, {})
     assert record.header["study"] == described("/old")
     assert len(events) == 1
     with pytest.raises(UserError, match=r"another study \(task differ\)"):
-        running._read(tmp_path, described("/old", "other:make"), {"accuracy": "share"})
+        running._read(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
 
 
 def test_a_task_with_other_metrics_is_another_study(tmp_path):
@@ -105,9 +105,9 @@ def test_a_task_with_other_metrics_is_another_study(tmp_path):
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described, metrics={"rmse": ""})
     journal.close()
-    assert running._read(tmp_path, described, {"rmse": ""})[0].metrics == {"rmse": ""}
+    assert running._read(tmp_path, described, {"rmse": ""}, {})[0].metrics == {"rmse": ""}
     with pytest.raises(UserError, match=r"another study \(metrics differ\)"):
-        running._read(tmp_path, described, {"accuracy": "share"})
+        running._read(tmp_path, described, {"accuracy": "share"}, {})
 
 
 def test_a_folder_that_no_worker_sees_is_refused(session: Session) -> None:

@@ -95,3 +95,46 @@ def test_without_the_package_it_names_the_command(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(__import__("sys").modules, "optuna_dashboard", None)
     with pytest.raises(UserError, match=r'pip install "raysearch\[dashboard\]"'):
         served(tmp_path, 0).__enter__()
+
+
+def test_other_limits_begin_another_study() -> None:
+    """Of Optuna's, whose studies have their objectives for ever."""
+    import optuna
+
+    events = make_events(12)
+    record = record_of(events)
+    mirror = Mirror(record, "run")
+    held = record.header["study"]
+    changed = {
+        "event": "limits",
+        "time": 2e9,
+        "objectives": held["objectives"][1:],
+        "constraints": ["macs <= 3e6"],
+        "targets": held["targets"],
+    }
+    came = [
+        changed,
+        {"event": "session", "time": 2e9, "action": "resume", "num_trials": 12},
+        {
+            "event": "measured",
+            "time": 2e9,
+            "trial": "0000",
+            "target": "late",
+            "values": {"latency_ms/late": 1.0},
+        },
+        {"event": "session", "time": 2e9, "action": "finish", "num_trials": 12},
+    ]
+    for event in came:
+        record.apply(event)
+        mirror.take(event)
+    names = [study.study_name for study in mirror.storage.get_all_studies()]
+    assert names == ["run", "run, 2"]
+    again, whole = (
+        optuna.load_study(study_name=name, storage=made.storage)
+        for name, made in (("run, 2", mirror), ("run", Mirror(record, "run")))
+    )
+    assert again.metric_names == whole.metric_names == ["latency_ms/onnxruntime-cpu", "size_mb"]
+    assert [t.system_attrs for t in again.trials] == [t.system_attrs for t in whole.trials]
+    assert [t.values for t in again.trials] == [t.values for t in whole.trials]
+    assert len(again.trials) == 14
+    assert again.trials[2].user_attrs["latency_ms/late"] == 1.0

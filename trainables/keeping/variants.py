@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -40,7 +40,7 @@ def restore(setup: TrialSetup, name: str, config: Config) -> str:
     if variant_is_whole(setup, name):
         return ""
     try:
-        _export_again(setup, name, config)
+        export_again(setup, name, config, setup.forms)
     except Exception:  # whatever is wrong with what is left
         _run_through(setup, name, config)
         return RUN_AGAIN
@@ -91,7 +91,33 @@ def _readable(setup: TrialSetup, name: str) -> bool:
     return True
 
 
-def _export_again(setup: TrialSetup, name: str, config: Config) -> None:
+def add_forms(setup: TrialSetup, name: str, config: Config) -> None:
+    """Write the files of a variant that targets want which came later; what is damaged is made again.
+
+    Raises:
+        Exception: of whatever kind, where what is left does not do.
+    """
+    if not variant_is_whole(setup, name):
+        export_again(setup, name, config, setup.forms)
+        return
+    there = storage.names(setup.variant_folder(name))
+    missing = [form for form in setup.forms if FILES[form] not in there]
+    if missing:
+        export_again(setup, name, config, missing)
+
+
+def export_again(setup: TrialSetup, name: str, config: Config, forms: Iterable[str]) -> None:
+    """Write files of a variant from its weights, beside what else it has.
+
+    Args:
+        setup: what all trials share.
+        name: the trial's.
+        config: the trial's.
+        forms: of the files.
+
+    Raises:
+        Exception: of whatever kind, where its weights or its spec are missing or damaged.
+    """
     place, task = setup.variant_folder(name), setup.task
     model = None if task.is_ready else task.build(setup.space.variant(config).plan.architecture)
     with (
@@ -101,7 +127,7 @@ def _export_again(setup: TrialSetup, name: str, config: Config) -> None:
         spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         module = load_variant(folder, model)
         shutil.copytree(folder, made, dirs_exist_ok=True)
-        write_files(cast(fx.GraphModule, module), made, setup.forms)
+        write_files(cast(fx.GraphModule, module), made, forms)
         spec[DIGESTS] = digests_of(made, [WEIGHTS, *(FILES[form] for form in setup.forms)])
         (made / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 
