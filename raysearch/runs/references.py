@@ -55,16 +55,21 @@ def make_references(session: Session, service: RemoteService) -> bool:
     return True
 
 
-def make_lost_again(session: Session) -> None:
+def make_lost_again(session: Session) -> list[str]:
     """Make again what trained references have left and a disk has lost; their figures stay as they are.
+
+    Returns:
+        The names of those that were lost.
 
     Raises:
         RunError: it is lost again and again, or cannot be made.
     """
+    lost = []
     for name in session.work.references:
         trial = session.record.trials.get(name)
         if trial is None or trial.outcome != "finished" or reference_is_whole(session.setup, name):
             continue
+        lost.append(name)
         session.losses += 1
         if session.losses > _LOSSES:
             raise RunError(f"what the {name} network has left was lost {_LOSSES} times: look after the disk")
@@ -76,6 +81,7 @@ def make_lost_again(session: Session) -> None:
             raise RunError(
                 f"the {name} network's files are lost, and could not be made again: {reason}"
             ) from error
+    return lost
 
 
 class _OneByOne(FixedList):
@@ -127,6 +133,9 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
 
     Returns:
         The last conductor.
+
+    Raises:
+        RunError: a reference is lost again and again, or trials miss again and again one that is there.
     """
     signals = session.signals
     while True:
@@ -143,8 +152,19 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
             )
         if not conductor.lost or signals.asked:
             return conductor
-        make_lost_again(session)
+        if conductor.lost not in make_lost_again(session):
+            _count_missed(session, conductor.lost)
         session.events = list(journals.read(session.folder))
+
+
+def _count_missed(session: Session, name: str) -> None:
+    """A trial missed a reference that is whole where the driver looks: one node's disk, or for ever."""
+    session.losses += 1
+    if session.losses > _LOSSES:
+        raise RunError(
+            f"trials miss what the {name} network left in {session.folder / 'references'}, which is there: do "
+            "all workers see it?"
+        )
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:

@@ -99,7 +99,7 @@ class Session:
         deadline: of the search, seconds since the epoch.
         events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
         callbacks: of Tune, the user's.
-        losses: references that had to be made again.
+        losses: how often a reference had to be made again, or was missed where it is there.
         signals: that ask for the end.
     """
 

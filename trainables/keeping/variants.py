@@ -64,7 +64,7 @@ def reference_is_whole(setup: TrialSetup, name: str) -> bool:
     try:
         reference_weights(setup, name)
         if name == "parent":
-            reference_parts(setup)
+            reference_parts(replace(setup, made=frozenset({name})))  # as the trials are told
     except RuntimeError:
         return False
     return variant_is_whole(setup, name)

@@ -98,6 +98,13 @@ def test_a_variant_of_an_earlier_version_is_whole_with_all_its_files(setup: Tria
     assert restore(setup, "0000", EIGHT_BITS) == EXPORTED
 
 
+def test_the_driver_misses_of_a_parent_what_the_trials_miss(setup: TrialSetup) -> None:
+    setup.parts_file.unlink()  # as in a run that was begun before there was such a file
+    with pytest.raises(LostReference):
+        run_trial(setup, "0001", EIGHT_BITS)
+    assert not reference_is_whole(replace(setup, made=frozenset()), "parent")
+
+
 @pytest.mark.parametrize(
     "lost", ["references/parent.safetensors", "references/parent.parts.json", "variants/parent"]
 )
