@@ -162,8 +162,8 @@ def _count_missed(session: Session, name: str) -> None:
     session.losses += 1
     if session.losses > _LOSSES:
         raise RunError(
-            f"trials miss what the {name} network left in {session.folder / 'references'}, which is there: do "
-            "all workers see it?"
+            f"trials miss what the {name} network left in {session.folder / 'references'}, which is there: "
+            "do all workers see it?"
         )
 
 

@@ -197,9 +197,7 @@ def test_what_trials_miss_and_the_driver_finds_ends_the_run_in_a_while(
 
     monkeypatch.setattr(making.tuning, "conduct", conduct)
     make: Any = lambda: SimpleNamespace(replay=lambda events: None)  # noqa: E731
-    said = (
-        f"trials miss what the parent network left in {tmp_path}/references, which is there: do all workers"
-    )
+    said = f"trials miss what the parent network left in {tmp_path}/references, which is there: do all"
     with pytest.raises(RunError, match=said):
         making.conduct(session, make)
     assert len(rounds) == 4
