@@ -174,7 +174,7 @@ class Session:
 
         Raises:
             ray.exceptions.RayError: it failed, or its worker died.
-            StorageError: a disk is full.
+            StorageError: a disk is full, or storage does not answer.
         """
         demand = self.workers.demand
         options = (demand if gpu else demand.without_gpu()).options()
@@ -182,6 +182,8 @@ class Session:
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, StorageError):
+                raise error.cause from error
             if is_full(error.cause):
                 raise StorageError(f"a disk is full: {first_line(error.cause)}") from error
             raise
