@@ -25,7 +25,7 @@ from raysearch.trainables.finalists import static_int8_reports
 from raysearch.trainables.keeping.variants import make_again, reference_is_whole
 from raysearch.trainables.setup import FILES, LONGER
 
-_LOSSES = 3  # in a session
+_LOSSES = 3  # of one reference, in a session
 
 
 def make_references(session: Session, service: RemoteService) -> bool:
@@ -70,8 +70,8 @@ def make_lost_again(session: Session) -> list[str]:
         if trial is None or trial.outcome != "finished" or reference_is_whole(session.setup, name):
             continue
         lost.append(name)
-        session.losses += 1
-        if session.losses > _LOSSES:
+        session.losses[name] += 1
+        if session.losses[name] > _LOSSES:
             raise RunError(f"what the {name} network has left was lost {_LOSSES} times: look after the disk")
         session.table.begin(f"the files of the {name} network are lost or damaged: making them again")
         try:
@@ -159,8 +159,8 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
 
 def _count_missed(session: Session, name: str) -> None:
     """A trial missed a reference that is whole where the driver looks: one node's disk, or for ever."""
-    session.losses += 1
-    if session.losses > _LOSSES:
+    session.losses[name] += 1
+    if session.losses[name] > _LOSSES:
         raise RunError(
             f"trials miss what the {name} network left in {session.folder / 'references'}, which is there: "
             "do all workers see it?"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -99,7 +100,7 @@ class Session:
         deadline: of the search, seconds since the epoch.
         events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
         callbacks: of Tune, the user's.
-        losses: how often a reference had to be made again, or was missed where it is there.
+        losses: how often each reference had to be made again, or was missed where it is there.
         signals: that ask for the end.
     """
 
@@ -112,7 +113,7 @@ class Session:
     deadline: float
     events: list[Event] = field(default_factory=list)
     callbacks: tuple[Callback, ...] = ()
-    losses: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
     signals: Signals = field(default_factory=Signals)
 
     @cached_property

@@ -163,6 +163,20 @@ def test_a_disk_that_loses_everything_ends_the_run(tmp_path: Path, monkeypatch: 
     assert len(disk.made) == 3
 
 
+def test_what_one_disk_loses_of_every_reference_once_is_one_loss_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {"parent", "larger", LONGER}
+    disk = Disk(monkeypatch, lost)
+    session = make_session(tmp_path, "torch-cpu")
+    session.work.references["larger"] = {}  # type: ignore[index]
+    with_finished(session, "parent", "larger", LONGER)
+    for again in ("larger", "parent", ""):
+        making.make_lost_again(session)
+        lost.update({again} - {""})
+    assert len(disk.made) == 5
+
+
 def test_trials_go_on_after_one_missed_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch, {"parent"})
     session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
