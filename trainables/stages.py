@@ -67,7 +67,7 @@ class TrialStages:
         self.setup, self.name, self.measure = setup, name, measure
         self.task, self.device = setup.task, torch.device(device)
         variant = setup.space.variant(config)
-        self.config, self.plan = variant.config, variant.plan
+        self.config, self.plan, self.key = variant.config, variant.plan, variant.key
         self.seed = seed_of(setup, variant.key)
         self.reports: list[Report] = []
         self._repeat: list[Report] = []
@@ -280,7 +280,7 @@ class TrialStages:
         write_weights(self.setup.reference_weights(self.name), self.module.state_dict(), aside)
 
     def _save(self) -> None:
-        state: dict[str, Any] = {"reports": json.dumps([asdict(r) for r in self.reports])}
+        state: dict[str, Any] = {"key": self.key, "reports": json.dumps([asdict(r) for r in self.reports])}
         if len(self.reports) > 1 or self._from_examples:
             state |= {
                 **self.course.state(),
@@ -326,6 +326,9 @@ class TrialStages:
         try:
             state = read_state(self._checkpoint, self.device)
         except FileNotFoundError:
+            return
+        if state.get("key", self.key) != self.key:  # an older journal, put back, gave the name anew
+            self._begin_again("its checkpoint was of another config")
             return
         reports = [Report(**r) for r in json.loads(state["reports"])]
         if "module" in state:  # else it was only measured: what was built is what it was

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from raysearch import storage
+from raysearch.basics.disk import StorageError
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.evaluation import evaluate
@@ -92,6 +93,9 @@ def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
     """The same network as it was trained before, its weights loaded; None where there is none.
 
     It is the same if it gives the metrics that it gave there, up to what a runtime rounds differently.
+
+    Raises:
+        StorageError: storage does not answer.
     """
     kept, task = setup.kept.get(name), setup.task
     if kept is None:
@@ -103,14 +107,10 @@ def taken_over(setup: TrialSetup, name: str, module: nn.Module) -> Kept | None:
         known = kept.curve[setup.last_step(name)]
         if all(math.isclose(found[m], known[m], rel_tol=_ROUNDING) for m in found):
             return kept
-    except (
-        RuntimeError,
-        OSError,
-        KeyError,
-        ValueError,
-        SafetensorError,
-    ):  # another network, or no whole file
-        pass
+    except StorageError:
+        raise
+    except (RuntimeError, OSError, KeyError, ValueError, SafetensorError):
+        pass  # another network, or no whole file
     module.load_state_dict(fresh)
     return None
 

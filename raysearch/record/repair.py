@@ -83,9 +83,10 @@ def repair(folder: Place) -> Repair | None:
             return None
         with storing(folder):
             storage.write(found.backup / FILE_NAME, b"".join(lines))
+            # The journal comes last: while it is damaged, a repair that was cut short is done again.
+            found.moved = _set_aside(folder, found.backup, kept)
             storage.write(folder / FILE_NAME, b"".join(line.removesuffix(b"\n") + b"\n" for line, _ in kept))
             storage.remove(folder / writing.FOLDER)  # the segments' lines stand in the one file now
-            found.moved = _set_aside(folder, found.backup, kept)
         return found
 
 

@@ -26,7 +26,7 @@ from raysearch.trainables.finalists import static_int8_reports
 from raysearch.trainables.keeping.variants import make_again, reference_is_whole
 from raysearch.trainables.setup import FILES, LONGER
 
-_LOSSES = 3  # in a session
+_LOSSES = 3  # of one reference, in a session
 
 
 def make_references(session: Session, service: RemoteService) -> bool:
@@ -57,18 +57,23 @@ def make_references(session: Session, service: RemoteService) -> bool:
     return True
 
 
-def make_lost_again(session: Session) -> None:
+def make_lost_again(session: Session) -> list[str]:
     """Make again what trained references have left and a disk has lost; their figures stay as they are.
+
+    Returns:
+        The names of those that were lost.
 
     Raises:
         RunError: it is lost again and again, or cannot be made.
     """
+    lost = []
     for name in session.work.references:
         trial = session.record.trials.get(name)
         if trial is None or trial.outcome != "finished" or reference_is_whole(session.setup, name):
             continue
-        session.losses += 1
-        if session.losses > _LOSSES:
+        lost.append(name)
+        session.losses[name] += 1
+        if session.losses[name] > _LOSSES:
             raise RunError(f"what the {name} network has left was lost {_LOSSES} times: look after the disk")
         session.table.begin(f"the files of the {name} network are lost or damaged: making them again")
         try:
@@ -78,6 +83,7 @@ def make_lost_again(session: Session) -> None:
             raise RunError(
                 f"the {name} network's files are lost, and could not be made again: {reason}"
             ) from error
+    return lost
 
 
 class _OneByOne(FixedList):
@@ -129,6 +135,9 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
 
     Returns:
         The last conductor.
+
+    Raises:
+        RunError: a reference is lost again and again, or trials miss again and again one that is there.
     """
     signals = session.signals
     while True:
@@ -145,8 +154,19 @@ def conduct(session: Session, make: Callable[[], Conductor]) -> Conductor:
             )
         if not conductor.lost or signals.asked:
             return conductor
-        make_lost_again(session)
+        if conductor.lost not in make_lost_again(session):
+            _count_missed(session, conductor.lost)
         session.events = list(journals.read(session.folder))
+
+
+def _count_missed(session: Session, name: str) -> None:
+    """A trial missed a reference that is whole where the driver looks: one node's disk, or for ever."""
+    session.losses[name] += 1
+    if session.losses[name] > _LOSSES:
+        raise RunError(
+            f"trials miss what the {name} network left in {session.folder / 'references'}, which is there: "
+            "do all workers see it?"
+        )
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -101,7 +102,7 @@ class Session:
         deadline: of the search, seconds since the epoch.
         events: those that a conductor replays: of earlier sessions, or all before a reference was lost.
         callbacks: of Tune, the user's.
-        losses: references that had to be made again.
+        losses: how often each reference had to be made again, or was missed where it is there.
         signals: that ask for the end.
         limits: of the study, where they are others than before this session.
     """
@@ -115,7 +116,7 @@ class Session:
     deadline: float
     events: list[Event] = field(default_factory=list)
     callbacks: tuple[Callback, ...] = ()
-    losses: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
     signals: Signals = field(default_factory=Signals)
     limits: Mapping[str, Any] = field(default_factory=dict)
 
@@ -179,7 +180,7 @@ class Session:
 
         Raises:
             ray.exceptions.RayError: it failed, or its worker died.
-            StorageError: a disk is full.
+            StorageError: a disk is full, or storage does not answer.
         """
         demand = self.workers.demand
         options = (demand if gpu else demand.without_gpu()).options()
@@ -187,6 +188,8 @@ class Session:
         try:
             return ray.get(task.remote(self._stored_setup, *arguments))
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, StorageError):
+                raise error.cause from error
             if is_full(error.cause):
                 raise StorageError(f"a disk is full: {first_line(error.cause)}") from error
             raise

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.cli.main import app
+from raysearch.record import repair as repairing
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.record.repair import repair
 from raysearch.record.results import RunResult
@@ -83,6 +84,22 @@ def test_a_lost_suggestion_costs_its_trial_and_what_that_left(folder: Path) -> N
     assert said[2] == f"line {own[1]} is a report of trial '0001' before its suggestion"
     assert f"trial 0001 loses {len(own) - 1} lines" in said
     assert said[-1] == "the files of 0001, which no line suggests, are no longer used"
+
+
+def test_a_repair_that_was_cut_short_is_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(folder, index("suggestion", "0001"))
+
+    def kill(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repairing, "_move", kill)
+        with pytest.raises(KeyboardInterrupt):
+            repair(folder)
+    found = repair(folder)
+    assert found
+    assert found.moved == ["0001"]
+    assert not (folder / "trials" / "0001").exists()
 
 
 def test_a_lost_end_lets_the_trial_go_on(folder: Path) -> None:

@@ -163,6 +163,20 @@ def test_a_disk_that_loses_everything_ends_the_run(tmp_path: Path, monkeypatch: 
     assert len(disk.made) == 3
 
 
+def test_what_one_disk_loses_of_every_reference_once_is_one_loss_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {"parent", "larger", LONGER}
+    disk = Disk(monkeypatch, lost)
+    session = make_session(tmp_path, "torch-cpu")
+    session.work.references["larger"] = {}  # type: ignore[index]
+    with_finished(session, "parent", "larger", LONGER)
+    for again in ("larger", "parent", ""):
+        making.make_lost_again(session)
+        lost.update({again} - {""})
+    assert len(disk.made) == 5
+
+
 def test_trials_go_on_after_one_missed_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch, {"parent"})
     session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
@@ -180,6 +194,28 @@ def test_trials_go_on_after_one_missed_a_reference(tmp_path: Path, monkeypatch: 
     assert making.conduct(session, make) is seen[1]
     assert replayed == [0, 4]
     assert [name for name, *_ in disk.made] == ["parent"]
+
+
+def test_what_trials_miss_and_the_driver_finds_ends_the_run_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, set())
+    session = with_finished(make_session(tmp_path, "torch-cpu"), "parent")
+    monkeypatch.setattr(Session, "setup_of_trials", None)
+    rounds: list[Any] = []
+
+    def conduct(conductor: Any, *_: Any) -> None:
+        conductor.lost = "parent"
+        rounds.append(conductor)
+        assert len(rounds) < 20
+
+    monkeypatch.setattr(making.tuning, "conduct", conduct)
+    make: Any = lambda: SimpleNamespace(replay=lambda events: None)  # noqa: E731
+    said = f"trials miss what the parent network left in {tmp_path}/references, which is there: do all"
+    with pytest.raises(RunError, match=said):
+        making.conduct(session, make)
+    assert len(rounds) == 4
+    assert not disk.made
 
 
 def test_a_parent_that_cannot_be_compiled_does_not_end_the_run(tmp_path: Path) -> None:

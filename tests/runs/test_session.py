@@ -73,14 +73,15 @@ def test_without_a_deadline_there_is_no_end_of_time(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "expected"),
+    ("cause", "expected", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), StorageError),
-        (ValueError("no"), ray.exceptions.RayTaskError),
+        (OSError(errno.ENOSPC, "No space left"), StorageError, "^a disk is full: .*No space left$"),
+        (StorageError("s3://b cannot be used: slow"), StorageError, "^s3://b cannot be used: slow$"),
+        (ValueError("no"), ray.exceptions.RayTaskError, "trace"),
     ],
 )
 def test_a_full_disk_of_a_worker_is_told_apart(
-    session: Session, monkeypatch: pytest.MonkeyPatch, cause: Exception, expected: type[Exception]
+    session: Session, monkeypatch: pytest.MonkeyPatch, cause: Exception, expected: type[Exception], words: str
 ) -> None:
     def get(_: Any) -> None:
         raise ray.exceptions.RayTaskError("f", "trace", cause)
@@ -89,7 +90,7 @@ def test_a_full_disk_of_a_worker_is_told_apart(
     monkeypatch.setattr(ray, "remote", lambda function: remote)
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", get)
-    with pytest.raises(expected):
+    with pytest.raises(expected, match=words):
         session.remotely(lambda setup: None)
 
 

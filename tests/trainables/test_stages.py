@@ -25,6 +25,7 @@ from raysearch.search_spaces.binding import bind
 from raysearch.storage import Remote, files
 from raysearch.trainables import hardware
 from raysearch.trainables.export.feeds import feed_of
+from raysearch.trainables.keeping.checkpoints import read_state, write_state
 from raysearch.trainables.setup import FILES, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
@@ -175,6 +176,27 @@ def test_a_trial_built_again_goes_on_as_if_it_had_never_stopped(setup: TrialSetu
     measure = FakeMeasure()
     again = reports(TrialStages(setup, f"cut-{cut}", config, measure))
     assert [r.values for r in again] == [r.values for r in whole]
+    assert not measure.calls
+
+
+def test_what_another_config_left_under_the_same_name_is_not_gone_on_with(setup: TrialSetup) -> None:
+    TrialStages(setup, "again given", EIGHT_BITS, FakeMeasure()).next_report()
+    hardware = TrialStages(setup, "again given", PARENT, FakeMeasure()).next_report()
+    fresh = TrialStages(setup, "another name", PARENT, FakeMeasure()).next_report()
+    assert hardware.values == fresh.values
+    assert hardware.notes[-1] == "its checkpoint was of another config: it began again"
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_say_its_config(setup: TrialSetup) -> None:
+    device = torch.device("cpu")
+    run = TrialStages(setup, "earlier", EIGHT_BITS, FakeMeasure())
+    before = run.next_report()
+    file = setup.trial_folder("earlier") / "checkpoint.pt"
+    state = read_state(file, device)
+    assert state.pop("key") == run.key
+    write_state(file, state)
+    measure = FakeMeasure()
+    assert TrialStages(setup, "earlier", EIGHT_BITS, measure).next_report() == before
     assert not measure.calls
 
 

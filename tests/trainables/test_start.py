@@ -10,6 +10,8 @@ import pytest
 import torch
 from trial_setup import PARENT, make_setup, small_task
 
+from raysearch import storage
+from raysearch.basics.disk import StorageError
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.setup import LONGER, Kept, TrialSetup
 from raysearch.trainables.start import first_network, schedule_of, taken_over
@@ -65,3 +67,17 @@ def test_a_file_that_is_gone_or_damaged_is_not_taken_over(tmp_path: Path, conten
     before = {key: value.clone() for key, value in network.state_dict().items()}
     assert taken_over(setup, "parent", network) is None
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_storage_that_does_not_answer_has_nobody_trained_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = replace(make_setup(tmp_path), kept={"parent": Kept(str(tmp_path / "weights"), {})})
+
+    def away(place: object) -> bytes:
+        raise StorageError("s3://bucket cannot be used: no answer (tried for 300 s)")
+
+    monkeypatch.setattr(storage, "read", away)
+    network = first_network(setup, "parent", setup.space.variant(PARENT).plan, 0).module
+    with pytest.raises(StorageError):
+        taken_over(setup, "parent", network)

@@ -13,8 +13,9 @@ import torch
 from torch import fx
 
 from raysearch import storage
+from raysearch.basics.disk import is_full
 from raysearch.trainables.export.deployment import write_files
-from raysearch.trainables.keeping.references import reference_parts, reference_weights
+from raysearch.trainables.keeping.references import LostReference, reference_parts, reference_weights
 from raysearch.trainables.measuring import measure_through
 from raysearch.trainables.setup import FILES, Config, Kept, TrialSetup
 from raysearch.trainables.stages import TrialStages
@@ -36,12 +37,17 @@ def restore(setup: TrialSetup, name: str, config: Config) -> str:
 
     Returns:
         A remark on what was done; empty where the variant is whole.
+
+    Raises:
+        StorageError: storage does not answer, or has no room; nothing is done then.
     """
     if variant_is_whole(setup, name):
         return ""
     try:
         export_again(setup, name, config, setup.forms)
-    except Exception:  # whatever is wrong with what is left
+    except Exception as error:  # whatever is wrong with what is left
+        if is_full(error):  # nothing is
+            raise
         _run_through(setup, name, config)
         return RUN_AGAIN
     return EXPORTED
@@ -60,12 +66,16 @@ def variant_is_whole(setup: TrialSetup, name: str) -> bool:
 
 
 def reference_is_whole(setup: TrialSetup, name: str) -> bool:
-    """Whether a trained reference has its weights, its variant and what others are compared with."""
+    """Whether a trained reference has its weights, its variant and what others are compared with.
+
+    Raises:
+        StorageError: storage does not answer, so that nobody knows.
+    """
     try:
         reference_weights(setup, name)
         if name == "parent":
-            reference_parts(setup)
-    except RuntimeError:
+            reference_parts(replace(setup, made=frozenset({name})))  # as the trials are told
+    except LostReference:
         return False
     return variant_is_whole(setup, name)
 
@@ -86,7 +96,7 @@ def make_again(setup: TrialSetup, name: str, curve: Curve) -> None:
 def _readable(setup: TrialSetup, name: str) -> bool:
     try:
         reference_weights(setup, name)
-    except RuntimeError:
+    except LostReference:
         return False
     return True
 

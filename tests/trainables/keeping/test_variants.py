@@ -12,6 +12,8 @@ import pytest
 import torch
 from trial_setup import EIGHT_BITS, PARENT, FakeMeasure, make_setup
 
+from raysearch import storage
+from raysearch.basics.disk import StorageError
 from raysearch.trainables.keeping import variants
 from raysearch.trainables.keeping.references import LostReference, read_weights
 from raysearch.trainables.keeping.variants import (
@@ -88,6 +90,26 @@ def test_where_that_is_damaged_too_the_trial_is_run_again(setup: TrialSetup, fil
     assert not setup.trial_folder("0000").exists()
 
 
+def test_storage_that_does_not_answer_has_lost_nothing(
+    setup: TrialSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (setup.variant_folder("0000") / "model.onnx").unlink()
+
+    def away(*_: object, **__: object) -> bytes:
+        raise StorageError("s3://bucket cannot be used: no answer (tried for 300 s)")
+
+    monkeypatch.setattr(variants, "_run_through", lambda *_: pytest.fail("it was trained again"))
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "read", away)
+        with pytest.raises(StorageError):
+            reference_is_whole(setup, "parent")
+        with pytest.raises(StorageError):
+            make_again(setup, "parent", {})
+    monkeypatch.setattr(storage, "staged", away)
+    with pytest.raises(StorageError):
+        restore(setup, "0000", EIGHT_BITS)
+
+
 def test_a_variant_of_an_earlier_version_is_whole_with_all_its_files(setup: TrialSetup) -> None:
     folder = setup.variant_folder("0000")
     spec = json.loads((folder / "spec.json").read_text())
@@ -96,6 +118,13 @@ def test_a_variant_of_an_earlier_version_is_whole_with_all_its_files(setup: Tria
     assert variant_is_whole(setup, "0000")
     (folder / "model.onnx").unlink()
     assert restore(setup, "0000", EIGHT_BITS) == EXPORTED
+
+
+def test_the_driver_misses_of_a_parent_what_the_trials_miss(setup: TrialSetup) -> None:
+    setup.parts_file.unlink()  # as in a run that was begun before there was such a file
+    with pytest.raises(LostReference):
+        run_trial(setup, "0001", EIGHT_BITS)
+    assert not reference_is_whole(replace(setup, made=frozenset()), "parent")
 
 
 @pytest.mark.parametrize(
