@@ -30,7 +30,7 @@ from raysearch.objectives import Goals
 from raysearch.record.journal import VERSION, Event, RunRecord
 from raysearch.record.schema import Reader
 from raysearch.record.states import FILE_NAME, States
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import SCHEDULERS, make_scheduler
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening

@@ -30,7 +30,7 @@ from raysearch.record.journal import FILE_NAME, Journal, RunRecord
 from raysearch.record.results import RunResult
 from raysearch.record.states import States
 from raysearch.reporting.html import write_report
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.tune import TuneScheduler

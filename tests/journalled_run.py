@@ -12,7 +12,7 @@ from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.record.states import States
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Decision
 from raysearch.search_spaces.plans import TrialPlan, Variant

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -92,13 +92,39 @@ class States:
         """The states in the file, by their number of events; what is damaged is passed over."""
         return {state.events: state for line in _lines(self._folder) if (state := _state(line))}
 
+    def newest(
+        self,
+        events: Sequence[Mapping[str, Any]],
+        limits: Sequence[Mapping[str, Any]],
+        load: Callable[[Any], object],
+    ) -> History:
+        """Load the newest state that fits a run's events.
+
+        Args:
+            events: that a replay takes in.
+            limits: the events by which the run's limits changed.
+            load: takes a state over; what it raises for one of another version, or a damaged one, it undoes.
+
+        Returns:
+            The history up to that state; an empty one where none fits.
+        """
+        known, history = self.read(), History(limits)
+        fitting: list[tuple[State, History]] = []
+        for event in events if known else ():
+            history.add(event)
+            state = known.get(history.events)
+            if state is not None and state.digest == history.digest:
+                fitting.append((state, history.copy()))
+        for state, before in reversed(fitting):
+            with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
+                load(json.loads(state.text))
+                self._events = state.events
+                return before
+        return History(limits)
+
     def due(self, events: int) -> bool:
         """Whether enough events came for another."""
         return self._folder is not None and events >= self._events + max(self._least, self._events // _SHARE)
-
-    def go_on(self, events: int) -> None:
-        """Count from a state that was loaded."""
-        self._events = events
 
     def write(self, history: History, state: Mapping[str, Any]) -> None:
         """Keep a state, and the last before it."""

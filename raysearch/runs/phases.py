@@ -35,7 +35,7 @@ from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.room import await_room
 from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conditions import Conditions, check_available
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.runs.kept import made_of
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.preflight import Findings, check_deployable, check_sendable

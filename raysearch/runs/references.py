@@ -14,7 +14,7 @@ from raysearch.basics.failures import RunError, failure
 from raysearch.record import journal as journals
 from raysearch.record.journal import Event
 from raysearch.runs import tuning
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.runs.later_targets import export_parent
 from raysearch.runs.session import Session
 from raysearch.schedulers.base import Decision

@@ -22,7 +22,7 @@ from raysearch.basics.failures import UserError, first_line
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.workers import Workers
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.tune import TuneScheduler, numbers
 from raysearch.searchers.tune import TuneSearcher

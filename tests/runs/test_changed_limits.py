@@ -15,7 +15,7 @@ from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.record.scores import Scores
 from raysearch.record.states import States
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import SCHEDULERS
 from raysearch.schedulers.base import Decision
 from raysearch.searchers import SEARCHERS
@@ -52,18 +52,18 @@ def anew(searcher: str, scheduler: Any, folder: Path, events: list[dict[str, Any
     conductor, _ = make_conductor(folder / "anew", searcher, 2, 16, scheduler, OTHER)
     for event in events:
         if event["event"] == "suggestion":
-            conductor.searcher.ask(event["trial"], event.get("proposal", event["config"]))
+            conductor.algorithms.searcher.ask(event["trial"], event.get("proposal", event["config"]))
         elif event["event"] == "report":
             decision = Decision(event["decision"])
-            conductor.scheduler.decide(event["trial"], event["step"], event["values"], decision)
-            conductor.searcher.tell(event["trial"], event["step"], event["values"])
+            conductor.algorithms.scheduler.decide(event["trial"], event["step"], event["values"], decision)
+            conductor.algorithms.searcher.tell(event["trial"], event["step"], event["values"])
         elif event["event"] == "promotion" and event.get("finishing"):
-            conductor.scheduler.finish(event["trial"])  # type: ignore[attr-defined]
+            conductor.algorithms.scheduler.finish(event["trial"])  # type: ignore[attr-defined]
         elif event["event"] == "promotion":
-            conductor.scheduler.promote(event["trial"])  # type: ignore[attr-defined]
+            conductor.algorithms.scheduler.promote(event["trial"])  # type: ignore[attr-defined]
         elif event["event"] == "end":
-            conductor.scheduler.end(event["trial"], event["outcome"])
-            conductor.searcher.end(event["trial"], event["outcome"])
+            conductor.algorithms.scheduler.end(event["trial"], event["outcome"])
+            conductor.algorithms.searcher.end(event["trial"], event["outcome"])
     return conductor
 
 
@@ -90,7 +90,7 @@ def check(folder: Path, searcher: str, scheduler: Any) -> None:
     work(third, trials=14, prefix="third")
     fourth, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER)
     fourth.replay(events)
-    assert json.dumps(fourth.scheduler.state()) == json.dumps(third.scheduler.state())
+    assert json.dumps(fourth.algorithms.scheduler.state()) == json.dumps(third.algorithms.scheduler.state())
     assert fourth._paused == third._paused
     work(fourth, trials=99, prefix="fourth")
     record = RunRecord.load(folder)
@@ -156,7 +156,7 @@ def test_figures_on_a_target_that_came_later_are_told_where_they_would_have_been
     written.close()
     told: dict[tuple[str, int], dict[str, float]] = {}
     again, events = make_conductor(tmp_path, "nsga2", 1, 8, goals=goals)
-    again.searcher.tell = lambda name, step, values: told.update({(name, step): values})  # type: ignore[method-assign]
+    again.algorithms.searcher.tell = lambda name, step, values: told.update({(name, step): values})  # type: ignore[method-assign]
     again.replay(events)
     again.journal.close()
     for place, trial in enumerate(measured):

@@ -16,7 +16,7 @@ from raysearch.basics.failures import RunError
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs import references as making
 from raysearch.runs.cluster.demand import Demand
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.runs.references import compare_finalists, make_references, make_static_int8
 from raysearch.runs.session import Session
 from raysearch.search_spaces import bind

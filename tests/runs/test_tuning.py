@@ -28,7 +28,7 @@ from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
 from raysearch.runs import tuning
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.workers import Workers
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.searchers.fixed import FixedList

@@ -14,7 +14,7 @@ from raysearch.objectives import Goals
 from raysearch.record import journal
 from raysearch.record.journal import Journal, RunRecord
 from raysearch.record.lease import LeaseLost
-from raysearch.runs.conductor import DEATHS, Conductor
+from raysearch.runs.conducting.conductor import DEATHS, Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
 from raysearch.schedulers.full_training import FullTraining
@@ -237,7 +237,7 @@ def test_a_searcher_that_waits_for_the_paused_is_told_of_their_end(tmp_path):
             self.ended += 1
 
     conductor, _ = make_conductor(tmp_path, limit=2, scheduler=Scripted())
-    conductor.searcher = Patient([{"a": {"x": 0.5, "y": 1}}, {"a": {"x": 0.6, "y": 1}}])
+    conductor.algorithms.searcher = Patient([{"a": {"x": 0.5, "y": 1}}, {"a": {"x": 0.6, "y": 1}}])
     conductor.ask("a")
     report_one(conductor, "a")
     assert conductor.ask("b")["trial"] == "0001"
@@ -333,7 +333,7 @@ def test_only_failures_are_taken_from_tune(tmp_path, outcome):
 
 def test_a_space_that_is_used_up_completes_the_search(tmp_path: Path) -> None:
     conductor, _ = make_conductor(tmp_path, limit=5)
-    conductor.searcher = FixedList([{"a": {"x": 0.5, "y": 1}}])
+    conductor.algorithms.searcher = FixedList([{"a": {"x": 0.5, "y": 1}}])
     assert conductor.ask("one") is not None
     conductor.fail("one", "broke")
     assert conductor.ask("two") is None
@@ -459,7 +459,7 @@ def test_a_journal_on_a_full_disk_ends_the_session(tmp_path, monkeypatch):
 
 def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("raysearch.runs.conductor.time.time", lambda: clock[0])
+    monkeypatch.setattr("raysearch.runs.conducting.conductor.time.time", lambda: clock[0])
     conductor, _ = make_conductor(tmp_path, 10_000, scheduler=finishing())
     conductor.deadline = clock[0] + 200
     tune_id = 0
@@ -476,7 +476,7 @@ def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, 
     assert conductor.closing
     assert not conductor.complete  # more trials may begin where there is more time
     assert 150 < clock[0] - 1000 <= 210
-    assert conductor.scheduler.left() == {}
+    assert conductor.algorithms.scheduler.left() == {}
     assert any(line.get("finishing") for line in lines(tmp_path))
     begun = [i for i, line in enumerate(lines(tmp_path)) if line["event"] == "suggestion"]
     finishing_lines = [i for i, line in enumerate(lines(tmp_path)) if line.get("finishing")]
@@ -485,7 +485,7 @@ def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, 
 
 def test_a_trial_begins_only_if_the_longest_under_way_can_end_in_time(tmp_path, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("raysearch.runs.conductor.time.time", lambda: clock[0])
+    monkeypatch.setattr("raysearch.runs.conducting.conductor.time.time", lambda: clock[0])
     conductor, _ = make_conductor(tmp_path, 100, workers=4)
     conductor.ask("first")
     for step in range(3):
@@ -500,6 +500,6 @@ def test_a_trial_begins_only_if_the_longest_under_way_can_end_in_time(tmp_path, 
 
 def test_a_choice_that_is_not_waiting_is_passed_over(tmp_path):
     conductor, _ = make_conductor(tmp_path, 12, scheduler=finishing())
-    conductor.searcher.choose = lambda trials, waiting: "nobody"
+    conductor.algorithms.searcher.choose = lambda trials, waiting: "nobody"
     work(conductor)
     assert conductor.complete

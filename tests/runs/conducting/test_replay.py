@@ -11,7 +11,7 @@ from cpu_time import cpu_seconds
 from journalled_run import make_conductor, work
 
 from raysearch.record import journal
-from raysearch.runs.conductor import Conductor
+from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import SCHEDULERS
 from raysearch.searchers import SEARCHERS
 
@@ -50,8 +50,8 @@ def test_any_seed_of_any_searcher_learns_every_report_and_runs_nothing_twice(nam
         patch.setattr("raysearch.searchers.libraries.qlognehvi._fitted", no_model)
         patch.setattr("raysearch.schedulers.rung.Standing", no_model)
         second.replay(events)
-    assert knowledge(second.searcher.state()) == knowledge(first.searcher.state())
-    assert second.scheduler.state() == first.scheduler.state()
+    assert knowledge(second.algorithms.searcher.state()) == knowledge(first.algorithms.searcher.state())
+    assert second.algorithms.scheduler.state() == first.algorithms.scheduler.state()
     assert set(second.pending) == unfinished
     work(second, trials=99, prefix="again")
     trials = second.record.trials.values()
@@ -73,7 +73,7 @@ def test_with_the_same_seed_the_run_is_the_one_that_was_never_killed(name, tmp_p
         again, _ = make_conductor(tmp_path / "new", name, seed=1, limit=20)
         for event in journal.read(tmp_path / "cut"):  # with the end that the kill had cut off
             feed(again, event)
-        assert cut.searcher.ask("next") == again.searcher.ask("next")
+        assert cut.algorithms.searcher.ask("next") == again.algorithms.searcher.ask("next")
         cut.journal.close()
         again.journal.close()
 
@@ -81,12 +81,12 @@ def test_with_the_same_seed_the_run_is_the_one_that_was_never_killed(name, tmp_p
 def feed(conductor: Conductor, event: dict[str, Any]) -> None:
     """Let a searcher itself propose what the journal records."""
     if event["event"] == "suggestion":
-        config = conductor.searcher.ask(event["trial"])
+        config = conductor.algorithms.searcher.ask(event["trial"])
         assert config == event.get("proposal", event["config"])
     elif event["event"] == "report":
-        conductor.searcher.tell(event["trial"], event["step"], event["values"])
+        conductor.algorithms.searcher.tell(event["trial"], event["step"], event["values"])
     elif event["event"] == "end":
-        conductor.searcher.end(event["trial"], event["outcome"])
+        conductor.algorithms.searcher.end(event["trial"], event["outcome"])
 
 
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS, {"name": "successive_halving", "form": "promote"}])
@@ -98,7 +98,7 @@ def test_the_recorded_decisions_are_the_schedulers_own(scheduler, tmp_path, monk
         patch.setattr("raysearch.schedulers.rung.Standing", no_model)
         patch.setattr("raysearch.schedulers.median_stopping.Standing", no_model)
         second.replay(events)
-    assert second.scheduler.state() == first.scheduler.state()
+    assert second.algorithms.scheduler.state() == first.algorithms.scheduler.state()
     assert second._paused == first._paused
 
 
@@ -109,7 +109,7 @@ def test_decisions_of_another_rule_stand(tmp_path):
     second, events = make_conductor(tmp_path, "random", seed=1, limit=20)
     second.replay(events)
     assert [t.outcome for t in second.record.trials.values()].count("stopped") == 0
-    rung = second.scheduler.state()["rungs"][0]["trials"]
+    rung = second.algorithms.scheduler.state()["rungs"][0]["trials"]
     assert rung == [t.name for t in second.record.trials.values() if 1 in t.reports]
 
 

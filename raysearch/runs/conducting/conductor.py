@@ -12,12 +12,10 @@ it is given out again under its name, as an unfinished trial is after a kill, an
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from raysearch.basics.disk import StorageError
@@ -25,12 +23,13 @@ from raysearch.basics.failures import RunError
 from raysearch.basics.outcome import Outcome
 from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.lease import LeaseLost
-from raysearch.record.states import History, State, States
+from raysearch.record.states import History, States
 from raysearch.record.tracebacks import keep_traceback
-from raysearch.schedulers.base import Decision, Finishing, Promoting, Scheduler
+from raysearch.runs.conducting.algorithms import Algorithms
+from raysearch.schedulers.base import Decision, Scheduler
 from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
-from raysearch.searchers.base import Choosing, Config, Recalling, Searcher
+from raysearch.searchers.base import Config, Searcher
 
 _REPLAYED = ("suggestion", "report", "promotion", "end")
 
@@ -80,7 +79,7 @@ class Conductor:
         deadline: float = math.inf,
     ) -> None:
         self.journal, self.record = journal, record
-        self.searcher, self.scheduler = searcher, scheduler
+        self.algorithms = Algorithms(searcher, scheduler)
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
         self.deadline, self.closing = deadline, False
@@ -112,9 +111,10 @@ class Conductor:
 
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         own = self._as_of_now(list(events))
-        for event in own[self._go_on_from_a_state(own) :]:
+        self._history = self._states.newest(own, self._limits, self.load)
+        for event in own[self._history.events :]:
             self._history.add(event)
-            self._take_in(event)
+            self.algorithms.take_in(event)
         self._suggested = sum(event["event"] == "suggestion" for event in own)
         for name, last in {event["trial"]: event for event in own if event["event"] == "report"}.items():
             if self.record.trials[name].outcome is None:
@@ -164,9 +164,9 @@ class Conductor:
         if self.pending:
             return self._go_on(trial, self.pending.pop(0))
         if self.closing:
-            name = self._finish() if self._left() else None
+            name = self._finish() if self.algorithms.left() else None
             return self._go_on(trial, name) if name is not None else None
-        name = self._promote()
+        name = self._released(self.algorithms.promoted(self._paused))
         if name is not None:
             return self._go_on(trial, name)
         config = self._suggest(trial)
@@ -207,7 +207,7 @@ class Conductor:
         name = self._name.get(trial)
         if name is None or step <= self.record.trials[name].step:
             return Decision.CONTINUE
-        decision = self.scheduler.decide(name, step, values)
+        decision = self.algorithms.scheduler.decide(name, step, values)
         self._write(
             "report",
             trial=name,
@@ -219,7 +219,7 @@ class Conductor:
         )
         self._deaths.pop(name, None)
         self._pace.reported(name, step, self.record.last_time, self.last_step(name))
-        self.searcher.tell(name, step, values)
+        self.algorithms.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
             del self._name[trial]
         elif decision is Decision.PAUSE:
@@ -290,55 +290,15 @@ class Conductor:
 
     def state(self) -> dict[str, Any]:
         """The state of both algorithms, plain JSON."""
-        return {"searcher": self.searcher.state(), "scheduler": self.scheduler.state()}
+        return self.algorithms.state()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over a state."""
-        self.searcher.load(state["searcher"])
-        self.scheduler.load(state["scheduler"])
+        self.algorithms.load(state)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Nothing: Tune pickles what it is given, but a run is restored from its journal."""
         return object, ()
-
-    def _go_on_from_a_state(self, own: Sequence[Mapping[str, Any]]) -> int:
-        """Load the newest state that fits the events, and say how many of them it stands for."""
-        known = self._states.read()
-        self._history = History(self._limits)
-        fitting: list[tuple[State, History]] = []
-        for count in range(len(own)) if known else ():
-            self._history.add(own[count])
-            state = known.get(count + 1)
-            if state is not None and state.digest == self._history.digest:
-                fitting.append((state, self._history.copy()))
-        self._history = History(self._limits)
-        for state, history in reversed(fitting):
-            fresh = self.state()
-            try:
-                self.load(json.loads(state.text))
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
-                self.load(fresh)  # of another version, or damaged
-                continue
-            self._history = history
-            self._states.go_on(state.events)
-            return state.events
-        return 0
-
-    def _take_in(self, event: Mapping[str, Any]) -> None:
-        """Let the algorithms take an event of before as their own."""
-        name = event["trial"]
-        if "worked" in event and isinstance(self.searcher, Recalling):
-            with suppress(KeyError, TypeError, ValueError):  # another version worked out other things
-                self.searcher.recall(event["worked"])
-        if event["event"] == "suggestion":
-            self.searcher.ask(name, event.get("proposal", event["config"]))
-        elif event["event"] == "report":
-            self.scheduler.decide(name, event["step"], event["values"], Decision(event["decision"]))
-            self.searcher.tell(name, event["step"], event["values"])
-        elif event["event"] == "promotion":
-            self._promote_again(name, finishing=event.get("finishing", False))
-        elif event["event"] == "end":
-            self._end_algorithms(name, event["outcome"])
 
     def _is_mine(self, event: Mapping[str, Any]) -> bool:
         trial = self.record.trials.get(event["trial"])
@@ -352,7 +312,7 @@ class Conductor:
         if self._suggested >= self.limit:
             return None
         name = self._next_name()
-        proposal = self.searcher.ask(name)
+        proposal = self.algorithms.searcher.ask(name)
         if proposal is None:
             # With none in flight or paused, no end of a trial can make room for more.
             self._exhausted = not (self._name or self._paused)
@@ -367,7 +327,7 @@ class Conductor:
             key=variant.key,
             origin=self.origin(variant.key),
             **({} if proposal == variant.config else {"proposal": proposal}),
-            **self._worked_out(),
+            **self.algorithms.worked_out(),
         )
         self._name[trial] = name
         return {"trial": name, **variant.config}
@@ -387,58 +347,26 @@ class Conductor:
         self._pace.began(name, self.record.trials[name].step, time.time())
         return {"trial": name, **self.record.trials[name].config}
 
-    def _left(self) -> dict[str, int]:
-        """What the scheduler would finish, with the steps that it reached."""
-        return self.scheduler.left() if isinstance(self.scheduler, Finishing) else {}
-
     def _time_is_short(self) -> bool:
         """Whether one more trial would leave too little to finish it and all that may end on the front."""
         if self.deadline == math.inf:
             return False
         under_way = {name: self.record.trials[name].step for name in self._name.values()}
-        left = {**self._left(), **under_way}
+        left = {**self.algorithms.left(), **under_way}
         left["one more"] = 0
         each = [self._pace.until(name, step, self.last_step(name)) for name, step in left.items()]
         return time.time() + max(sum(each) / self.workers(), *each) >= self.deadline
 
-    def _promote(self) -> str | None:
-        """A paused trial that is promoted."""
-        return self._paused_of(self.scheduler.promote) if isinstance(self.scheduler, Promoting) else None
+    def _released(self, name: str | None, **fields: Any) -> str | None:
+        """A paused trial that goes on, where there is one."""
+        if name is not None:
+            self._write("promotion", trial=name, **fields, **self.algorithms.worked_out())
+            self._paused.remove(name)
+        return name
 
     def _finish(self) -> str | None:
         """A paused trial that goes on, now that no more begin."""
-        if not isinstance(self.scheduler, Finishing):
-            return None
-        left = [name for name in self.scheduler.left() if name in self._paused]
-        if isinstance(self.searcher, Choosing) and len(left) > 1:
-            chosen = self.searcher.choose(left, self._paused)
-            if chosen in left:
-                self.scheduler.finish(chosen)
-                return self._released(chosen, finishing=True)
-        return self._paused_of(self.scheduler.finish, finishing=True)
-
-    def _paused_of(self, promote: Callable[[], str | None], **fields: Any) -> str | None:
-        while (name := promote()) is not None:
-            if name in self._paused:
-                return self._released(name, **fields)
-        return None
-
-    def _released(self, name: str, **fields: Any) -> str:
-        self._write("promotion", trial=name, **fields, **self._worked_out())
-        self._paused.remove(name)
-        return name
-
-    def _worked_out(self) -> dict[str, Any]:
-        """What the searcher worked out for what is about to be written, as a field of it."""
-        worked = self.searcher.worked_out() if isinstance(self.searcher, Recalling) else None
-        return {} if worked is None else {"worked": worked}
-
-    def _promote_again(self, name: str, *, finishing: bool) -> None:
-        """Tell the scheduler of a promotion of before; another scheduler may know none."""
-        if finishing and isinstance(self.scheduler, Finishing):
-            self.scheduler.finish(name)
-        elif isinstance(self.scheduler, Promoting):
-            self.scheduler.promote(name)
+        return self._released(self.algorithms.finished(self._paused), finishing=True)
 
     def _end_after(self, name: str, step: int, decision: Decision) -> bool:
         """Record the end that a report brings, if it brings one."""
@@ -453,11 +381,7 @@ class Conductor:
     def _end(self, name: str, outcome: Outcome, reason: str = "", **fields: Any) -> None:
         self._write("end", trial=name, outcome=outcome, reason=reason, **fields)
         self._paused.discard(name)
-        self._end_algorithms(name, outcome)
-
-    def _end_algorithms(self, name: str, outcome: Outcome) -> None:
-        self.scheduler.end(name, outcome)
-        self.searcher.end(name, outcome)
+        self.algorithms.end(name, outcome)
 
     def _write(self, event: str, **fields: Any) -> None:
         line = self.journal.write(event, **fields)
