@@ -154,6 +154,8 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
         raise RunError(
             f"{what}; when that is mended, go on with: raysearch resume {session.folder}"
         ) from error
+    if session.signals.now:  # somebody else took the interrupt
+        raise KeyboardInterrupt
     return result
 
 
