@@ -60,6 +60,11 @@ def _go_on(journal: Journal, changed: Mapping[str, Any], progress: bool) -> None
     file = parse(described)
     work = plan_of(file).work if "sweep" in described else study_of(file).work
     budget = {**_budget(record), **changed}
+    if budget["num_trials"] is None and budget["max_minutes"] is None:
+        raise UserError(
+            "search.num_trials and search.max_minutes are both null, so that the search would never end: "
+            "give one of them, such as --set search.max_minutes=60"
+        )
     work = replace(work, conditions=replace(work.conditions, workers=budget["workers"]))
     go_on(work, budget["num_trials"], journal, max_minutes=budget["max_minutes"], progress=progress)
 
