@@ -85,6 +85,27 @@ def test_an_interrupt_that_a_library_took_still_ends_the_run(
         running._work_through(session, None)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_before_the_first_line_says_that_nothing_is_there(
+    session: Session, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if begun:
+        session.write("run", version=1, study={"task": {}}, metrics={})
+    session.work.described["task"] = {}  # type: ignore[index]
+    session.work.conditions.demand = None  # type: ignore[misc]
+    monkeypatch.setattr(running, "_check", interrupt)
+    monkeypatch.setattr(running, "limit_of", lambda work, trials: 1)
+    monkeypatch.setattr(running.tuning, "cluster", contextlib.nullcontext)
+    monkeypatch.setattr(running, "at_work", lambda *_: contextlib.nullcontext(SimpleNamespace(words=str)))
+    with pytest.raises(KeyboardInterrupt) as raised:
+        running.go_on(session.work, 1, session.journal, max_minutes=None, progress=False)
+    said = "" if begun else "ended before the run began: there is nothing to go on with"
+    assert str(raised.value) == said
+
+
 def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(session: Session) -> str:
         raise ValueError("a bug")
