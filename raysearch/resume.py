@@ -82,6 +82,11 @@ def _go_on(journal: Journal, changed: Changes, progress: bool) -> None:
         before, work = work, _work_of(changed_study(described, changed.limits))
         limits = check_change(record, before, work)
     budget = {**_budget(record), **changed.budget}
+    if budget["num_trials"] is None and budget["max_minutes"] is None:
+        raise UserError(
+            "search.num_trials and search.max_minutes are both null, so that the search would never end: "
+            "give one of them, such as --set search.max_minutes=60"
+        )
     work = replace(work, conditions=replace(work.conditions, workers=budget["workers"]))
     go_on(
         work,

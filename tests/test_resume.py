@@ -100,3 +100,17 @@ def test_a_budget_that_was_changed_stays_for_the_sessions_that_follow(
         file.write(json.dumps({**last, "num_trials": 9, "workers": 4}) + "\n")
     resume(folder)
     assert carried_out == [(1, 5), (4, 9), (4, 9)]
+
+
+@pytest.mark.parametrize("before", [{"num_trials": 5}, {"num_trials": None, "max_minutes": 3.0}])
+def test_a_search_that_would_never_end_is_refused(
+    tmp_path: Path, carried_out: list[Any], before: dict[str, Any]
+) -> None:
+    last = {"event": "session", "time": 1e9, "action": "interrupt", **before}
+    folder = write_run(tmp_path / "run", [*make_events(2), last])
+    null = [f"search.{name}=null" for name in ("num_trials", "max_minutes")]
+    with pytest.raises(UserError, match=r"^search.num_trials and search.max_minutes are both null, so that"):
+        resume(folder, null)
+    assert not carried_out
+    resume(folder, [null[0], "search.max_minutes=1"])
+    assert [trials for _, trials in carried_out] == [None]

@@ -38,8 +38,11 @@ def storing(folder: object) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that there is no room on a disk."""
-    if error is None:
+    """Whether an error, or one that it came from, says that there is no room on a disk.
+
+    A ``RunError`` of another kind does not, whatever was being handled when it came: it says itself why.
+    """
+    if error is None or (isinstance(error, RunError) and not isinstance(error, StorageError)):
         return False
     known = isinstance(error, StorageError) or getattr(error, "errno", None) in _FULL
     return known or any(w in str(error) for w in _WORDS) or is_full(error.__cause__ or error.__context__)

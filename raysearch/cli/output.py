@@ -38,8 +38,9 @@ def one_sentence(as_json: bool) -> Iterator[None]:
         yield
     except typer.Exit:
         raise
-    except KeyboardInterrupt:
-        _fail("ended at once, without a report; raysearch resume goes on with a run", INTERRUPTED, as_json)
+    except KeyboardInterrupt as error:
+        at_once = "ended at once, without a report; raysearch resume goes on with a run that has begun"
+        _fail(str(error) or at_once, INTERRUPTED, as_json)
     except UserError as error:
         _fail(str(error), 2, as_json)
     except RunError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -110,10 +110,12 @@ def go_on(
     limit = limit_of(work, num_trials)
     table, conditions = LiveTable(record, limit=limit, quiet=not progress), work.conditions
     with (
+        _begun(record),
         tuning.cluster(),
         Signals() as signals,
         table,
         storage.telling(table.wait),
+        storage.hurried(lambda: signals.asked),
         at_work(conditions.demand, conditions.workers) as workers,
     ):
         table.where = workers.words
@@ -126,6 +128,17 @@ def go_on(
         session.limits = limits
         session.workers, session.signals = workers, signals
         return _work_through(session, max_minutes)
+
+
+@contextlib.contextmanager
+def _begun(record: RunRecord) -> Iterator[None]:
+    """An interrupt before a run's first line says that there is nothing to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if record.header:
+            raise
+        raise KeyboardInterrupt("ended before the run began: there is nothing to go on with") from error
 
 
 def _work_through(session: Session, max_minutes: float | None) -> RunResult:
@@ -173,6 +186,8 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
         raise RunError(
             f"{what}; when that is mended, go on with: raysearch resume {session.folder}"
         ) from error
+    if session.signals.now:  # somebody else took the interrupt
+        raise KeyboardInterrupt
     return result
 
 

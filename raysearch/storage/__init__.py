@@ -18,7 +18,16 @@ from raysearch.storage.files import (
     write_once,
 )
 from raysearch.storage.place import Place, Remote, folder_of, resolved
-from raysearch.storage.waiting import impatiently, is_trouble, may_pass, patiently, reason_of, say, telling
+from raysearch.storage.waiting import (
+    hurried,
+    impatiently,
+    is_trouble,
+    may_pass,
+    patiently,
+    reason_of,
+    say,
+    telling,
+)
 
 __all__ = [
     "Place",
@@ -26,6 +35,7 @@ __all__ = [
     "exists",
     "fetched",
     "folder_of",
+    "hurried",
     "impatiently",
     "is_trouble",
     "may_pass",

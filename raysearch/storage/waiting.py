@@ -24,6 +24,8 @@ PATIENCE_S = 300.0
 """For how long what may pass is tried again."""
 
 _PAUSES_S = (0.2, 15.0)  # the first, which doubles, and the longest
+_LOOK_S = 0.2  # between looks whether the end is asked for
+_HURRIED_S = 5.0  # for how long it is tried again then
 _SAID_AFTER_S = 1.0  # a single error of a server is nobody's concern
 _PASSING = {
     errno.ENOSPC,
@@ -94,6 +96,24 @@ def impatiently() -> Iterator[None]:
         PATIENCE_S = before
 
 
+def _nobody() -> bool:
+    return False
+
+
+_asked: Callable[[], bool] = _nobody
+
+
+@contextlib.contextmanager
+def hurried(asked: Callable[[], bool]) -> Iterator[None]:
+    """While it lasts, what is waited for is given up within seconds once ``asked`` says to end."""
+    global _asked
+    before, _asked = _asked, asked
+    try:
+        yield
+    finally:
+        _asked = before
+
+
 def patiently(place: Place, work: Callable[[], T], *, missing_too: bool = False) -> T:
     """Do what storage may refuse for a while, again and again until it is done.
 
@@ -104,7 +124,7 @@ def patiently(place: Place, work: Callable[[], T], *, missing_too: bool = False)
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: it cannot be done, or not within ``PATIENCE_S``.
+        StorageError: it cannot be done, or not within ``PATIENCE_S``; see ``hurried`` too.
     """
     began, (pause, longest), said = time.monotonic(), _PAUSES_S, False
     while True:
@@ -117,16 +137,25 @@ def patiently(place: Place, work: Callable[[], T], *, missing_too: bool = False)
             if isinstance(error, FileNotFoundError) and not missing_too:
                 raise
             waited = time.monotonic() - began
-            if not may_pass(error) or waited >= PATIENCE_S:
+            patience = min(PATIENCE_S, _HURRIED_S) if _asked() else PATIENCE_S
+            if not may_pass(error) or waited >= patience:
                 raise StorageError(_cannot(place, error, waited)) from error
             if waited >= _SAID_AFTER_S:
                 say(f"waiting for {place}: {reason_of(error)}")
                 said = True
-        time.sleep(pause)
+        _rest(pause)
         pause = min(2 * pause, longest)
     if said:
         say("")
     return done
+
+
+def _rest(seconds: float) -> None:
+    """Sleep, but not on when the end is asked for meanwhile."""
+    asked = _asked()
+    while seconds > 0 and _asked() == asked:
+        time.sleep(min(seconds, _LOOK_S))
+        seconds -= _LOOK_S
 
 
 def is_trouble(error: BaseException) -> bool:

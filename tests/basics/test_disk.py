@@ -13,6 +13,8 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from raysearch.basics.disk import StorageError, is_full, storing
+from raysearch.basics.failures import RunError
+from raysearch.storage import is_trouble
 
 WEIGHTS = {"weight": torch.zeros(100_000)}
 
@@ -60,3 +62,11 @@ def test_a_full_disk_is_known_behind_other_errors():
     assert is_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert not is_full(OSError(errno.ENOENT, "No such file or directory"))
     assert not is_full(ValueError("a bug"))
+
+
+def test_a_run_that_was_lost_while_the_disk_was_full_is_lost():
+    lost = RunError("another driver has taken the run over")
+    lost.__context__ = StorageError("the disk is full")
+    assert is_full(lost.__context__)
+    assert not is_full(lost)
+    assert not is_trouble(lost)

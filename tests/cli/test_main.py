@@ -141,8 +141,8 @@ def test_a_run_that_is_ended_at_once_says_how_to_go_on(folder: Path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("raysearch.resume.go_on", interrupt)
-    nothing = dict.fromkeys(["workers", "num_trials", "max_minutes"])
-    monkeypatch.setattr("raysearch.resume._budget", lambda record: nothing)
+    budget = {"workers": None, "num_trials": 1, "max_minutes": None}
+    monkeypatch.setattr("raysearch.resume._budget", lambda record: budget)
     monkeypatch.setattr("raysearch.resume.parse", lambda described: None)
     work = SimpleNamespace(conditions=None)
     monkeypatch.setattr("raysearch.resume.study_of", lambda file: SimpleNamespace(work=work))

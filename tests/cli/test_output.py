@@ -30,6 +30,22 @@ def test_what_the_user_can_mend_is_a_sentence_and_a_code(
     assert capsys.readouterr().err == "raysearch: what is wrong\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ((), "ended at once, without a report; raysearch resume goes on with a run that has begun"),
+        (("ended before the run began",), "ended before the run began"),
+    ],
+)
+def test_an_interrupt_says_what_there_is_to_go_on_with(
+    said: tuple[str, ...], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as exit_info, one_sentence(False):
+        raise KeyboardInterrupt(*said)
+    assert exit_info.value.exit_code == 130
+    assert capsys.readouterr().err == f"raysearch: {shown}\n"
+
+
 @pytest.mark.parametrize("error", [ValueError, FileNotFoundError, ImportError, RuntimeError, KeyError])
 def test_a_fault_of_the_program_keeps_its_traceback(
     error: type[Exception], capsys: pytest.CaptureFixture[str]

@@ -70,6 +70,42 @@ def test_a_run_that_is_asked_once_writes_its_report_and_asked_twice_ends_now(
     assert (len(written), stopped) == ((1, [False]) if times == 1 else (0, [True]))
 
 
+def test_an_interrupt_that_a_library_took_still_ends_the_run(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(session: Session) -> str:
+        for _ in range(2):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        return "interrupt"
+
+    monkeypatch.setattr(running, "_phases", interrupt)
+    monkeypatch.setattr(running, "conclude", lambda work, folder: pytest.fail("it wrote tables"))
+    with session.signals, pytest.raises(KeyboardInterrupt):
+        running._work_through(session, None)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_before_the_first_line_says_that_nothing_is_there(
+    session: Session, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if begun:
+        session.write("run", version=1, study={"task": {}}, metrics={})
+    session.work.described["task"] = {}  # type: ignore[index]
+    session.work.conditions.demand = None  # type: ignore[misc]
+    monkeypatch.setattr(running, "_check", interrupt)
+    monkeypatch.setattr(running, "limit_of", lambda work, trials: 1)
+    monkeypatch.setattr(running.tuning, "cluster", contextlib.nullcontext)
+    monkeypatch.setattr(running, "at_work", lambda *_: contextlib.nullcontext(SimpleNamespace(words=str)))
+    with pytest.raises(KeyboardInterrupt) as raised:
+        running.go_on(session.work, 1, session.journal, max_minutes=None, progress=False)
+    said = "" if begun else "ended before the run began: there is nothing to go on with"
+    assert str(raised.value) == said
+
+
 def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(session: Session) -> str:
         raise ValueError("a bug")
@@ -131,6 +167,19 @@ def test_a_driver_that_lost_its_run_writes_nothing_more(
     with pytest.raises(LeaseLost, match="nothing more is written"):
         running._work_through(session, None)
     assert (session.folder / "journal.jsonl").read_text() == "another's"
+
+
+def test_a_run_that_is_taken_over_while_storage_is_away_does_not_say_how_to_go_on(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(session: Session) -> str:
+        (session.folder / "journal.jsonl").unlink()
+        (session.folder / "journal.jsonl").write_text("another's")
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(running, "_phases", away)
+    with pytest.raises(LeaseLost, match="nothing more is written"):
+        running._work_through(session, None)
 
 
 def test_what_was_waited_for_in_vain_is_not_waited_for_again(

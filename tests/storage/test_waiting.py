@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysearch.basics.disk import StorageError
-from raysearch.storage import Remote, impatiently, is_trouble, may_pass, patiently, telling
+from raysearch.storage import Remote, hurried, impatiently, is_trouble, may_pass, patiently, telling
 
 PLACE = Remote("memory://bucket/run")
 
@@ -75,6 +75,15 @@ def test_after_some_minutes_it_is_given_up(clock: list[float]) -> None:
     assert 300 <= clock[0] < 320
     with impatiently(), pytest.raises(StorageError, match=r"run cannot be used: slow$"):
         patiently(PLACE, failing(1, TimeoutError("slow")))
+
+
+def test_whoever_is_asked_to_end_waits_no_longer(clock: list[float]) -> None:
+    with hurried(lambda: clock[0] > 100), telling(print):
+        with pytest.raises(StorageError, match="run cannot be used: slow"):
+            patiently(PLACE, failing(10_000, TimeoutError("slow")))
+        assert 100 < clock[0] < 101
+        assert patiently(PLACE, failing(3, TimeoutError("slow"))) == 3  # what passes at once still may
+    assert clock[0] < 103
 
 
 @pytest.mark.parametrize(
