@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 
 from raysearch import storage
 from raysearch.basics.disk import StorageError
-from raysearch.basics.failures import UserError, first_line
+from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.workers import Workers
@@ -60,6 +60,12 @@ def cluster() -> Iterator[None]:
     except ConnectionError as error:
         raise UserError(
             f"RAY_ADDRESS is {address}, and no cluster answers there: {first_line(error)}"
+        ) from error
+    except Exception as error:
+        if "timed out during startup" not in str(error):  # Ray raises a plain Exception
+            raise
+        raise RunError(
+            "Ray's processes did not start in time, as on a machine that is too busy: try again"
         ) from error
     # What Ray says of a worker that died it prints to the standard output, whatever it is told about logs.
     printing = mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True)

@@ -22,7 +22,7 @@ from raysearch import storage
 from raysearch.backends.measurement.devices import start_service
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.disk import StorageError
-from raysearch.basics.failures import UserError
+from raysearch.basics.failures import RunError, UserError
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
 from raysearch.runs import tuning
@@ -45,6 +45,16 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     sentence = "RAY_ADDRESS is 10.0.0.1:6379, and no cluster answers there: could not connect$"
     with pytest.raises(UserError, match=sentence), tuning.cluster():
+        pass
+
+
+def test_a_machine_that_is_too_busy_for_ray_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**settings: Any) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(RunError, match="Ray's processes did not start in time"), tuning.cluster():
         pass
 
 
