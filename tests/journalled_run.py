@@ -15,7 +15,9 @@ from raysearch.record.states import States
 from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Decision
+from raysearch.schedulers.screening import Screening
 from raysearch.search_spaces.plans import TrialPlan, Variant
+from raysearch.searchers.base import Choosing
 from raysearch.searchers.encoding import Parameter
 
 EPOCHS = 3
@@ -49,17 +51,23 @@ def make_conductor(
     scheduler: Any = "successive_halving",
     goals: Goals = GOALS,
     states: States | None = None,
+    screen: int = 1,
 ) -> tuple[Conductor, list[dict[str, Any]]]:
     """A conductor of what a folder's journal holds, and its events, which are to be replayed."""
     record = RunRecord()
     events = list(journal.read(folder)) if (folder / journal.FILE_NAME).exists() else []
     for event in events:
         record.apply(event)
+    asked = quick_searcher(searcher, SPACE, goals, seed=seed, initial=INITIAL, identity=identity)
+    deciding: Any = make_scheduler(scheduler, goals, max_step=EPOCHS)
+    if screen > 1:
+        choose = asked.choose if isinstance(asked, Choosing) else None
+        deciding = Screening(deciding, goals, candidates=screen, choose=choose)
     conductor = Conductor(
         Journal(folder),
         record,
-        quick_searcher(searcher, SPACE, goals, seed=seed, initial=INITIAL, identity=identity),
-        make_scheduler(scheduler, goals, max_step=EPOCHS),
+        asked,
+        deciding,
         role="trial",
         variant=variant,
         limit=limit,

@@ -20,7 +20,7 @@ from raysearch.trainables.evaluation import evaluate, outputs_of
 from raysearch.trainables.export.feeds import function_of
 from raysearch.trainables.variant import load_variant
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 STUDY = """
 task: digits
@@ -47,7 +47,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 
@@ -83,7 +83,7 @@ def test_a_finished_run_is_ranked_anew_and_ends(finished: Path, tmp_path: Path) 
     assert final.isdisjoint(measured)  # each once
     assert {t.name for t in front} <= final | measured
     assert "After 6 trials the limits were changed: constraints from [] to [size_mb >=" in output
-    assert f"size_mb >= {smallest * 1.01:.3}"[:12] in (folder / "study.yaml").read_text()
+    assert "constraints: [size_mb >=" in (folder / "study.yaml").read_text()
 
     lines = sum(kinds(folder).values())
     assert "complete already" in finish(start("resume", str(folder)))
@@ -131,14 +131,21 @@ def test_a_target_that_comes_has_each_trial_measured_once(finished: Path, tmp_pa
         assert trial.values[f"latency_ms/{LATE}"] > 0
 
 
-def test_a_run_that_was_killed_goes_on_under_other_limits(tmp_path: Path) -> None:
-    study, folder = tmp_path / "digits.yaml", tmp_path / "run"
-    study.write_text(STUDY)
-    process = start("run", str(study), "--out", str(folder))
-    while process.poll() is None and not ((folder / "journal.jsonl").exists() and kinds(folder)["end"] >= 6):
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+def cut_at(folder: Path, trial: str, step: int) -> None:
+    """Let a run have been killed as a trial had reported a step; its checkpoint is lost."""
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    events = list(journal.read(folder))
+    last = next(i for i, e in enumerate(events) if e.get("trial") == trial and e.get("step") == step)
+    (folder / "journal.jsonl").write_bytes(b"".join(lines[: last + 1]))
+    for name in {e["trial"] for e in events[last:] if e["event"] == "end"}:
+        shutil.rmtree(folder / "variants" / name)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_under_other_limits(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    cut_at(folder, "0004", 0)
     limits = [
         f"targets=[{FIRST}, {LATE}]",
         f"objectives=[maximize accuracy, minimize macs, minimize latency_ms/{LATE}]",
@@ -150,6 +157,8 @@ def test_a_run_that_was_killed_goes_on_under_other_limits(tmp_path: Path) -> Non
     process.communicate()
     assert kinds(folder)["limits"] == 1
     finish(start("resume", str(folder)))
+    measured = [e["trial"] for e in journal.read(folder) if e["event"] == "measured"]
+    assert measured == ["parent", "parent-longer", "0000", "0001", "0002", "0003", "0004"]
     result = StudyResult(folder)
     assert result.complete
     assert result.goals.metrics == ("accuracy", "macs", f"latency_ms/{LATE}")

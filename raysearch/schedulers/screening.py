@@ -55,7 +55,8 @@ class Screening:
             return self._inner.decide(trial, step, values, given)
         self._seen.add(trial)
         waits = self._candidates > 1 and not self._exempt(trial)
-        decided = self._inner.decide(trial, step, values, Decision.CONTINUE if given else None)
+        told = Decision.CONTINUE if given is Decision.PAUSE else given
+        decided = self._inner.decide(trial, step, values, told)
         self._came += waits
         decided = given or (Decision.PAUSE if waits and decided is Decision.CONTINUE else decided)
         if decided is Decision.CONTINUE:

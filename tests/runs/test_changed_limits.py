@@ -47,9 +47,9 @@ def begin(folder: Path) -> None:
         run.write("run", version=1, study=STUDY)
 
 
-def anew(searcher: str, scheduler: Any, folder: Path, events: list[dict[str, Any]]) -> Conductor:
+def anew(searcher: str, scheduler: Any, folder: Path, events: list[dict[str, Any]], screen: int) -> Conductor:
     """A conductor whose algorithms had the other limits from the beginning, and were given what was done."""
-    conductor, _ = make_conductor(folder / "anew", searcher, 2, 16, scheduler, OTHER)
+    conductor, _ = make_conductor(folder / "anew", searcher, 2, 16, scheduler, OTHER, screen=screen)
     for event in events:
         if event["event"] == "suggestion":
             conductor.algorithms.searcher.ask(event["trial"], event.get("proposal", event["config"]))
@@ -72,23 +72,23 @@ def written(conductor: Conductor) -> str:
     return json.dumps(conductor.state())
 
 
-def check(folder: Path, searcher: str, scheduler: Any) -> None:
+def check(folder: Path, searcher: str, scheduler: Any, screen: int = 1) -> None:
     """Change the limits of a run that was killed, go on, be killed at once and later, and end."""
     begin(folder)
-    first, _ = make_conductor(folder, searcher, 1, 16, scheduler)
+    first, _ = make_conductor(folder, searcher, 1, 16, scheduler, screen=screen)
     work(first, trials=11)
     before = set(first.record.trials)
     change(folder)
-    second, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER)
+    second, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER, screen=screen)
     second.replay(events)
-    expected = anew(searcher, scheduler, folder, events)
+    expected = anew(searcher, scheduler, folder, events, screen)
     assert written(second) == written(expected)
     second.journal.close()  # killed before anything else
-    third, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER)
+    third, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER, screen=screen)
     third.replay(events)
     assert written(third) == written(expected)
     work(third, trials=14, prefix="third")
-    fourth, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER)
+    fourth, events = make_conductor(folder, searcher, 2, 16, scheduler, OTHER, screen=screen)
     fourth.replay(events)
     assert json.dumps(fourth.algorithms.scheduler.state()) == json.dumps(third.algorithms.scheduler.state())
     assert fourth._paused == third._paused
@@ -110,6 +110,11 @@ def test_any_scheduler_ranks_anew(searcher: str, scheduler: Any, tmp_path: Path)
 @pytest.mark.parametrize("searcher", [name for name in SEARCHERS if name not in ("random", "nsga2")])
 def test_any_searcher_ranks_anew(searcher: str, tmp_path: Path) -> None:
     check(tmp_path, searcher, "front_halving")
+
+
+@pytest.mark.parametrize("searcher", ["nsga2", "model_based"])
+def test_candidates_that_wait_rank_anew_too(searcher: str, tmp_path: Path) -> None:
+    check(tmp_path, searcher, "front_halving", screen=3)
 
 
 def test_a_state_of_other_limits_is_left(tmp_path: Path) -> None:

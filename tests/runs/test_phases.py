@@ -136,6 +136,36 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
         running._read(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
 
 
+def test_a_study_with_other_limits_is_told_how_they_change(tmp_path):
+    described = {"task": {"name": "own"}, "constraints": []}
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, study=described)
+    journal.close()
+    other = {**described, "constraints": ["macs <= 3"]}
+    with pytest.raises(
+        UserError, match=r"\(constraints differ\): give another folder, or let raysearch resume"
+    ):
+        running._read(tmp_path, other, {"accuracy": "share"}, {})
+    assert running._read(tmp_path, other, {"accuracy": "share"}, {"constraints": ["macs <= 3"]})[1]
+
+
+def test_a_search_that_came_to_its_end_is_not_begun_again(session: Session) -> None:
+    session.record.header = {"study": {}}
+    begun = {"trial": "0000", "role": "trial", "config": {}, "key": "k", "origin": "x"}
+    session.num_trials = 1
+    assert not running._is_searched(session)
+    session.record.apply({"event": "suggestion", "time": 1.0, **begun})
+    session.record.apply({"event": "session", "time": 2.0, "action": "finish", "num_trials": 1})
+    assert not running._is_searched(session)  # that trial lost its end, in a repair
+    session.record.apply({"event": "end", "time": 3.0, "trial": "0000", "outcome": "finished"})
+    session.record.apply({"event": "session", "time": 4.0, "action": "resume", "num_trials": 1})
+    assert running._is_searched(session)
+    session.num_trials = 2
+    assert not running._is_searched(session)
+    session.num_trials = None
+    assert not running._is_searched(session)
+
+
 def test_a_task_with_other_metrics_is_another_study(tmp_path):
     described = {"task": {"name": "own"}}
     journal = Journal(tmp_path)

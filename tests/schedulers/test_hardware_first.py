@@ -6,6 +6,7 @@ from raysearch.objectives import Goals
 from raysearch.schedulers.base import Decision, Promoting
 from raysearch.schedulers.full_training import FullTraining
 from raysearch.schedulers.hardware_first import HardwareFirst
+from raysearch.schedulers.screening import Screening
 from raysearch.schedulers.successive_halving import SuccessiveHalving
 from raysearch.testing import check_scheduler
 
@@ -29,6 +30,27 @@ def test_it_keeps_the_contract(inner):
 )
 def test_a_broken_limit_stops_the_hardware_report(latency, expected):
     assert HardwareFirst(FullTraining(), GOALS).decide("0", 0, {"latency_ms/cpu": latency}) is expected
+
+
+@pytest.mark.parametrize("given", [Decision.CONTINUE, Decision.PAUSE])
+def test_what_went_on_under_another_limit_is_known_with_its_figures(given):
+    goals = Goals.parse(["maximize accuracy"], ["latency_ms/cpu <= 2"], 10)
+    inner = SuccessiveHalving(goals, max_step=9)
+    scheduler = HardwareFirst(inner, goals)
+    assert scheduler.decide("0", 0, {"latency_ms/cpu": 3.0}, given) is given
+    scheduler.decide("0", 1, {"accuracy": 0.5}, Decision.CONTINUE)
+    assert inner.state()["rungs"][0]["violations"] == [0.5]
+
+
+def test_what_it_stopped_the_inner_scheduler_never_hears_of():
+    for given in (None, Decision.STOP):
+        inner = SuccessiveHalving(GOALS, max_step=9)
+        for scheduler in (
+            HardwareFirst(inner, GOALS),
+            Screening(HardwareFirst(inner, GOALS), GOALS, candidates=2),
+        ):
+            assert scheduler.decide("0", 0, {"latency_ms/cpu": 9.0}, given) is Decision.STOP
+            assert inner.state() == SuccessiveHalving(GOALS, max_step=9).state()
 
 
 def test_limits_on_trained_metrics_stop_nothing_at_step_0():
