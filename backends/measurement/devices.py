@@ -36,9 +36,10 @@ from raysearch.backends.measurement.pool import Pool, Unit
 from raysearch.backends.measurement.process import Where, start_process
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.backends.measurement.remote import RemoteService
-from raysearch.backends.measurement.spared import WORTH_S, Description, Spared, is_prediction
+from raysearch.backends.measurement.spared import WORTH_S, Description, Spared
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
+from raysearch.basics.figures import is_prediction
 
 _CRASHES = 3  # of a process under one model, after which it is the model's fault
 _LOSSES = 20  # in a row under one request, whoever killed the process: no search is held up for ever

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from raysearch.backends.base import values_of
-from raysearch.backends.measurement.spared import Description, Seconds, Spared, is_prediction
+from raysearch.backends.measurement.spared import Description, Seconds, Spared
 from raysearch.backends.predictor import fit
+from raysearch.basics.figures import is_prediction
 
 HOW = {"runtime": "onnxruntime", "version": "1.31", "device": "a board", "threads": 1, "batch": 2}
 
@@ -72,6 +73,13 @@ def test_a_profile_of_the_device_counts() -> None:
     spared.allow(profile.state(), [])
     learnt(spared)
     assert spared.prediction(Description("new", operators(12.0))) is not None
+
+
+def test_a_profile_alone_does_not_say_what_runs_there_now() -> None:
+    profile = fit([operators(size) for size in range(1, 31)], [0.5 + 0.1 * size for size in range(1, 31)])
+    spared = Spared("board")
+    spared.allow(profile.state(), [])
+    assert spared.prediction(Description("new", operators(12.0))) is None
 
 
 def test_seconds_are_of_the_latest_requests() -> None:
