@@ -123,7 +123,7 @@ class Spared:
 
     def prediction(self, description: Description) -> dict[str, Any] | None:
         """The latency of a model as a dictionary, where it is known well enough and was never measured."""
-        if self._rule is None or not self._latest or description.structure in self._learnt:
+        if self._rule is None or description.structure in self._learnt:
             return None
         sure = self._rule.sure(description.operators)
         if sure is None:

@@ -75,13 +75,6 @@ def test_a_profile_of_the_device_counts() -> None:
     assert spared.prediction(Description("new", operators(12.0))) is not None
 
 
-def test_a_profile_alone_does_not_say_what_runs_there_now() -> None:
-    profile = fit([operators(size) for size in range(1, 31)], [0.5 + 0.1 * size for size in range(1, 31)])
-    spared = Spared("board")
-    spared.allow(profile.state(), [])
-    assert spared.prediction(Description("new", operators(12.0))) is None
-
-
 def test_seconds_are_of_the_latest_requests() -> None:
     seconds = Seconds()
     assert seconds.mean == seconds.median == 0.0
