@@ -11,9 +11,10 @@ from typing import Any
 from torch import fx, nn
 
 from raysearch.backends.base import Backend, Estimator, Form, in_integers_alone, values_of
-from raysearch.backends.measurement.spared import Description, is_prediction
+from raysearch.backends.measurement.spared import Description
 from raysearch.backends.predictor import features, operators_of
 from raysearch.backends.structure import structure_key
+from raysearch.basics.figures import is_prediction
 from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited

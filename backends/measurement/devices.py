@@ -36,9 +36,10 @@ from raysearch.backends.measurement.pool import Pool, Unit
 from raysearch.backends.measurement.process import Where, start_process
 from raysearch.backends.measurement.protocol import Protocol
 from raysearch.backends.measurement.remote import RemoteService
-from raysearch.backends.measurement.spared import WORTH_S, Description, Spared, is_prediction
+from raysearch.backends.measurement.spared import WORTH_S, Description, Spared
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.place import Place
+from raysearch.basics.figures import is_prediction
 
 _CRASHES = 3  # of a process under one model, after which it is the model's fault
 _LOSSES = 20  # in a row under one request, whoever killed the process: no search is held up for ever
@@ -69,9 +70,11 @@ class Devices:
         self._pools: dict[Where, Pool] = {}
         self._notes = Notes(folder)
         self._references = self._notes.references()
-        self._known = {figure["key"]: figure for figure in self._notes.figures()}
         self._keys: dict[tuple[str, bytes, str], str] = {}
         self._spared: dict[str, Spared] = {}
+        self._known = {figure["key"]: figure for figure in map(self._learn, self._notes.figures())}
+        for name, allowed in self._notes.spared().items():
+            self._spared_of(name).allow(*allowed)
         self._crashes: Counter[str] = Counter()
 
     async def set_reference(
@@ -110,16 +113,16 @@ class Devices:
 
     async def spare(self, target: Spec, known: Mapping[str, Any] | None, limits: list[float]) -> None:
         """Predict what need not be measured of a target from now on; see ``Spared.allow``."""
-        self._spared_of(backends.get(target).name).allow(known, limits)
+        name = backends.get(target).name
+        self._spared_of(name).allow(known, limits)
+        self._notes.note_spared(name, known, limits)
 
     async def known(self, measurements: Iterable[Mapping[str, Any]]) -> None:
         """See ``MeasurementService.known``: every device is told; operators are learnt by."""
-        found = {str(m["key"]): dict(m) for m in measurements if "key" in m and not is_prediction(m)}
-        for measured in found.values():
-            if operators := measured.pop(_OPERATORS, None):
-                self._spared_of(measured["target"]).learn(measured, operators)
+        given = [m for m in measurements if "key" in m and not is_prediction(m)]
+        found = {str(m["key"]): self._learn(m) for m in given}
         self._known |= found
-        self._notes.note_figures(found.values())
+        self._notes.note_figures(given)
         for pool in self._pools.values():
             for unit in list(pool.units.values()):
                 with suppress(*_LOST):  # the one that follows it is told all
@@ -145,13 +148,22 @@ class Devices:
         start = time.monotonic()
         measured: dict[str, Any] = await self._ask(target, method, model, example)
         self._known[measured["key"]] = measured
-        self._notes.note_figures([measured])
         if description is None:
+            self._notes.note_figures([measured])
             return measured
-        self._spared_of(measured["target"]).learn(measured, description.operators)
+        learnt = {**measured, _OPERATORS: dict(description.operators)}
+        self._learn(learnt)
+        self._notes.note_figures([learnt])
         # A run that is resumed learns again from what took long, and measures the rest.
         slow = time.monotonic() - start > WORTH_S
-        return {**measured, _OPERATORS: dict(description.operators)} if slow else measured
+        return learnt if slow else measured
+
+    def _learn(self, figure: Mapping[str, Any]) -> dict[str, Any]:
+        """Learn by the operators of a figure that holds them; the figure without them."""
+        measured = dict(figure)
+        if operators := measured.pop(_OPERATORS, None):
+            self._spared_of(measured["target"]).learn(measured, operators)
+        return measured
 
     def _spared_of(self, target: str) -> Spared:
         return self._spared.setdefault(target, Spared(target))

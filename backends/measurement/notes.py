@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from raysearch.backends.base import Feed
 
-_FIGURES = "known.jsonl"
+_FIGURES, _SPARED = "known.jsonl", "spared.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Reference:
 
 
 class Notes:
-    """The references of all targets and every figure, on the disk of the node where the front is.
+    """References, figures and what need not be measured, on the disk of the node where the front is.
 
     Args:
         folder: made where it is missing; None: nothing is kept.
@@ -43,14 +43,16 @@ class Notes:
         self._folder = folder
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._append("\n")  # after the line in which another front may have died
+            for name in (_FIGURES, _SPARED):
+                self._append(name, "\n")  # after the line in which another front may have died
 
     def figures(self) -> Iterator[dict[str, Any]]:
         """The figures that were noted, the later of the same key after the earlier."""
-        lines = (self._folder / _FIGURES).read_text(encoding="utf-8") if self._folder else ""
-        for line in lines.splitlines():
-            with suppress(ValueError):
-                yield json.loads(line)
+        return self._lines(_FIGURES)
+
+    def spared(self) -> dict[str, tuple[Mapping[str, Any] | None, list[float]]]:
+        """By target what a predictor of it knew before, and the limits: see ``Spared.allow``."""
+        return {line["target"]: (line["known"], line["limits"]) for line in self._lines(_SPARED)}
 
     def references(self) -> dict[str, Reference]:
         """The references that were noted whole, by target."""
@@ -63,7 +65,12 @@ class Notes:
 
     def note_figures(self, figures: Iterable[Mapping[str, Any]]) -> None:
         """Write down figures as dictionaries."""
-        self._append("".join(json.dumps(dict(figure)) + "\n" for figure in figures))
+        self._append(_FIGURES, "".join(json.dumps(dict(figure)) + "\n" for figure in figures))
+
+    def note_spared(self, target: str, known: Mapping[str, Any] | None, limits: Sequence[float]) -> None:
+        """Write down that predictions of a target will do."""
+        line = {"target": target, "known": known, "limits": list(limits)}
+        self._append(_SPARED, json.dumps(line) + "\n")
 
     def note_reference(self, target: str, reference: Reference) -> None:
         """Write down a target's reference in the place of an earlier one."""
@@ -84,7 +91,13 @@ class Notes:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _append(self, lines: str) -> None:
+    def _append(self, name: str, lines: str) -> None:
         if self._folder is not None:
-            with (self._folder / _FIGURES).open("a", encoding="utf-8") as file:
+            with (self._folder / name).open("a", encoding="utf-8") as file:
                 file.write(lines)
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        lines = (self._folder / name).read_text(encoding="utf-8") if self._folder else ""
+        for line in lines.splitlines():
+            with suppress(ValueError):
+                yield json.loads(line)

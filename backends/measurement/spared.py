@@ -66,11 +66,6 @@ class Prediction:
     source: str = "predicted"
 
 
-def is_prediction(measured: Mapping[str, Any]) -> bool:
-    """Whether a figure, as a dictionary, is a ``Prediction``: no measurement, and no compiler's estimate."""
-    return "interval" in measured
-
-
 class Seconds:
     """What the latest requests took."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.basics.figures import is_prediction
 from raysearch.record.journal import RunRecord, TrialRecord
 
 
@@ -36,11 +37,6 @@ class Predicted:
     def held(self) -> bool:
         """Whether the interval holds the measurement."""
         return self.measured is not None and self.low <= self.measured <= self.high
-
-
-def is_prediction(measured: Mapping[str, Any]) -> bool:
-    """Whether a figure takes a measurement's place; a compiler's estimate, without an interval, does not."""
-    return "interval" in measured
 
 
 def predicted_targets(trial: TrialRecord) -> list[str]:

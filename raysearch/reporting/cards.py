@@ -9,9 +9,9 @@ from html import escape
 from typing import Any
 
 from raysearch import storage
+from raysearch.basics.figures import is_prediction
 from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
-from raysearch.record.predictions import is_prediction
 from raysearch.record.verdicts import compare
 from raysearch.reporting.figures import UNKNOWN
 from raysearch.storage import Place

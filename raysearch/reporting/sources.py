@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from raysearch.basics.figures import is_prediction
 from raysearch.metrics import OWN, Metric
-from raysearch.record.predictions import Predicted, is_prediction, predictions
+from raysearch.record.predictions import Predicted, predictions
 from raysearch.record.results import RunResult
 from raysearch.reporting.figures import UNKNOWN
 from raysearch.reporting.page import drawn, table

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
-from safetensors.torch import load
 from torch import nn
 
-from raysearch import storage
 from raysearch.basics.failures import UserError, failure, first_line
 from raysearch.basics.parts import module_of
 from raysearch.networks import nests
 from raysearch.record.journal import RunRecord
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.evaluation import Metric, evaluate
+from raysearch.trainables.keeping.references import reference_weights
 from raysearch.trainables.setup import TrialSetup
 
 if TYPE_CHECKING:
@@ -59,9 +58,10 @@ def parent_without(setup: TrialSetup, parts: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         ValueError: a part cannot be left out.
+        LostReference: the parent's weights are missing or damaged.
     """
     model = setup.task.build(setup.space.variant(setup.references["parent"]).plan.architecture)
-    model.load_state_dict(load(storage.read(setup.reference_weights("parent"))))
+    model.load_state_dict(reference_weights(setup, "parent"))
     task, name = setup.task, setup.task.first_metric
     metric = {name: task.metrics[name]}
     return {

@@ -15,6 +15,7 @@ from raysearch.record.journal import Journal, RunRecord
 from raysearch.runs.session import Session
 from raysearch.sweeps.left_out import left_out_of, measure_left_out, metric_without, parent_without
 from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.keeping.references import LostReference, write_weights
 from raysearch.trainables.task import accuracy
 
 Pair = namedtuple("Pair", "logits rest")
@@ -133,6 +134,17 @@ def test_the_parent_is_evaluated_whole_and_without_its_parts(tmp_path):
     labels = task.validation.tensors[1]
     assert found["without"]["head"] == task.metrics["accuracy"](torch.zeros(len(labels), 10), labels)
     assert set(found["without"]) == {"stage1", "head"}
+
+
+def test_damaged_weights_are_worth_nothing(tmp_path):
+    setup = make_setup(tmp_path)
+    model = setup.task.build(setup.space.variant(PARENT).plan.architecture)
+    path = setup.reference_weights("parent")
+    write_weights(path, model.state_dict())
+    content = path.read_bytes()
+    path.write_bytes(content[:-7] + bytes([content[-7] ^ 64]) + content[-6:])
+    with pytest.raises(LostReference, match="the weights of the parent network are lost"):
+        parent_without(setup, ["head"])
 
 
 class FakeSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -340,6 +341,26 @@ def test_with_no_device_left_what_is_sure_is_predicted_and_the_rest_waits(with_d
         assert (await measured(devices, 35))["source"] == "predicted"
         with pytest.raises(MeasurementError, match="no node"):
             await measured(devices, 29)  # a constraint decides on it
+
+    with_devices(cluster, body)
+
+
+def test_a_front_that_was_killed_still_knows_what_need_not_be_measured(
+    with_devices: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cluster = TimedCluster(a=1)
+
+    async def body(devices: Devices) -> None:
+        for size in range(1, 25):
+            devices = Devices("home", cluster.start, cluster.nodes, tmp_path)
+            assert "operators" not in await measured(devices, size)
+        await devices.spare(SPEC, None, [3.4])
+        with (tmp_path / "spared.jsonl").open("a") as file:
+            file.write('{"target": ')  # it was killed as it wrote
+        again = Devices("home", cluster.start, cluster.nodes, tmp_path)
+        monkeypatch.setattr(again, "_takes_long", lambda backend: True)
+        assert (await measured(again, 35))["source"] == "predicted"
+        assert "source" not in await measured(again, 29)  # a constraint decides on it
 
     with_devices(cluster, body)
 

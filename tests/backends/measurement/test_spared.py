@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from raysearch.backends.base import values_of
-from raysearch.backends.measurement.spared import Description, Seconds, Spared, is_prediction
+from raysearch.backends.measurement.spared import Description, Seconds, Spared
 from raysearch.backends.predictor import fit
+from raysearch.basics.figures import is_prediction
 
 HOW = {"runtime": "onnxruntime", "version": "1.31", "device": "a board", "threads": 1, "batch": 2}
 
