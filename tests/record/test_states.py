@@ -45,13 +45,33 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_the_next_is_due_after_a_share_of_all_events() -> None:
-    states = States(Path("x"), least=10)
+def test_the_next_is_due_after_a_share_of_all_events(tmp_path: Path) -> None:
+    states = States(tmp_path, least=10)
     assert next(n for n in range(30) if states.due(n)) == 10
-    states.go_on(1000)
+    states.write(history(*range(1000)), {})
     assert not states.due(1499)
     assert states.due(1500)
     assert not States(None).due(10**9)
+
+
+def test_the_newest_that_fits_and_loads_is_loaded(tmp_path: Path) -> None:
+    states, events = States(tmp_path), [{**EVENT, "step": step} for step in range(9)]
+    for count in (3, 6):
+        states.write(history(*range(count)), {"n": count})
+    loaded = []
+    assert States(tmp_path).newest(events, [], loaded.append).events == 6
+    assert loaded == [{"n": 6}]
+    assert States(tmp_path).newest(events[:5], [], loaded.append).events == 3
+
+    def refuse(state: dict[str, int]) -> None:
+        if state["n"] == 6:
+            raise KeyError("of another version")
+
+    fresh = States(tmp_path, least=1)
+    assert fresh.newest(events, [], refuse).digest == history(*range(3)).digest
+    assert fresh.due(4)
+    other = {"objectives": ["minimize x"], "constraints": [], "targets": ["torch-cpu"]}
+    assert States(tmp_path).newest(events, [other], loaded.append).events == 0
 
 
 def test_damaged_ones_are_passed_over(tmp_path: Path) -> None:
