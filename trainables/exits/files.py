@@ -6,6 +6,7 @@ and where runtimes fuse both parts: behind the quantiser, at the tensor in integ
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from torch import fx
 
 from raysearch.trainables.exits.rule import ExitRule
+from raysearch.trainables.export import export_onnx
 from raysearch.trainables.setup import FILES
 
 ONE, EARLY, LATE = FILES["uint8"], "model-early.onnx", "model-late.onnx"
@@ -110,6 +113,14 @@ class Cut:
         made = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
         onnx.checker.check_model(made)
         return made
+
+
+def cut_network(module: fx.GraphModule) -> Cut:
+    """Export a captured network whose outputs are ``Exits``, and cut its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ONE
+        export_onnx(module, path)
+        return cut_at_exit(onnx.load(str(path)))
 
 
 def cut_at_exit(model: ModelProto) -> Cut:
@@ -221,6 +232,15 @@ def _decision(early: str, rule: ExitRule, keepdims: int) -> tuple[list[NodeProto
         helper.make_node("ReduceMax", [shares, f"{_DECIDES}axes"], [sure], keepdims=keepdims),
     ]
     return nodes, constants
+
+
+def with_rule(model: ModelProto, rule: ExitRule) -> ModelProto:
+    """The one file, or the first of two, with another rule: what it costs where none leaves, or all do."""
+    changed = deepcopy(model)
+    for word, number in (("temperature", rule.temperature), ("threshold", rule.threshold)):
+        constant = next(t for t in changed.graph.initializer if t.name == f"{_DECIDES}{word}")
+        constant.CopyFrom(numpy_helper.from_array(np.array(number, np.float32), constant.name))
+    return changed
 
 
 def _renamed(value: ValueInfoProto, name: str) -> ValueInfoProto:

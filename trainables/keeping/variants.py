@@ -13,6 +13,8 @@ import torch
 from torch import fx
 
 from raysearch import storage
+from raysearch.trainables.exits.evaluation import Leaving
+from raysearch.trainables.exits.files import EARLY, LATE, ONE
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.keeping.references import reference_parts, reference_weights
 from raysearch.trainables.measuring import measure_through
@@ -101,8 +103,13 @@ def _export_again(setup: TrialSetup, name: str, config: Config) -> None:
         spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         module = load_variant(folder, model)
         shutil.copytree(folder, made, dirs_exist_ok=True)
-        write_files(cast(fx.GraphModule, module), made, setup.forms)
-        spec[DIGESTS] = digests_of(made, [WEIGHTS, *(FILES[form] for form in setup.forms)])
+        if isinstance(module, Leaving):
+            write_files(module.network, made, setup.forms, module.rule)
+            names = [WEIGHTS, ONE, EARLY, LATE]
+        else:
+            write_files(cast(fx.GraphModule, module), made, setup.forms)
+            names = [WEIGHTS, *(FILES[form] for form in setup.forms)]
+        spec[DIGESTS] = digests_of(made, names)
         (made / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 
 
