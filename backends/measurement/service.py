@@ -40,7 +40,7 @@ from raysearch.backends.energy.power import Energy, energy_of, idle_power
 from raysearch.backends.measurement.known import KnownFigures
 from raysearch.backends.measurement.lock import MACHINE, exclusive_device
 from raysearch.backends.measurement.measured import estimate_of, measurement_of
-from raysearch.backends.measurement.over_data import one_by_one, over_data, summary
+from raysearch.backends.measurement.over_data import Infer, one_by_one, over_data, summary
 from raysearch.backends.measurement.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
@@ -174,7 +174,7 @@ class MeasurementService:
             parts = [path.with_name(f"{word}{path.suffix}") for word in ("early", "late")]
             for part, content in zip(parts, cascade, strict=True):
                 part.write_bytes(content)
-            forms = {"one_file": backend.load(path), "two_files": Cascade(backend, *parts)}
+            forms: dict[str, Infer] = {"one_file": backend.load(path), "two_files": Cascade(backend, *parts)}
             singles = one_by_one(inputs)
             assert not isinstance(reference.subject, Path)  # such targets run no branches
             with exclusive_device(self._device), undisturbed(backend.threads):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,7 +21,8 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.choices import leaves_early, plain_beside
+from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
 from raysearch.record.states import States
@@ -299,8 +300,10 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
 def _measure_finalists(session: Session, service: RemoteService) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
     make_lost_again(session)
+    front = Scores(session.record).front
     names = [
-        *(t.name for t in Scores(session.record).front),
+        *(t.name for t in front),
+        *_beside_exits(session.record, front),
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
     ]
     trials = [session.record.trials[name] for name in dict.fromkeys(names)]
@@ -318,6 +321,16 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
         figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
         figures["notes"] = [*remark, *figures["notes"]]
         session.write("final", trial=name, **figures)
+
+
+def _beside_exits(record: RunRecord, front: Sequence[TrialRecord]) -> Iterator[str]:
+    """The plain variants that the front's early exits are compared with."""
+    goals = goals_of(record)
+    for trial in filter(leaves_early, front):
+        for target in record.targets:
+            beside = plain_beside(record, goals, trial, target)
+            if beside is not None and beside.plain is not None:
+                yield beside.plain.name
 
 
 def _restored(session: Session, name: str) -> list[str]:
