@@ -235,6 +235,8 @@ def as_searched(task: Task, result: StudyResult, trial: TrialRecord) -> dict[str
     unit = latest(result.record.trials["parent"])["reference_ms"]
     (outputs,), (leaves,) = forms["one_file"](inputs), [target.load(folder / EARLY)(inputs)[1]]
     found = {"accuracy": accuracy_of(torch.from_numpy(outputs), labels), "leave_early": float(leaves.mean())}
+    (cascaded,) = forms["two_files"](inputs)
+    found["same_classes"] = float((cascaded.argmax(1) == outputs.argmax(1)).mean())
     found["mean_latency_ms"] = trial.values[f"mean_latency_ms/{TARGET}"]
     for form, times in ratios.items():
         said = summary(times, unit)

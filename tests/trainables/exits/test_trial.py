@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -140,6 +141,17 @@ def test_an_interrupted_trial_goes_on_where_it_stood(setup: TrialSetup) -> None:
             torn.next_report()
     again = reports_of(TrialStages(setup, "torn", config, Measure()))
     assert [r.values for r in again] == [r.values for r in whole]
+
+
+def test_a_variant_is_served_as_any_other(setup: TrialSetup) -> None:
+    reports_of(TrialStages(setup, "served", with_exit(setup, bits=EIGHT), Measure()))
+    file = setup.variant_folder("served") / "model.onnx"
+    inputs, _ = setup.task.example(6, "test")
+    module = rs.load_variant(setup.variant_folder("served"))
+    with rs.serving.Router([rs.serving.Servable("served", Path(str(file)), 0.9)], slo_ms=1000) as router:
+        replies = [router.predict(image.numpy()) for image in inputs]
+    classes = [int(np.argmax(reply.outputs)) for reply in replies]
+    assert sum(a == b for a, b in zip(classes, module(inputs).argmax(1).tolist(), strict=True)) >= 5
 
 
 def test_damaged_files_are_exported_again_by_the_same_rule(setup: TrialSetup) -> None:
