@@ -135,4 +135,4 @@ def plain_beside(record: RunRecord, goals: Goals, trial: TrialRecord, target: st
     tested = f"{TEST}{name}" in trial.values and f"{TEST}{name}" in plain.values
     key = f"{TEST}{name}" if tested else name
     gain = sign * (trial.values.get(key, math.nan) - plain.values.get(key, math.nan))
-    return Beside(plain, gain, key, gain > 0 and not are_tied(trial, plain, name))
+    return Beside(plain, gain, key, tested and gain > 0 and not are_tied(trial, plain, name))

@@ -49,13 +49,15 @@ def verdict(record: RunRecord, trial: TrialRecord, beside: Beside, target: str) 
     latency = number(plain.values.get(f"latency_ms/{target}", math.nan))
     if beside.worth_it:
         said = "worth it"
+    elif beside.gain > 0 and not metric.name.startswith(TEST):
+        said = "ahead on the validation split, and neither was tested"
     elif beside.gain > 0:
-        said = "not worth it: the difference is within its noise"
+        said = "not worth it, for the difference is within its noise"
     else:
         said = "not worth it"
     return (
-        f"The plain variant of equal mean latency, {plain.name} ({latency} ms), has a {metric.label} of "
-        f"{other}, this one of {own}: the early exit is {said}."
+        f"The plain variant of equal mean latency, {plain.name} ({latency} ms): {metric.label} {other}, this "
+        f"one's {own}. The early exit is {said}."
     )
 
 

@@ -57,6 +57,8 @@ def test_the_best_plain_variant_that_is_as_fast_stands_beside() -> None:
     assert beside is not None
     assert beside.plain is equal  # within the noise as fast
     assert beside.gain == pytest.approx(0.01)
+    assert not beside.worth_it
+    assert "ahead on the validation split" in verdict(record, exits, beside, TARGET)
     assert leaves_early(exits)
     assert not leaves_early(equal)
 
@@ -64,9 +66,9 @@ def test_the_best_plain_variant_that_is_as_fast_stands_beside() -> None:
 @pytest.mark.parametrize(
     ("own", "worth_it", "words"),
     [
-        (0.93, True, "the early exit is worth it"),
-        (0.9001, False, "not worth it: the difference is within its noise"),
-        (0.87, False, "the early exit is not worth it."),
+        (0.93, True, "The early exit is worth it."),
+        (0.9001, False, "is not worth it, for the difference is within its noise."),
+        (0.87, False, "The early exit is not worth it."),
     ],
 )
 def test_the_verdict_is_the_test_splits(own: float, worth_it: bool, words: str) -> None:
@@ -78,7 +80,7 @@ def test_the_verdict_is_the_test_splits(own: float, worth_it: bool, words: str) 
     assert (beside.metric, beside.worth_it) == ("test_accuracy", worth_it)
     said = verdict(record, exits, beside, TARGET)
     assert words in said
-    assert "q (0.55 ms) has a test accuracy of 90.00 %" in said.replace("),", ")")
+    assert "q (0.55 ms): test accuracy 90.00 %, this one's" in said
 
 
 def test_where_no_plain_variant_is_as_fast_the_exit_is_worth_it() -> None:
@@ -115,6 +117,6 @@ def test_the_card_says_what_an_exit_comes_to_over_data() -> None:
         "Over 512 inputs of the test split, mean and p99: as one file 0.61, 1.1, as two files 0.62, 1.1 ms"
         in first
     )
-    assert "the early exit is not worth it" in second
+    assert "The early exit is not worth it." in second
     assert exit_sentences(record, record.trials["q"]) == []
     assert not math.isnan(exits.values[MEAN])
