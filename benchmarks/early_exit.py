@@ -1,4 +1,4 @@
-"""Early exits of a ResNet-20 on CIFAR-10, beside plain networks of equal mean latency from the same search.
+"""Early exits of a ResNet on CIFAR-10, beside plain networks of equal mean latency from the same search.
 
 Purpose: what leaving early is worth where networks can be made smaller instead. One search by the public API,
 at eight bits: the parent pruned at several ratios, and networks that may be left after their first or their
@@ -57,10 +57,14 @@ TIMED = 512  # inputs, one by one
 BUDGETS = (0.95, 0.9, 0.8, 0.7, 0.6)
 
 
-def study(task: Task, epochs: int, parent_epochs: int, seed: int) -> rs.Study:
-    """The study, whose trials are those of the table."""
+def study(task: Task, depth: int, epochs: int, parent_epochs: int, seed: int) -> rs.Study:
+    """The study, whose trials are those of the table; stages of three blocks make a ResNet-20."""
+    architecture = dict(task.parent["architecture"])
+    architecture |= {
+        stage: {**architecture[stage], "depth": depth} for stage in ("stage1", "stage2", "stage3")
+    }
     space = {
-        "architecture": spaces.resnet(depth=(2, 3), width=(16, 64), width_step=16, exits=("none", *_AFTER)),
+        "architecture": spaces.resnet(depth=(1, 3), width=(16, 64), width_step=16, exits=("none", *_AFTER)),
         "pruning": spaces.channel_pruning(max_ratio=0.7),
         "bits": spaces.bit_widths(weights=8, activations=8),
         "training": {**task.parent["training"], "exit_budget": tune.uniform(0.5, 1.0)},
@@ -70,7 +74,7 @@ def study(task: Task, epochs: int, parent_epochs: int, seed: int) -> rs.Study:
         task,
         space,
         ["maximize accuracy", f"minimize mean_latency_ms/{TARGET}"],
-        parent={"epochs": parent_epochs},
+        parent={"architecture": architecture, "epochs": parent_epochs},
         epochs=epochs,
         scheduler="full_training",
         evaluate_first=configs,
@@ -163,6 +167,7 @@ def plain_accuracy(plain: list[Point], latency: float) -> float:
 def main(argv: list[str] | None = None) -> None:
     """Search, print the tables and, with --json, the figures."""
     parser = arguments(__doc__, seeds=1)
+    parser.add_argument("--depth", type=int, default=3, help="blocks a stage: 3 is ResNet-20, 1 ResNet-8")
     parser.add_argument("--epochs", type=int, default=4, help="of each trial (default 4)")
     parser.add_argument("--parent-epochs", type=int, default=8, help="of the parent (default 8)")
     parser.add_argument("--runs", type=Path, default=Path("runs/early_exit"), help="where the runs lie")
@@ -171,7 +176,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     for seed in range(options.seeds):
         task = rs.tasks.cifar10(folder, seed=seed)
-        made = study(task, options.epochs, options.parent_epochs, seed)
+        made = study(task, options.depth, options.epochs, options.parent_epochs, seed)
         result = made.run(len(RATIOS) + len(EXITS), folder=options.runs / f"seed{seed}", progress=False)
         rows.append(examined(task, result))
     if options.json:
