@@ -125,7 +125,7 @@ def final_figures(setup: TrialSetup, name: str, refused: Mapping[str, str] | Non
 def _final_figures(setup: TrialSetup, name: str, folder: Path, refused: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, float] = {}
     measurements, found, parts, task, notes = [], {}, {}, setup.task, []
-    rule = rule_in(folder)
+    rule = rule_in(folder) if setup.space.exits else None
     outputs_like = outputs_of(_parent(setup), task.example_input())
     for target in setup.targets:
         path = folder / FILES[target.form]

@@ -18,7 +18,7 @@ from raysearch.networks.exits import Exits
 from raysearch.networks.nests import Nest, concatenate, tensors
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import Batch
-from raysearch.trainables.evaluation import predictions, score
+from raysearch.trainables.evaluation import evaluate, predictions, score
 from raysearch.trainables.exits.rule import ExitRule, set_rule, share_for
 from raysearch.trainables.task import Task
 
@@ -62,6 +62,8 @@ def evaluated(
     Returns:
         The metrics, and the rule: None of a network that is run to its end.
     """
+    if not plan.may_exit:  # nothing is kept but what the metrics keep
+        return evaluate(module, task.validation, task.metrics, task.collate), None
     predicted = list(predictions(module, task.validation, task.collate))
     if not predicted or not isinstance(predicted[0][0], Exits):
         return score(predicted, task.metrics), None
