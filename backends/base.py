@@ -161,6 +161,14 @@ class Comparing(Protocol):
         ...
 
 
+def runs_branches(backend: Backend) -> bool:
+    """Whether a target runs files with ONNX's ``If``, as networks that inputs may leave early are.
+
+    It says so by ``branches``; one that says nothing does not.
+    """
+    return bool(getattr(backend, "branches", False))
+
+
 def in_integers_alone(backend: Backend) -> bool:
     """Whether a target says nothing of networks in float."""
     return isinstance(backend, Estimator) and backend.integers_only

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from raysearch.backends.base import Backend, MeasurementError
+from raysearch.backends.base import Backend, MeasurementError, runs_branches
 from raysearch.backends.place import Place
 from raysearch.backends.sent import Sent, check_timed
 
@@ -36,6 +36,11 @@ class OnNodes(Sent):
     def spec(self) -> dict[str, Any]:
         """Where it is, as ``Place.of`` takes it."""
         return self.place.spec()
+
+    @property
+    def branches(self) -> bool:
+        """Whether its runtime runs ONNX's ``If``."""
+        return runs_branches(self.inner)
 
     def unavailable(self) -> str | None:
         """Why no device has the runtime, or that there is no such device; None before Ray runs."""

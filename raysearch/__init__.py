@@ -12,12 +12,14 @@ from raysearch.version import __version__
 
 if TYPE_CHECKING:
     from raysearch import backends, search_spaces, serving, tasks
+    from raysearch.networks.exits import Exits
     from raysearch.results import StudyResult
     from raysearch.study import Study
     from raysearch.trainables.task import Task
     from raysearch.trainables.variant import load_variant
 
 _HOMES = {
+    "Exits": "raysearch.networks.exits",
     "Study": "raysearch.study",
     "StudyResult": "raysearch.results",
     "Task": "raysearch.trainables.task",
@@ -26,6 +28,7 @@ _HOMES = {
 _MODULES = ("backends", "search_spaces", "serving", "tasks")
 
 __all__ = [
+    "Exits",
     "Study",
     "StudyResult",
     "Task",

@@ -16,7 +16,14 @@ from typing import Literal
 
 from raysearch.basics.failures import UserError
 
-Source = Literal["measured", "predicted", "static", "counted on the trained weights", "the task"]
+Source = Literal[
+    "measured",
+    "predicted",
+    "static",
+    "counted on the trained weights",
+    "counted on the validation split",
+    "the task",
+]
 
 #: The unit of what lies in [0, 1] and is written in per cent.
 SHARE = "share"
@@ -108,8 +115,22 @@ _TABLE = (
     ),
 )  # fmt: skip
 
+MEAN_LATENCY, EXIT_SHARE = "mean_latency_ms", "exit_share"
+# Of studies in which some networks may be left early.
+_EXITS = (
+    Metric(
+        MEAN_LATENCY, "mean latency", "ms", False, True, "measured", False,
+        "milliseconds of one inference in the mean over the validation split: the measured latencies of an "
+        "input that leaves early and of one that does not, by the share that leaves",
+    ),
+    Metric(
+        EXIT_SHARE, "leaving early", SHARE, False, False, "counted on the validation split", True,
+        "share of the inputs that leave early, 0 of a network without an exit",
+    ),
+)  # fmt: skip
+
 #: raysearch's own metrics, by name.
-OWN = {metric.name: metric for metric in _TABLE}
+OWN = {metric.name: metric for metric in (*_TABLE, *_EXITS)}
 
 # What the tables of a run, its reports and its constraints call something else.
 _TAKEN = re.compile(
@@ -129,7 +150,8 @@ def find(key: str, task: Mapping[str, str] = DEFAULT) -> Metric:
     """
     name = base(key)
     if name in OWN:
-        return replace(OWN[name], name=key)
+        own = OWN[name]
+        return replace(own, name=key, label=f"test {own.label}" if key.startswith(TEST) else own.label)
     unit = task.get(name, "")
     if key.startswith(ERROR):
         return Metric(
@@ -167,18 +189,24 @@ def is_static(key: str) -> bool:
     return name in OWN and OWN[name].static
 
 
-def reported(targets: Mapping[str, Iterable[str]], task: Iterable[str] = DEFAULT) -> list[str]:
+def reported(
+    targets: Mapping[str, Iterable[str]], task: Iterable[str] = DEFAULT, *, exits: bool = False
+) -> list[str]:
     """Every key that a trial reports on these targets: "accuracy", "latency_ms/onnxruntime-cpu", ...
 
     Args:
         targets: by name, the metrics that each can say.
         task: the task's metrics.
+        exits: whether some networks may be left early.
     """
+    if exits:
+        targets = {t: [*said, MEAN_LATENCY] if "latency_ms" in said else said for t, said in targets.items()}
     names = list(task)
     whole = [m.name for m in _TABLE if not m.per_target]
     return [
         *names,
         *whole,
+        *([EXIT_SHARE] if exits else []),
         *(f"{name}/{target}" for target in targets for name in (*names, *targets[target])),
     ]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
-from raysearch.metrics import OWN, SHARE, base, find, is_static
+from raysearch.metrics import EXIT_SHARE, MEAN_LATENCY, OWN, SHARE, base, find, is_static
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = r"[A-Za-z_][\w./:\-]*"
@@ -229,6 +229,12 @@ class Goals:
                         f'{kind} "{goal}": {target} compiles a model for so long that it is measured on '
                         f"finalists only: search by another target, such as torch-cpu, and read its figures "
                         f"in the report"
+                    )
+                if name in (MEAN_LATENCY, EXIT_SHARE) and EXIT_SHARE not in known:
+                    raise UserError(
+                        f'{kind} "{goal}" is of networks that may be left early, and none of this space may: '
+                        f'give its architecture exits, such as resnet(exits=("none", "after_stage_1")), or '
+                        f"use latency_ms instead"
                     )
                 if name == "energy_mj":
                     raise UserError(

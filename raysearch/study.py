@@ -130,7 +130,7 @@ class Study:
         self.epochs, self.seed = epochs, seed
         self.resources, self.workers = self.conditions.resources, workers
         self.goals = Goals.parse(objectives, constraints, last_step=epochs + 1)
-        self.goals.check_reported(*self.conditions.reported)
+        self.goals.check_reported(*self.conditions.reported(exits=self.space.exits))
         self.grace = grace or usual_grace(epochs)
         self.searcher, self.scheduler = search.searcher, search.scheduler
         self.screen = screen or self._usual_screen

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raysearch.search_spaces.architectures.stages import EXITS, NO_EXIT
 from raysearch.search_spaces.bit_widths import FLOAT
 from raysearch.search_spaces.domains import Path, Values, nested
 
@@ -42,6 +43,8 @@ def _value(path: Path, values: Values, parent: Mapping[str, Any], share: float) 
         return values.nearest(False if rest[-1] == "own" else 8)
     if path == ("teacher", "name"):
         return values.nearest("none")
+    if path == ("architecture", EXITS) and NO_EXIT in values.ends():
+        return NO_EXIT
     given: Any = parent
     for key in path:
         given = given.get(key) if isinstance(given, Mapping) else None

@@ -35,6 +35,11 @@ class TrialPlan:
     teacher: TeacherPlan = field(default_factory=TeacherPlan)
     training: TrainingPlan = field(default_factory=TrainingPlan)
 
+    @property
+    def may_exit(self) -> bool:
+        """Whether the network may be left early, as far as is known without making it."""
+        return self.architecture is not None and self.architecture.may_exit()
+
 
 @dataclass(frozen=True)
 class Variant:

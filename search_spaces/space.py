@@ -18,6 +18,7 @@ from raysearch.search_spaces import domains as tune_domains
 from raysearch.search_spaces.architectures import Architecture, OwnFamily, decode_architecture
 from raysearch.search_spaces.architectures.alternatives import as_opened
 from raysearch.search_spaces.architectures.families import DEFAULT
+from raysearch.search_spaces.architectures.stages import EXITS
 from raysearch.search_spaces.bit_widths import decode_bits, encode_bits
 from raysearch.search_spaces.design import fixed_design, parents_own
 from raysearch.search_spaces.domains import Path, Values, merged
@@ -79,6 +80,13 @@ class Space:
             found += self.searched[path].ends() if path in self.searched else []
         return tuple(dict.fromkeys(str(name) for name in found if name))
 
+    @property
+    def exits(self) -> bool:
+        """Whether some of its networks may be left early."""
+        if self.own is not None:
+            return self.own.exits
+        return EXITS in self.domains.get("architecture", {})
+
     def variant(self, config: Mapping[str, Any]) -> Variant:
         """What a config amounts to, raw or canonical; constants of the space need not be in it.
 
@@ -127,7 +135,9 @@ class Space:
         full = self._complete(config)
         plan = self._decode(full)
         canonical: Config = {
-            "training": encode_training(plan.training, plan.bits.quantized, low=plan.bits.low)
+            "training": encode_training(
+                plan.training, plan.bits.quantized, low=plan.bits.low, exits=plan.may_exit
+            )
         }
         if plan.architecture is not None:
             canonical["architecture"] = plan.architecture.encode()
@@ -169,7 +179,8 @@ class Space:
         sparsity = as_mapping(pruning.pop("sparsity", {}), "pruning/sparsity")
         self._check_parts("pruning/ratios", pruning.get("ratios", {}), architecture)
         self._check_parts("pruning/sparsity/ratios", sparsity.get("ratios", {}), architecture)
-        training = decode_training(full.get("training", {}), bits.quantized, low=bits.low)
+        exits = architecture is not None and architecture.may_exit()
+        training = decode_training(full.get("training", {}), bits.quantized, low=bits.low, exits=exits)
         self._check_parts("training/layer_lr", training.layer_lr, architecture)
         return TrialPlan(
             architecture,
@@ -227,6 +238,8 @@ class Space:
             return dict(parent)
         searched = tune_domains.read(space)
         middle = tune_domains.nested({path: values.middle() for path, values in searched.items()})
+        if self.own is None:
+            middle.pop(EXITS, None)  # what others are compared with is run to its end
         own = merged(tune_domains.constants(space), middle)
         return {**parent, "architecture": self.variant({"architecture": own}).config["architecture"]}
 
@@ -252,7 +265,7 @@ class Space:
                 return name == "name" or plan.teacher.active
             if name == "layer_lr":
                 return not inner or trained is None or inner[0] in trained
-            return is_active(name, plan.training, plan.bits.quantized, low=plan.bits.low)
+            return is_active(name, plan.training, plan.bits.quantized, low=plan.bits.low, exits=plan.may_exit)
 
         return frozenset("/".join(path) for path in self.searched if matters(*path))
 

@@ -8,6 +8,8 @@ References:
     Zhuang, B., Shen, C., Tan, M., Liu, L., & Reid, I. (2018). Towards effective low-bitwidth convolutional
         neural networks. (progressive quantisation)
     Tan, M., & Le, Q. V. (2021). EfficientNetV2: smaller models and faster training. (progressive learning)
+    Teerapittayanon, S., McDanel, B., & Kung, H. T. (2016). BranchyNet: fast inference via early exiting from
+        deep neural networks. (joint training of exits)
 """
 
 from __future__ import annotations
@@ -62,6 +64,11 @@ class TrainingPlan:
         first_size: share of the inputs' height and width (of whatever axes lie behind batch and channels)
             with which the float part begins, in (0, 1]; it grows evenly to 1 (Tan & Le, 2021), which it is
             after two thirds. The model must take inputs of other sizes.
+        exit_weight: of an early exit's loss beside that of the network's end, > 0, in their weighted mean
+            (Teerapittayanon et al., 2016).
+        exit_budget: the mean latency to keep to by leaving early, as a share in (0, 1] of the latency of the
+            network run to its end; 0: no budget is asked, and as many inputs leave as can without fewer right
+            classes on the validation split.
     """
 
     lr: float = 3e-3
@@ -83,9 +90,11 @@ class TrainingPlan:
     layer_lr: Mapping[str, float] = field(default_factory=dict)
     bit_stages: int = 1
     first_size: float = 1.0
+    exit_weight: float = 0.5
+    exit_budget: float = 0.0
 
     def __post_init__(self) -> None:
-        for key in ("lr", "quantized_lr"):
+        for key in ("lr", "quantized_lr", "exit_weight"):
             if not 0 < getattr(self, key) < math.inf:
                 raise UserError(f"training/{key} is {getattr(self, key)}: it must be positive and finite")
         for key in ("batch_size", "accumulate"):
@@ -105,6 +114,10 @@ class TrainingPlan:
             raise UserError(f"training/bit_stages is {self.bit_stages}: give 1 or 2")
         if not 0 < self.first_size <= 1:
             raise UserError(f"training/first_size is {self.first_size}, not in (0, 1]")
+        if not 0 <= self.exit_budget <= 1:
+            raise UserError(
+                f"training/exit_budget is {self.exit_budget}, not in [0, 1]: give a share of the latency"
+            )
         for part, factor in self.layer_lr.items():
             if not 0 <= factor < math.inf:
                 raise UserError(f"training/layer_lr/{part} is {factor}: it must be finite, at least 0")
@@ -115,41 +128,50 @@ KEYS = tuple(f.name for f in fields(TrainingPlan))
 # with them the seeds, of studies from before those settings are the same.
 _ALWAYS_SAID = KEYS[:6]
 _QUANTIZED_ONLY = ("quantized_share", "quantized_lr")
+_EXITS_ONLY = ("exit_weight", "exit_budget")
 _DEFAULTS = TrainingPlan()
 _WHOLE = ("batch_size", "accumulate", "bit_stages")
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
-def decode_training(config: Mapping[str, Any], quantized: bool, *, low: bool = False) -> TrainingPlan:
+def decode_training(
+    config: Mapping[str, Any], quantized: bool, *, low: bool = False, exits: bool = False
+) -> TrainingPlan:
     """The plan of a training config; what is absent or inactive takes its default.
 
     Args:
         config: values under ``KEYS``.
         quantized: whether any layer is quantised; if not, the settings of the quantised part are inactive.
         low: whether any has fewer than 8 bits; if not, there is one stage of bits.
+        exits: whether the network may be left early; if not, the settings of exits are inactive.
 
     Raises:
         ValueError: an unknown key (with the nearest known one) or a value out of range.
     """
     check_keys(config, KEYS, "training")
     plan = TrainingPlan(**{key: _decoded(key, value) for key, value in config.items()})
-    return replace(
-        plan, **{k: getattr(_DEFAULTS, k) for k in KEYS if not is_active(k, plan, quantized, low=low)}
-    )
+    inactive = [key for key in KEYS if not is_active(key, plan, quantized, low=low, exits=exits)]
+    return replace(plan, **{key: getattr(_DEFAULTS, key) for key in inactive})
 
 
-def encode_training(plan: TrainingPlan, quantized: bool, *, low: bool = False) -> dict[str, Any]:
+def encode_training(
+    plan: TrainingPlan, quantized: bool, *, low: bool = False, exits: bool = False
+) -> dict[str, Any]:
     """The canonical config of a plan, without the inactive settings."""
     return {
         key: value
         for key, value in asdict(plan).items()
-        if is_active(key, plan, quantized, low=low)
+        if is_active(key, plan, quantized, low=low, exits=exits)
         and (key in _ALWAYS_SAID or value != getattr(_DEFAULTS, key))
     }
 
 
-def is_active(key: str, plan: TrainingPlan, quantized: bool, *, low: bool = False) -> bool:
+def is_active(
+    key: str, plan: TrainingPlan, quantized: bool, *, low: bool = False, exits: bool = False
+) -> bool:
     """Whether a setting has an effect beside the others of its plan."""
+    if key in _EXITS_ONLY:
+        return exits
     if key == "bit_stages":
         return quantized and low
     if key == "momentum":

@@ -15,12 +15,15 @@ from raysearch.backends.measurement.spared import Description
 from raysearch.backends.predictor import features, operators_of
 from raysearch.backends.structure import structure_key
 from raysearch.basics.figures import is_prediction
+from raysearch.metrics import EXIT_SHARE
 from raysearch.networks.groups import quantizable_layers
 from raysearch.networks.nests import device_of
 from raysearch.networks.running import run_limited
 from raysearch.search_spaces.bit_widths import BitWidthPlan
 from raysearch.search_spaces.plans import TrialPlan
-from raysearch.trainables.evaluation import evaluate
+from raysearch.trainables.exits.evaluation import costs_of, evaluated, may_leave, mean_latencies
+from raysearch.trainables.exits.measuring import measure_both_ways
+from raysearch.trainables.exits.rule import ExitRule
 from raysearch.trainables.export.deployment import as_deployed, remarks, static_figures, write_files
 from raysearch.trainables.export.feeds import feed_of
 from raysearch.trainables.pruning.recalibration import recalibrated
@@ -61,7 +64,6 @@ def hardware_report(
         module, files = _exported(setup, plan, model, Path(folder))
         pattern = plan.sparsity.pattern if plan.sparsity else "none"
         values = static_figures(module, files, setup.targets, pattern)
-        values |= evaluate(module.to(device_of(network)), task.validation, task.metrics, task.collate)
         measurements, replaced = [], []
         for target in setup.measured:
             example, file = feed_of(task.example_input(target.batch)), files[target.form]
@@ -69,13 +71,45 @@ def hardware_report(
             if stands_in:
                 file = _at_eight_bits(setup, plan, model, target.form, Path(folder) / "eight")
                 replaced.append(f"{target.name} computes nothing in float: its figures are of eight bits")
-            description = None if isinstance(target, Estimator) else _described(file, files)
-            measured = measure(target, file, example, reference=reference, description=description)
+            if may_leave(module):
+                measured = measure_both_ways(measure, target, file, example)
+            else:
+                description = None if isinstance(target, Estimator) else _described(file, files)
+                measured = measure(target, file, example, reference=reference, description=description)
             measurements.append({**measured, "stands_in": True} if stands_in else measured)
             values |= values_of(measured)
+    values |= metrics_of(setup, plan, module.to(device_of(network)), measurements)[0]
     remarked = replaced + remarks(module, plan, setup.weight_bits, setup.targets)
     remarked += [f"{m['target']}: {note}" for m in measurements for note in m.get("notes", ())]
     return Report(0, values, measurements, remarked)
+
+
+def metrics_of(
+    setup: TrialSetup, plan: TrialPlan, module: nn.Module, measurements: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, float], ExitRule | None]:
+    """The task's metrics on the validation split, by torch, and what early exits make of latencies.
+
+    Args:
+        setup: what all trials share.
+        plan: the trial's.
+        module: its network, on its device.
+        measurements: of it, in the order in which they were reported.
+
+    Returns:
+        The metrics, with ``exit_figures``; and when an input leaves, None where it is run to the end.
+    """
+    values, rule = evaluated(module, setup.task, plan, costs_of(measurements))
+    return {**values, **exit_figures(setup, measurements, rule)}, rule
+
+
+def exit_figures(
+    setup: TrialSetup, measurements: Sequence[Mapping[str, Any]], rule: ExitRule | None
+) -> dict[str, float]:
+    """The share of the inputs that leaves early, and mean latencies; nothing in a study without exits."""
+    if not setup.space.exits:
+        return {}
+    share = rule.share if rule else 0.0
+    return {EXIT_SHARE: share, **mean_latencies(costs_of(measurements), share)}
 
 
 def measured_at_last(

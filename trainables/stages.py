@@ -26,10 +26,19 @@ from raysearch.basics.failures import first_line
 from raysearch.metrics import ERROR
 from raysearch.search_spaces.pruning.channel_pruning import FROM_EXAMPLES, NNI_TRAINED
 from raysearch.storage import Place
-from raysearch.trainables.evaluation import evaluate, score
+from raysearch.trainables.evaluation import score
+from raysearch.trainables.exits.agreement import check_exits
+from raysearch.trainables.exits.evaluation import may_leave
+from raysearch.trainables.exits.rule import NEVER
 from raysearch.trainables.export.agreement import check_agreement
 from raysearch.trainables.export.deployment import write_files
-from raysearch.trainables.hardware import estimates, hardware_report, measured_at_last
+from raysearch.trainables.hardware import (
+    estimates,
+    exit_figures,
+    hardware_report,
+    measured_at_last,
+    metrics_of,
+)
 from raysearch.trainables.keeping.checkpoints import read_state, write_state
 from raysearch.trainables.keeping.references import (
     LostReference,
@@ -47,6 +56,10 @@ from raysearch.trainables.training.distillation import BatchLoss
 from raysearch.trainables.variant import SPEC, save_variant
 
 _TAKEN_OVER = "trained in an earlier run of the same task, and taken over"
+_ONE_WAY = {
+    0.0: "no input leaves early: the exit costs time and saves none",
+    1.0: "every input leaves early: what stands behind the exit is never run",
+}
 _FROZEN = "all layers are frozen, so that nothing was trained"
 
 
@@ -163,17 +176,19 @@ class TrialStages:
             report.values.update({metric: self.kept.curve[0][metric] for metric in self.task.metrics})
         return report
 
-    def _metrics(self, module: nn.Module) -> dict[str, float]:
-        return evaluate(module, self.task.validation, self.task.metrics, self.task.collate)
+    @property
+    def _measurements(self) -> list[dict[str, Any]]:
+        return [each for report in self.reports for each in report.measurements]
 
     def _epoch(self, epoch: int) -> Report:
         if self.kept is not None:
-            return Report(epoch, dict(self.kept.curve[epoch]), notes=[_TAKEN_OVER])
+            known = {**self.kept.curve[epoch], **exit_figures(self.setup, self._measurements, None)}
+            return Report(epoch, known, notes=[_TAKEN_OVER])
         measured = self._measured_at_last() if epoch == 1 else []
         self.course.begin(epoch)
         if not (self.task.pretrained and self.name == "parent"):
             self._train(epoch)
-        values = self._metrics(self.module)
+        values, _ = metrics_of(self.setup, self.plan, self.module, [*self._measurements, *measured])
         if self.schedule.is_best({**self._curve(), epoch: values}):
             write_state(self._best, self.module.state_dict())
         for each in measured:
@@ -219,20 +234,22 @@ class TrialStages:
 
     def _deploy_in(self, folder: Path, module: fx.GraphModule, step: int) -> Report:
         """Write the variant into an empty folder, check it, and take its metrics."""
-        files = write_files(module, folder, self.setup.forms)
+        rule = None
+        if may_leave(module):
+            _, rule = metrics_of(self.setup, self.plan, module, self._measurements)
+        files = write_files(module, folder, self.setup.forms, rule or NEVER)
         values = {"file_mb": files[self.setup.targets[0].form].stat().st_size / 1e6}
         in_integers = self.name in self.setup.references
         said = estimates(self.setup, self.plan, self.module, files, self.measure, in_integers=in_integers)
         values |= {name: value for each in said for name, value in values_of(each).items()}
-        by_target, parts, notes = {}, {}, []
+        values |= exit_figures(self.setup, self._measurements, rule)
+        by_target, parts, notes = {}, {}, [_ONE_WAY[rule.share]] if rule and rule.share in _ONE_WAY else []
         for target in self.setup.targets:
-            agreement = check_agreement(
-                module,
-                files[target.form],
-                target,
-                self.task.validation,
-                self.task.collate,
-            )
+            given = (target, self.task.validation, self.task.collate)
+            if rule is None:
+                agreement = check_agreement(module, files[target.form], *given)
+            else:
+                agreement = check_exits(module, rule, folder, *given)
             watched = Parts(self.task.metrics)
             by_target[target.name] = score(watched.watch(agreement.predicted), self.task.metrics)
             parts[target.name] = watched.values()
@@ -250,6 +267,7 @@ class TrialStages:
                 weight_bits=self.setup.weight_bits,
                 unsigned_bits=self.setup.unsigned_bits,
                 throughout=self.setup.throughout,
+                rule=rule,
             )
         return Report(step, values, said, notes)
 

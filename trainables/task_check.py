@@ -18,6 +18,7 @@ from raysearch.search_spaces.architectures import Architecture
 from raysearch.trainables.data.batches import Batch, batches
 from raysearch.trainables.data.checks import check_finite, check_labels
 from raysearch.trainables.evaluation import outputs_of, predictions, score
+from raysearch.trainables.exits.checks import refuse_exits
 from raysearch.trainables.task import Task, accuracy, cross_entropy
 from raysearch.trainables.task_form import SPLITS, check_excluded
 
@@ -41,6 +42,7 @@ def check_task(task: Task, plan: Architecture | None = None) -> None:
         for inputs, targets in _few(task, split):
             check_runs(model, inputs)
             outputs = outputs_of(model, inputs)
+            refuse_exits(outputs)
             if not tensors(outputs):
                 raise UserError(f"the model gives {form(outputs)}, which holds no tensor: let it give one")
             _check_default(task, split, outputs, targets)

@@ -20,12 +20,15 @@ from raysearch import storage
 from raysearch.basics.failures import MissingFile, UserError, failure
 from raysearch.networks.capture import capture
 from raysearch.networks.copying import copy_of
+from raysearch.networks.exits import Exits
 from raysearch.networks.nests import Nest
 from raysearch.search_spaces.architectures import OwnPlan, decode_architecture
 from raysearch.search_spaces.bit_widths import BitWidthPlan, encode_bits
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.storage import folder_of
 from raysearch.trainables.evaluation import outputs_of
+from raysearch.trainables.exits.evaluation import Leaving
+from raysearch.trainables.exits.rule import ExitRule
 from raysearch.trainables.models.ready import build_network
 from raysearch.trainables.pruning import History, prune_like
 from raysearch.trainables.quantization import fold_batch_norm, insert_quantizers, rounded_throughout
@@ -50,6 +53,7 @@ def save_variant(
     weight_bits: int = INTEGER_BITS[-1],
     unsigned_bits: int = INTEGER_BITS[-1],
     throughout: bool = False,
+    rule: ExitRule | None = None,
 ) -> None:
     """Write a variant's spec and weights, and the digests of these and of the model files that lie there.
 
@@ -62,6 +66,7 @@ def save_variant(
         weight_bits: that the integers of its weights fit in.
         unsigned_bits: that those of its activations without a sign fit in.
         throughout: whether what every layer in integers gives is rounded.
+        rule: when an input leaves early; None: the network is run to its end.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +85,7 @@ def save_variant(
         "throughout": throughout,
         "own_model": not task.is_ready,
         "own_architecture": isinstance(plan.architecture, OwnPlan),
+        **({"exit": rule.to_dict()} if rule else {}),
     }
     weights = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS}.part")
@@ -109,7 +115,8 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
             function or class that made it (the task's ``model``). It is left as it is.
 
     Returns:
-        The module that was exported, with its fake quantisers.
+        The module that was exported, with its fake quantisers. One that inputs may leave early gives what its
+        files give, and computes both outputs for that (``Leaving``).
 
     Raises:
         MissingFile: the folder holds no variant.
@@ -122,6 +129,15 @@ def load_variant(folder: Path | str, model: Model | None = None) -> nn.Module:
         return _rebuilt(here, model)
 
 
+def rule_in(folder: Path) -> ExitRule | None:
+    """When inputs leave a variant early; None of one that is run to its end, or holds no spec."""
+    if not (folder / SPEC).is_file():
+        return None
+    spec = _read(folder)
+    with _undamaged(folder / SPEC):
+        return ExitRule.of(spec["exit"]) if "exit" in spec else None
+
+
 def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
     spec = _read(folder)
     with _undamaged(folder / SPEC):
@@ -130,6 +146,7 @@ def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
         varying = {name: {int(axis): size for axis, size in axes} for name, axes in spec["varying"].items()}
         bits = _bits(spec["bits"])
         plan = _plan(spec)
+        rule = ExitRule.of(spec["exit"]) if "exit" in spec else None
     network = _build(spec, plan, model, folder)
     module = fold_batch_norm(capture(prune_like(network, inputs, history), inputs, varying))
     if bits.quantized:
@@ -137,7 +154,7 @@ def _rebuilt(folder: Path, model: Model | None) -> nn.Module:
         module = insert_quantizers(module, bits, spec["exclude"], *within)
         module = rounded_throughout(module) if spec.get("throughout", False) else module
     _load(module, folder)
-    return module.eval()
+    return (Leaving(module, rule) if rule else module).eval()
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -239,4 +256,5 @@ def example_of(form: Any) -> Nest:
 def _classes(module: nn.Module, inputs: Nest) -> int | None:
     """The number of logits; None where the outputs are none."""
     outputs = outputs_of(module, inputs)
+    outputs = outputs.last if isinstance(outputs, Exits) else outputs
     return int(outputs.shape[1]) if isinstance(outputs, Tensor) and outputs.dim() > 1 else None

@@ -106,6 +106,13 @@ class Devices:
         """See ``MeasurementService.remeasure``."""
         return await self._measured(target, "remeasure", model, example)
 
+    async def over_data(
+        self, target: Spec, model: bytes, cascade: list[bytes], inputs: Feed
+    ) -> dict[str, Any]:
+        """See ``MeasurementService.over_data``."""
+        found: dict[str, Any] = await self._ask(target, "over_data", model, cascade, inputs)
+        return found
+
     async def run(self, target: Spec, model: bytes, feed: Feed, *, optimize: bool) -> tuple[Array, ...]:
         """See ``MeasurementService.run``."""
         outputs: tuple[Array, ...] = await self._ask(target, "run", model, feed, optimize)

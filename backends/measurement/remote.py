@@ -41,6 +41,10 @@ class RemoteService:
         """See ``MeasurementService.remeasure``."""
         return self._measurement("remeasure", target, model, example)
 
+    def over_data(self, target: Spec, model: bytes, cascade: list[bytes], inputs: Feed) -> dict[str, Any]:
+        """See ``MeasurementService.over_data``."""
+        return self._measurement("over_data", target, model, cascade, inputs)
+
     def spare(self, target: Spec, known: Mapping[str, Any] | None, limits: list[float]) -> None:
         """See ``Devices.spare``."""
         self._call("spare", target, known, limits)

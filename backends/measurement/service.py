@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +34,13 @@ from raysearch.backends.base import (
     from_dict,
     to_dict,
 )
+from raysearch.backends.cascade import Cascade
 from raysearch.backends.energy.meters import Metered, opened
 from raysearch.backends.energy.power import Energy, energy_of, idle_power
 from raysearch.backends.measurement.known import KnownFigures
 from raysearch.backends.measurement.lock import MACHINE, exclusive_device
 from raysearch.backends.measurement.measured import estimate_of, measurement_of
+from raysearch.backends.measurement.over_data import Infer, one_by_one, over_data, summary
 from raysearch.backends.measurement.protocol import Figures, Inference, Protocol, measure, undisturbed
 from raysearch.backends.structure import structure_key
 from raysearch.basics.failures import first_line
@@ -149,6 +151,36 @@ class MeasurementService:
             ValueError: also where the target has no reference yet.
         """
         return self._measure(target, model, example, use_cache=False)
+
+    def over_data(self, target: Spec, model: bytes, cascade: Sequence[bytes], inputs: Feed) -> dict[str, Any]:
+        """What a network that inputs may leave early takes over data, as one file and as two.
+
+        Args:
+            target: the target's name, or its description.
+            model: the bytes of the one file.
+            cascade: those of the two.
+            inputs: by name; they are run one by one.
+
+        Returns:
+            "inputs", how many; "one_file" and "two_files", each with "mean_ms", "p50_ms" and "p99_ms".
+
+        Raises:
+            ValueError: the target is unknown, or has no reference yet.
+            MeasurementError: its runtime is not installed, or cannot run a file.
+        """
+        backend = _available(target)
+        reference = self._reference(backend.name)
+        with self._file(backend, model) as path:
+            parts = [path.with_name(f"{word}{path.suffix}") for word in ("early", "late")]
+            for part, content in zip(parts, cascade, strict=True):
+                part.write_bytes(content)
+            forms: dict[str, Infer] = {"one_file": backend.load(path), "two_files": Cascade(backend, *parts)}
+            singles = one_by_one(inputs)
+            assert not isinstance(reference.subject, Path)  # such targets run no branches
+            with exclusive_device(self._device), undisturbed(backend.threads):
+                ratios = over_data(forms, singles, reference.subject, clock_of(backend))
+        said = {name: summary(times, reference.quiet_ms) for name, times in ratios.items()}
+        return {"inputs": len(singles), **said}
 
     def run(self, target: Spec, model: bytes, feed: Feed, optimize: bool = True) -> tuple[Array, ...]:
         """The outputs of a batch of inputs on a target; the model stays loaded for the next batch.

@@ -34,6 +34,7 @@ class OnnxRuntimeCpu(Metered):
     integers: ClassVar[frozenset[int]] = frozenset({2, 4, 8})  # those below 8 bits as 8
     sparse: ClassVar[frozenset[str]] = frozenset()
     finalists_only: ClassVar[bool] = False
+    branches: ClassVar[bool] = True
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here, None where it can."""

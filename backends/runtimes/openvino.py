@@ -58,6 +58,11 @@ class OpenVino(Metered):
             raise UserError(f"target {self.name!r}: dtype is {self.dtype!r}, give {', '.join(_DTYPES)}")
 
     @property
+    def branches(self) -> bool:
+        """Whether it runs ONNX's ``If``: tried on processors alone."""
+        return self._device == "CPU"
+
+    @property
     def _device(self) -> str:
         return self.runtime.removeprefix("openvino-").upper()
 

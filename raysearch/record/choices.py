@@ -1,14 +1,21 @@
-"""Which variant to take, and on which target: one target's choice is not another's."""
+"""Which variant to take, and on which target: one target's choice is not another's.
+
+And whether an early exit is worth it, beside the plain variant of equal mean latency.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from raysearch.metrics import SHARE, TEST
+from raysearch.metrics import MEAN_LATENCY, SHARE, TEST
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
 from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.scores import is_complete, search_values
+from raysearch.record.ties import are_tied
+from raysearch.record.verdicts import LEAST_MARGIN, noise_of
 
 _POINT = 0.01
 
@@ -77,3 +84,55 @@ def losses(chosen: Mapping[str, TrialRecord]) -> dict[tuple[str, str], float]:
             own = math.nan if stands_in(trial, other) else trial.values.get(key, math.nan)
             found[target, other] = own / best.values[key] - 1
     return found
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A variant that inputs may leave early, beside the plain one of equal mean latency.
+
+    Attributes:
+        plain: the best variant that is run to its end and takes no longer than the other in the mean; None
+            where every one takes longer.
+        gain: how much better the early exit's figure is in the task's first metric; NaN where it is unknown.
+        metric: the key of that figure: on the test split where both were evaluated there.
+        worth_it: whether the gain is more than its noise on the test split, or there is no plain variant.
+    """
+
+    plain: TrialRecord | None
+    gain: float
+    metric: str
+    worth_it: bool
+
+
+def leaves_early(trial: TrialRecord) -> bool:
+    """Whether inputs may leave the trial's network early."""
+    return any("early_ms" in measured for measured in trial.measurements)
+
+
+def plain_beside(record: RunRecord, goals: Goals, trial: TrialRecord, target: str) -> Beside | None:
+    """The plain variant beside one with an early exit, chosen by what the search saw, and the verdict.
+
+    Returns:
+        None where no goal says whether more of the task's first metric is better, or the mean latency is not
+        known.
+    """
+    name = next(iter(record.metrics))
+    higher, own = goals.higher_is_better(name), search_values(trial)
+    mean = own.get(f"{MEAN_LATENCY}/{target}", math.nan)
+    if higher is None or not mean > 0:
+        return None
+    sign = 1 if higher else -1
+    limit = mean * (1 + max(LEAST_MARGIN, noise_of(trial, target)))
+    rivals = [(t, search_values(t)) for t in record.trials.values() if is_complete(t, goals)]
+    fitting = [
+        (t, values)
+        for t, values in rivals
+        if not leaves_early(t) and values.get(f"latency_ms/{target}", math.inf) <= limit and name in values
+    ]
+    if not fitting:
+        return Beside(None, math.nan, name, True)
+    plain = max(fitting, key=lambda each: sign * each[1][name])[0]
+    tested = f"{TEST}{name}" in trial.values and f"{TEST}{name}" in plain.values
+    key = f"{TEST}{name}" if tested else name
+    gain = sign * (trial.values.get(key, math.nan) - plain.values.get(key, math.nan))
+    return Beside(plain, gain, key, tested and gain > 0 and not are_tied(trial, plain, name))

@@ -274,6 +274,7 @@ def _is_learnt_from(value: Mapping[str, Any]) -> bool:
 
 _TEXTS = ("target", "key", "structure", "reference", "runtime", "version", "device", "source")
 _NUMBERS = ("latency_ms", "ratio", "reference_ms", "noise", "contention", "slowdown", "samples", "seconds")
+_EXIT_NUMBERS = ("early_ms", "early_noise")
 
 
 def _is_measurement(value: Any) -> bool:
@@ -281,11 +282,17 @@ def _is_measurement(value: Any) -> bool:
         type(value) is dict
         and type(value.get("target")) is str
         and all(type(value.get(name, "")) is str for name in _TEXTS)
-        and all(_is_number(value.get(name, 0)) for name in (*_NUMBERS, "threads", "batch"))
+        and all(_is_number(value.get(name, 0)) for name in (*_NUMBERS, *_EXIT_NUMBERS, "threads", "batch"))
         and _is_values(value.get("figures", {}))
         and ("interval" not in value or _is_prediction(value))
         and ("operators" not in value or _is_learnt_from(value))
+        and _is_over_data(value.get("over_data", {}))
     )
+
+
+def _is_over_data(value: Any) -> bool:
+    """Times over data: how many inputs, and by form of the network their mean and percentiles."""
+    return type(value) is dict and all(_is_number(each) or _is_values(each) for each in value.values())
 
 
 def _is_config(value: Any) -> bool:

@@ -13,6 +13,7 @@ from raysearch.basics.figures import is_prediction
 from raysearch.metrics import Metric
 from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.verdicts import compare
+from raysearch.reporting.exits import exit_sentences
 from raysearch.reporting.figures import UNKNOWN
 from raysearch.storage import Place
 
@@ -120,7 +121,7 @@ def _opening(record: RunRecord, trial: TrialRecord) -> list[str]:
         times, verdict = compare(trial, parent, target)
         if verdict:
             lines.append(f"On {target}: {times:.2f} x the parent's speed ({verdict}).")
-    return lines
+    return [*lines, *(_plain(said) for said in exit_sentences(record, trial))]
 
 
 def _measured(measured: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from raysearch.record.scores import goals_of, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import compare
 from raysearch.reporting import plots, sources, sweep_page
+from raysearch.reporting.exits import exits_section
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number, times
 from raysearch.reporting.key_figures import key_figures
 from raysearch.reporting.page import document, drawn, section, table, tiles
@@ -64,6 +65,7 @@ def render(result: RunResult, refresh: float | None = None) -> str:
             tiles(key_figures(result)),
             section("The front", _front_text(result), drawn(plots.front_pairs(result))),
             section("Variants", _variants_text(result), _variants(result), _notes(result)),
+            exits_section(result),
             side_by_side(result),
             section("Stopped early", _stopped(result)),
             section("Hypervolume", _hypervolume(result), drawn([plots.hypervolume(result)])),

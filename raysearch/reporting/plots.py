@@ -49,7 +49,7 @@ def front(result: RunResult, x: str, y: str) -> go.Figure:
     Raises:
         ValueError: a metric that no trial reports.
     """
-    known = reported(dict.fromkeys(result.record.targets, PER_TARGET), result.record.metrics)
+    known = reported(dict.fromkeys(result.record.targets, PER_TARGET), result.record.metrics, exits=True)
     for metric in (x, y):
         if metric not in known:
             raise UserError(f"no trial reports {metric!r}; {did_you_mean(metric, known)}")

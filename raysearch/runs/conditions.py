@@ -18,6 +18,7 @@ from raysearch.search_spaces.keys import as_mapping, check_keys
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import decode_training
 from raysearch.searchers.base import Config
+from raysearch.trainables.exits.checks import check_exits, check_parent
 from raysearch.trainables.pruning.evidence import check_criterion
 from raysearch.trainables.task import Task, accuracy
 from raysearch.trainables.training.checks import check_schedules, check_settings, check_sizes
@@ -70,11 +71,14 @@ class Conditions:
         """The task's metrics, the first one first, with their units; only accuracy's is known."""
         return {name: SHARE if m is accuracy else "" for name, m in self.task.metrics.items()}
 
-    @property
-    def reported(self) -> tuple[list[str], list[str]]:
-        """The keys of what trials report, and of what only finalists are measured for besides."""
-        known = reported({t.name: trial_figures(t) for t in self.targets}, self.metrics)
-        whole = reported({t.name: t.figures for t in self.targets}, self.metrics)
+    def reported(self, *, exits: bool = False) -> tuple[list[str], list[str]]:
+        """The keys of what trials report, and of what only finalists are measured for besides.
+
+        Args:
+            exits: whether some networks may be left early.
+        """
+        known = reported({t.name: trial_figures(t) for t in self.targets}, self.metrics, exits=exits)
+        whole = reported({t.name: t.figures for t in self.targets}, self.metrics, exits=exits)
         return known, [key for key in whole if key not in known]
 
     def bind(self, space: Mapping[str, Any]) -> Space:
@@ -86,11 +90,15 @@ class Conditions:
         """
         bound = self._bind(space)
         self._check_bits(bound)
+        if bound.exits:
+            check_exits(self.task, self.targets)
         if self.task.is_ready:
             self._check_inputs(bound)
         settings = [bound.domains.get("training", {}), self.parent.get("training", {})]
         parent = bound.settled(self.parent)
         plan = bound.variant(parent).plan.architecture
+        if plan is not None and bound.exits:
+            check_parent(self.task, plan)
         check_schedules(bound.domains, self.epochs)
         check_sizes(self.task, bound, parent, self.epochs)
         for criterion in bound.criteria:

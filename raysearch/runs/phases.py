@@ -22,6 +22,7 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, failure, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
+from raysearch.record.choices import leaves_early, plain_beside
 from raysearch.record.journal import LIMITS, Event, Journal, RunRecord, TrialRecord
 from raysearch.record.results import RunResult
 from raysearch.record.scores import Scores, goals_of
@@ -351,8 +352,10 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
 def _measure_finalists(session: Session, service: RemoteService) -> None:
     """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
     make_lost_again(session)
+    front = Scores(session.record).front
     names = [
-        *(t.name for t in Scores(session.record).front),
+        *(t.name for t in front),
+        *_beside_exits(session.record, front),
         *(t.name for t in session.record.trials.values() if t.role == "reference"),
     ]
     trials = [session.record.trials[name] for name in dict.fromkeys(names)]
@@ -375,6 +378,16 @@ def _measure_finalists(session: Session, service: RemoteService) -> None:
 def _lacks_a_target(trial: TrialRecord) -> bool:
     """Whether a target came after a trial's final figures, on which it could be measured."""
     return trial.outdated and bool(trial.later)
+
+
+def _beside_exits(record: RunRecord, front: Sequence[TrialRecord]) -> Iterator[str]:
+    """The plain variants that the front's early exits are compared with."""
+    goals = goals_of(record)
+    for trial in filter(leaves_early, front):
+        for target in record.targets:
+            beside = plain_beside(record, goals, trial, target)
+            if beside is not None and beside.plain is not None:
+                yield beside.plain.name
 
 
 def _restored(session: Session, name: str) -> list[str]:

@@ -21,12 +21,15 @@ from raysearch.backends.measurement.spared import Description
 from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
+from raysearch.networks.exits import Exits
 from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.tuning import cluster
 from raysearch.search_spaces.architectures import Architecture
+from raysearch.search_spaces.domains import merged, nested
 from raysearch.search_spaces.space import Space
 from raysearch.search_spaces.training import TrainingPlan
 from raysearch.trainables.data.batches import count, first
+from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.setup import Config, TrialSetup
 from raysearch.trainables.stages import TrialStages
 from raysearch.trainables.task import Task
@@ -36,6 +39,8 @@ from raysearch.trainables.training.epoch import TrainingDiverged
 
 _BATCHES = 2
 _DIVERGED = "its training diverged on two batches, at the learning rate of the design: its file was not tried"
+_LEFT_EARLY = "left-early"
+_CALLED = {"parent": "the parent", _LEFT_EARLY: "a network that inputs may leave early"}
 _EPOCHS = 2  # one in float, one quantised
 
 
@@ -75,6 +80,7 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
     check_task(conditions.task, plan.architecture)
     few = _few(conditions.task, plan.training)
     configs = {"parent": conditions.parent}
+    configs |= _left_early(conditions.task, conditions.parent, space)
     for config in space.design(conditions.parent)[-1:]:
         configs["compressed"] = _taught_by_parent(config)
     if conditions.resources.get("gpu", 0):
@@ -103,6 +109,17 @@ def check_deployable(conditions: Conditions, space: Space) -> Findings:
         seconds=seconds[0] + seconds[-1] + min(seconds[1:-1], default=0.0) * share,
         memory_mb=most,
     )
+
+
+def _left_early(task: Task, parent: Config, space: Space) -> dict[str, Config]:
+    """The parent with one setting changed so that inputs may leave it early, as a config to try; or none."""
+    searched = {path: v for path, v in space.searched.items() if space.exits and path[0] == "architecture"}
+    for path, end in ((path, end) for path, values in searched.items() for end in values.ends()):
+        config = merged(parent, nested({path: end}))
+        network = task.build(space.variant(config).plan.architecture)
+        if isinstance(outputs_of(network, task.example_input(2)), Exits):
+            return {_LEFT_EARLY: config}
+    return {}
 
 
 def _tried_here(targets: Sequence[Backend]) -> tuple[Backend, ...]:
@@ -143,7 +160,7 @@ def _take_through(setup: TrialSetup, name: str, config: Config) -> tuple[TrialSt
     except TrainingDiverged:  # a matter of this learning rate: other trials have others
         pass
     except RuntimeError as error:  # torch's own errors, a file that disagrees, a runtime that refuses it
-        what = "the parent" if name == "parent" else "a pruned and quantised network"
+        what = _CALLED.get(name, "a pruned and quantised network")
         raise UserError(f"{what} does not run: {first_line(error)}") from error
     return stages, seconds
 

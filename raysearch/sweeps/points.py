@@ -49,7 +49,7 @@ class Points:
         target = conditions.targets[0]
         others = ["minimize size_mb", f"minimize latency_ms/{target.name}"]
         goals = Goals.parse([str(self.quality), *others], last_step=conditions.last_step)
-        goals.check_reported(*conditions.reported)
+        goals.check_reported(*conditions.reported())
         return Work(
             describe(conditions, self.space, goals, method),
             conditions,

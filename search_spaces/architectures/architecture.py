@@ -26,6 +26,9 @@ class Architecture(Protocol):
     def reads(self, path: Path) -> bool:
         """Whether the value at a path of the architecture space matters to this network."""
 
+    def may_exit(self) -> bool:
+        """Whether its network may be left early, as far as is known without making it."""
+
     def encode(self) -> dict[str, Any]:
         """The canonical config, JSON types only, which decodes to the same plan."""
 

@@ -18,10 +18,14 @@ from raysearch.search_spaces.architectures.numbered import (
     decode_numbered,
 )
 from raysearch.search_spaces.architectures.stages import (
+    EXITS,
     MAX_STAGES,
     MAX_WIDTH,
+    NO_EXIT,
     StagedPlan,
     check_stage,
+    decode_exit,
+    exit_space,
     stage_space,
 )
 from raysearch.search_spaces.arguments import integers, one_of
@@ -59,6 +63,7 @@ def conv1d(
     width_step: int = 8,
     kernel: int | tuple[int, ...] = (5, 3, 9),
     block: str | tuple[str, ...] = ("basic", "plain"),
+    exits: str | tuple[str, ...] = NO_EXIT,
 ) -> dict[str, Any]:
     """A space of one-dimensional convolutional networks for signals (channels, length).
 
@@ -73,6 +78,8 @@ def conv1d(
         kernel: kernel sizes to choose from, out of 1, 3, 5, 7, 9, 11, 15, 21, 31.
         block: block types to choose from: "basic" (two convolutions and a skip), "plain" (one convolution,
             no skip).
+        exits: where the network may be left early, to choose from: "none", "after_stage_1" and so on, each
+            but after the last stage; see docs/early-exit.md.
 
     Returns:
         Nested Tune domains; what has one value only is a constant.
@@ -81,6 +88,7 @@ def conv1d(
         ValueError: a range with low >= high, a bound that is no multiple of the step, an unknown choice.
     """
     space, names = stage_space("conv1d", stages, width, width_step)
+    space |= exit_space(exits, names)
     for name in names:
         space[name] = {
             "depth": integers("depth", depth),
@@ -98,4 +106,5 @@ def decode_conv1d(config: Mapping[str, Any]) -> Conv1dPlan:
         ValueError: an unknown key, a missing stage, or a value out of range.
     """
     stem = decode_integer(config, "stem/width", 1, MAX_WIDTH)
-    return Conv1dPlan(stem, decode_numbered(Conv1dPlan.FORM, config, Stage1dPlan, ("stem",)))
+    stages = decode_numbered(Conv1dPlan.FORM, config, Stage1dPlan, ("stem", EXITS))
+    return Conv1dPlan(stem, stages, decode_exit(config, len(stages)))

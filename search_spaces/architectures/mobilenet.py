@@ -19,10 +19,14 @@ from raysearch.search_spaces.architectures.numbered import (
     decode_numbered,
 )
 from raysearch.search_spaces.architectures.stages import (
+    EXITS,
     MAX_STAGES,
     MAX_WIDTH,
+    NO_EXIT,
     StagedPlan,
     check_stage,
+    decode_exit,
+    exit_space,
     stage_space,
 )
 from raysearch.search_spaces.arguments import integers, one_of
@@ -111,6 +115,7 @@ def mobilenet(
     kernel: int | tuple[int, ...] = (3, 5),
     squeeze: bool | tuple[bool, ...] = (False, True),
     activation: str | tuple[str, ...] = ("relu",),
+    exits: str | tuple[str, ...] = NO_EXIT,
 ) -> dict[str, Any]:
     """A space of networks of inverted residuals (MobileNet, EfficientNet) for images.
 
@@ -128,6 +133,8 @@ def mobilenet(
         squeeze: whether blocks have squeeze-and-excitation, to choose from.
         activation: of the whole network, to choose from: "relu", or "hard_swish", which runtimes compute
             slowly in integers.
+        exits: where the network may be left early, to choose from: "none", "after_stage_1" and so on, each
+            but after the last stage; see docs/early-exit.md.
 
     Returns:
         Nested Tune domains; what has one value only is a constant.
@@ -136,6 +143,7 @@ def mobilenet(
         ValueError: a range with low >= high, a bound that is no multiple of the step, an unknown choice.
     """
     space, names = stage_space("mobilenet", stages, width, width_step)
+    space |= exit_space(exits, names)
     space["activation"] = one_of("activation", activation, ACTIVATIONS)
     for name in names:
         space[name] = {
@@ -155,5 +163,6 @@ def decode_mobilenet(config: Mapping[str, Any]) -> MobileNetPlan:
         ValueError: an unknown key, a missing stage, or a value out of range.
     """
     stem = decode_integer(config, "stem/width", 1, MAX_WIDTH)
-    stages = decode_numbered(MobileNetPlan.FORM, config, InvertedPlan, ("stem", "activation"))
-    return MobileNetPlan(stem, stages, str(config.get("activation", "relu")))
+    stages = decode_numbered(MobileNetPlan.FORM, config, InvertedPlan, ("stem", "activation", EXITS))
+    activation = str(config.get("activation", "relu"))
+    return MobileNetPlan(stem, stages, decode_exit(config, len(stages)), activation)

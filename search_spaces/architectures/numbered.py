@@ -82,6 +82,10 @@ class NumberedPlan:
         """Those of them that can lose channels."""
         return tuple(part for part in self.known_parts()[:-1] if part not in self.FORM.whole)
 
+    def may_exit(self) -> bool:
+        """Whether the network may be left early; not where a family knows no exits."""
+        return False
+
     def reads(self, path: Path) -> bool:
         """Whether a value of the architecture space matters: those of parts beyond the last do not."""
         return len(path) == 1 or path[0] in self.parts()

@@ -38,11 +38,13 @@ class OwnPlan:
         config: what the function reads, in the form of the opened space.
         names: the parts that the network has, in its order.
         channels: output channels of the layers that may be pruned.
+        exits: whether networks of its family may be left early.
     """
 
     config: Mapping[str, Any]
     names: tuple[str, ...] = ()
     channels: Mapping[str, int] = field(default_factory=dict)
+    exits: bool = False
 
     @property
     def given(self) -> dict[str, Any]:
@@ -75,6 +77,10 @@ class OwnPlan:
             node = node[key]
         return True
 
+    def may_exit(self) -> bool:
+        """Whether some network of the family may be left early; of this one only its outputs tell."""
+        return self.exits
+
     def encode(self) -> dict[str, Any]:
         """The canonical config: what the function reads."""
         return dict(self.config)
@@ -101,6 +107,7 @@ class OwnFamily:
         whole: layers that were found not to lose channels.
         pruned: those of the known parts from which channels can go.
         sparse: those whose weights may become zero one by one.
+        exits: whether a network that was tried gives ``Exits``.
     """
 
     space: Mapping[str, Any]
@@ -111,6 +118,7 @@ class OwnFamily:
     whole: frozenset[LayerKind] = frozenset()
     pruned: tuple[str, ...] = ()
     sparse: tuple[str, ...] = ()
+    exits: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is remembered beside them can be found again."""
@@ -144,7 +152,7 @@ class OwnFamily:
         try:
             layers = self.layers(Recording(given, read))
         except UserError:
-            return None, OwnPlan(config, self.known)
+            return None, OwnPlan(config, self.known, exits=self.exits)
         kept = read_part(config, read)
         whole = kept != config and not self._makes(layers, kept)
         channels = {
@@ -152,7 +160,7 @@ class OwnFamily:
             for (name, layer), kind in zip(layers.items(), kinds(layers), strict=True)
             if layer.channels > 1 and kind not in self.whole and part_of(name, self.exclude) is None
         }
-        plan = OwnPlan(config if whole else kept, self.parts_of(layers), channels)
+        plan = OwnPlan(config if whole else kept, self.parts_of(layers), channels, self.exits)
         return (None if whole else frozenset(read)), plan
 
     def _makes(self, layers: Mapping[str, Layer], config: Mapping[str, Any]) -> bool:

@@ -17,10 +17,14 @@ from raysearch.search_spaces.architectures.numbered import (
     decode_numbered,
 )
 from raysearch.search_spaces.architectures.stages import (
+    EXITS,
     MAX_STAGES,
     MAX_WIDTH,
+    NO_EXIT,
     StagedPlan,
     check_stage,
+    decode_exit,
+    exit_space,
     stage_space,
 )
 from raysearch.search_spaces.arguments import integers, one_of
@@ -58,6 +62,7 @@ def resnet(
     width_step: int = 8,
     kernel: int | tuple[int, ...] = (3,),
     block: str | tuple[str, ...] = ("basic",),
+    exits: str | tuple[str, ...] = NO_EXIT,
 ) -> dict[str, Any]:
     """A space of residual networks; each stage chooses its depth, width, kernel and block by itself.
 
@@ -69,6 +74,8 @@ def resnet(
         kernel: kernel sizes to choose from, out of 1, 3, 5, 7.
         block: block types to choose from: "basic" (two convolutions and a skip), "plain" (one convolution,
             no skip), "separable" (depthwise and pointwise, a skip where shapes agree).
+        exits: where the network may be left early, to choose from: "none", "after_stage_1" and so on, each
+            but after the last stage; see docs/early-exit.md.
 
     Returns:
         Nested Tune domains; what has one value only is a constant.
@@ -77,6 +84,7 @@ def resnet(
         ValueError: a range with low >= high, a bound that is no multiple of the step, an unknown choice.
     """
     space, names = stage_space("resnet", stages, width, width_step)
+    space |= exit_space(exits, names)
     for name in names:
         space[name] = {
             "depth": integers("depth", depth),
@@ -94,4 +102,5 @@ def decode_resnet(config: Mapping[str, Any]) -> ResNetPlan:
         ValueError: an unknown key, a missing stage, or a value out of range.
     """
     stem = decode_integer(config, "stem/width", 1, MAX_WIDTH)
-    return ResNetPlan(stem, decode_numbered(ResNetPlan.FORM, config, StagePlan, ("stem",)))
+    stages = decode_numbered(ResNetPlan.FORM, config, StagePlan, ("stem", EXITS))
+    return ResNetPlan(stem, stages, decode_exit(config, len(stages)))

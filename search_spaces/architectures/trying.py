@@ -50,16 +50,17 @@ def own_family(
     family = OwnFamily(space, build, tuple(parts), tuple(exclude))
     middle, *others = _samples(space)
     layers = [_checked(family, resolved(middle))]
-    shapes = _output_shapes(family, middle, example_input)
+    shapes, exits = _output_shapes(family, middle, example_input)
     failures, until = [], time.monotonic() + _RUN_S
     for config in others:
         try:
             layers.append(family.layers(resolved(config)))
             runs = time.monotonic() < until
-            found = _output_shapes(family, config, example_input) if runs else shapes
+            found, left = _output_shapes(family, config, example_input) if runs else (shapes, False)
         except UserError as error:
             failures.append(str(error))
             continue
+        exits = exits or left
         if found != shapes:
             failures.append(f"{resolved(config)} gives outputs of shape {found}, and the middle {shapes}")
     if failures:
@@ -74,7 +75,7 @@ def own_family(
             known = dict.fromkeys(name.partition(".")[0] for name in every)
             raise UserError(f"parts has {part!r}, which no layer is in; {did_you_mean(str(part), known)}")
     _warn_of_unread(family, [middle, *others])
-    family = replace(family, known=_joined(map(family.parts_of, layers)))
+    family = replace(family, known=_joined(map(family.parts_of, layers)), exits=exits)
     sparse = {name for each in layers for name, layer in each.items() if layer.is_sparse}
     family = replace(
         family, sparse=tuple(p for p in family.known if any(belongs(name, p) for name in sparse))
@@ -90,24 +91,27 @@ def own_family(
 
 def _output_shapes(
     family: OwnFamily, config: dict[str, Any], example_input: Nest | None
-) -> list[tuple[int, ...]]:
-    """The shapes of what a network gives, without the batch.
+) -> tuple[list[tuple[int, ...]], bool]:
+    """The shapes of what a network gives at its end, without the batch, and whether it may be left early.
 
     Raises:
         UserError: it does not run.
     """
     if example_input is None:
-        return []
+        return [], False
     import torch
 
     from raysearch.networks import nests
+    from raysearch.networks.exits import Exits
     from raysearch.networks.running import check_runs
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = attempt(lambda: family.build(resolved(config)), f"making the model of {resolved(config)}")
         check_runs(model, example_input)
-        outputs = nests.tensors(nests.call(model.eval(), example_input))
-    return [tuple(tensor.shape[1:]) for tensor in outputs]
+        outputs = nests.call(model.eval(), example_input)
+    exits = isinstance(outputs, Exits)
+    ends = nests.tensors(outputs.last if exits else outputs)
+    return [tuple(tensor.shape[1:]) for tensor in ends], exits
 
 
 def _warn_of_unread(family: OwnFamily, configs: Iterable[dict[str, Any]]) -> None:

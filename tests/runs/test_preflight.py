@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import exiting_network
 import pytest
 import torch
+from exiting_network import Exiting
+from ray import tune
 from torch import Tensor, nn
 from trial_setup import small_task
 from typer.testing import CliRunner
@@ -186,3 +189,21 @@ def test_where_there_is_no_cluster_it_is_said_that_nobody_was_asked(monkeypatch:
     (said,) = preflight.check_places([get(PLACED)])
     assert said.startswith("desk: whether a node has such a device")
     assert preflight.check_places([get("torch-cpu")]) == []
+
+
+def test_a_network_that_inputs_may_leave_is_tried_too() -> None:
+    def broken(architecture: dict[str, bool]) -> nn.Module:
+        network = Exiting(architecture["exits"])
+        if network.side is not None:
+            network.side = nn.Linear(16, 7)  # logits of other classes than the end's
+        return network
+
+    for build, message in ((exiting_network.build, None), (broken, "a network that inputs may leave early")):
+        task = small_task(model=build, parent={"architecture": {"exits": False}})
+        space = {"architecture": {"exits": tune.choice([False, True])}}
+        study = Study(task, space, ["maximize accuracy", "minimize mean_latency_ms/onnxruntime-cpu"])
+        if message is None:
+            check_deployable(study.conditions, study.space)
+        else:
+            with pytest.raises(UserError, match=message):
+                check_deployable(study.conditions, study.space)

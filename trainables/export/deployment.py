@@ -17,6 +17,9 @@ from raysearch.networks.nests import Nest
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.storage import patiently
 from raysearch.trainables.data.batches import batches
+from raysearch.trainables.exits.evaluation import may_leave
+from raysearch.trainables.exits.files import ONE, cut_network, write_exit_files
+from raysearch.trainables.exits.rule import NEVER, ExitRule
 from raysearch.trainables.export import export_litert, export_onnx, export_torch
 from raysearch.trainables.quantization import (
     calibrate,
@@ -80,8 +83,17 @@ def calibration_inputs(task: Task, seed: int) -> Nest:
     return inputs
 
 
-def write_files(module: fx.GraphModule, folder: Path, forms: Iterable[str]) -> dict[str, Path]:
-    """Write a deployed network as one file for each form, by form."""
+def write_files(
+    module: fx.GraphModule, folder: Path, forms: Iterable[str], rule: ExitRule = NEVER
+) -> dict[str, Path]:
+    """Write a deployed network as one file for each form, by form.
+
+    One that inputs may leave early is written as ONNX alone, by its rule; the two files of its cascade lie
+    beside it.
+    """
+    if may_leave(module):
+        with storing(folder):
+            return {"uint8": write_exit_files(cut_network(module), folder, rule)[ONE]}
     files = {form: folder / FILES[form] for form in forms}
     with storing(folder):
         for form, path in files.items():

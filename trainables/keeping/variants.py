@@ -14,6 +14,8 @@ from torch import fx
 
 from raysearch import storage
 from raysearch.basics.disk import is_full
+from raysearch.trainables.exits.evaluation import Leaving
+from raysearch.trainables.exits.files import EARLY, LATE, ONE
 from raysearch.trainables.export.deployment import write_files
 from raysearch.trainables.keeping.references import LostReference, reference_parts, reference_weights
 from raysearch.trainables.measuring import measure_through
@@ -139,6 +141,13 @@ def export_again(setup: TrialSetup, name: str, config: Config, forms: Iterable[s
         shutil.copytree(folder, made, dirs_exist_ok=True)
         write_files(cast(fx.GraphModule, module), made, forms)
         spec[DIGESTS] = digests_of(made, [WEIGHTS, *(FILES[form] for form in setup.forms)])
+        if isinstance(module, Leaving):
+            write_files(module.network, made, setup.forms, module.rule)
+            names = [WEIGHTS, ONE, EARLY, LATE]
+        else:
+            write_files(cast(fx.GraphModule, module), made, setup.forms)
+            names = [WEIGHTS, *(FILES[form] for form in setup.forms)]
+        spec[DIGESTS] = digests_of(made, names)
         (made / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 
 

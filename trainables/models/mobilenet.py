@@ -80,4 +80,4 @@ def build_mobilenet(plan: MobileNetPlan, in_channels: int, classes: int) -> Stag
         return InvertedResidual(stage, channels, stride, not first, plan.activation)
 
     pool = nn.AdaptiveAvgPool2d(1)
-    return Staged(nn.Sequential(stem), plan.stem_width, plan.stages, block, pool, classes)
+    return Staged(nn.Sequential(stem), plan.stem_width, plan.stages, block, pool, classes, plan.exit_after)

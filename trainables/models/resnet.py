@@ -118,7 +118,9 @@ def build_resnet(plan: ResNetPlan, in_channels: int, classes: int) -> Staged:
     """
     check_sizes(in_channels, classes)
     stem = _stem(in_channels, plan.stem_width, 3, dims=2)
-    return Staged(stem, plan.stem_width, plan.stages, _block, nn.AdaptiveAvgPool2d(1), classes)
+    return Staged(
+        stem, plan.stem_width, plan.stages, _block, nn.AdaptiveAvgPool2d(1), classes, plan.exit_after
+    )
 
 
 def build_conv1d(plan: Conv1dPlan, in_channels: int, classes: int) -> Staged:
@@ -134,4 +136,6 @@ def build_conv1d(plan: Conv1dPlan, in_channels: int, classes: int) -> Staged:
     """
     check_sizes(in_channels, classes)
     stem = _stem(in_channels, plan.stem_width, 7, dims=1)
-    return Staged(stem, plan.stem_width, plan.stages, _block1d, nn.AdaptiveAvgPool1d(1), classes)
+    return Staged(
+        stem, plan.stem_width, plan.stages, _block1d, nn.AdaptiveAvgPool1d(1), classes, plan.exit_after
+    )

@@ -14,6 +14,7 @@ from torch.nn import functional
 from raysearch.basics.failures import UserError
 from raysearch.networks.nests import Nest, call, tensors
 from raysearch.trainables.evaluation import class_axes
+from raysearch.trainables.exits.loss import over_exits
 
 Loss = Callable[[Nest, Nest], Tensor]
 BatchLoss = Callable[[nn.Module, Nest, Nest], Tensor]
@@ -34,6 +35,7 @@ def distillation_loss(
     weight: float,
     term: Term | None = None,
     forward: Forward = call,
+    exit_weight: float = 1.0,
 ) -> BatchLoss:
     """The task's loss mixed with a term that draws the student's outputs to the teacher's.
 
@@ -45,17 +47,17 @@ def distillation_loss(
         term: of the student's outputs, the teacher's outputs and the temperature; ``teachers_term`` if left
             out.
         forward: runs the student and the teacher.
+        exit_weight: of an early exit, which the teacher teaches too; see ``over_exits``.
     """
     teacher.eval()
+    learnt_term = over_exits(teachers_term if term is None else term, exit_weight)
 
     def mixed(module: nn.Module, inputs: Nest, targets: Nest) -> Tensor:
         outputs = forward(module, inputs)
         with torch.no_grad():
             taught = forward(teacher, inputs)
-        if term is None:
-            learnt = teachers_term(outputs, taught, targets, temperature)
-        else:
-            learnt = term(outputs, taught, temperature)
+        others = (taught, targets, temperature) if term is None else (taught, temperature)
+        learnt = learnt_term(outputs, *others)
         return (1 - weight) * loss(outputs, targets) + weight * learnt
 
     return mixed

@@ -12,6 +12,7 @@ from torch import nn
 from raysearch.networks.nests import Nest, call
 from raysearch.search_spaces.teachers import TeacherPlan
 from raysearch.search_spaces.training import TrainingPlan
+from raysearch.trainables.exits.loss import over_exits
 from raysearch.trainables.pruning.sparsity import hold_zeros
 from raysearch.trainables.task import Task
 from raysearch.trainables.training.averaging import WeightAverage
@@ -94,7 +95,7 @@ class Trainer:
             teacher: on the device; None without one.
             taught: how much the teacher's outputs count.
         """
-        own = task.smoothed_loss(self._plan.label_smoothing)
+        own = over_exits(task.smoothed_loss(self._plan.label_smoothing), self._plan.exit_weight)
         make: Callable[..., BatchLoss] = partial(plain_loss, forward=self._forward)
         if teacher is not None:
             make = partial(
@@ -104,6 +105,7 @@ class Trainer:
                 weight=taught.weight,
                 term=task.distillation,
                 forward=self._forward,
+                exit_weight=self._plan.exit_weight,
             )
         return mixed(make, own, self._plan.mixup) if self._plan.mixup else make(own)
 

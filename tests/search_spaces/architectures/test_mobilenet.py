@@ -4,7 +4,9 @@ from raysearch.search_spaces import InvertedPlan, MobileNetPlan, PruningPlan, bi
 from raysearch.search_spaces.architectures import decode_architecture
 from raysearch.search_spaces.architectures.mobilenet import squeezed
 
-PLAN = MobileNetPlan(8, (InvertedPlan(1, 16, 1, 3, True), InvertedPlan(2, 24, 4, 5, True)), "hard_swish")
+PLAN = MobileNetPlan(
+    8, (InvertedPlan(1, 16, 1, 3, True), InvertedPlan(2, 24, 4, 5, True)), activation="hard_swish"
+)
 
 
 def test_what_has_one_value_is_a_constant():
