@@ -80,6 +80,10 @@ def _check_target(before: Work, target: Backend) -> None:
     """Refuse a target for which the trials would have been trained otherwise, or that has no parent."""
     forms = {"uint8", *(known.form for known in before.conditions.targets)}
     name = target.name
+    if before.space.exits:
+        raise UserError(
+            f"target {name} comes later, and early exits are measured when a trial ends: {_BEGIN}"
+        )
     if in_integers_alone(target):
         raise UserError(f"target {name} says nothing of networks in float, such as the parent: {_BEGIN}")
     if target.form == "litert" and "litert" not in forms:

@@ -148,13 +148,23 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_a_target_that_wants_other_networks_is_refused(name: str) -> None:
     target, why = KINDS[name]
-    work: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET),)))
+    plain = SimpleNamespace(exits=False)
+    work: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET),)), space=plain)
     with pytest.raises(UserError, match=f"^target other {why}.*{ANOTHER}$"):
         limits._check_target(work, target)  # type: ignore[arg-type]
     limits._check_target(work, Other())  # type: ignore[arg-type]
-    of_its_kind: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET), target)))
+    of_its_kind: Any = SimpleNamespace(conditions=SimpleNamespace(targets=(get(TARGET), target)), space=plain)
     if target.form != "uint8":
         limits._check_target(of_its_kind, replace(target, name="second"))  # type: ignore[arg-type]
+
+
+def test_a_target_that_comes_after_early_exits_is_refused() -> None:
+    conditions = SimpleNamespace(targets=(get(TARGET),))
+    work: Any = SimpleNamespace(space=SimpleNamespace(exits=True), conditions=conditions)
+    with pytest.raises(
+        UserError, match=f"target other comes later, and early exits are measured .*{ANOTHER}$"
+    ):
+        limits._check_target(work, Other())  # type: ignore[arg-type]
 
 
 def test_a_direction_that_comes_late_is_refused_where_the_worst_target_counted() -> None:

@@ -139,13 +139,11 @@ def export_again(setup: TrialSetup, name: str, config: Config, forms: Iterable[s
         spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         module = load_variant(folder, model)
         shutil.copytree(folder, made, dirs_exist_ok=True)
-        write_files(cast(fx.GraphModule, module), made, forms)
-        spec[DIGESTS] = digests_of(made, [WEIGHTS, *(FILES[form] for form in setup.forms)])
         if isinstance(module, Leaving):
-            write_files(module.network, made, setup.forms, module.rule)
+            write_files(module.network, made, forms, module.rule)
             names = [WEIGHTS, ONE, EARLY, LATE]
         else:
-            write_files(cast(fx.GraphModule, module), made, setup.forms)
+            write_files(cast(fx.GraphModule, module), made, forms)
             names = [WEIGHTS, *(FILES[form] for form in setup.forms)]
         spec[DIGESTS] = digests_of(made, names)
         (made / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
