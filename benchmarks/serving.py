@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from benchmarks.common import data_file, report
 from raysearch.serving.latencies import Latencies
 from raysearch.serving.policy import ArrivalRate, Plan, Rule, SlackFit, Static, oracle
-from raysearch.serving.simulator import Outcome, drawn, simulate
-from raysearch.serving.traces import read_trace
+from raysearch.serving.simulation.simulator import Outcome, drawn, simulate
+from raysearch.serving.simulation.traces import read_trace
 
 NAME = "serving"
 TRACES = {"code": "traces/azure_llm_2023_code.csv", "conv": "traces/azure_llm_2023_conv.csv"}

@@ -27,7 +27,7 @@ from raysearch.basics.failures import UserError, failure
 from raysearch.basics.spelling import did_you_mean
 from raysearch.serving.board import Shared
 from raysearch.serving.counts import Counts
-from raysearch.serving.http import Application
+from raysearch.serving.http.application import Application
 from raysearch.serving.limits import Limits
 from raysearch.serving.router import Router
 from raysearch.serving.variants import read_front

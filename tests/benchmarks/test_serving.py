@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
-from raysearch.serving.traces import on_off
+from raysearch.serving.simulation.traces import on_off
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -35,7 +35,7 @@ def test_what_the_most_accurate_variant_can_bear() -> None:
 
 @pytest.mark.skipif(not (DATA / "traces").is_dir(), reason="../shared/data has no traces")
 def test_the_public_traces_are_read() -> None:
-    from raysearch.serving.traces import read_trace
+    from raysearch.serving.simulation.traces import read_trace
 
     sizes = {name: len(read_trace(DATA / file)) for name, file in serving.TRACES.items()}
     assert sizes == {"code": 8819, "conv": 19366}

@@ -15,8 +15,9 @@ import pytest
 from served import ask, expected, servables
 
 from raysearch.serving import Router
-from raysearch.serving import http as http_module
-from raysearch.serving.http import Application
+from raysearch.serving.http import application as application_module
+from raysearch.serving.http import bodies as bodies_module
+from raysearch.serving.http.application import Application
 
 BODY = json.dumps({"inputs": [1, 2, 3, 4], "label": 2}).encode()
 
@@ -70,7 +71,7 @@ def test_bad_requests_get_an_error_each(router: Router) -> None:
 
 
 def test_slow_senders_are_given_up(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(bodies_module, "_PATIENCE_S", 0.05)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -132,7 +133,7 @@ def test_metrics_and_page(router: Router) -> None:
 
 
 def test_events_come_until_the_reader_goes(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "_EVENT_S", 0.01)
+    monkeypatch.setattr(application_module, "_EVENT_S", 0.01)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 
 from raysearch.serving.latencies import Latencies
 from raysearch.serving.policy import ArrivalRate, Plan, SlackFit, Static, oracle
-from raysearch.serving.simulator import Failure, drawn, simulate
-from raysearch.serving.traces import on_off, poisson, ramp
+from raysearch.serving.simulation.simulator import Failure, drawn, simulate
+from raysearch.serving.simulation.traces import on_off, poisson, ramp
 
 TIMES = (0.3, 0.45, 0.75, 1.6, 4.2, 6.8)
 ACCURACIES = (0.80, 0.86, 0.915, 0.935, 0.947, 0.950)

@@ -7,12 +7,11 @@ they share.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -21,15 +20,11 @@ import numpy as np
 
 from raysearch.basics.failures import UserError, failure
 from raysearch.serving.counts import Counts, prometheus
+from raysearch.serving.http.bodies import Receive, Refusal, Send, raw, reply, whole_body
 from raysearch.serving.inputs import JSON, BadInput, most_bytes, parse
 from raysearch.serving.router import Reply, Router, TooLate
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-_PATIENCE_S = 5.0  # for a whole body
 _LONGEST_SETTING = 4096
-_MOST_DISCARDED = 2**24  # bytes of a body that is refused
 _EVENT_S = 0.5
 _BEAT_S, _BEAT_WEIGHT, _IDLE_S = 0.01, 0.2, 1.0
 _STREAM_S = 15.0
@@ -43,19 +38,6 @@ class Board(Protocol):
 
     async def counts(self) -> Counts:
         """Those of all replicas."""
-
-
-class Refusal(Exception):
-    """A request that is answered with an error.
-
-    Attributes:
-        status: of HTTP.
-        headers: beside the sentence.
-    """
-
-    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.headers = status, dict(headers or {})
 
 
 class Application:
@@ -83,7 +65,7 @@ class Application:
         try:
             await self._answer(scope, receive, send)
         except Refusal as refusal:
-            await _reply(send, refusal.status, {"error": str(refusal)}, refusal.headers)
+            await reply(send, refusal.status, {"error": str(refusal)}, refusal.headers)
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -94,7 +76,7 @@ class Application:
             raise Refusal(405, f"{path} takes {' or '.join(allowed)}", {"allow": ", ".join(allowed)})
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         if path == "/healthz":
-            await _reply(send, 200, {"status": "ok"})
+            await reply(send, 200, {"status": "ok"})
             return
         self._check_token(scope, headers)
         if path == "/predict":
@@ -103,11 +85,11 @@ class Application:
             await self._limits(method, headers, receive, send)
         elif path == "/metrics":
             text = prometheus(await self._counts()).encode()
-            await _raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
+            await raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/events":
             await self._events(receive, send)
         else:
-            await _raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
+            await raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
 
     def _check_token(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         if not self._token:
@@ -124,13 +106,13 @@ class Application:
             self._beating = asyncio.create_task(self._beat())
         ports = self._router.hall.ports
         try:
-            body = await _body(headers, receive, most_bytes(ports))
+            body = await whole_body(headers, receive, most_bytes(ports))
             feed, label = parse(body, headers.get("content-type", ""), ports)
         except (Refusal, BadInput) as error:
             self._router.count(_bad)
             raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
         try:
-            reply = await asyncio.wrap_future(self._router.submit(feed, self._lag_ms))
+            answer = await asyncio.wrap_future(self._router.submit(feed, self._lag_ms))
         except TooLate as late:
             seconds = str(max(1, math.ceil(late.retry_after_s)))
             raise Refusal(503, str(late), {"retry-after": seconds}) from None
@@ -138,8 +120,8 @@ class Application:
             raise Refusal(500, f"the network cannot run this input: {failure(error)}") from None
         label = headers.get("x-label", label)
         if label is not None:
-            self._count_label(reply, label)
-        await _reply(send, 200, _said(reply), {"x-variant": reply.variant})
+            self._count_label(answer, label)
+        await reply(send, 200, _said(answer), {"x-variant": answer.variant})
 
     async def _beat(self) -> None:
         """How late this loop wakes up: so long a request has waited, unseen, before it is queued."""
@@ -166,7 +148,7 @@ class Application:
         if method == "POST":
             if headers.get("content-type", "").partition(";")[0].strip() != JSON:
                 raise Refusal(415, f"send {JSON}")
-            body = await _body(headers, receive, _LONGEST_SETTING)
+            body = await whole_body(headers, receive, _LONGEST_SETTING)
             try:
                 changes = json.loads(body)
                 if not isinstance(changes, dict):
@@ -179,7 +161,7 @@ class Application:
                 raise Refusal(400, str(error)) from None
             if self._board is not None:
                 await self._board.change(self._router.limits.plain())
-        await _reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
+        await reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
 
     def _variants(self) -> list[dict[str, Any]]:
         hall = self._router.hall
@@ -237,51 +219,6 @@ _PAGE_HEADERS = {
 }
 
 
-async def _body(headers: Mapping[str, str], receive: Receive, most: int) -> bytes:
-    """The whole body, of which no more than ``most`` bytes are ever held."""
-    said = headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > most:
-        await _discarded(receive)
-        raise Refusal(413, f"the body has {said[:20]} bytes: at most {most} are taken", _CLOSE)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            return await _collected(receive, most)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not come within {_PATIENCE_S:g} s", _CLOSE) from None
-
-
-async def _collected(receive: Receive, most: int) -> bytes:
-    parts: list[bytes] = []
-    held = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "the sender has gone", _CLOSE)
-        parts.append(message.get("body", b""))
-        held += len(parts[-1])
-        if held > most:
-            if message.get("more_body", False):
-                await _discarded(receive)
-            raise Refusal(413, f"the body has more than {most} bytes", _CLOSE)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def _discarded(receive: Receive) -> None:
-    """Read on, and keep nothing: a sender that finds the line closed does not read why."""
-    read = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE_S):
-            while read < _MOST_DISCARDED:
-                message = await receive()
-                read += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-
-
-_CLOSE = {"connection": "close"}
-
-
 def _bad(counts: Counts) -> None:
     counts.bad += 1
 
@@ -294,21 +231,6 @@ def _said(reply: Reply) -> dict[str, Any]:
         "ms": round(reply.ms, 3),
         "in_time": reply.in_time,
     }
-
-
-async def _reply(
-    send: Send, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> None:
-    await _raw(send, status, json.dumps(document).encode(), JSON, headers)
-
-
-async def _raw(
-    send: Send, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None
-) -> None:
-    all_headers = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
-    pairs = [(name.encode("latin1"), value.encode("latin1")) for name, value in all_headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _disconnected(receive: Receive) -> None:
