@@ -64,8 +64,9 @@ class Plan:
     - at its expected time, every one ends before its deadline with a reserve to spare, and
     - if it takes its slow time for the head, the others are still in time with the fastest.
 
-    If none may, it is the fastest. The reserve is against service times that vary: the whole of it is kept
-    where a slow inference takes twice the expected time or more, nothing where times are exact.
+    If none may, it is the fastest, in the batch of the least time an example with which the head is in time.
+    The reserve is against service times that vary: the whole of it is kept where a slow inference takes twice
+    the expected time or more, nothing where times are exact.
 
     Args:
         slo_ms: how long after its arrival a request is to be answered.
@@ -81,7 +82,8 @@ class Plan:
         room = np.array(deadlines) - now
         kept = self.reserve * self.slo_ms * min(1.0, costs.uneven)
         planned = room - kept
-        best = Choice(int(np.argmin(costs.times[0])))
+        fastest = int(np.argmin(costs.times[0]))
+        best = Choice(fastest)
         for size, times in zip(costs.sizes, costs.times, strict=True):
             if size > waiting:
                 break
@@ -93,6 +95,8 @@ class Plan:
                 if time <= share and time * costs.spreads[variant] <= slow:
                     best = Choice(variant, size)
                     break
+        if best.variant == fastest:
+            return Choice(fastest, _batch(fastest, float(room[0]), waiting, costs))
         return best
 
 
@@ -237,6 +241,15 @@ def oracle(
                 np.maximum(best[: len(ends)], ends + accuracy, out=best[: len(ends)])
         value = best
     return float(value[0]) / len(arrivals)
+
+
+def _batch(variant: int, room: float, waiting: int, costs: Latencies) -> int:
+    """The size of the least time an example among those with which the head is in time; else 1."""
+    return min(
+        (s for s, row in zip(costs.sizes, costs.times, strict=True) if s <= waiting and row[variant] <= room),
+        key=lambda size: costs.times[costs.sizes.index(size)][variant] / size,
+        default=1,
+    )
 
 
 def _largest(times: Sequence[float], limit: float, costs: Latencies) -> int:
