@@ -1,4 +1,4 @@
-"""The sessions that serve: of a front's variants those that the memory holds, and what their inferences take."""
+"""The sessions that serve: of a front's variants those that the memory holds, and what inferences take."""
 
 from __future__ import annotations
 

@@ -27,8 +27,9 @@ class Latencies:
     back to what was measured, so that it is tried again after a stall has made it look slow. Its slow time is
     the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
     known, that of the variant nearest in speed that has as many, but at most four expected times (a stall is
-    many times what a small variant takes); at first ``spread`` times the expected. What was seen of one that
-    is not used is forgotten after some thousands of others.
+    many times what a small variant takes); at first ``spread`` times the expected. Of one that is not
+    used the ratios seen last are forgotten first: they are why it is not used, and a few slow inferences keep
+    it out for some dozens of others only.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
@@ -66,6 +67,12 @@ class Latencies:
         return min(self.times[0])
 
     @property
+    def first_fastest(self) -> tuple[int, float]:
+        """The variant that was measured to be the fastest, and what an inference of it took then."""
+        variant = int(self._measured[0].argmin())
+        return variant, float(self._measured[0, variant])
+
+    @property
     def pace(self) -> float:
         """The least time a request, in the batches that are best for that."""
         return min(min(row) / size for size, row in zip(self.sizes, self.times, strict=True))
@@ -87,7 +94,7 @@ class Latencies:
                 correction = self._correction[other]
                 self._correct(other, (correction + _FORGOTTEN * (1 - correction)) / correction)
                 for _ in range(min(_DROPPED, len(self._seen[other]))):
-                    self._seen[other].popleft()
+                    self._seen[other].pop()
             self._take_spreads()
             self._fresh.clear()
 
