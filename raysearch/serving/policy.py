@@ -78,25 +78,27 @@ class Plan:
 
     def choose(self, now: float, deadlines: Sequence[float], costs: Latencies, workers: int = 1) -> Choice:
         """See ``Rule``."""
-        waiting = len(deadlines)
-        room = np.array(deadlines) - now
-        kept = self.reserve * self.slo_ms * min(1.0, costs.uneven)
-        planned = room - kept
-        fastest = int(np.argmin(costs.times[0]))
+        waiting, alone = len(deadlines), costs.times[0]
+        least = min(alone)
+        fastest = alone.index(least)
         best = Choice(fastest)
+        ends = np.fromiter(deadlines, np.float64, waiting)
+        planned = ends - (now + self.reserve * self.slo_ms * min(1.0, costs.uneven))
         for size, times in zip(costs.sizes, costs.times, strict=True):
             if size > waiting:
                 break
-            share = float((planned / _rounds(workers * size)[:waiting]).min())
-            others = room[size:] - costs.fastest * _rounds(workers)[: waiting - size]
-            slow = min(float(room[0]), float(others.min(initial=np.inf)))
-            for variant in range(len(costs) - 1, best.variant, -1):
+            share = _least(planned / _rounds(workers * size)[:waiting])
+            slow = deadlines[0]
+            if waiting > size:
+                slow = min(slow, _least(ends[size:] - least * _rounds(workers)[: waiting - size]))
+            slow -= now
+            for variant in range(len(times) - 1, best.variant, -1):
                 time = times[variant]
                 if time <= share and time * costs.spreads[variant] <= slow:
                     best = Choice(variant, size)
                     break
         if best.variant == fastest:
-            return Choice(fastest, _batch(fastest, float(room[0]), waiting, costs))
+            return Choice(fastest, _batch(fastest, deadlines[0] - now, waiting, costs))
         return best
 
 
@@ -264,4 +266,5 @@ def _rounds(at_once: int) -> NDArray[np.float64]:
     return np.arange(_MOST, dtype=np.float64) // at_once + 1
 
 
+_least: Callable[[NDArray[np.float64]], float] = np.minimum.reduce
 _MOST = 4096  # no queue is longer: what would be is refused long before
