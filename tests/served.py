@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,34 @@ def onnx_file(path: Path, number: float, work: int = 0, size: int = 4, inputs: i
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name in names],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 3])],
         weights,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def network_file(
+    path: Path,
+    nodes: Sequence[Any],
+    given: tuple[int, Sequence[int | str]],
+    output: Sequence[int | str],
+    tensors: Mapping[str, Any] | None = None,
+) -> Path:
+    """A network of one's own, from "x" to "y".
+
+    Args:
+        path: of the file.
+        nodes: of ONNX.
+        given: the input's type and shape.
+        output: the output's shape.
+        tensors: constants.
+    """
+    graph = helper.make_graph(
+        list(nodes),
+        "own",
+        [helper.make_tensor_value_info("x", *given)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (tensors or {}).items()],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)

@@ -38,13 +38,16 @@ def open_hall(front: Front, limits: Limits, known: Sequence[Loaded]) -> Hall:
     room = float("inf") if limits.max_memory_mb is None else limits.max_memory_mb
     chosen: list[Loaded] = []
     for variant in sorted(front.variants, key=lambda variant: variant.file.stat().st_size):
-        one = there.get(variant) or load(variant)
-        room -= one.memory_mb
+        holds = variant.file.stat().st_size / 1e6  # at least: what does not fit by that is not even loaded
+        if holds <= room:
+            one = there.get(variant) or load(variant)
+            holds = one.memory_mb
+        room -= holds
         if room < 0:
             if not chosen:
                 raise UserError(
                     f"max_memory_mb is {limits.max_memory_mb:g}: the smallest model, {variant.name}, holds"
-                    f" {one.memory_mb:.1f} MB"
+                    f" {holds:.1f} MB"
                 )
             break
         chosen.append(one)

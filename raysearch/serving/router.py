@@ -141,6 +141,8 @@ class Router:
     def submit(self, feed: Feed, waited_ms: float = 0.0) -> Future[Reply]:
         """Queue an example that was checked (see ``inputs.parse``); the answer, or ``TooLate``, follows.
 
+        Whoever cancels the answer takes the example out of the queue.
+
         Args:
             feed: a batch of one.
             waited_ms: how long ago it arrived.
@@ -148,18 +150,15 @@ class Router:
         now = _now()
         with self._lock:
             request = _Request(feed, now - waited_ms, self._limits.slo_ms)
-            late = self._station.arrive(now, request, request.arrived + request.slo_ms)
-            if self._closing or late is not None:
-                self._counts.refused += 1
-            else:
+            refusal = self._refusal(now, request)
+            if refusal is None:
                 self._changed.notify()
-        if self._closing:
-            request.answer.set_exception(TooLate("the server is shutting down", 1.0))
-        elif late is not None:
-            text = (
-                f"not even the fastest variant would be in time: {late:.1f} ms beyond {request.slo_ms:g} ms"
-            )
-            request.answer.set_exception(TooLate(text, late / 1e3))
+            else:
+                self._counts.refused += 1
+        if refusal is None:
+            request.answer.add_done_callback(lambda answer: self._left(request, answer))
+        else:
+            request.answer.set_exception(refusal)
         return request.answer
 
     def count(self, update: Callable[[Counts], None]) -> None:
@@ -214,6 +213,21 @@ class Router:
             self._limits, self._hall = limits, hall
             self._station.rule, self._station.costs = limits.make(), hall.costs
 
+    def _refusal(self, now: float, request: _Request) -> TooLate | None:
+        """Let a request into the queue, or say why it is not."""
+        if self._closing:
+            return TooLate("the server is shutting down", 1.0)
+        late = self._station.arrive(now, request, request.arrived + request.slo_ms)
+        if late is None:
+            return None
+        text = f"not even the fastest variant would be in time: {late:.1f} ms beyond {request.slo_ms:g} ms"
+        return TooLate(text, late / 1e3)
+
+    def _left(self, request: _Request, answer: Future[Reply]) -> None:
+        if answer.cancelled():
+            with self._lock:
+                self._counts.given_up += self._station.leave(request)
+
     def _work(self, worker: int) -> None:
         while True:
             with self._changed:
@@ -236,10 +250,14 @@ class Router:
                     hall.costs.observe(taken.choice.variant, len(taken.requests), _now() - start)
 
     def _serve(self, worker: int, loaded: Loaded, requests: Sequence[_Request]) -> bool:
-        """Answer a batch; says whether the network could run it."""
+        """Answer a batch; says whether the network could run it as one."""
         try:
             outputs = loaded.run([request.feed for request in requests])
         except Exception as error:  # a runtime's own errors share no class, and the worker has to go on
+            if len(requests) > 1:  # one that it cannot run is no reason to fail the others
+                for request in requests:
+                    self._serve(worker, loaded, [request])
+                return False
             with self._lock:
                 self._counts.failed += len(requests)
             for request in requests:

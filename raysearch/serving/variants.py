@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.onnx_safety import check_file
 from raysearch.backends.runtimes.onnxruntime import OnnxModel, OnnxRuntimeCpu
-from raysearch.basics.failures import MissingFile, UserError
+from raysearch.basics.failures import MissingFile, UserError, failure
 from raysearch.record.choices import compared_by
 from raysearch.record.results import RunResult
 from raysearch.record.writing import FILE_NAME, is_run
@@ -151,7 +152,8 @@ class Loaded:
     Attributes:
         variant: which.
         ports: the network's inputs.
-        open_batch: whether it takes batches of any size.
+        open_batch: whether any examples may be run as one batch: not if a batch's size is fixed, or examples'
+            sizes vary.
         memory_mb: by how much this process grew as it was loaded and first run, at least its file.
         model: runs it; from one thread at a time or several.
     """
@@ -180,10 +182,11 @@ def load(variant: Servable, threads: int = 1) -> Loaded:
 
     Raises:
         UserError: its file is no whole ONNX file, ONNX Runtime refuses it, or an input is of a type that
-            cannot be sent.
+            cannot be sent; it takes no batch of one, or gives none.
     """
     check_file(variant.file)
     _begin(variant.file)
+    _give_back()
     before = _resident_mb()
     try:
         model = OnnxRuntimeCpu(threads=threads).load(variant.file)
@@ -192,10 +195,28 @@ def load(variant: Servable, threads: int = 1) -> Loaded:
     declared = model.inputs()
     ports = tuple(_port(variant.name, *one) for one in declared)
     open_batch = all(not isinstance(shape[0], int) for _, shape, _ in declared)
+    open_batch = open_batch and not any(None in port.shape for port in ports)
     loaded = Loaded(variant, ports, open_batch, 0.0, model)
-    loaded.run([loaded.example()])
+    _try(loaded)
     memory = max(_resident_mb() - before, variant.file.stat().st_size / 1e6)
     return Loaded(variant, ports, open_batch, memory, model)
+
+
+def _try(loaded: Loaded) -> None:
+    """Run an example of zeros, and see whether what it gives can be told apart by example."""
+    try:
+        outputs = loaded.model(loaded.example())
+    except Exception as error:  # of the runtime, whose classes share no base
+        raise UserError(
+            f"variant {loaded.variant.name} cannot be served: it does not run an example of zeros"
+            f" ({failure(error)})"
+        ) from error
+    if any(output.shape[:1] != (1,) for output in outputs):
+        shapes = ", ".join(str(output.shape) for output in outputs)
+        raise UserError(
+            f"variant {loaded.variant.name} cannot be served: its outputs have the shapes {shapes}, and each"
+            " should have the batch, here 1, in front"
+        )
 
 
 def measure(loaded: Sequence[Loaded]) -> list[dict[int, float]]:
@@ -232,10 +253,21 @@ def _begin(file: Path) -> None:
 _begun: list[bool] = []
 
 
+def _give_back() -> None:
+    """Return freed memory to the system: what a session takes of it would not be seen as growth."""
+    with contextlib.suppress(OSError, AttributeError):  # not of the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _port(variant: str, name: str, shape: Sequence[Any], kind: str) -> Port:
     text = kind.removeprefix("tensor(").removesuffix(")")
     if text not in _TYPES or not shape:
         raise UserError(f"variant {variant} cannot be served: its input {name!r} is {kind}, of shape {shape}")
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise UserError(
+            f"variant {variant} cannot be served: its input {name!r} is a batch of {shape[0]}; it should be"
+            " open, or 1"
+        )
     sizes = tuple(size if isinstance(size, int) else None for size in shape[1:])
     return Port(name, sizes, np.dtype(_TYPES[text]))
 

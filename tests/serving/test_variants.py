@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from fake_run import LIKELIHOOD, RMSE, make_events, write_run
-from served import front_folder, onnx_file
+from onnx import TensorProto, helper
+from served import front_folder, network_file, onnx_file
 
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.results import StudyResult
-from raysearch.serving.variants import load, measure, read_front
+from raysearch.serving.variants import Servable, load, measure, read_front
 
 
 def run_folder(folder: Path, **options: object) -> Path:
@@ -67,3 +69,34 @@ def test_variants_are_measured_in_batches_that_gain(tmp_path: Path) -> None:
     assert [one.open_batch for one in loaded] == [True] * 3
     assert all(set(row) <= {1, 2, 4, 8} and 1 in row for row in times)
     assert times[0][1] < times[2][1]  # four products of 256 x 256 against twelve
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "nodes", "sentence"),
+    [
+        ([8, 4], [8, 4], [helper.make_node("Relu", ["x"], ["y"])], "'x' is a batch of 8"),
+        (["n", 4], [], [helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], r"have the shapes \(\)"),
+        (
+            ["n", "m"],
+            ["n", 9],
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "does not run an example of zeros",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_a_sentence(
+    tmp_path: Path, given: list[int | str], output: list[int | str], nodes: list[object], sentence: str
+) -> None:
+    file = network_file(
+        tmp_path / "own.onnx", nodes, (TensorProto.FLOAT, given), output, {"w": np.ones((5, 9), np.float32)}
+    )
+    with pytest.raises(UserError, match=f"variant own cannot be served: .*{sentence}"):
+        load(Servable("own", file, 0.5))
+
+
+def test_memory_that_another_session_left_is_counted_again(tmp_path: Path) -> None:
+    """Many small blocks, which the allocator keeps when a session ends."""
+    variant = Servable("v", onnx_file(tmp_path / "v.onnx", 1, work=2000), 0.5)
+    first = load(variant).memory_mb
+    later = [load(variant).memory_mb for _ in range(3)]
+    assert min(later) > first / 2 > variant.file.stat().st_size / 1e6
