@@ -5,15 +5,17 @@ All that serving reads from a run folder, or from a folder that ``StudyResult.ex
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from raysearch.record.writing import FILE_NAME, is_run
 from raysearch.serving.inputs import Port
 from raysearch.storage import Place, folder_of, read
 
-_MODEL, _TABLE = "model.onnx", "front.csv"
+_MODEL, _TABLE, _SAID = "model.onnx", "front.csv", "front.json"
 _BATCHES = (1, 2, 4, 8)
 _WORTH = 1.1  # times faster an example: what a batch must bring
 _BUDGET = 0.2  # seconds a variant and size of batch
@@ -86,7 +88,7 @@ def read_front(front: Front | RunResult | str | Place | Sequence[Servable]) -> F
         found = _of_run(front)
     elif isinstance(front, str | Place):
         place = folder_of(front)
-        found = _of_run(RunResult(place)) if is_run(place) else _of_export(Path(str(front)))
+        found = _of_run(RunResult(place)) if is_run(place) else _of_export(place)
     else:
         found = Front(tuple(sorted(front, key=lambda variant: variant.quality)))
     if not found.variants:
@@ -104,45 +106,57 @@ def _of_run(result: RunResult) -> Front:
     name = next(iter(result.record.metrics))
     sign = -1 if result.goals.higher_is_better(name) is False else 1
     found = [
-        Servable(t.name, _here(result.folder / "variants" / t.name / _MODEL), t.values.get(metric, np.nan))
+        _servable(t.name, result.folder / "variants" / t.name / _MODEL, t.values.get(metric, np.nan))
         for t in result.front_records
     ]
     return Front(tuple(sorted(found, key=lambda variant: sign * variant.quality)), metric)
 
 
-def _here(place: Place) -> Path:
-    """A file of a run as one of this machine; what comes from a bucket stays until the process ends."""
+def _servable(name: str, place: Place, quality: float) -> Servable:
+    """A variant whose file is on this machine; what comes from a bucket stays as long as the variant."""
     if isinstance(place, Path):
-        return place
+        return Servable(name, place, quality)
     try:
         content = read(place)
     except FileNotFoundError:
-        raise MissingFile(f"{place} does not exist") from None
+        raise MissingFile(f"variant {name} cannot be served: {place} does not exist") from None
     folder = Path(tempfile.mkdtemp(prefix="raysearch-serve-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / place.name).write_bytes(content)
-    return folder / place.name
+    variant = Servable(name, folder / _MODEL, quality)
+    weakref.finalize(variant, shutil.rmtree, folder, ignore_errors=True)
+    variant.file.write_bytes(content)
+    return variant
 
 
-def _of_export(folder: Path) -> Front:
+def _of_export(folder: Place) -> Front:
     table = folder / _TABLE
-    if not table.is_file():
-        raise MissingFile(f"{folder} is no front to serve: it has neither {FILE_NAME} nor {_TABLE}")
-    rows = pd.read_csv(table, dtype={"trial": str})
-    columns = [str(column) for column in rows]
-    tested = [c.removeprefix("test_") for c in columns if c.startswith("test_") and "/" not in c]
-    known = [c for c in columns if c in tested] or [c for c in columns if c == "accuracy"]
-    if "trial" not in rows or not known:
+    try:
+        rows = pd.read_csv(BytesIO(read(table)), dtype={"trial": str})
+    except FileNotFoundError:
+        raise MissingFile(f"{folder} is no front to serve: it has neither {FILE_NAME} nor {_TABLE}") from None
+    metric, higher_is_better = _compared_by(folder, rows)
+    if "trial" not in rows or metric not in rows:
         raise UserError(f"{table} names no trial, or no metric of a task: export the front anew")
-    test = f"test_{known[0]}"
-    metric = test if test in columns and rows[test].notna().all() else known[0]
-    falls = rows[known[0]].iloc[0] >= rows[known[0]].iloc[-1]  # the best in the first objective stands first
     found = [
-        Servable(str(name), folder / str(name) / _MODEL, float(value))
+        _servable(str(name), folder / str(name) / _MODEL, float(value))
         for name, value in zip(rows["trial"], rows[metric], strict=True)
     ]
-    sign = 1 if falls else -1
+    sign = 1 if higher_is_better else -1
     return Front(tuple(sorted(found, key=lambda variant: sign * variant.quality)), metric)
+
+
+def _compared_by(folder: Place, rows: pd.DataFrame) -> tuple[str, bool]:
+    """The column by which an exported front's variants are compared, and whether more of it is better."""
+    with contextlib.suppress(FileNotFoundError):
+        said = json.loads(read(folder / _SAID))
+        return said["metric"], said["higher_is_better"] is not False
+    columns = [str(column) for column in rows]  # of a front without front.json, as they were once exported
+    tested = [c.removeprefix("test_") for c in columns if c.startswith("test_") and "/" not in c]
+    known = [c for c in columns if c in tested] or [c for c in columns if c == "accuracy"]
+    if not known or rows.empty:
+        return "", True
+    name, test = known[0], f"test_{known[0]}"
+    falls = rows[name].iloc[0] >= rows[name].iloc[-1]  # the best in the first objective stood first
+    return test if test in columns and rows[test].notna().all() else name, name == "accuracy" or bool(falls)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from served import front_folder, network_file, onnx_file
 
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.results import StudyResult
-from raysearch.serving.variants import Servable, load, measure, read_front
+from raysearch.serving.variants import Front, Servable, load, measure, read_front
+from raysearch.storage import folder_of, write
 
 
 def run_folder(folder: Path, **options: object) -> Path:
@@ -40,6 +43,48 @@ def test_the_worst_stands_first_whichever_way_is_better(tmp_path: Path, quality,
     figures = [worst_first * variant.quality for variant in found.variants]
     assert found.metric == quality.name
     assert figures == sorted(figures)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("quality", "worst_first"), [(RMSE, -1), (LIKELIHOOD, 1)])
+def test_an_export_is_not_turned_round_by_what_the_first_objective_is(
+    tmp_path: Path, quality, worst_first: int, first: bool
+) -> None:  # type: ignore[no-untyped-def]
+    folder = run_folder(tmp_path / "run", quality=quality)
+    result = StudyResult(folder)
+    result._front.sort(
+        key=lambda trial: trial.values[quality.name], reverse=first
+    )  # as another would have it
+    result.export(tmp_path / "out")
+    found = read_front(tmp_path / "out")
+    figures = [worst_first * variant.quality for variant in found.variants]
+    assert found == Front(tuple(replace(v, file=tmp_path / "out" / v.name / "model.onnx")
+                                for v in read_front(folder).variants), quality.name)  # fmt: skip
+    assert figures == sorted(figures)
+
+
+def test_an_older_export_whose_first_objective_is_latency(tmp_path: Path) -> None:
+    front_folder(tmp_path)
+    table = pd.read_csv(tmp_path / "front.csv").sort_values("accuracy")
+    table.insert(1, "latency_ms", [1.0, 2.0, 3.0])
+    table.to_csv(tmp_path / "front.csv", index=False)
+    assert [variant.name for variant in read_front(tmp_path).variants] == ["v1", "v2", "v3"]
+
+
+def test_an_export_may_be_named_by_a_url_and_lie_in_a_bucket(tmp_path: Path) -> None:
+    folder = front_folder(tmp_path / "out", (1, 2))
+    assert read_front(f"file://{folder}") == read_front(folder)
+    bucket = folder_of("memory://models/out")
+    for file in (p for p in folder.rglob("*") if p.is_file()):
+        write(bucket / file.relative_to(folder), file.read_bytes())
+    found = read_front(str(bucket))
+    held = [variant.file for variant in found.variants]
+    assert [
+        (v.name, v.file.read_bytes() == (folder / v.name / "model.onnx").read_bytes()) for v in found.variants
+    ] == [("v1", True), ("v2", True)]
+    del found
+    gc.collect()
+    assert not any(file.parent.exists() for file in held)
 
 
 def test_an_error_that_is_exported_is_better_where_it_is_lower(tmp_path: Path) -> None:
