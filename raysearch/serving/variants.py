@@ -146,9 +146,13 @@ def _of_export(folder: Place) -> Front:
 
 def _compared_by(folder: Place, rows: pd.DataFrame) -> tuple[str, bool]:
     """The column by which an exported front's variants are compared, and whether more of it is better."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         said = json.loads(read(folder / _SAID))
         return said["metric"], said["higher_is_better"] is not False
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / _SAID} names no metric: export the front anew") from None
     columns = [str(column) for column in rows]  # of a front without front.json, as they were once exported
     tested = [c.removeprefix("test_") for c in columns if c.startswith("test_") and "/" not in c]
     known = [c for c in columns if c in tested] or [c for c in columns if c == "accuracy"]
