@@ -119,6 +119,23 @@ def ask(
     query: str = "",
     parts: int = 1,
 ) -> tuple[int, dict[str, str], bytes]:
+    """As ``asked``, in an event loop of its own."""
+    return asyncio.run(
+        asked(application, path, body, kind, method=method, headers=headers, query=query, parts=parts)
+    )
+
+
+async def asked(
+    application: Any,
+    path: str,
+    body: bytes = b"",
+    kind: str = "application/json",
+    *,
+    method: str = "",
+    headers: Mapping[str, str] | None = None,
+    query: str = "",
+    parts: int = 1,
+) -> tuple[int, dict[str, str], bytes]:
     """One request to an ASGI application: status, headers and body of the answer."""
     known = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
     step = max(1, -(-len(body) // parts))
@@ -142,6 +159,6 @@ def ask(
         "headers": [(k.encode(), v.encode()) for k, v in known.items()],
         "query_string": query.encode(),
     }
-    asyncio.run(application(scope, receive, send))
+    await application(scope, receive, send)
     answered = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     return sent[0]["status"], answered, b"".join(m.get("body", b"") for m in sent[1:])

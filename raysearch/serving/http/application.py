@@ -11,12 +11,13 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError, failure
 from raysearch.serving.counts import Counts, prometheus
@@ -25,16 +26,20 @@ from raysearch.serving.inputs import JSON, BadInput, most_bytes, parse
 from raysearch.serving.router import Reply, Router, TooLate
 
 _LONGEST_SETTING = 4096
-_EVENT_S = 0.5
+_EVENT_MS = 500
 _BEAT_S, _BEAT_WEIGHT, _IDLE_S = 0.01, 0.2, 1.0
-_STREAM_S = 15.0
+_DIGITS = 9  # of a label that may be a class
 
 
 class Board(Protocol):
     """What the replicas of a server share."""
 
-    async def change(self, limits: Mapping[str, Any]) -> None:
-        """Tell all replicas of changed limits; returns once they keep to them."""
+    async def change(self, changes: Mapping[str, Any]) -> None:
+        """Tell all replicas of limits that change; returns once they keep to them.
+
+        Raises:
+            UserError: one cannot, and all go on as they were.
+        """
 
     async def counts(self) -> Counts:
         """Those of all replicas."""
@@ -87,17 +92,18 @@ class Application:
             text = prometheus(await self._counts()).encode()
             await raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/events":
-            await self._events(receive, send)
+            await self._event(send)
         else:
             await raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
 
     def _check_token(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         if not self._token:
             return
-        given = headers.get("authorization", "").removeprefix("Bearer ")
+        # Headers were read as latin-1, which gives their bytes back.
+        given = headers.get("authorization", "").removeprefix("Bearer ").encode("latin1")
         if not given and scope["path"] in ("/", "/events"):
-            given = parse_qs(scope["query_string"].decode("latin1")).get("token", [""])[0]
-        if not hmac.compare_digest(given.encode(), self._token):
+            given = parse_qs(scope["query_string"].decode("latin1")).get("token", [""])[0].encode()
+        if not hmac.compare_digest(given, self._token):
             raise Refusal(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
 
     async def _predict(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
@@ -107,12 +113,14 @@ class Application:
         ports = self._router.hall.ports
         try:
             body = await whole_body(headers, receive, most_bytes(ports))
+            complete = time.monotonic()
             feed, label = parse(body, headers.get("content-type", ""), ports)
         except (Refusal, BadInput) as error:
             self._router.count(_bad)
             raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
+        waited_ms = self._lag_ms + 1e3 * (time.monotonic() - complete)
         try:
-            answer = await asyncio.wrap_future(self._router.submit(feed, self._lag_ms))
+            answer = await asyncio.wrap_future(self._router.submit(feed, waited_ms))
         except TooLate as late:
             seconds = str(max(1, math.ceil(late.retry_after_s)))
             raise Refusal(503, str(late), {"retry-after": seconds}) from None
@@ -121,7 +129,7 @@ class Application:
         label = headers.get("x-label", label)
         if label is not None:
             self._count_label(answer, label)
-        await reply(send, 200, _said(answer), {"x-variant": answer.variant})
+        await reply(send, 200, _said(answer), {"x-variant": quote(answer.variant, _PLAIN)})
 
     async def _beat(self) -> None:
         """How late this loop wakes up: so long a request has waited, unseen, before it is queued."""
@@ -134,9 +142,9 @@ class Application:
 
     def _count_label(self, reply: Reply, label: Any) -> None:
         """Whether the largest output is the one that was sent as right; other outputs are let be."""
-        outputs = reply.outputs[0]
-        if outputs.ndim == 1 and str(label).isdecimal():
-            right = int(np.argmax(outputs)) == int(label)
+        outputs, text = reply.outputs[0], str(label)
+        if outputs.ndim == 1 and text.isdecimal() and len(text) <= _DIGITS:
+            right = int(np.argmax(outputs)) == int(text)
 
             def count(counts: Counts) -> None:
                 counts.labelled += 1
@@ -156,11 +164,13 @@ class Application:
             except (ValueError, RecursionError):
                 raise Refusal(400, 'the body is no mapping of limits: send {"slo_ms": 10}') from None
             try:
-                await asyncio.to_thread(lambda: self._router.change(**changes))
+                self._router.limits.changed(changes)  # what is wrong is said before anybody is told
+                if self._board is None:
+                    await asyncio.to_thread(lambda: self._router.change(**changes))
+                else:
+                    await self._board.change(changes)
             except UserError as error:
                 raise Refusal(400, str(error)) from None
-            if self._board is not None:
-                await self._board.change(self._router.limits.plain())
         await reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
 
     def _variants(self) -> list[dict[str, Any]]:
@@ -178,30 +188,20 @@ class Application:
     async def _counts(self) -> Counts:
         return self._router.counts() if self._board is None else await self._board.counts()
 
-    async def _events(self, receive: Receive, send: Send) -> None:
-        """Server-sent events: the counts so far, the limits and the variants, twice a second.
+    async def _event(self, send: Send) -> None:
+        """A server-sent event: the counts so far, the limits and the variants.
 
-        A stream ends before long, so that it holds no shutdown up; browsers ask for the next at once.
+        The stream ends with it, and browsers ask for the next one. A stream that stayed open would count as a
+        request under way: open pages would ask for more replicas, and hold a shutdown up.
         """
-        head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        gone = asyncio.ensure_future(_disconnected(receive))
-        ending = time.monotonic() + _STREAM_S
-        try:
-            async for event in self._snapshots():
-                body = f"retry: 200\ndata: {json.dumps(event)}\n\n".encode()
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                if (await asyncio.wait([gone], timeout=_EVENT_S))[0] or time.monotonic() > ending:
-                    break
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
-
-    async def _snapshots(self) -> AsyncIterator[dict[str, Any]]:
-        while True:
-            counts = (await self._counts()).plain()
-            limits, metric = self._router.limits.plain(), self._router.hall.front.metric
-            yield {"counts": counts, "limits": limits, "metric": metric, "variants": self._variants()}
+        event = {
+            "counts": (await self._counts()).plain(),
+            "limits": self._router.limits.plain(),
+            "metric": self._router.hall.front.metric,
+            "variants": self._variants(),
+        }
+        body = f"retry: {_EVENT_MS}\ndata: {json.dumps(event)}\n\n".encode()
+        await raw(send, 200, body, "text/event-stream", {"cache-control": "no-store"})
 
 
 _METHODS = {
@@ -219,12 +219,15 @@ _PAGE_HEADERS = {
 }
 
 
+_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")  # of a name in a header
+
+
 def _bad(counts: Counts) -> None:
     counts.bad += 1
 
 
 def _said(reply: Reply) -> dict[str, Any]:
-    outputs = [output.tolist() for output in reply.outputs]
+    outputs = [_listed(output) for output in reply.outputs]
     return {
         "outputs": outputs[0] if len(outputs) == 1 else outputs,
         "variant": reply.variant,
@@ -233,9 +236,12 @@ def _said(reply: Reply) -> dict[str, Any]:
     }
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _listed(output: NDArray[Any]) -> Any:
+    """As nested lists; JSON has neither NaN nor infinities, and null stands for them."""
+    if output.dtype.kind == "f" and not (finite := np.isfinite(output)).all():
+        output = output.astype(object)
+        output[~finite] = None
+    return output.tolist()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
