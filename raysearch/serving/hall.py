@@ -26,13 +26,22 @@ class Hall:
         return self.loaded[0].ports
 
 
-def open_hall(front: Front, limits: Limits, known: Sequence[Loaded]) -> Hall:
+def open_hall(front: Front, limits: Limits, known: Sequence[Loaded] = ()) -> Hall:
+    """Open a front, and measure its variants; see ``opened``."""
+    loaded = opened(front, limits, known)
+    return Hall(front, tuple(loaded), Latencies(measure(loaded)))
+
+
+def opened(front: Front, limits: Limits, known: Sequence[Loaded] = ()) -> list[Loaded]:
     """Sessions of a front, the smallest models first, as many as the memory takes.
 
     Args:
         front: what is to be served.
         limits: the memory among them.
         known: sessions that there are already.
+
+    Raises:
+        UserError: a file cannot be served, variants take several inputs, or not even the smallest fits.
     """
     there = {one.variant: one for one in known}
     room = float("inf") if limits.max_memory_mb is None else limits.max_memory_mb
@@ -57,7 +66,7 @@ def open_hall(front: Front, limits: Limits, known: Sequence[Loaded]) -> Hall:
                 f" {named(chosen[0].ports)}: variants that are served together take the same inputs"
             )
     chosen.sort(key=lambda one: front.variants.index(one.variant))
-    return Hall(front, tuple(chosen), Latencies(measure(chosen)))
+    return chosen
 
 
 def named(ports: Sequence[Port]) -> str:

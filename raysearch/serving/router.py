@@ -85,7 +85,7 @@ class Router:
         **limits: Any,
     ) -> None:
         self._limits = Limits(slo_ms=slo_ms).changed(limits)
-        self._hall = open_hall(read_front(front), self._limits, ())
+        self._hall = open_hall(read_front(front), self._limits)
         self._station: Station[_Request] = Station(self._limits.make(), self._hall.costs, workers)
         self._counts = Counts()
         self._last: dict[int, str] = {}
@@ -187,7 +187,7 @@ class Router:
             UserError: it cannot be served, or takes other inputs; then the old one goes on.
         """
         with self._reopening:
-            hall = open_hall(read_front(front), self._limits, ())
+            hall = open_hall(read_front(front), self._limits)
             if hall.ports != self._hall.ports:
                 raise UserError(
                     f"the new front takes {named(hall.ports)}, the one that is served"
