@@ -20,7 +20,7 @@ from typing import Any
 
 import ray
 
-from raysearch.basics.failures import RunError, UserError, first_line
+from raysearch.basics.failures import RunError, UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.serving import haproxy
 from raysearch.serving.hall import opened
@@ -169,8 +169,9 @@ def _check_free(host: str, port: int) -> None:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             line.bind(place)
     except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--host {host} and --port {port} cannot be listened on ({first_line(error)}): give others"
+            f"--host {host} and --port {port} cannot be listened on ({reason}): give others"
         ) from None
 
 
