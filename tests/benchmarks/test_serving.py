@@ -24,6 +24,9 @@ def test_a_trace_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert figures[f"plan@{case}"] == pytest.approx(figures[f"oracle@{case}"], abs=0.003)
         assert figures[f"attained@{case}"] >= 0.995
         assert all(figures[f"plan@{case}"] >= figures[f"static{n}@{case}"] for n in range(6))
+    for rate in serving.BATCHED_RATES:
+        assert figures[f"plan_batches@{rate}"] > figures[f"slackfit_batches@{rate}"]
+        assert figures[f"batches_attained@{rate}"] >= 0.99
     assert 0 < figures["decision_us"] < 1000
 
 
