@@ -16,8 +16,8 @@ rate and an oracle that knows all arrivals.
 
 Acceptance: simulated, plan within .001 of the oracle, attained >= .999, above SlackFit, the rate and every
 static variant, >= .99 attained where times are noisy; with batches above SlackFit, attained >= .99; 20 us a
-decision; real, attained >= .99 and more accurate than the best static variant that attains it; no wrong answer
-and at most what the killed replica held failed; an error for each bad request, memory flat.
+decision; real, attained >= .99 and more accurate than the best static variant that attains it; no wrong reply
+and no more failures than the killed replica held; an error for each bad request, memory flat.
 
 Limit: the oracle.
 
