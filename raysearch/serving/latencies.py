@@ -17,7 +17,7 @@ _KEPT = 400  # ratios a variant
 _ENOUGH = 50  # of them tell its slow time
 _ROUND = 32  # inferences until the slow times are taken anew
 _FORGOTTEN = 0.02  # of a correction, in a round without the variant
-_DROPPED = 2  # ratios in such a round
+_DROPPED = 16  # ratios in such a round
 
 
 class Latencies:
@@ -27,9 +27,8 @@ class Latencies:
     back to what was measured, so that it is tried again after a stall has made it look slow. Its slow time is
     the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
     known, that of the variant nearest in speed that has as many, but at most four expected times (a stall is
-    many times what a small variant takes); at first ``spread`` times the expected. Of one that is not
-    used the ratios seen last are forgotten first: they are why it is not used, and a few slow inferences keep
-    it out for some dozens of others only.
+    many times what a small variant takes); at first ``spread`` times the expected. What was seen of one
+    that is not used is forgotten after some hundreds of others: a few slow inferences keep it out for so long.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
@@ -94,7 +93,7 @@ class Latencies:
                 correction = self._correction[other]
                 self._correct(other, (correction + _FORGOTTEN * (1 - correction)) / correction)
                 for _ in range(min(_DROPPED, len(self._seen[other]))):
-                    self._seen[other].pop()
+                    self._seen[other].popleft()
             self._take_spreads()
             self._fresh.clear()
 
