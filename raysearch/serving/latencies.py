@@ -28,7 +28,7 @@ class Latencies:
     the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
     known, that of the variant nearest in speed that has as many, but at most four expected times (a stall is
     many times what a small variant takes); at first ``spread`` times the expected. What was seen of one
-    that is not used is forgotten after some hundreds of others: a few slow inferences keep it out for so long.
+    that is not used is forgotten after some hundreds of others: so long a few slow inferences keep it out.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
