@@ -7,11 +7,9 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,13 @@ from numpy.typing import NDArray
 
 from benchmarks.serving_client import Answer, Client, npy, replay
 from benchmarks.serving_front import WIDTHS, held_out, make_front, write_table
+from benchmarks.serving_server import PORT, command, replicas, resident_mb, server
 from raysearch.serving.inputs import checked
 from raysearch.serving.router import Router
 from raysearch.serving.variants import Servable, read_front
 
 HTTP_MS, ROUTER_MS = 50.0, 20.0
 ATTAINED = 0.99
-PORT = 8719
 _OVERLOAD = 1.5  # of what the most accurate variant can bear
 _FASTEST_CLIENT = 200.0  # requests a second
 _BAD = 10_000
@@ -74,11 +72,11 @@ def over_http(folder: Path, arrivals: NDArray[np.float64], seconds: float) -> Fi
     trace = _cut(arrivals, _rate(front, _FASTEST_CLIENT), seconds)
 
     def played(variants: Sequence[Servable]) -> tuple[float, float]:
-        _command("serve", str(_alone(folder, variants)), "--update", "--port", str(PORT))
+        command("serve", str(_alone(folder, variants)), "--update", "--port", str(PORT))
         answers = asyncio.run(replay(Client(PORT), trace.tolist(), images, labels))
         return _judged(answers, labels)
 
-    with _server(folder):
+    with server(folder, HTTP_MS):
         return _beside_static("http", played, front)
 
 
@@ -87,16 +85,16 @@ def killed(folder: Path, seconds: float = 15.0, rate: float = 60.0) -> Figures:
     images, labels = held_out()
     arrivals = np.arange(0, 1e3 * seconds, 1e3 / rate)
 
-    async def play(server: int) -> tuple[list[Answer], int]:
+    async def play(process: int) -> tuple[list[Answer], int]:
         client = Client(PORT)
         sending = asyncio.create_task(replay(client, arrivals.tolist(), images, labels))
         await asyncio.sleep(seconds / 2)
         under_way = client.under_way  # with both replicas: at least what the one held
-        os.kill(_replicas(server)[0], signal.SIGKILL)
+        os.kill(replicas(process)[0], signal.SIGKILL)
         return await sending, under_way
 
-    with _server(folder, "--replicas", "2", pinned=False) as server:
-        answers, under_way = asyncio.run(play(server))
+    with server(folder, HTTP_MS, "--replicas", "2", pinned=False) as process:
+        answers, under_way = asyncio.run(play(process))
     front = {variant.name: variant for variant in front_in(folder)}
     wrong = _wrong(answers, images, front)
     failed = sum(a.status not in (200, 503) for a in answers)
@@ -127,12 +125,12 @@ def bad_inputs(folder: Path, count: int = _BAD) -> Figures:
         statuses.update(await asyncio.gather(*slow))
         return statuses, good
 
-    with _server(folder) as server:
+    with server(folder, HTTP_MS) as process:
         asyncio.run(play_little(kinds))
-        replica = _replicas(server)[0]
-        before = _resident_mb(replica)
+        replica = replicas(process)[0]
+        before = resident_mb(replica)
         statuses, good = asyncio.run(play())
-        grown = _resident_mb(replica) - before
+        grown = resident_mb(replica) - before
     errors = sum(number for status, number in statuses.items() if 400 <= status < 500)
     unharmed = sum(a.status == 200 for a in good) / len(good)
     print(f"  bad input: {dict(sorted(statuses.items()))}", flush=True)
@@ -243,56 +241,6 @@ def _alone(folder: Path, variants: Sequence[Servable]) -> Path:
             (place / variant.name).symlink_to(folder / variant.name)
     write_table(place, variants)
     return place
-
-
-@contextlib.contextmanager
-def _server(folder: Path, *options: str, pinned: bool = True) -> Iterator[int]:
-    """A server while the context lasts, on its own core if it is pinned; its process."""
-    cores = sorted(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "raysearch.cli", "serve", str(folder), "--port", str(PORT)]
-    command += ["--slo-ms", f"{HTTP_MS:g}", *(options or ("--replicas", "1"))]
-    if pinned:
-        os.sched_setaffinity(0, cores[1:] or cores)  # what is started inherits it
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    if pinned:
-        os.sched_setaffinity(0, cores[:1])
-    try:
-        assert server.stdout is not None
-        if not any("served at" in line for line in server.stdout):
-            raise RuntimeError("the server did not start")
-        yield server.pid
-    finally:
-        os.sched_setaffinity(0, cores)
-        server.terminate()
-        server.wait(timeout=90)
-
-
-def _command(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "raysearch.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def _replicas(server: int) -> list[int]:
-    """The processes of a server's replicas."""
-    parents: dict[int, int] = {}
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                stat = (folder / "stat").read_text()
-                parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-                if b"ServeReplica" in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-
-    def ancestors(pid: int) -> Iterator[int]:
-        while pid in parents:
-            yield (pid := parents[pid])
-
-    return [pid for pid in found if server in ancestors(pid)]
-
-
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def all_real(folder: Path, arrivals: NDArray[np.float64], seconds: float) -> Figures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,34 @@ def onnx_file(path: Path, number: float, work: int = 0, size: int = 4, inputs: i
     return path
 
 
+def network_file(
+    path: Path,
+    nodes: Sequence[Any],
+    given: tuple[int, Sequence[int | str]],
+    output: Sequence[int | str],
+    tensors: Mapping[str, Any] | None = None,
+) -> Path:
+    """A network of one's own, from "x" to "y".
+
+    Args:
+        path: of the file.
+        nodes: of ONNX.
+        given: the input's type and shape.
+        output: the output's shape.
+        tensors: constants.
+    """
+    graph = helper.make_graph(
+        list(nodes),
+        "own",
+        [helper.make_tensor_value_info("x", *given)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (tensors or {}).items()],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
 def front_folder(folder: Path, numbers: tuple[int, ...] = (1, 2, 3), size: int = 4) -> Path:
     """An exported front of variants v1, v2 ...: the more accurate, the more work."""
     for number in numbers:
@@ -81,6 +109,23 @@ def expected(x: Any, number: float) -> np.ndarray[Any, Any]:
 
 
 def ask(
+    application: Any,
+    path: str,
+    body: bytes = b"",
+    kind: str = "application/json",
+    *,
+    method: str = "",
+    headers: Mapping[str, str] | None = None,
+    query: str = "",
+    parts: int = 1,
+) -> tuple[int, dict[str, str], bytes]:
+    """As ``asked``, in an event loop of its own."""
+    return asyncio.run(
+        asked(application, path, body, kind, method=method, headers=headers, query=query, parts=parts)
+    )
+
+
+async def asked(
     application: Any,
     path: str,
     body: bytes = b"",
@@ -114,6 +159,6 @@ def ask(
         "headers": [(k.encode(), v.encode()) for k, v in known.items()],
         "query_string": query.encode(),
     }
-    asyncio.run(application(scope, receive, send))
+    await application(scope, receive, send)
     answered = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     return sent[0]["status"], answered, b"".join(m.get("body", b"") for m in sent[1:])

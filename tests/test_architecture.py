@@ -26,7 +26,7 @@ WITH_RAY = {
     "searchers.libraries.optuna_search",
     "searchers.tune",
 }
-WITH_RAY |= {"serving.deployment", "study_file.space_text", "trainables.trial"}
+WITH_RAY |= {"serving.deployment", "serving.replica", "study_file.space_text", "trainables.trial"}
 ROOMS_WITH_RAY = {"runs", "search_spaces", "sweeps"}
 
 

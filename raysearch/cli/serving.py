@@ -17,6 +17,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
+    context: typer.Context,
     run: Annotated[
         str,
         typer.Argument(metavar="RUN", help="A run, in s3://... or gs://... too, or an exported front."),
@@ -55,16 +56,31 @@ def serve(
                 f"--host is {host}: others can reach it, so give a --token that requests have to bring"
             )
         limits = Limits(slo_ms=slo_ms, max_memory_mb=max_memory_mb, rule=rule)
-        front = read_front(run)
         said = {"run": run, "host": host, "port": port}
         if update:
             from raysearch.serving.control import ask
 
+            _check_kept(context)
+            front = read_front(run)
             ask(port, str(resolved(run)))
             _say(front, {**said, "action": "rolled out to"}, as_json)
             return
         args = {"run": str(resolved(run)), "token": token, **_counted(replicas), **limits.plain()}
-        _until_told(front, {**said, "action": "served at"}, args, as_json)
+        _until_told({**said, "action": "served at"}, args, as_json)
+
+
+def _check_kept(context: typer.Context) -> None:
+    """Refuse what a rollout does not change."""
+    from raysearch.basics.failures import UserError
+
+    for name in ("slo_ms", "rule", "max_memory_mb", "replicas", "token"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} is given with --update, which rolls out another front and changes nothing else:"
+                " leave it out; POST /limits changes limits"
+            )
 
 
 def _counted(replicas: str | None) -> dict[str, int]:
@@ -78,11 +94,11 @@ def _counted(replicas: str | None) -> dict[str, int]:
     return {"min_replicas": int(least), "max_replicas": int(most or least)}
 
 
-def _until_told(front: Front, said: dict[str, Any], args: dict[str, Any], as_json: bool) -> None:
+def _until_told(said: dict[str, Any], args: dict[str, Any], as_json: bool) -> None:
     from raysearch.serving.control import listening
     from raysearch.serving.deployment import running, update
 
-    with running(args, said["host"], said["port"]), listening(said["port"], update):
+    with running(args, said["host"], said["port"]) as front, listening(said["port"], update):
         ending = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # now: Ray has set handlers of its own at its start
             signal.signal(number, lambda *_: ending.set())

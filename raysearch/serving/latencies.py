@@ -17,7 +17,7 @@ _KEPT = 400  # ratios a variant
 _ENOUGH = 50  # of them tell its slow time
 _ROUND = 32  # inferences until the slow times are taken anew
 _FORGOTTEN = 0.02  # of a correction, in a round without the variant
-_DROPPED = 2  # ratios in such a round
+_DROPPED = 16  # ratios in such a round
 
 
 class Latencies:
@@ -27,8 +27,8 @@ class Latencies:
     back to what was measured, so that it is tried again after a stall has made it look slow. Its slow time is
     the ``CALM`` quantile of what is seen over what was expected; while less than fifty of its inferences are
     known, that of the variant nearest in speed that has as many, but at most four expected times (a stall is
-    many times what a small variant takes); at first ``spread`` times the expected. What was seen of one that
-    is not used is forgotten after some thousands of others.
+    many times what a small variant takes); at first ``spread`` times the expected. What was seen of one
+    that is not used is forgotten after some hundreds of others: so long a few slow inferences keep it out.
 
     Args:
         measured: by variant, the time of a batch by its size; all with the same sizes, 1 among them.
@@ -64,6 +64,12 @@ class Latencies:
     def fastest(self) -> float:
         """The least that one inference is expected to take."""
         return min(self.times[0])
+
+    @property
+    def first_fastest(self) -> tuple[int, float]:
+        """The variant that was measured to be the fastest, and what an inference of it took then."""
+        variant = int(self._measured[0].argmin())
+        return variant, float(self._measured[0, variant])
 
     @property
     def pace(self) -> float:

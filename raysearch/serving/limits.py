@@ -36,6 +36,8 @@ class Limits:
         _check_number("reserve", self.reserve, "a share from 0 to below 1, such as 0.3", high=1)
         if self.max_memory_mb is not None:
             _check_number("max_memory_mb", self.max_memory_mb, "a positive number of MB, or null", low=0)
+        if not isinstance(self.rule, str):
+            raise UserError(f"rule is {self.rule!r}: give plan, static, slackfit or rate")
         self.make()
 
     def make(self) -> Rule:
@@ -60,9 +62,12 @@ class Limits:
         return asdict(self)
 
 
+_MOST = 1e15  # of any limit; larger integers are no floats
+
+
 def _check_number(
     name: str, value: Any, right: str, *, low: float | None = None, high: float = math.inf
 ) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
     if not number or not (value >= 0 if low is None else value > low) or value >= high:
         raise UserError(f"{name} is {value!r}: give {right}")

@@ -64,8 +64,9 @@ class Plan:
     - at its expected time, every one ends before its deadline with a reserve to spare, and
     - if it takes its slow time for the head, the others are still in time with the fastest.
 
-    If none may, it is the fastest. The reserve is against service times that vary: the whole of it is kept
-    where a slow inference takes twice the expected time or more, nothing where times are exact.
+    If none may, it is the fastest, in the batch of the least time an example with which the head is in time.
+    The reserve is against service times that vary: the whole of it is kept where a slow inference takes twice
+    the expected time or more, nothing where times are exact.
 
     Args:
         slo_ms: how long after its arrival a request is to be answered.
@@ -77,22 +78,27 @@ class Plan:
 
     def choose(self, now: float, deadlines: Sequence[float], costs: Latencies, workers: int = 1) -> Choice:
         """See ``Rule``."""
-        waiting = len(deadlines)
-        room = np.array(deadlines) - now
-        kept = self.reserve * self.slo_ms * min(1.0, costs.uneven)
-        planned = room - kept
-        best = Choice(int(np.argmin(costs.times[0])))
+        waiting, alone = len(deadlines), costs.times[0]
+        least = min(alone)
+        fastest = alone.index(least)
+        best = Choice(fastest)
+        ends = np.fromiter(deadlines, np.float64, waiting)
+        planned = ends - (now + self.reserve * self.slo_ms * min(1.0, costs.uneven))
         for size, times in zip(costs.sizes, costs.times, strict=True):
             if size > waiting:
                 break
-            share = float((planned / _rounds(workers * size)[:waiting]).min())
-            others = room[size:] - costs.fastest * _rounds(workers)[: waiting - size]
-            slow = min(float(room[0]), float(others.min(initial=np.inf)))
-            for variant in range(len(costs) - 1, best.variant, -1):
+            share = _least(planned / _rounds(workers * size)[:waiting])
+            slow = deadlines[0]
+            if waiting > size:
+                slow = min(slow, _least(ends[size:] - least * _rounds(workers)[: waiting - size]))
+            slow -= now
+            for variant in range(len(times) - 1, best.variant, -1):
                 time = times[variant]
                 if time <= share and time * costs.spreads[variant] <= slow:
                     best = Choice(variant, size)
                     break
+        if best.variant == fastest:
+            return Choice(fastest, _batch(fastest, deadlines[0] - now, waiting, costs))
         return best
 
 
@@ -239,6 +245,15 @@ def oracle(
     return float(value[0]) / len(arrivals)
 
 
+def _batch(variant: int, room: float, waiting: int, costs: Latencies) -> int:
+    """The size of the least time an example among those with which the head is in time; else 1."""
+    return min(
+        (s for s, row in zip(costs.sizes, costs.times, strict=True) if s <= waiting and row[variant] <= room),
+        key=lambda size: costs.times[costs.sizes.index(size)][variant] / size,
+        default=1,
+    )
+
+
 def _largest(times: Sequence[float], limit: float, costs: Latencies) -> int:
     """The most accurate variant whose time is within a limit; the fastest if none is."""
     fits = [v for v, time in enumerate(times) if time <= limit]
@@ -251,4 +266,5 @@ def _rounds(at_once: int) -> NDArray[np.float64]:
     return np.arange(_MOST, dtype=np.float64) // at_once + 1
 
 
+_least: Callable[[NDArray[np.float64]], float] = np.minimum.reduce
 _MOST = 4096  # no queue is longer: what would be is refused long before

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from raysearch.basics.failures import UserError
 from raysearch.record.results import RunResult
 from raysearch.serving.counts import Counts
-from raysearch.serving.inputs import Feed, Port, checked
-from raysearch.serving.latencies import Latencies
+from raysearch.serving.hall import Hall, named, open_hall
+from raysearch.serving.inputs import Feed, checked
 from raysearch.serving.limits import Limits
 from raysearch.serving.station import Station
-from raysearch.serving.variants import Front, Loaded, Servable, load, measure, read_front
+from raysearch.serving.variants import Front, Loaded, Servable, read_front
 from raysearch.storage import Place
 
 
@@ -55,20 +55,6 @@ class Reply:
     in_time: bool
 
 
-@dataclass(frozen=True)
-class Hall:
-    """The sessions that serve, the worst variant first, with what is known of their times."""
-
-    front: Front
-    loaded: tuple[Loaded, ...]
-    costs: Latencies
-
-    @property
-    def ports(self) -> tuple[Port, ...]:
-        """The inputs that all variants share."""
-        return self.loaded[0].ports
-
-
 @dataclass(eq=False)
 class _Request:
     feed: Feed
@@ -99,7 +85,7 @@ class Router:
         **limits: Any,
     ) -> None:
         self._limits = Limits(slo_ms=slo_ms).changed(limits)
-        self._hall = _open(read_front(front), self._limits, ())
+        self._hall = open_hall(read_front(front), self._limits)
         self._station: Station[_Request] = Station(self._limits.make(), self._hall.costs, workers)
         self._counts = Counts()
         self._last: dict[int, str] = {}
@@ -155,6 +141,8 @@ class Router:
     def submit(self, feed: Feed, waited_ms: float = 0.0) -> Future[Reply]:
         """Queue an example that was checked (see ``inputs.parse``); the answer, or ``TooLate``, follows.
 
+        Whoever cancels the answer takes the example out of the queue.
+
         Args:
             feed: a batch of one.
             waited_ms: how long ago it arrived.
@@ -162,18 +150,15 @@ class Router:
         now = _now()
         with self._lock:
             request = _Request(feed, now - waited_ms, self._limits.slo_ms)
-            late = self._station.arrive(now, request, request.arrived + request.slo_ms)
-            if self._closing or late is not None:
-                self._counts.refused += 1
-            else:
+            refusal = self._refusal(now, request)
+            if refusal is None:
                 self._changed.notify()
-        if self._closing:
-            request.answer.set_exception(TooLate("the server is shutting down", 1.0))
-        elif late is not None:
-            text = (
-                f"not even the fastest variant would be in time: {late:.1f} ms beyond {request.slo_ms:g} ms"
-            )
-            request.answer.set_exception(TooLate(text, late / 1e3))
+            else:
+                self._counts.refused += 1
+        if refusal is None:
+            request.answer.add_done_callback(lambda answer: self._left(request, answer))
+        else:
+            request.answer.set_exception(refusal)
         return request.answer
 
     def count(self, update: Callable[[Counts], None]) -> None:
@@ -190,7 +175,9 @@ class Router:
         with self._reopening:
             limits = self._limits.changed(changes)
             same = limits.max_memory_mb == self._limits.max_memory_mb
-            self._enter(limits, self._hall if same else _open(self._hall.front, limits, self._hall.loaded))
+            self._enter(
+                limits, self._hall if same else open_hall(self._hall.front, limits, self._hall.loaded)
+            )
         return limits
 
     def update(self, front: Front | RunResult | str | Place | Sequence[Servable]) -> None:
@@ -200,11 +187,11 @@ class Router:
             UserError: it cannot be served, or takes other inputs; then the old one goes on.
         """
         with self._reopening:
-            hall = _open(read_front(front), self._limits, ())
+            hall = open_hall(read_front(front), self._limits)
             if hall.ports != self._hall.ports:
                 raise UserError(
-                    f"the new front takes {_named(hall.ports)}, the one that is served"
-                    f" {_named(self._hall.ports)}: serve it by itself"
+                    f"the new front takes {named(hall.ports)}, the one that is served"
+                    f" {named(self._hall.ports)}: serve it by itself"
                 )
             self._enter(self._limits, hall)
 
@@ -225,6 +212,21 @@ class Router:
         with self._lock:
             self._limits, self._hall = limits, hall
             self._station.rule, self._station.costs = limits.make(), hall.costs
+
+    def _refusal(self, now: float, request: _Request) -> TooLate | None:
+        """Let a request into the queue, or say why it is not."""
+        if self._closing:
+            return TooLate("the server is shutting down", 1.0)
+        late = self._station.arrive(now, request, request.arrived + request.slo_ms)
+        if late is None:
+            return None
+        text = f"not even the fastest variant would be in time: {late:.1f} ms beyond {request.slo_ms:g} ms"
+        return TooLate(text, late / 1e3)
+
+    def _left(self, request: _Request, answer: Future[Reply]) -> None:
+        if answer.cancelled():
+            with self._lock:
+                self._counts.given_up += self._station.leave(request)
 
     def _work(self, worker: int) -> None:
         while True:
@@ -248,10 +250,14 @@ class Router:
                     hall.costs.observe(taken.choice.variant, len(taken.requests), _now() - start)
 
     def _serve(self, worker: int, loaded: Loaded, requests: Sequence[_Request]) -> bool:
-        """Answer a batch; says whether the network could run it."""
+        """Answer a batch; says whether the network could run it as one."""
         try:
             outputs = loaded.run([request.feed for request in requests])
         except Exception as error:  # a runtime's own errors share no class, and the worker has to go on
+            if len(requests) > 1:  # one that it cannot run is no reason to fail the others
+                for request in requests:
+                    self._serve(worker, loaded, [request])
+                return False
             with self._lock:
                 self._counts.failed += len(requests)
             for request in requests:
@@ -271,41 +277,6 @@ class Router:
             if request.answer.set_running_or_notify_cancel():
                 request.answer.set_result(reply)
         return True
-
-
-def _open(front: Front, limits: Limits, known: Sequence[Loaded]) -> Hall:
-    """Sessions of a front, the smallest models first, as many as the memory takes.
-
-    Args:
-        front: what is to be served.
-        limits: the memory among them.
-        known: sessions that there are already.
-    """
-    there = {one.variant: one for one in known}
-    room = float("inf") if limits.max_memory_mb is None else limits.max_memory_mb
-    chosen: list[Loaded] = []
-    for variant in sorted(front.variants, key=lambda variant: variant.file.stat().st_size):
-        one = there.get(variant) or load(variant)
-        room -= one.memory_mb
-        if room < 0:
-            if not chosen:
-                raise UserError(
-                    f"max_memory_mb is {limits.max_memory_mb:g}: the smallest model, {variant.name}, holds"
-                    f" {one.memory_mb:.1f} MB"
-                )
-            break
-        chosen.append(one)
-        if one.ports != chosen[0].ports:
-            raise UserError(
-                f"variant {variant.name} takes {_named(one.ports)}, {chosen[0].variant.name}"
-                f" {_named(chosen[0].ports)}: variants that are served together take the same inputs"
-            )
-    chosen.sort(key=lambda one: front.variants.index(one.variant))
-    return Hall(front, tuple(chosen), Latencies(measure(chosen)))
-
-
-def _named(ports: Sequence[Port]) -> str:
-    return ", ".join(f"{port.name} ({port})" for port in ports)
 
 
 def _fail(request: _Request, error: Exception) -> None:

@@ -55,6 +55,9 @@ class Station(Generic[R]):
     def arrive(self, now: float, request: R, deadline: float) -> float | None:
         """Let a request in, or say how late it would be.
 
+        Where nothing waits and no worker is busy, one that fits what was measured at first is let in whatever
+        is expected by now: else a stall that made every variant look slow would never be forgotten.
+
         Returns:
             None where it waits now; else by how many ms it would be late with the fastest variant, behind
             those that are due before it: it is refused.
@@ -62,7 +65,8 @@ class Station(Generic[R]):
         place = bisect_right(self._deadlines, deadline)
         before = place // self.workers * self.costs.pace
         late = self._first_free(now) + before + self.costs.fastest - deadline
-        if late > _EQUAL or len(self) >= MOST_WAITING:
+        tried = not self._requests and self._may_be_tried(now, deadline)
+        if (late > _EQUAL and not tried) or len(self) >= MOST_WAITING:
             return max(late, 0.0)
         self._deadlines.insert(place, deadline)
         self._requests.insert(place, request)
@@ -71,10 +75,14 @@ class Station(Generic[R]):
     def take(self, now: float, worker: int) -> Taken[R]:
         """What a free worker does now; it is busy until ``done``."""
         costs = self.costs
-        expired = self._pop(bisect_right(self._deadlines, now + costs.fastest - _EQUAL))
-        if not self._requests:
-            return Taken(expired)
-        choice = self.rule.choose(now, self._deadlines, costs, self.workers)
+        late = bisect_right(self._deadlines, now + costs.fastest - _EQUAL)
+        if late == len(self) == 1 and self._may_be_tried(now, self._deadlines[0]):
+            expired, choice = list[R](), Choice(costs.first_fastest[0])
+        else:
+            expired = self._pop(late)
+            if not self._requests:
+                return Taken(expired)
+            choice = self.rule.choose(now, self._deadlines, costs, self.workers)
         self.busy(worker, now + costs.times[costs.sizes.index(choice.batch)][choice.variant])
         return Taken(expired, self._pop(choice.batch), choice)
 
@@ -93,6 +101,10 @@ class Station(Generic[R]):
         place = self._requests.index(request)
         del self._requests[place], self._deadlines[place]
         return True
+
+    def _may_be_tried(self, now: float, deadline: float) -> bool:
+        """Whether a request that is alone would be in time if inferences took what was measured at first."""
+        return not self._busy and now + self.costs.first_fastest[1] <= deadline + _EQUAL
 
     def _first_free(self, now: float) -> float:
         ends = self._busy.values()

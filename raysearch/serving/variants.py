@@ -5,14 +5,17 @@ All that serving reads from a run folder, or from a folder that ``StudyResult.ex
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import ctypes
+import json
 import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +26,14 @@ from numpy.typing import NDArray
 from raysearch.backends.base import MeasurementError
 from raysearch.backends.onnx_safety import check_file
 from raysearch.backends.runtimes.onnxruntime import OnnxModel, OnnxRuntimeCpu
-from raysearch.basics.failures import MissingFile, UserError
+from raysearch.basics.failures import MissingFile, UserError, failure
 from raysearch.record.choices import compared_by
 from raysearch.record.results import RunResult
 from raysearch.record.writing import FILE_NAME, is_run
 from raysearch.serving.inputs import Port
 from raysearch.storage import Place, folder_of, read
 
-_MODEL, _TABLE = "model.onnx", "front.csv"
+_MODEL, _TABLE, _SAID = "model.onnx", "front.csv", "front.json"
 _BATCHES = (1, 2, 4, 8)
 _WORTH = 1.1  # times faster an example: what a batch must bring
 _BUDGET = 0.2  # seconds a variant and size of batch
@@ -85,7 +88,7 @@ def read_front(front: Front | RunResult | str | Place | Sequence[Servable]) -> F
         found = _of_run(front)
     elif isinstance(front, str | Place):
         place = folder_of(front)
-        found = _of_run(RunResult(place)) if is_run(place) else _of_export(Path(str(front)))
+        found = _of_run(RunResult(place)) if is_run(place) else _of_export(place)
     else:
         found = Front(tuple(sorted(front, key=lambda variant: variant.quality)))
     if not found.variants:
@@ -103,45 +106,61 @@ def _of_run(result: RunResult) -> Front:
     name = next(iter(result.record.metrics))
     sign = -1 if result.goals.higher_is_better(name) is False else 1
     found = [
-        Servable(t.name, _here(result.folder / "variants" / t.name / _MODEL), t.values.get(metric, np.nan))
+        _servable(t.name, result.folder / "variants" / t.name / _MODEL, t.values.get(metric, np.nan))
         for t in result.front_records
     ]
     return Front(tuple(sorted(found, key=lambda variant: sign * variant.quality)), metric)
 
 
-def _here(place: Place) -> Path:
-    """A file of a run as one of this machine; what comes from a bucket stays until the process ends."""
+def _servable(name: str, place: Place, quality: float) -> Servable:
+    """A variant whose file is on this machine; what comes from a bucket stays as long as the variant."""
     if isinstance(place, Path):
-        return place
+        return Servable(name, place, quality)
     try:
         content = read(place)
     except FileNotFoundError:
-        raise MissingFile(f"{place} does not exist") from None
+        raise MissingFile(f"variant {name} cannot be served: {place} does not exist") from None
     folder = Path(tempfile.mkdtemp(prefix="raysearch-serve-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / place.name).write_bytes(content)
-    return folder / place.name
+    variant = Servable(name, folder / _MODEL, quality)
+    weakref.finalize(variant, shutil.rmtree, folder, ignore_errors=True)
+    variant.file.write_bytes(content)
+    return variant
 
 
-def _of_export(folder: Path) -> Front:
+def _of_export(folder: Place) -> Front:
     table = folder / _TABLE
-    if not table.is_file():
-        raise MissingFile(f"{folder} is no front to serve: it has neither {FILE_NAME} nor {_TABLE}")
-    rows = pd.read_csv(table, dtype={"trial": str})
-    columns = [str(column) for column in rows]
-    tested = [c.removeprefix("test_") for c in columns if c.startswith("test_") and "/" not in c]
-    known = [c for c in columns if c in tested] or [c for c in columns if c == "accuracy"]
-    if "trial" not in rows or not known:
+    try:
+        rows = pd.read_csv(BytesIO(read(table)), dtype={"trial": str})
+    except FileNotFoundError:
+        raise MissingFile(f"{folder} is no front to serve: it has neither {FILE_NAME} nor {_TABLE}") from None
+    metric, higher_is_better = _compared_by(folder, rows)
+    if "trial" not in rows or metric not in rows:
         raise UserError(f"{table} names no trial, or no metric of a task: export the front anew")
-    test = f"test_{known[0]}"
-    metric = test if test in columns and rows[test].notna().all() else known[0]
-    falls = rows[known[0]].iloc[0] >= rows[known[0]].iloc[-1]  # the best in the first objective stands first
     found = [
-        Servable(str(name), folder / str(name) / _MODEL, float(value))
+        _servable(str(name), folder / str(name) / _MODEL, float(value))
         for name, value in zip(rows["trial"], rows[metric], strict=True)
     ]
-    sign = 1 if falls else -1
+    sign = 1 if higher_is_better else -1
     return Front(tuple(sorted(found, key=lambda variant: sign * variant.quality)), metric)
+
+
+def _compared_by(folder: Place, rows: pd.DataFrame) -> tuple[str, bool]:
+    """The column by which an exported front's variants are compared, and whether more of it is better."""
+    try:
+        said = json.loads(read(folder / _SAID))
+        return said["metric"], said["higher_is_better"] is not False
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / _SAID} names no metric: export the front anew") from None
+    columns = [str(column) for column in rows]  # of a front without front.json, as they were once exported
+    tested = [c.removeprefix("test_") for c in columns if c.startswith("test_") and "/" not in c]
+    known = [c for c in columns if c in tested] or [c for c in columns if c == "accuracy"]
+    if not known or rows.empty:
+        return "", True
+    name, test = known[0], f"test_{known[0]}"
+    falls = rows[name].iloc[0] >= rows[name].iloc[-1]  # the best in the first objective stood first
+    return test if test in columns and rows[test].notna().all() else name, name == "accuracy" or bool(falls)
 
 
 @dataclass(frozen=True)
@@ -151,7 +170,8 @@ class Loaded:
     Attributes:
         variant: which.
         ports: the network's inputs.
-        open_batch: whether it takes batches of any size.
+        open_batch: whether any examples may be run as one batch: not if a batch's size is fixed, or examples'
+            sizes vary.
         memory_mb: by how much this process grew as it was loaded and first run, at least its file.
         model: runs it; from one thread at a time or several.
     """
@@ -180,10 +200,11 @@ def load(variant: Servable, threads: int = 1) -> Loaded:
 
     Raises:
         UserError: its file is no whole ONNX file, ONNX Runtime refuses it, or an input is of a type that
-            cannot be sent.
+            cannot be sent; it takes no batch of one, or gives none.
     """
     check_file(variant.file)
     _begin(variant.file)
+    _give_back()
     before = _resident_mb()
     try:
         model = OnnxRuntimeCpu(threads=threads).load(variant.file)
@@ -192,10 +213,28 @@ def load(variant: Servable, threads: int = 1) -> Loaded:
     declared = model.inputs()
     ports = tuple(_port(variant.name, *one) for one in declared)
     open_batch = all(not isinstance(shape[0], int) for _, shape, _ in declared)
+    open_batch = open_batch and not any(None in port.shape for port in ports)
     loaded = Loaded(variant, ports, open_batch, 0.0, model)
-    loaded.run([loaded.example()])
+    _try(loaded)
     memory = max(_resident_mb() - before, variant.file.stat().st_size / 1e6)
     return Loaded(variant, ports, open_batch, memory, model)
+
+
+def _try(loaded: Loaded) -> None:
+    """Run an example of zeros, and see whether what it gives can be told apart by example."""
+    try:
+        outputs = loaded.model(loaded.example())
+    except Exception as error:  # of the runtime, whose classes share no base
+        raise UserError(
+            f"variant {loaded.variant.name} cannot be served: it does not run an example of zeros"
+            f" ({failure(error)})"
+        ) from error
+    if any(output.shape[:1] != (1,) for output in outputs):
+        shapes = ", ".join(str(output.shape) for output in outputs)
+        raise UserError(
+            f"variant {loaded.variant.name} cannot be served: its outputs have the shapes {shapes}, and each"
+            " should have the batch, here 1, in front"
+        )
 
 
 def measure(loaded: Sequence[Loaded]) -> list[dict[int, float]]:
@@ -232,10 +271,21 @@ def _begin(file: Path) -> None:
 _begun: list[bool] = []
 
 
+def _give_back() -> None:
+    """Return freed memory to the system: what a session takes of it would not be seen as growth."""
+    with contextlib.suppress(OSError, AttributeError):  # not of the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _port(variant: str, name: str, shape: Sequence[Any], kind: str) -> Port:
     text = kind.removeprefix("tensor(").removesuffix(")")
     if text not in _TYPES or not shape:
         raise UserError(f"variant {variant} cannot be served: its input {name!r} is {kind}, of shape {shape}")
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise UserError(
+            f"variant {variant} cannot be served: its input {name!r} is a batch of {shape[0]}; it should be"
+            " open, or 1"
+        )
     sizes = tuple(size if isinstance(size, int) else None for size in shape[1:])
     return Port(name, sizes, np.dtype(_TYPES[text]))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
-from raysearch.serving.traces import on_off
+from raysearch.serving.simulation.traces import on_off
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -24,6 +24,9 @@ def test_a_trace_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert figures[f"plan@{case}"] == pytest.approx(figures[f"oracle@{case}"], abs=0.003)
         assert figures[f"attained@{case}"] >= 0.995
         assert all(figures[f"plan@{case}"] >= figures[f"static{n}@{case}"] for n in range(6))
+    for rate in serving.BATCHED_RATES:
+        assert figures[f"plan_batches@{rate}"] > figures[f"slackfit_batches@{rate}"]
+        assert figures[f"batches_attained@{rate}"] >= 0.99
     assert 0 < figures["decision_us"] < 1000
 
 
@@ -35,7 +38,7 @@ def test_what_the_most_accurate_variant_can_bear() -> None:
 
 @pytest.mark.skipif(not (DATA / "traces").is_dir(), reason="../shared/data has no traces")
 def test_the_public_traces_are_read() -> None:
-    from raysearch.serving.traces import read_trace
+    from raysearch.serving.simulation.traces import read_trace
 
     sizes = {name: len(read_trace(DATA / file)) for name, file in serving.TRACES.items()}
     assert sizes == {"code": 8819, "conv": 19366}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,12 @@ BAD = {
     "npy with a call in its header": (header("__import__('os').getcwd()"), NPY, "no .npy file"),
     "npy with another header": (header("{'descr': '<f4'}"), NPY, "no .npy file"),
     "a long header": (b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b"{" * 50, NPY, "no .npy file"),
+    "npy with a list as a key": (header("{[]: 1}"), NPY, "no .npy file"),
+    **{
+        f"npy of {kind!r}": (
+            header(f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': (2, 3)}}"), NPY, "the type")
+        for kind in ("i4,,", "(2147483648,)f4", "?!")
+    },
     "a pickle": (pickle.dumps(np.zeros((2, 3))), NPY, "no .npy file"),
     "short": (b"\x93NU", NPY, "no .npy file"),
 }  # fmt: skip
@@ -116,6 +123,37 @@ def test_integers_are_kept_to_their_range() -> None:
     for wrong in ([0, 256], [-1, 0], [0.5, 1]):
         with pytest.raises(BadInput, match="uint8 cannot"):
             parse(body(wrong), JSON, COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        ("int64", [2**63 - 1, -(2**63)], [[2**63, 0], [2**63, -1], [2**63, 0.0], [-(2.0**63) - 2048, 0]]),
+        ("uint64", [2**64 - 1, 0], [[2**64, 0], [2**64 - 1, 1.0], [-1, 0]]),
+        ("bool", [True, 0], [[1.5, 0], [2, 0], [-1, 0]]),
+    ],
+)
+def test_no_number_becomes_another(kind: str, right: list[float], wrong: list[list[float]]) -> None:
+    ports = (Port("x", (2,), np.dtype(kind)),)
+    assert parse(body(right), JSON, ports)[0]["x"].tolist() == [right]
+    for one in wrong:
+        with pytest.raises(BadInput):
+            parse(body(one), JSON, ports)
+
+
+def test_a_word_among_numbers_takes_no_memory() -> None:
+    """Of a list with one word numpy makes an array of as long words: here 200 KB, 10,000 times."""
+    ports = (Port("x", (100, 100), np.dtype(np.float32)),)
+    values: list[list[object]] = [[0] * 100 for _ in range(100)]
+    values[99][99] = "a" * 50_000
+    content = body(values)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput, match="no number"):
+            parse(content, JSON, ports)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_npy_is_for_one_input() -> None:

@@ -55,6 +55,16 @@ def test_a_variant_that_was_seldom_used_has_its_neighbour_s_spread() -> None:
     assert costs.spreads[2] > 1.5
 
 
+def test_a_few_slow_inferences_are_forgotten_soon() -> None:
+    costs = Latencies([{1: 1.0}, {1: 7.0}])
+    for n in range(500):
+        costs.observe(1, 1, 35.0 if n in (440, 450) else 7.0)
+    assert costs.spreads[1] > 4
+    for _ in range(1200):
+        costs.observe(0, 1, 1.0)
+    assert costs.spreads[1] < 1.5
+
+
 def test_fastest_and_pace() -> None:
     costs = Latencies([{1: 3.0, 4: 6.0}, {1: 2.0, 4: 9.0}])
     assert (costs.fastest, costs.pace, costs.sizes) == (2.0, 1.5, (1, 4))

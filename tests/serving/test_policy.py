@@ -66,7 +66,18 @@ def test_batches_are_taken_where_they_make_a_better_variant_fit() -> None:
     costs = Latencies([{1: 1.0, 4: 3.0}, {1: 3.0, 4: 6.0}], spread=1.0)
     assert Plan(20.0).choose(0.0, [7.0] * 2, costs) == Choice(1, 1)
     assert Plan(20.0).choose(0.0, [7.0] * 4, costs) == Choice(1, 4)
-    assert Plan(20.0).choose(0.0, [5.0] * 4, costs) == Choice(0, 1)
+    assert Plan(20.0).choose(0.0, [5.0] * 4, costs) == Choice(0, 4)
+
+
+def test_the_fastest_is_batched_where_that_takes_less_an_example() -> None:
+    costs = Latencies([{1: 1.0, 2: 1.3, 4: 2.2, 8: 5.6}], spread=1.0)
+    assert Plan(20.0).choose(0.0, [9.0], costs) == Choice(0, 1)
+    assert Plan(20.0).choose(0.0, [9.0] * 3, costs) == Choice(0, 2)
+    assert Plan(20.0).choose(0.0, [9.0] * 20, costs) == Choice(0, 4)
+    assert Plan(20.0).choose(0.0, [2.0] + [9.0] * 20, costs) == Choice(
+        0, 2
+    )  # four would be late for the head
+    assert Plan(20.0).choose(0.0, [0.5] * 20, costs) == Choice(0, 1)
 
 
 def test_more_workers_serve_more_at_once() -> None:

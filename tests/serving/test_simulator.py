@@ -7,8 +7,8 @@ import pytest
 
 from raysearch.serving.latencies import Latencies
 from raysearch.serving.policy import ArrivalRate, Plan, SlackFit, Static, oracle
-from raysearch.serving.simulator import Failure, drawn, simulate
-from raysearch.serving.traces import on_off, poisson, ramp
+from raysearch.serving.simulation.simulator import Failure, drawn, simulate
+from raysearch.serving.simulation.traces import on_off, poisson, ramp
 
 TIMES = (0.3, 0.45, 0.75, 1.6, 4.2, 6.8)
 ACCURACIES = (0.80, 0.86, 0.915, 0.935, 0.947, 0.950)
@@ -104,6 +104,37 @@ def test_times_that_were_measured_elsewhere_are_corrected() -> None:
         arrivals, 20.0, Plan(20.0), costs(), ACCURACIES, service=drawn(slower, 1, sigma=0, share=0)
     )
     assert found.attained >= 0.985
+
+
+@pytest.mark.parametrize(("times", "stall"), [((0.3, 1.6, 6.8), 400), ((8.5,), 20), ((5.0, 15.0), 60)])
+def test_a_stall_is_got_over(times: tuple[float, ...], stall: int) -> None:
+    """Some inferences of 80 ms in a row, and what comes long after them is served as if they had not been."""
+    arrivals, accuracies = poisson(30, 200, 0), ACCURACIES[-len(times) :]
+
+    def served(slow: range) -> float:
+        found = simulate(
+            arrivals,
+            20.0,
+            Plan(20.0),
+            costs(times),
+            accuracies,
+            service=lambda variant, size, number: 80.0 if number in slow else times[variant],
+        )
+        return float(found.in_time[len(arrivals) // 2 :].mean())
+
+    assert served(range(100, 100 + stall)) == served(range(0))
+
+
+@pytest.mark.parametrize("rate", [900, 1500, 2000])
+def test_an_overload_is_served_in_batches(rate: int) -> None:
+    """A batch of eight takes what three take alone: one variant, and two of which the better does not fit."""
+    arrivals = poisson(rate, 10, 1)
+    fast, slow = {1: 1.0, 2: 1.3, 4: 1.9, 8: 3.0}, {1: 3.0, 2: 5.0, 4: 8.0, 8: 14.0}
+    for times, accuracies in (([fast], (0.9,)), ([fast, slow], (0.9, 0.95))):
+        plan = simulate(arrivals, 20.0, Plan(20.0), Latencies(times), accuracies)
+        rival = simulate(arrivals, 20.0, SlackFit(20.0), Latencies(times), accuracies)
+        assert plan.attained >= 0.995
+        assert plan.effective >= rival.effective
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -41,6 +41,29 @@ def test_those_whose_time_has_passed_are_given_up() -> None:
     assert queue.take(3.0, 0).choice is None
 
 
+def slowed(*times: float) -> Station[str]:
+    """A station that has seen every variant take many times what was measured."""
+    queue = station(times)
+    for _ in range(200):
+        for variant, time in enumerate(times):
+            queue.costs.observe(variant, 1, 20 * time)
+    return queue
+
+
+def test_after_a_stall_one_at_a_time_is_tried_with_what_was_fastest() -> None:
+    queue = slowed(2.0, 6.0)
+    assert queue.costs.fastest > 20
+    assert queue.arrive(0.0, "a", 20.0) is None
+    assert queue.arrive(0.0, "b", 20.0) is not None  # "a" waits
+    taken = queue.take(0.5, 0)
+    assert (taken.expired, taken.requests, taken.choice.variant) == ([], ["a"], 0)  # type: ignore[union-attr]
+    assert queue.arrive(1.0, "c", 21.0) is not None  # "a" is served
+    queue.done(0)
+    assert queue.arrive(3.0, "d", 4.0) == pytest.approx(queue.costs.fastest - 1)  # it never took 1 ms
+    assert queue.arrive(3.0, "e", 23.0) is None
+    assert queue.take(22.0, 0).expired == ["e"]
+
+
 def test_a_second_worker_is_free() -> None:
     queue = station(workers=2)
     queue.arrive(0.0, "a", 20.0)

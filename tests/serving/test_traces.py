@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raysearch.basics.failures import MissingFile, UserError
-from raysearch.serving.traces import on_off, poisson, ramp, read_trace
+from raysearch.serving.simulation.traces import on_off, poisson, ramp, read_trace
 
 
 def test_dates_and_seconds_are_read_in_order(tmp_path: Path) -> None:

@@ -7,55 +7,42 @@ they share.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysearch.basics.failures import UserError, failure
 from raysearch.serving.counts import Counts, prometheus
+from raysearch.serving.http.bodies import Receive, Refusal, Send, raw, reply, whole_body
 from raysearch.serving.inputs import JSON, BadInput, most_bytes, parse
 from raysearch.serving.router import Reply, Router, TooLate
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-_PATIENCE_S = 5.0  # for a whole body
 _LONGEST_SETTING = 4096
-_MOST_DISCARDED = 2**24  # bytes of a body that is refused
-_EVENT_S = 0.5
+_EVENT_MS = 500
 _BEAT_S, _BEAT_WEIGHT, _IDLE_S = 0.01, 0.2, 1.0
-_STREAM_S = 15.0
+_DIGITS = 9  # of a label that may be a class
 
 
 class Board(Protocol):
     """What the replicas of a server share."""
 
-    async def change(self, limits: Mapping[str, Any]) -> None:
-        """Tell all replicas of changed limits; returns once they keep to them."""
+    async def change(self, changes: Mapping[str, Any]) -> None:
+        """Tell all replicas of limits that change; returns once they keep to them.
+
+        Raises:
+            UserError: one cannot, and all go on as they were.
+        """
 
     async def counts(self) -> Counts:
         """Those of all replicas."""
-
-
-class Refusal(Exception):
-    """A request that is answered with an error.
-
-    Attributes:
-        status: of HTTP.
-        headers: beside the sentence.
-    """
-
-    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.headers = status, dict(headers or {})
 
 
 class Application:
@@ -83,7 +70,7 @@ class Application:
         try:
             await self._answer(scope, receive, send)
         except Refusal as refusal:
-            await _reply(send, refusal.status, {"error": str(refusal)}, refusal.headers)
+            await reply(send, refusal.status, {"error": str(refusal)}, refusal.headers)
 
     async def _answer(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -94,7 +81,7 @@ class Application:
             raise Refusal(405, f"{path} takes {' or '.join(allowed)}", {"allow": ", ".join(allowed)})
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         if path == "/healthz":
-            await _reply(send, 200, {"status": "ok"})
+            await reply(send, 200, {"status": "ok"})
             return
         self._check_token(scope, headers)
         if path == "/predict":
@@ -103,19 +90,20 @@ class Application:
             await self._limits(method, headers, receive, send)
         elif path == "/metrics":
             text = prometheus(await self._counts()).encode()
-            await _raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
+            await raw(send, 200, text, "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/events":
-            await self._events(receive, send)
+            await self._event(send)
         else:
-            await _raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
+            await raw(send, 200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
 
     def _check_token(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         if not self._token:
             return
-        given = headers.get("authorization", "").removeprefix("Bearer ")
+        # Headers were read as latin-1, which gives their bytes back.
+        given = headers.get("authorization", "").removeprefix("Bearer ").encode("latin1")
         if not given and scope["path"] in ("/", "/events"):
-            given = parse_qs(scope["query_string"].decode("latin1")).get("token", [""])[0]
-        if not hmac.compare_digest(given.encode(), self._token):
+            given = parse_qs(scope["query_string"].decode("latin1")).get("token", [""])[0].encode()
+        if not hmac.compare_digest(given, self._token):
             raise Refusal(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
 
     async def _predict(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
@@ -124,13 +112,15 @@ class Application:
             self._beating = asyncio.create_task(self._beat())
         ports = self._router.hall.ports
         try:
-            body = await _body(headers, receive, most_bytes(ports))
+            body = await whole_body(headers, receive, most_bytes(ports))
+            complete = time.monotonic()
             feed, label = parse(body, headers.get("content-type", ""), ports)
         except (Refusal, BadInput) as error:
             self._router.count(_bad)
             raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
+        waited_ms = self._lag_ms + 1e3 * (time.monotonic() - complete)
         try:
-            reply = await asyncio.wrap_future(self._router.submit(feed, self._lag_ms))
+            answer = await asyncio.wrap_future(self._router.submit(feed, waited_ms))
         except TooLate as late:
             seconds = str(max(1, math.ceil(late.retry_after_s)))
             raise Refusal(503, str(late), {"retry-after": seconds}) from None
@@ -138,8 +128,8 @@ class Application:
             raise Refusal(500, f"the network cannot run this input: {failure(error)}") from None
         label = headers.get("x-label", label)
         if label is not None:
-            self._count_label(reply, label)
-        await _reply(send, 200, _said(reply), {"x-variant": reply.variant})
+            self._count_label(answer, label)
+        await reply(send, 200, _said(answer), {"x-variant": quote(answer.variant, _PLAIN)})
 
     async def _beat(self) -> None:
         """How late this loop wakes up: so long a request has waited, unseen, before it is queued."""
@@ -152,9 +142,9 @@ class Application:
 
     def _count_label(self, reply: Reply, label: Any) -> None:
         """Whether the largest output is the one that was sent as right; other outputs are let be."""
-        outputs = reply.outputs[0]
-        if outputs.ndim == 1 and str(label).isdecimal():
-            right = int(np.argmax(outputs)) == int(label)
+        outputs, text = reply.outputs[0], str(label)
+        if outputs.ndim == 1 and text.isdecimal() and len(text) <= _DIGITS:
+            right = int(np.argmax(outputs)) == int(text)
 
             def count(counts: Counts) -> None:
                 counts.labelled += 1
@@ -166,7 +156,7 @@ class Application:
         if method == "POST":
             if headers.get("content-type", "").partition(";")[0].strip() != JSON:
                 raise Refusal(415, f"send {JSON}")
-            body = await _body(headers, receive, _LONGEST_SETTING)
+            body = await whole_body(headers, receive, _LONGEST_SETTING)
             try:
                 changes = json.loads(body)
                 if not isinstance(changes, dict):
@@ -174,12 +164,14 @@ class Application:
             except (ValueError, RecursionError):
                 raise Refusal(400, 'the body is no mapping of limits: send {"slo_ms": 10}') from None
             try:
-                await asyncio.to_thread(lambda: self._router.change(**changes))
+                self._router.limits.changed(changes)  # what is wrong is said before anybody is told
+                if self._board is None:
+                    await asyncio.to_thread(lambda: self._router.change(**changes))
+                else:
+                    await self._board.change(changes)
             except UserError as error:
                 raise Refusal(400, str(error)) from None
-            if self._board is not None:
-                await self._board.change(self._router.limits.plain())
-        await _reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
+        await reply(send, 200, self._router.limits.plain() | {"variants": self._variants()})
 
     def _variants(self) -> list[dict[str, Any]]:
         hall = self._router.hall
@@ -196,30 +188,20 @@ class Application:
     async def _counts(self) -> Counts:
         return self._router.counts() if self._board is None else await self._board.counts()
 
-    async def _events(self, receive: Receive, send: Send) -> None:
-        """Server-sent events: the counts so far, the limits and the variants, twice a second.
+    async def _event(self, send: Send) -> None:
+        """A server-sent event: the counts so far, the limits and the variants.
 
-        A stream ends before long, so that it holds no shutdown up; browsers ask for the next at once.
+        The stream ends with it, and browsers ask for the next one. A stream that stayed open would count as a
+        request under way: open pages would ask for more replicas, and hold a shutdown up.
         """
-        head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        gone = asyncio.ensure_future(_disconnected(receive))
-        ending = time.monotonic() + _STREAM_S
-        try:
-            async for event in self._snapshots():
-                body = f"retry: 200\ndata: {json.dumps(event)}\n\n".encode()
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                if (await asyncio.wait([gone], timeout=_EVENT_S))[0] or time.monotonic() > ending:
-                    break
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
-
-    async def _snapshots(self) -> AsyncIterator[dict[str, Any]]:
-        while True:
-            counts = (await self._counts()).plain()
-            limits, metric = self._router.limits.plain(), self._router.hall.front.metric
-            yield {"counts": counts, "limits": limits, "metric": metric, "variants": self._variants()}
+        event = {
+            "counts": (await self._counts()).plain(),
+            "limits": self._router.limits.plain(),
+            "metric": self._router.hall.front.metric,
+            "variants": self._variants(),
+        }
+        body = f"retry: {_EVENT_MS}\ndata: {json.dumps(event)}\n\n".encode()
+        await raw(send, 200, body, "text/event-stream", {"cache-control": "no-store"})
 
 
 _METHODS = {
@@ -237,49 +219,7 @@ _PAGE_HEADERS = {
 }
 
 
-async def _body(headers: Mapping[str, str], receive: Receive, most: int) -> bytes:
-    """The whole body, of which no more than ``most`` bytes are ever held."""
-    said = headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > most:
-        await _discarded(receive)
-        raise Refusal(413, f"the body has {said[:20]} bytes: at most {most} are taken", _CLOSE)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            return await _collected(receive, most)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not come within {_PATIENCE_S:g} s", _CLOSE) from None
-
-
-async def _collected(receive: Receive, most: int) -> bytes:
-    parts: list[bytes] = []
-    held = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "the sender has gone", _CLOSE)
-        parts.append(message.get("body", b""))
-        held += len(parts[-1])
-        if held > most:
-            if message.get("more_body", False):
-                await _discarded(receive)
-            raise Refusal(413, f"the body has more than {most} bytes", _CLOSE)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def _discarded(receive: Receive) -> None:
-    """Read on, and keep nothing: a sender that finds the line closed does not read why."""
-    read = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE_S):
-            while read < _MOST_DISCARDED:
-                message = await receive()
-                read += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-
-
-_CLOSE = {"connection": "close"}
+_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")  # of a name in a header
 
 
 def _bad(counts: Counts) -> None:
@@ -287,7 +227,7 @@ def _bad(counts: Counts) -> None:
 
 
 def _said(reply: Reply) -> dict[str, Any]:
-    outputs = [output.tolist() for output in reply.outputs]
+    outputs = [_listed(output) for output in reply.outputs]
     return {
         "outputs": outputs[0] if len(outputs) == 1 else outputs,
         "variant": reply.variant,
@@ -296,24 +236,12 @@ def _said(reply: Reply) -> dict[str, Any]:
     }
 
 
-async def _reply(
-    send: Send, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> None:
-    await _raw(send, status, json.dumps(document).encode(), JSON, headers)
-
-
-async def _raw(
-    send: Send, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None
-) -> None:
-    all_headers = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
-    pairs = [(name.encode("latin1"), value.encode("latin1")) for name, value in all_headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _listed(output: NDArray[Any]) -> Any:
+    """As nested lists; JSON has neither NaN nor infinities, and null stands for them."""
+    if output.dtype.kind == "f" and not (finite := np.isfinite(output)).all():
+        output = output.astype(object)
+        output[~finite] = None
+    return output.tolist()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
