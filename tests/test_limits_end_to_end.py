@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -54,6 +52,16 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 def kinds(folder: Path, after: int = 0) -> Counter[str]:
     return Counter(event["event"] for event in list(journal.read(folder))[after:])
+
+
+def kill_after(process: subprocess.Popen[str], folder: Path, event: str) -> None:
+    """End a driver as soon as it has written such an event."""
+    while not kinds(folder)[event]:
+        if process.poll() is not None:
+            pytest.fail(f"it ended before: {process.communicate()[0]}")
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +114,7 @@ def test_a_target_that_comes_has_each_trial_measured_once(finished: Path, tmp_pa
         f"constraints=[latency_ms/{LATE} <= 100 parent]",
     ]
     process = start("resume", str(folder), *(word for change in changes for word in ("--set", change)))
-    while process.poll() is None and not kinds(folder)["measured"]:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)  # amid the measuring
-    process.communicate()
+    kill_after(process, folder, "measured")  # amid the measuring
     output = finish(start("resume", str(folder)))
     assert f"{gone}: not measured on {LATE}: its files are gone or damaged." in output
     found = list(journal.read(folder))[count:]
@@ -151,10 +156,7 @@ def test_a_run_that_was_killed_goes_on_under_other_limits(finished: Path, tmp_pa
         f"objectives=[maximize accuracy, minimize macs, minimize latency_ms/{LATE}]",
     ]
     process = start("resume", str(folder), *(word for limit in limits for word in ("--set", limit)))
-    while process.poll() is None and not kinds(folder)["limits"]:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)  # directly after the change
-    process.communicate()
+    kill_after(process, folder, "limits")  # directly
     assert kinds(folder)["limits"] == 1
     finish(start("resume", str(folder)))
     measured = [e["trial"] for e in journal.read(folder) if e["event"] == "measured"]
