@@ -84,7 +84,8 @@ came to the front have been measured as the others were. A trial that was stoppe
 stopped. The report says what changed, and when. What cannot be is one sentence before any work: a metric that
 trials finished without, a target that is not there, or one for which they would have been trained otherwise
 (with signed activations, as TensorRT wants them, with every layer's output rounded, as LiteRT does, in fewer
-bits, or in integers alone), and any target of a study with early exits. All else, the space, the task and the epochs, makes another run.
+bits, or in integers alone), and any target of a study with early exits. All else, the space, the task and
+the epochs, makes another run.
 """
 
 _DOMAINS = """## Domains
