@@ -63,7 +63,7 @@ def serving(folder: Path, port: int, log: Path) -> Iterator[subprocess.Popen[byt
         server = subprocess.Popen(serve(folder, *options), stdout=file, stderr=file, env=environment)
     try:
         ending = time.monotonic() + PATIENCE_S
-        while "served at" not in log.read_text():
+        while ": served at http" not in log.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < ending, log.read_text()
             time.sleep(0.2)
