@@ -155,10 +155,12 @@ def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[Front]:
 
 
 def _deploy(serve: Any, args: Mapping[str, Any]) -> None:
+    from ray.serve.exceptions import RayServeException
+
     quiet = {"enable_access_log": False}
     try:
         serve.run(_bound(args), name=APP, route_prefix="/", logging_config=quiet)
-    except RuntimeError as error:
+    except (RuntimeError, RayServeException) as error:  # also where another application has the prefix
         raise RunError(f"the replicas do not start: {str(error).strip().splitlines()[-1]}") from error
 
 

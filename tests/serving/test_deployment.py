@@ -32,6 +32,7 @@ BAD = [b"{", GOOD[:-5], b"no JSON", b'{"inputs": [1]}', b'{"inputs": [NaN, 1, 2,
 PATIENCE_S = 400.0
 
 import ray  # noqa: E402
+from ray.serve.exceptions import RayServeException  # noqa: E402
 
 from raysearch.serving import deployment  # noqa: E402
 from raysearch.serving.replica import board_of  # noqa: E402
@@ -63,7 +64,7 @@ def serving(folder: Path, port: int, log: Path) -> Iterator[subprocess.Popen[byt
         server = subprocess.Popen(serve(folder, *options), stdout=file, stderr=file, env=environment)
     try:
         ending = time.monotonic() + PATIENCE_S
-        while "served at" not in log.read_text():
+        while ": served at http" not in log.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < ending, log.read_text()
             time.sleep(0.2)
@@ -306,11 +307,12 @@ def test_what_another_command_serves_by_now_is_let_be(
     assert fake.calls == ["Ray's shutdown"]
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, RayServeException])
 def test_replicas_that_do_not_start_are_a_sentence(
-    tmp_path: Path, fake: FakeServe, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake: FakeServe, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
-        raise RuntimeError("Deploying application raysearch failed:\nnot on this node: /runs/digits")
+        raise kind("Deploying application raysearch failed:\nnot on this node: /runs/digits")
 
     monkeypatch.setattr(fake, "run", fails)
     monkeypatch.setenv("RAY_ADDRESS", "1.2.3.4:6379")
