@@ -18,7 +18,7 @@ from raysearch.trainables.evaluation import evaluate, outputs_of
 from raysearch.trainables.export.feeds import function_of
 from raysearch.trainables.variant import load_variant
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 STUDY = """
 task: digits

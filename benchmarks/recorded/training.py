@@ -14,7 +14,7 @@ from benchmarks.recorded.studies import OBJECTIVES, TARGET, study_of
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
 from raysearch.record.journal import FILE_NAME, RunRecord, read
-from raysearch.record.scores import REFERENCE_MARGIN, is_complete, search_values
+from raysearch.record.scores import REFERENCE_MARGIN, is_complete
 
 _MOST = 40  # full trainings
 _START = 45.0  # seconds before the first trial where the references are taken over from an earlier run
@@ -37,7 +37,7 @@ class Trained:
     def parent(self) -> Floats:
         """Its accuracy, latency and size."""
         assert self.record.parent is not None
-        values = search_values(self.record.parent)
+        values = self.record.parent.searched_values
         return np.array([values[metric] for metric in _METRICS])
 
     def within(self, seconds: float) -> Floats:
@@ -46,7 +46,7 @@ class Trained:
         searched = self.record.searched()
         begun = min(trial.started for trial in searched)
         done = [t for t in searched if is_complete(t, goals) and (t.ended or np.inf) - begun <= seconds]
-        rows = [[search_values(t)[metric] for metric in _METRICS] for t in done]
+        rows = [[t.searched_values[metric] for metric in _METRICS] for t in done]
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def hypervolume(self, points: Floats) -> float:

@@ -13,7 +13,7 @@ from raysearch.metrics import MEAN_LATENCY, SHARE, TEST
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
 from raysearch.record.journal import RunRecord, TrialRecord
-from raysearch.record.scores import is_complete, search_values
+from raysearch.record.scores import is_complete
 from raysearch.record.ties import are_tied
 from raysearch.record.verdicts import LEAST_MARGIN, noise_of
 
@@ -117,13 +117,13 @@ def plain_beside(record: RunRecord, goals: Goals, trial: TrialRecord, target: st
         known.
     """
     name = next(iter(record.metrics))
-    higher, own = goals.higher_is_better(name), search_values(trial)
+    higher, own = goals.higher_is_better(name), trial.searched_values
     mean = own.get(f"{MEAN_LATENCY}/{target}", math.nan)
     if higher is None or not mean > 0:
         return None
     sign = 1 if higher else -1
     limit = mean * (1 + max(LEAST_MARGIN, noise_of(trial, target)))
-    rivals = [(t, search_values(t)) for t in record.trials.values() if is_complete(t, goals)]
+    rivals = [(t, t.searched_values) for t in record.trials.values() if is_complete(t, goals)]
     fitting = [
         (t, values)
         for t, values in rivals

@@ -8,7 +8,7 @@ from typing import Any
 
 from raysearch.objectives import Objective
 from raysearch.record.journal import LIMITS, RunRecord
-from raysearch.record.scores import Scores, final_front, goals_of, is_complete, search_values
+from raysearch.record.scores import Scores, final_front, goals_of, is_complete
 from raysearch.record.ties import Outdone, outdone
 
 
@@ -35,7 +35,7 @@ def why_no_front(record: RunRecord) -> str:
         stopped, failed = outcomes.count("stopped"), outcomes.count("failed")
         ended = f": {stopped} stopped early, {failed} failed" if stopped or failed else " yet"
         return f"No trial is complete{ended}."
-    finite = [t for t in complete if all(math.isfinite(c) for c in goals.costs(search_values(t)))]
+    finite = [t for t in complete if all(math.isfinite(c) for c in goals.costs(t.searched_values))]
     if not finite:
         return "No complete trial has a finite figure in every objective."
     missed = [goals_of(record, final=bool(t.final)).misses(t.values, t.step) > 0 for t in finite]
@@ -78,8 +78,8 @@ def _about_later_targets(record: RunRecord) -> Iterator[str]:
 def _about_objectives(record: RunRecord) -> Iterator[str]:
     goals = goals_of(record)
     for metric in goals.metrics:
-        told = [t for t in record.searched() if metric in search_values(t)]
-        known = {t.name: v for t in told if math.isfinite(v := float(search_values(t)[metric]))}
+        told = [t for t in record.searched() if metric in t.searched_values]
+        known = {t.name: v for t in told if math.isfinite(v := float(t.searched_values[metric]))}
         unknown = len(told) - len(known)
         if unknown:
             of = f"{unknown} of the {len(told)} trials that reported it"
@@ -108,14 +108,14 @@ def _about_hypervolume(record: RunRecord, scores: Scores) -> Iterator[str]:
     limits = goals.reference
     parent = record.parent
     if parent is not None and is_complete(parent, goals) and not limits:
-        unknown = [m for m in goals.metrics if not math.isfinite(search_values(parent).get(m, math.nan))]
+        unknown = [m for m in goals.metrics if not math.isfinite(parent.searched_values.get(m, math.nan))]
         yield f"The hypervolume is not known: the parent has no finite {', '.join(unknown)}."
     if not scores.front or scores.hypervolume != 0:
         return
     behind = [
         f"{o} ({limits[o.metric]:.4g})"
         for o in goals.objectives
-        if not any(_better(search_values(t)[o.metric], limits[o.metric], o) for t in scores.front)
+        if not any(_better(t.searched_values[o.metric], limits[o.metric], o) for t in scores.front)
     ]
     none = f", and none at all in {', '.join(behind)}" if behind else ""
     yield f"The hypervolume is 0: no variant is better than the reference point in every objective{none}."

@@ -26,7 +26,6 @@ from raysearch.record.scores import (
     final_front,
     goals_of,
     is_complete,
-    search_values,
     violation_of,
 )
 from raysearch.record.ties import tied_with
@@ -130,7 +129,7 @@ class RunResult:
         whose latencies were never measured.
         """
         front, trials = {t.name for t in self._front}, list(self.record.trials.values())
-        seen = [(t, search_values(t)) for t in trials]
+        seen = [(t, t.searched_values) for t in trials]
         again = {metric for t, values in seen for metric in t.final.keys() & values.keys()}
         rows = [
             {

@@ -60,18 +60,13 @@ def _parent_reports(record: RunRecord, last_step: int) -> dict[int, dict[str, fl
 def _reference_figures(record: RunRecord, goals: Goals) -> dict[str, float]:
     """The hypervolume's reference point as figures, by metric; none before the parent's are known."""
     parent = record.parent
-    known = search_values(parent) if parent and is_complete(parent, goals) else {}
+    known = parent.searched_values if parent and is_complete(parent, goals) else {}
     point = reference_point(record, goals, known)
     if not np.isfinite(point).all():
         return {}
     signs = [-1 if o.maximize else 1 for o in goals.objectives]
     scale = [abs(known[metric]) or 1.0 for metric in goals.metrics]
     return dict(zip(goals.metrics, (point * signs * scale).tolist(), strict=True))
-
-
-def search_values(trial: TrialRecord) -> dict[str, float]:
-    """The latest value of every metric that the search saw: without what was measured after it."""
-    return trial.searched_values
 
 
 def violation_of(record: RunRecord, trial: TrialRecord) -> float:
@@ -141,7 +136,7 @@ class Scores:
         reference = self._reference(goals)
         if math.isnan(self.hypervolume) and np.isfinite(reference).all():
             self.hypervolume = 0.0
-        values = search_values(trial)
+        values = trial.searched_values
         costs = goals.costs(values)
         if (
             not is_complete(trial, goals)
@@ -155,7 +150,7 @@ class Scores:
         self.front = [t for t, keep in zip([*self.front, trial], kept, strict=True) if keep]
         self._costs = [c for c, keep in zip([*self._costs, costs], kept, strict=True) if keep]
         parent = self.record.parent
-        own = parent_units(goals, values, search_values(parent) if parent is not None else {})
+        own = parent_units(goals, values, parent.searched_values if parent is not None else {})
         self._units = [u for u, keep in zip([*self._units, own], kept, strict=True) if keep]
         if parent is not None and not math.isnan(self.hypervolume):
             self.hypervolume = pareto.hypervolume(np.array(self._units), reference)
@@ -167,15 +162,15 @@ class Scores:
         known = (id(self.record.header), *((t.step, t.outcome) if t else None for t in references))
         if self._goals is None or known != self._known:
             self._known, self._goals = known, goals_of(self.record)
-            parent = search_values(self.record.trials["parent"]) if self.record.parent else {}
-            self._units = [parent_units(self._goals, search_values(t), parent) for t in self.front]
+            parent = self.record.trials["parent"].searched_values if self.record.parent else {}
+            self._units = [parent_units(self._goals, t.searched_values, parent) for t in self.front]
         return self._goals
 
     def _reference(self, goals: Goals) -> NDArray[np.float64]:
         """The reference point (m,); NaN before the parent is complete."""
         parent = self.record.parent
         known = parent is not None and is_complete(parent, goals)
-        return reference_point(self.record, goals, search_values(parent) if parent and known else {})
+        return reference_point(self.record, goals, parent.searched_values if parent and known else {})
 
 
 def final_front(record: RunRecord, candidates: Sequence[TrialRecord]) -> list[TrialRecord]:

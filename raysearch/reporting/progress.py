@@ -18,7 +18,7 @@ from rich.text import Text
 
 from raysearch.objectives import Objective
 from raysearch.record.journal import RunRecord, TrialRecord
-from raysearch.record.scores import Scores, goals_of, search_values
+from raysearch.record.scores import Scores, goals_of
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number
 
 #: Seconds between plain lines, and between redraws of the table.
@@ -202,7 +202,7 @@ class LiveTable:
     def best(self, objective: Objective) -> TrialRecord | None:
         """The trial of the front that is best in one objective."""
         sign = -1 if objective.maximize else 1
-        known = [(search_values(trial).get(objective.metric), trial) for trial in self.scores.front]
+        known = [(trial.searched_values.get(objective.metric), trial) for trial in self.scores.front]
         ranked = [(sign * value, place) for place, (value, _) in enumerate(known) if value is not None]
         return known[min(ranked)[1]][1] if ranked else None
 
@@ -265,12 +265,12 @@ class LiveTable:
         table.add_column("objective")
         for column in ("best", "trial", "parent"):
             table.add_column(column, justify="right")
-        parent = search_values(self.record.parent) if self.record.parent else {}
+        parent = self.record.parent.searched_values if self.record.parent else {}
         for objective in goals_of(self.record).objectives:
             metric, best = self.record.metric(objective.metric), self.best(objective)
             table.add_row(
                 f"{'max' if objective.maximize else 'min'} {metric.title}",
-                metric_value(metric, search_values(best)[metric.name]) if best else UNKNOWN,
+                metric_value(metric, best.searched_values[metric.name]) if best else UNKNOWN,
                 best.name if best else UNKNOWN,
                 metric_value(metric, parent.get(metric.name, math.nan)),
             )
@@ -289,7 +289,7 @@ class LiveTable:
             best = self.best(objective)
             if best is not None:
                 metric = self.record.metric(objective.metric)
-                parts.append(f"best {metric.name} {metric_value(metric, search_values(best)[metric.name])}")
+                parts.append(f"best {metric.name} {metric_value(metric, best.searched_values[metric.name])}")
         parts.append(f"{duration(self.seconds_left())} left" if self.phase == "searching" else self.phase)
         self.console.print(" · ".join(parts), markup=False, highlight=False, soft_wrap=True)
 

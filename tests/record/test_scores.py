@@ -20,7 +20,6 @@ from raysearch.record.scores import (
     is_complete,
     parent_units,
     reference_point,
-    search_values,
     violation_of,
 )
 
@@ -38,7 +37,7 @@ def test_kept_up_to_date_is_the_same_as_computed_at_once(seed: int, trials: int)
     record = record_of(make_events(trials, seed=seed))
     scores, goals = Scores(record), goals_of(record)
     complete = [t for t in record.searched() if is_complete(t, goals)]
-    values = [search_values(t) for t in complete]
+    values = [t.searched_values for t in complete]
     costs = np.array([goals.costs(v) for v in values]).reshape(-1, 3)
     violations = np.array([goals.violation(v, goals.last_step) for v in values])
     kept = pareto.non_dominated(costs, violations)
@@ -53,7 +52,7 @@ def test_kept_up_to_date_is_the_same_as_computed_at_once(seed: int, trials: int)
         math.isclose(
             scores.hypervolume,
             pareto.hypervolume(
-                np.array(units), reference_point(record, goals, search_values(record.trials["parent"]))
+                np.array(units), reference_point(record, goals, record.trials["parent"].searched_values)
             ),
             abs_tol=1e-9,
         )
