@@ -12,8 +12,8 @@ of the search those of a row are set, on the validation split; the accuracy at t
 no other plain one beats. What the test of the exit costs is the latency of an input that does not leave, as a
 share of that of the same network without an exit.
 
-Acceptance: both forms give the same classes; the mean over data is within a tenth of what the two latencies
-and the share that leaves come to; the verdict is told, whatever it is. The limit: with a share s of the
+Acceptance: both forms give the same classes; the mean over data of the one file is within a tenth of what
+the two latencies and the share that leaves come to; the verdict is told, whatever it is. The limit: with a share s of the
 inputs leaving after a share r of the time no exit makes a network faster than 1 / (1 - s (1 - r)).
 
 Table: cifar10/cifar10_subset.npz.
