@@ -13,8 +13,9 @@ no other plain one beats. What the test of the exit costs is the latency of an i
 share of that of the same network without an exit.
 
 Acceptance: both forms give the same classes; the mean over data of the one file is within a tenth of what
-the two latencies and the share that leaves come to; the verdict is told, whatever it is. The limit: with a share s of the
-inputs leaving after a share r of the time no exit makes a network faster than 1 / (1 - s (1 - r)).
+the two latencies and the share that leaves come to; the verdict is told, whatever it is. The limit: with a
+share s of the inputs leaving after a share r of the time no exit makes a network faster than
+1 / (1 - s (1 - r)).
 
 Table: cifar10/cifar10_subset.npz.
 """
