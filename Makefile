@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: help venv search test lint nni tpu qnn
+.PHONY: help venv search test slow lint nni tpu qnn
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: venv
 
 test: venv lint  ## lint, types, tests
 	$(BIN)/pytest -n 2 --dist worksteal
+
+slow: venv  ## the tests that take minutes each: kills, clusters that grow, limits that change
+	$(BIN)/pytest -m slow
 
 nni:  ## test NNI's pruners and spaces, in an environment of their own
 	$(PYTHON) -m venv $(VENV)-nni

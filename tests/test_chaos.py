@@ -37,6 +37,7 @@ def ended(driver: subprocess.Popen[str]) -> tuple[int, str]:
     return driver.returncode, output
 
 
+@pytest.mark.slow
 def test_a_run_whose_processes_are_killed_tells_the_same_story(tmp_path: Path) -> None:
     found = round_of(tmp_path / "round", trials=3, workers=1, kills=Kills(1, 2, 1), seed=0)
     assert found["faults"] == []
@@ -44,6 +45,7 @@ def test_a_run_whose_processes_are_killed_tells_the_same_story(tmp_path: Path) -
     assert found["orphans"] == []
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_cleanly_and_what_is_lost_meanwhile_is_made_again(
     study: Path, tmp_path: Path
 ) -> None:

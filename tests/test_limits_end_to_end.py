@@ -100,6 +100,7 @@ def test_a_finished_run_is_ranked_anew_and_ends(finished: Path, tmp_path: Path) 
     assert StudyResult(folder).front.equals(after.front)
 
 
+@pytest.mark.slow
 def test_a_target_that_comes_has_each_trial_measured_once(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

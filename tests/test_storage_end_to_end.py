@@ -176,6 +176,7 @@ def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_noth
     assert storage.read(folder / "report.html").startswith(b"<!doctype html>")
 
 
+@pytest.mark.slow
 def test_limits_change_in_a_bucket_too(home: Path, here: Path, server: S3Server) -> None:
     url, late = "s3://bucket/runs/changed", "torch-cpu"
     folder = folder_of(url)

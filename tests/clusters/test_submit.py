@@ -176,6 +176,7 @@ def test_a_study_with_a_module_of_its_own_runs_as_a_job(head: Head, study: Path,
     assert source != study.parent  # it ran from what was sent
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_ends_as_it_ends_and_by_hand_too(head: Head, study: Path, tmp_path: Path) -> None:
     override = """task.import='it''s "not" $HERE:task'"""
     done = submit(head, study, "--out", str(tmp_path / "out"), "--follow", "--json", "--set", override)

@@ -19,6 +19,7 @@ def at_work(study: RunningStudy, time: float) -> int:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_second_study_has_its_share_while_the_first_goes_on(tmp_path: Path) -> None:
     with (
