@@ -40,6 +40,7 @@ def in_the_middle(study: RunningStudy) -> bool:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nodes_come_on_demand_go_when_idle_and_a_notice_costs_no_failure(
     scaled: LocalCluster, tmp_path: Path
