@@ -213,7 +213,7 @@ def test_a_trial_that_misses_a_reference_is_not_at_its_end_and_none_begins_after
     run, made = tmp_path / "run", replace(setup, made=frozenset({"parent"}))
     configs = [{**PARENT, "training": {"lr": lr, "batch_size": 64}} for lr in (1e-3, 2e-3)]
     conductor = make_conductor(run, setup, configs, FullTraining())
-    tuning.conduct(conductor, made, {"cpu": 1})
+    tuning.conduct(conductor, made, ONE)
     assert conductor.lost == "parent"
     assert [(t.outcome, t.step) for t in RunRecord.load(run).trials.values()] == [(None, -1)]
 
@@ -259,7 +259,7 @@ def test_a_trial_fails_of_deaths_in_a_row_at_one_step_not_of_those_of_a_whole_se
     for order in ("0-a", "0-b", "1-a", "1-b", "1-c", "1-d", "1-e"):
         (run / order).touch()
     setup = replace(setup, task=replace(setup.task, metrics={"accuracy": Deadly(run)}))
-    tuning.conduct(make_conductor(run, setup, [PARENT], FullTraining()), setup, {"cpu": 1})
+    tuning.conduct(make_conductor(run, setup, [PARENT], FullTraining()), setup, ONE)
     (trial,) = RunRecord.load(run).trials.values()
     assert [path.name for path in run.glob("?-?")] == ["1-e"]  # two deaths at step 0, then four at step 1
     assert (trial.outcome, list(trial.reports)) == ("failed", [0])
