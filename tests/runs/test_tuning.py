@@ -251,6 +251,7 @@ class Deadly:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow  # six workers that die and start again
 def test_a_trial_fails_of_deaths_in_a_row_at_one_step_not_of_those_of_a_whole_search(
     tmp_path: Path, setup: TrialSetup
 ) -> None:
