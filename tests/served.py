@@ -108,21 +108,9 @@ def expected(x: Any, number: float) -> np.ndarray[Any, Any]:
     return float(np.sum(x)) * np.array([1, 2, 3]) + number
 
 
-def ask(
-    application: Any,
-    path: str,
-    body: bytes = b"",
-    kind: str = "application/json",
-    *,
-    method: str = "",
-    headers: Mapping[str, str] | None = None,
-    query: str = "",
-    parts: int = 1,
-) -> tuple[int, dict[str, str], bytes]:
+def ask(*arguments: Any, **options: Any) -> tuple[int, dict[str, str], bytes]:
     """As ``asked``, in an event loop of its own."""
-    return asyncio.run(
-        asked(application, path, body, kind, method=method, headers=headers, query=query, parts=parts)
-    )
+    return asyncio.run(asked(*arguments, **options))
 
 
 async def asked(
