@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ray._raylet import GcsClient
+
 _START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
 
 
@@ -52,6 +54,7 @@ def cluster_without(folder: Path, environment: Mapping[str, str]) -> Iterator[di
             _running([*_START, *head, f"--temp-dir={temporary}"], environ),
             _waited_for(port),
             _running(hidden, {**environ, "HOME": str(folder)}),
+            _two_nodes(address),
         ):
             yield {**environment, **mode, "RAY_ADDRESS": address, "HOME": str(folder)}
 
@@ -76,6 +79,16 @@ def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[Non
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def _two_nodes(address: str) -> Iterator[None]:
+    """Waits for the worker."""
+    deadline = time.monotonic() + 90
+    while len(GcsClient(address=address).get_all_node_info()) < 2:
+        assert time.monotonic() < deadline, "the worker does not start"
+        time.sleep(0.5)
+    yield
 
 
 @contextlib.contextmanager

@@ -143,7 +143,10 @@ class _Faulty:
             self._server = make_server("127.0.0.1", self._port, self, threaded=True)
             self._server.serve_forever()
             self._server.server_close()
-            time.sleep(self._away)
+            with socket.socket() as held:  # or another process may take the port
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind(("127.0.0.1", self._port))
+                time.sleep(self._away)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raysearch.runs.sources import Source, bring, own_sources
-
-_INSTALLED = {"site-packages", "dist-packages"}  # of another environment, too
+from raysearch.runs.sources import INSTALLED, Source, bring, own_sources
 
 
 class Carried:
@@ -48,7 +46,7 @@ def own_places() -> list[str]:
     """The entries of ``sys.path`` as absolute paths, without Python's own and those of installed packages."""
     installed = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "purelib", "platlib")]
     places = dict.fromkeys(Path(p).resolve() for p in sys.path)
-    own = (p for p in places if p.is_dir() and not _INSTALLED & set(p.parts))
+    own = (p for p in places if p.is_dir() and not INSTALLED & set(p.parts))
     return [str(p) for p in own if not any(p.is_relative_to(i) for i in installed)]
 
 

@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 MOST = 8_000_000
 """Bytes of modules that go along."""
 
+INSTALLED = {"site-packages", "dist-packages"}  # of an environment inside a user's folder, too
 _NEVER = ("raysearch", "__main__")  # workers have the one, and what is in the other is pickled whole
 
 
@@ -57,6 +58,7 @@ def own_sources(places: Sequence[str]) -> dict[str, Source]:
         if (file := getattr(module, "__file__", None))
         and file.startswith(within)
         and file.endswith(".py")
+        and not INSTALLED.intersection(Path(file).parts)
         and name.partition(".")[0] not in _NEVER
     }
     found: dict[str, Source] = {}

@@ -159,7 +159,9 @@ def test_every_epoch_is_trained_once(tmp_path, trainable):
 @pytest.mark.usefixtures("cluster")
 def test_a_trial_whose_worker_dies_is_tried_again(tmp_path):
     dies = {1: {"dies": "save 1"}, 0: {"dies": "epoch 5"}}
-    scheduler, lines = fit(tmp_path, Curve, errors=[1.0, 5.0, 4.0], dies=dies, reuse=False)
+    scheduler, lines = fit(
+        tmp_path, Curve, errors=[1.0, 5.0, 4.0], dies=dies, reuse=False, max_concurrent_trials=1
+    )
     assert epochs_of(lines, 1) == [1, 1], "paused again where its worker died while it was saved"
     assert epochs_of(lines, 0)[-5:] == [5, 6, 7, 8, 9]
     assert sorted(scheduler.ends.values()) == ["finished", "stopped", "stopped"]

@@ -12,7 +12,7 @@ from raysearch.basics.failures import UserError
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.nodes import Nodes, is_own, is_scaled
 
-_PATIENCE_S = 10.0  # in which the autoscaler of a cluster that has just begun shows itself
+_PATIENCE_S = 10.0  # in which the nodes, or the autoscaler, of a cluster that has just begun show themselves
 
 
 def await_room(demand: Demand, say: Callable[[str], None]) -> None:
@@ -29,10 +29,13 @@ def await_room(demand: Demand, say: Callable[[str], None]) -> None:
     Raises:
         UserError: none ever will be, in one sentence.
     """
-    if _is_there(demand):
+    end = time.monotonic() + (0.0 if is_own() else _PATIENCE_S)
+    while not (there := _is_there(demand)) and not is_scaled():
+        if time.monotonic() >= end:
+            raise UserError(demand.missing(Nodes.now().alive))
+        time.sleep(0.5)
+    if there:
         return
-    if not _shows_itself(demand):
-        raise UserError(demand.missing(Nodes.now().alive))
     say(f"waiting for a node with {demand}")
     probe = ray.remote(_nothing).options(**demand.options()).remote()
     try:
@@ -51,16 +54,6 @@ def await_room(demand: Demand, say: Callable[[str], None]) -> None:
 
 def _is_there(demand: Demand) -> bool:
     return any(demand.fits(node) for node in Nodes.now().alive)
-
-
-def _shows_itself(demand: Demand) -> bool:
-    """Whether there is an autoscaler, once that can be known."""
-    end = time.monotonic() + (0.0 if is_own() else _PATIENCE_S)
-    while not is_scaled():
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.5)
-    return True
 
 
 def _nothing() -> None:

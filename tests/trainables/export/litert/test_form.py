@@ -12,6 +12,7 @@ from raysearch.networks import nests
 from raysearch.trainables.evaluation import outputs_of
 from raysearch.trainables.export.litert.form import layer_of_label, litert_form
 
+ON_THE_EDGE = 0.002  # share of outputs
 quantized = torch.ops.quantized_decomposed
 
 
@@ -22,7 +23,10 @@ def same(module: fx.GraphModule, name: str, tolerance: float) -> bool:
         nests.tensors(outputs_of(litert_form(module), inputs)),
         strict=True,
     )
-    return all(float((a - b).abs().max()) <= tolerance * float(a.abs().max()) for a, b in pairs)
+    # What lies on the edge between two codes is rounded by the last bit of a sum, which processors differ in.
+    return all(
+        float(((a - b).abs() > tolerance * a.abs().max()).float().mean()) <= ON_THE_EDGE for a, b in pairs
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "gated"])
