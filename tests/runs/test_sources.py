@@ -84,6 +84,15 @@ def test_what_is_imported_and_what_lies_beside_it_goes_along(place: Path) -> Non
     assert own_sources(["/nowhere"]) == {}
 
 
+def test_an_environment_in_the_folder_does_not_go_along(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = place / ".venv" / "lib" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "mine_dependency.py").write_text("")
+    monkeypatch.syspath_prepend(str(installed))
+    importlib.import_module("mine_dependency")
+    assert "mine_dependency" not in own_sources([str(place)])
+
+
 def test_more_than_a_worker_should_be_sent_is_said_where_it_is_missing(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
