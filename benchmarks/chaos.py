@@ -32,7 +32,8 @@ from typing import Any
 from raysearch.basics.failures import UserError
 from raysearch.metrics import find
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, Event, RunRecord
+from raysearch.record.journal import FILE_NAME, Event
+from raysearch.record.run_record import RunRecord, TrialRecord
 
 STUDY = """
 task: digits
@@ -205,7 +206,7 @@ def faults(folder: Path) -> list[str]:
     ]
 
 
-def _well(trial: journal.TrialRecord) -> bool:
+def _well(trial: TrialRecord) -> bool:
     return trial.outcome == "finished" or (trial.outcome == "stopped" and bool(trial.reason))
 
 

@@ -41,7 +41,7 @@ from raysearch.backends.measurement.over_data import one_by_one, over_data, summ
 from raysearch.backends.measurement.protocol import undisturbed
 from raysearch.networks.exits import Exits
 from raysearch.record.choices import leaves_early, plain_beside
-from raysearch.record.journal import TrialRecord
+from raysearch.record.run_record import TrialRecord
 from raysearch.results import StudyResult
 from raysearch.trainables.data.batches import batches
 from raysearch.trainables.exits.files import EARLY, LATE, ONE

@@ -27,7 +27,8 @@ import numpy as np
 
 from benchmarks.common import report
 from raysearch.objectives import Goals
-from raysearch.record.journal import VERSION, Event, RunRecord
+from raysearch.record.journal import VERSION, Event
+from raysearch.record.run_record import RunRecord
 from raysearch.record.schema import Reader
 from raysearch.record.states import FILE_NAME, States
 from raysearch.runs.conducting.conductor import Conductor

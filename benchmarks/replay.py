@@ -26,8 +26,9 @@ from benchmarks import driver_cost
 from benchmarks.common import report
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, Journal, RunRecord
+from raysearch.record.journal import FILE_NAME, Journal
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord
 from raysearch.record.states import States
 from raysearch.reporting.html import write_report
 from raysearch.runs.conducting.conductor import Conductor

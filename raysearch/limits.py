@@ -14,7 +14,7 @@ from raysearch.backends import Spec
 from raysearch.backends.base import Backend, in_integers_alone
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Constraint, Goals, Objective
-from raysearch.record.journal import LIMITS, RunRecord
+from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.runs.session import Work
 
 _SHOWN = 3  # names of trials in a sentence

@@ -9,7 +9,8 @@ from typing import Any
 
 from raysearch.basics.failures import UserError
 from raysearch.limits import changed_study, check_change
-from raysearch.record.journal import LIMITS, Journal, RunRecord, check_run_folder
+from raysearch.record.journal import Journal, check_run_folder
+from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.record.schema import check_begun
 from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened

@@ -21,7 +21,7 @@ import numpy as np
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Goals
 from raysearch.pareto import priority
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.schema import check_begun
 from raysearch.search_spaces.domains import merged
 from raysearch.searchers.base import Config

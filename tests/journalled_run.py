@@ -10,7 +10,8 @@ from quick_searchers import quick_searcher
 
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.record.states import States
 from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import make_scheduler

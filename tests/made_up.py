@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 
 EPOCHS = 3
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import chaos
 from benchmarks.chaos import MEASURING, STUDY, WORKER, Kills, descendants, faults, left_of, lines, round_of
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

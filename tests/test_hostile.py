@@ -26,9 +26,9 @@ from raysearch.backends.exported import load_program
 from raysearch.backends.inputs import example_of
 from raysearch.basics.failures import UserError
 from raysearch.basics.names import is_plain
-from raysearch.record.journal import RunRecord
 from raysearch.record.repair import repair
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord
 from raysearch.record.schema import Reader
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import render

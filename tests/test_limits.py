@@ -17,7 +17,7 @@ from raysearch.backends import get
 from raysearch.basics.failures import UserError
 from raysearch.cli.main import app
 from raysearch.limits import changed_study, check_change
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.study import study_of
 from raysearch.study_file.schema import parse
 

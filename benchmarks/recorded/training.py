@@ -13,7 +13,8 @@ from benchmarks.recorded.by_hand import recipe
 from benchmarks.recorded.studies import OBJECTIVES, TARGET, study_of
 from raysearch.objectives import Goals
 from raysearch.pareto import hypervolume
-from raysearch.record.journal import FILE_NAME, RunRecord, read
+from raysearch.record.journal import FILE_NAME, read
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import REFERENCE_MARGIN, is_complete
 
 _MOST = 40  # full trainings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from raysearch.metrics import MEAN_LATENCY, SHARE, TEST
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.scores import is_complete
 from raysearch.record.ties import are_tied
 from raysearch.record.verdicts import LEAST_MARGIN, noise_of

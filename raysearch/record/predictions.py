@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch.basics.figures import is_prediction
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raysearch.objectives import Objective
-from raysearch.record.journal import LIMITS, RunRecord
+from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete
 from raysearch.record.ties import Outdone, outdone
 

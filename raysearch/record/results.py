@@ -17,9 +17,10 @@ from raysearch.basics.failures import MissingFile, UserError
 from raysearch.metrics import ERROR, OWN, TEST, base
 from raysearch.record import journal
 from raysearch.record.choices import compared_by
-from raysearch.record.journal import Event, RunRecord, TrialRecord
+from raysearch.record.journal import Event
 from raysearch.record.predictions import predicted_targets
 from raysearch.record.remarks import remarks
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.schema import check_begun
 from raysearch.record.scores import (
     Scores,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from raysearch import pareto
 from raysearch.metrics import SHARE
 from raysearch.objectives import Goals
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 
 #: How much worse than the parent the hypervolume's reference point is, as a share of the parent's figure.
 REFERENCE_MARGIN = 0.1

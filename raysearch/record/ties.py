@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysearch.objectives import Goals
-from raysearch.record.journal import TrialRecord
+from raysearch.record.run_record import TrialRecord
 from raysearch.record.verdicts import compare
 
 # 95 % of Student's t of nine degrees of freedom: there are ten parts.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 
 #: Differences below this are never called faster: what the protocol resolves at best.
 LEAST_MARGIN = 0.02

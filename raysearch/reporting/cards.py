@@ -11,7 +11,7 @@ from typing import Any
 from raysearch import storage
 from raysearch.basics.figures import is_prediction
 from raysearch.metrics import Metric
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.verdicts import compare
 from raysearch.reporting.exits import exit_sentences
 from raysearch.reporting.figures import UNKNOWN

@@ -9,8 +9,8 @@ from typing import Any
 
 from raysearch.metrics import EXIT_SHARE, MEAN_LATENCY, TEST
 from raysearch.record.choices import Beside, leaves_early, plain_beside
-from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.scores import goals_of, is_complete
 from raysearch.reporting.figures import UNKNOWN, metric_value, number
 from raysearch.reporting.page import section, table

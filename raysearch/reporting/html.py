@@ -9,9 +9,9 @@ from typing import Any
 
 from raysearch import storage
 from raysearch.metrics import TEST
-from raysearch.record.journal import TrialRecord
 from raysearch.record.remarks import why_no_front
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import TrialRecord
 from raysearch.record.scores import goals_of, violation_of
 from raysearch.record.ties import tied_with
 from raysearch.record.verdicts import compare

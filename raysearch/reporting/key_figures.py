@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from raysearch.metrics import SHARE, TEST
 from raysearch.record.choices import close_to_parent, compared_by
-from raysearch.record.journal import TrialRecord
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import TrialRecord
 from raysearch.record.verdicts import compare
 from raysearch.reporting.figures import metric_value, times
 from raysearch.reporting.page import tile

@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.metrics import PER_TARGET, SHARE, TEST, reported
-from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.predictions import Predicted
 from raysearch.record.results import SECTIONS, RunResult
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import metric_value, number
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysearch.objectives import Objective
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.scores import Scores, goals_of
 from raysearch.reporting.figures import UNKNOWN, duration, metric_value, number
 

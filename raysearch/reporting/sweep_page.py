@@ -12,7 +12,7 @@ import pandas as pd
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.sweeps import importances_left_out
 from raysearch.metrics import Metric
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.reporting import allocation_plots
 from raysearch.reporting.figures import metric_value, number
 from raysearch.reporting.page import document, drawn, section, table

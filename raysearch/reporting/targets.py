@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from raysearch.metrics import SHARE
 from raysearch.record.choices import choices, close_to_parent, front_of, losses, stands_in
-from raysearch.record.journal import TrialRecord
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import TrialRecord
 from raysearch.record.scores import is_complete, violation_of
 from raysearch.reporting.figures import UNKNOWN, metric_value
 from raysearch.reporting.page import drawn, section, table

@@ -20,7 +20,7 @@ from raysearch import storage
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError
 from raysearch.record import journal
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.provenance import provenance
 from raysearch.storage import Place, Remote

@@ -8,7 +8,7 @@ import ray
 
 from raysearch.backends.base import Backend, trial_figures
 from raysearch.basics.failures import RunError, UserError, failure
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import BITS_BEFORE, Session
 from raysearch.trainables.finalists import STATIC_INT8

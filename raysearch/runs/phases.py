@@ -12,46 +12,38 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import ray
 from ray import tune
 
 from raysearch import storage
 from raysearch.backends.measurement.devices import start_service
-from raysearch.backends.measurement.remote import RemoteService
 from raysearch.basics.disk import StorageError, is_full, storing
-from raysearch.basics.failures import RunError, UserError, failure, first_line
+from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.choices import leaves_early, plain_beside
-from raysearch.record.journal import LIMITS, Event, Journal, RunRecord, TrialRecord
+from raysearch.record.journal import Event, Journal
 from raysearch.record.results import RunResult
-from raysearch.record.scores import Scores, goals_of
+from raysearch.record.run_record import RunRecord, begun
+from raysearch.record.scores import goals_of
 from raysearch.record.states import States
-from raysearch.record.writing import is_run
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs import tuning
-from raysearch.runs.carried import Carried
-from raysearch.runs.cluster.room import await_room
 from raysearch.runs.cluster.workers import at_work
-from raysearch.runs.conditions import Conditions, check_available
 from raysearch.runs.conducting.conductor import Conductor
+from raysearch.runs.finalists import measure_finalists
 from raysearch.runs.kept import made_of
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
-from raysearch.runs.preflight import Findings, check_deployable, check_sendable
+from raysearch.runs.preflight import check_first
 from raysearch.runs.provenance import provenance
-from raysearch.runs.references import compare_finalists, conduct, make_lost_again, make_references
+from raysearch.runs.references import conduct, make_references
 from raysearch.runs.session import Session, Work, limit_of
 from raysearch.runs.signals import Signals
 from raysearch.runs.sparing import spare_measurements
 from raysearch.schedulers.base import Scheduler
 from raysearch.schedulers.screening import Screening
-from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Choosing, Searcher
 from raysearch.storage import Place
-from raysearch.trainables.finalists import STATIC_INT8, final_figures
-from raysearch.trainables.keeping.variants import restore, variant_is_whole
 from raysearch.trainables.setup import weight_bits_on
 
 
@@ -104,7 +96,7 @@ def go_on(
         limits: "objectives", "constraints" and "targets" of the study, where they are others than so far.
     """
     folder = journal.folder
-    record, events = _read(folder, work.described, work.conditions.metrics, limits)
+    record, events = begun(folder, work.described, work.conditions.metrics, limits)
     if _is_done(record, num_trials) and not limits:
         return conclude(work, folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
@@ -121,7 +113,7 @@ def go_on(
     ):
         table.where = workers.words
         came = targets_that_come(record, conditions) if limits else []
-        _check(work, table, anew=not events or bool(came))
+        check_first(work, table, anew=not events or bool(came))
         check_weight_bits(record, came)
         session = Session(
             work, folder, num_trials, journal, record, table, deadline, events, tuple(callbacks)
@@ -192,69 +184,6 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     return result
 
 
-def _check(work: Work, table: LiveTable, *, anew: bool) -> None:
-    """Refuse what no trial could do: more resources than there are, a model that cannot be deployed.
-
-    A model of raysearch's own always can. Others are tried in a worker, whose memory is given back.
-
-    Raises:
-        ValueError: in one sentence.
-    """
-    conditions = work.conditions
-    await_room(conditions.demand, table.begin)
-    check_available(conditions.targets)  # those elsewhere are known only where Ray runs
-    check_sendable(conditions.task)
-    if not anew or conditions.task.is_ready:
-        return
-    table.begin("trying the model on two batches, in a worker")
-    task = ray.remote(_check_deployable).options(**conditions.demand.without_gpu().options())
-    # Both, where the modules of a user's function are found.
-    carried: Any = Carried((conditions, work.space))
-    try:
-        ray.get(task.remote(carried))
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
-    except ray.exceptions.RayError as error:
-        raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
-
-
-def _check_deployable(carried: tuple[Conditions, Space]) -> Findings:
-    return check_deployable(*carried)
-
-
-def _read(
-    folder: Place,
-    described: Mapping[str, Any],
-    metrics: Mapping[str, str],
-    limits: Mapping[str, Any],
-) -> tuple[RunRecord, list[Event]]:
-    """The record of the run in a folder, empty where none was begun; limits that are to change may differ."""
-    record = RunRecord()
-    events = list(journals.read(folder)) if is_run(folder) else []
-    for event in events:
-        record.apply(event)
-    held = {**record.header.get("study", described), **limits}
-    known, asked = (_the_same(study) for study in (held, described))
-    changed = [k for k in asked if known.get(k) != asked[k]]
-    if record.header and list(record.metrics) != list(metrics):
-        changed.append("metrics")
-    if known != asked or changed:
-        only = set(changed) <= set(LIMITS)
-        more = f", or let raysearch resume {folder} --set change them" if only else ""
-        differ = f"({', '.join(changed)} differ)"
-        raise UserError(f"{folder} holds the run of another study {differ}: give another folder{more}")
-    return record, events
-
-
-def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a described study the same: not where its module lies, nor how many work on it."""
-    task = {k: v for k, v in described["task"].items() if k != "module_folder"}
-    same = {**described, "task": task}
-    if "search" in described:
-        same["search"] = {k: v for k, v in described["search"].items() if k != "workers"}
-    return same
-
-
 def _is_done(record: RunRecord, num_trials: int | None) -> bool:
     """Whether an earlier session has already done all that is asked for."""
     ended = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
@@ -288,7 +217,7 @@ def _phases(session: Session) -> str:
             return "interrupt"
         if ending != "interrupt":
             measure_on_later_targets(session)  # what has finished since
-            _measure_finalists(session, service)
+            measure_finalists(session, service)
         return ending
     except KeyboardInterrupt:
         if session.signals.now:
@@ -347,55 +276,6 @@ def _scheduler(session: Session, goals: Goals, searcher: Searcher) -> Scheduler:
         exempt=lambda trial: session.record.trials[trial].key in work.unscreened,
         choose=searcher.choose if isinstance(searcher, Choosing) else None,
     )
-
-
-def _measure_finalists(session: Session, service: RemoteService) -> None:
-    """Measure the front and the references once more, alone, and evaluate them on the test split, once."""
-    make_lost_again(session)
-    front = Scores(session.record).front
-    names = [
-        *(t.name for t in front),
-        *_beside_exits(session.record, front),
-        *(t.name for t in session.record.trials.values() if t.role == "reference"),
-    ]
-    trials = [session.record.trials[name] for name in dict.fromkeys(names)]
-    left = [t.name for t in trials if t.outcome == "finished" and (not t.final or _lacks_a_target(t))]
-    refused = compare_finalists(session, service) if left else {}
-    for name in left:
-        try:
-            remark = _restored(session, name)
-            report = session.remotely(final_figures, name, refused)
-        except ray.exceptions.RayError as error:
-            cause = failure(getattr(error, "cause", None) or error)
-            notes = [f"not measured again: {cause}"]
-            session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
-            continue
-        figures = {key: report[key] for key in ("values", "measurements", "notes", "parts")}
-        figures["notes"] = [*remark, *figures["notes"]]
-        session.write("final", trial=name, **figures)
-
-
-def _lacks_a_target(trial: TrialRecord) -> bool:
-    """Whether a target came after a trial's final figures, on which it could be measured."""
-    return trial.outdated and bool(trial.later)
-
-
-def _beside_exits(record: RunRecord, front: Sequence[TrialRecord]) -> Iterator[str]:
-    """The plain variants that the front's early exits are compared with."""
-    goals = goals_of(record)
-    for trial in filter(leaves_early, front):
-        for target in record.targets:
-            beside = plain_beside(record, goals, trial, target)
-            if beside is not None and beside.plain is not None:
-                yield beside.plain.name
-
-
-def _restored(session: Session, name: str) -> list[str]:
-    """Make a finalist's files again where they are damaged; what was done, where something was."""
-    if name == STATIC_INT8 or variant_is_whole(session.setup, name):
-        return []  # that one knows itself
-    remark = session.remotely(restore, name, session.record.trials[name].config, gpu=True)
-    return [remark] if remark else []
 
 
 def conclude(work: Work, folder: Place) -> RunResult:

@@ -22,7 +22,11 @@ from raysearch.backends.on_nodes import OnNodes
 from raysearch.backends.sent import Sent
 from raysearch.basics.failures import UserError, first_line
 from raysearch.networks.exits import Exits
+from raysearch.reporting.progress import LiveTable
+from raysearch.runs.carried import Carried
+from raysearch.runs.cluster.room import await_room
 from raysearch.runs.conditions import Conditions, check_available
+from raysearch.runs.session import Work
 from raysearch.runs.tuning import cluster
 from raysearch.search_spaces.architectures import Architecture
 from raysearch.search_spaces.domains import merged, nested
@@ -63,6 +67,36 @@ class Findings:
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
     memory_mb: float = 0.0
+
+
+def check_first(work: Work, table: LiveTable, *, anew: bool) -> None:
+    """Refuse what no trial could do: more resources than there are, a model that cannot be deployed.
+
+    A model of raysearch's own always can. Others are tried in a worker, whose memory is given back.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    conditions = work.conditions
+    await_room(conditions.demand, table.begin)
+    check_available(conditions.targets)  # those elsewhere are known only where Ray runs
+    check_sendable(conditions.task)
+    if not anew or conditions.task.is_ready:
+        return
+    table.begin("trying the model on two batches, in a worker")
+    task = ray.remote(_check_deployable).options(**conditions.demand.without_gpu().options())
+    # Both, where the modules of a user's function are found.
+    carried: Any = Carried((conditions, work.space))
+    try:
+        ray.get(task.remote(carried))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise UserError(f"the worker that tried the model died: {first_line(error)}") from error
+
+
+def _check_deployable(carried: tuple[Conditions, Space]) -> Findings:
+    return check_deployable(*carried)
 
 
 def check_deployable(conditions: Conditions, space: Space) -> Findings:

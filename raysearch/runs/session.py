@@ -21,7 +21,8 @@ from raysearch import storage
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import first_line, traceback_of
 from raysearch.objectives import Goals
-from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.journal import Event, Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs.carried import Carried

@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import RunRecord, TrialRecord, read
+from raysearch.record.journal import read
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.searchers.base import Config
 from raysearch.simulation.cluster import Problem
 

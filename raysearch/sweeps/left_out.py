@@ -13,7 +13,7 @@ from torch import nn
 from raysearch.basics.failures import UserError, failure, first_line
 from raysearch.basics.parts import module_of
 from raysearch.networks import nests
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.trainables.data.batches import Collate, Examples
 from raysearch.trainables.evaluation import Metric, evaluate
 from raysearch.trainables.keeping.references import reference_weights

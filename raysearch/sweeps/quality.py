@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from raysearch.basics.failures import UserError
 from raysearch.metrics import find
 from raysearch.objectives import Constraint, Objective
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 
 
 def quality_of(

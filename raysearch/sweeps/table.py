@@ -17,7 +17,7 @@ from raysearch import storage
 from raysearch.allocation.curves import Curve
 from raysearch.allocation.fitting import FEWEST_RATIOS, fit
 from raysearch.objectives import Objective
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.reporting import sweep_page
 from raysearch.storage import Place
 from raysearch.sweeps.left_out import left_out_of

@@ -21,7 +21,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from raysearch.basics import extras
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import Event, RunRecord, TrialRecord
+from raysearch.record.journal import Event
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.scores import goals_of
 from raysearch.search_spaces import domains
 from raysearch.storage import Place

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from raysearch.record import journal
-from raysearch.record.journal import VERSION, Event, RunRecord
+from raysearch.record.journal import VERSION, Event
+from raysearch.record.run_record import RunRecord
 from raysearch.record.schema import Reader, check_begun
 from raysearch.storage import Place
 

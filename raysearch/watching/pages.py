@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.storage import Place

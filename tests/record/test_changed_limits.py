@@ -12,8 +12,8 @@ from fake_run import STUDY, TARGET, make_events, write_run
 from rich.console import Console
 
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import RunRecord
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import Scores, goals_of
 from raysearch.reporting.html import render
 from raysearch.reporting.progress import LiveTable

@@ -11,7 +11,7 @@ from fake_run import ACCURACY, RMSE, TARGET, study_of
 
 from raysearch.objectives import Goals
 from raysearch.record.choices import leaves_early, plain_beside
-from raysearch.record.journal import RunRecord, TrialRecord
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.reporting.exits import exit_sentences, verdict
 
 LAST = 3

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import FILE_NAME, VERSION, Journal, RunRecord, read
+from raysearch.record.journal import FILE_NAME, VERSION, Journal, read
+from raysearch.record.run_record import RunRecord
 
 CONFIG = {"lr": 0.1}
 STUDY = {

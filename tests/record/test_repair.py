@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.cli.main import app
 from raysearch.record import repair as repairing
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
 from raysearch.record.repair import repair
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord
 
 EVENTS = make_events(4)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up import record_of_figures
 
 from raysearch import pareto
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import (
     Scores,
     final_front,

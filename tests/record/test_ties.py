@@ -5,8 +5,8 @@ from typing import Any
 from made_up import record_of_figures
 
 from raysearch.objectives import Goals
-from raysearch.record.journal import RunRecord, TrialRecord
 from raysearch.record.remarks import remarks
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.ties import Outdone, are_tied, outdone, tied_with
 
 GOALS = Goals.parse(["maximize accuracy", "minimize size_mb"])

@@ -5,7 +5,7 @@ import math
 import pytest
 from fake_run import TARGET
 
-from raysearch.record.journal import TrialRecord
+from raysearch.record.run_record import TrialRecord
 from raysearch.record.verdicts import compare, noise_of
 
 

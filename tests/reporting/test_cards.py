@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fake_run import RMSE, STUDY, TARGET, FakeRun, make_events, study_of, write_run
 
-from raysearch.record.journal import RunRecord
 from raysearch.record.results import RunResult
+from raysearch.record.run_record import RunRecord
 from raysearch.reporting.cards import write_cards
 from raysearch.reporting.html import render
 

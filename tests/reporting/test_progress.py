@@ -10,7 +10,7 @@ import pytest
 from fake_run import RMSE, STUDY, FakeRun, make_events
 from rich.console import Console
 
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import Scores
 from raysearch.reporting.progress import LiveTable
 

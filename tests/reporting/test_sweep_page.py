@@ -9,7 +9,7 @@ import pandas as pd
 from sweep_events import events
 
 from raysearch.allocation.fitting import fit
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.reporting.sweep_page import render
 from raysearch.sweeps.table import ALL, fitted, table_of, together_of
 

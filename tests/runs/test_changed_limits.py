@@ -12,7 +12,8 @@ from journalled_run import EPOCHS, GOALS, make_conductor, work
 
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import Scores
 from raysearch.record.states import States
 from raysearch.runs.conducting.conductor import Conductor

@@ -12,7 +12,8 @@ from fake_run import STUDY, TARGET, make_events
 
 from raysearch.backends import get
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.session import Session
 

@@ -13,8 +13,9 @@ import pytest
 from raysearch.backends import get
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
 from raysearch.record.lease import LeaseLost
+from raysearch.record.run_record import RunRecord
 from raysearch.runs import phases as running
 from raysearch.runs.session import Session
 from raysearch.storage import Remote

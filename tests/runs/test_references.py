@@ -13,7 +13,8 @@ import torch
 from raysearch.backends import get
 from raysearch.backends.base import MeasurementError
 from raysearch.basics.failures import RunError
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.runs import references as making
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.conducting.conductor import Conductor

@@ -14,7 +14,8 @@ import ray
 
 from raysearch.basics.disk import StorageError
 from raysearch.objectives import Goals
-from raysearch.record.journal import Event, Journal, RunRecord
+from raysearch.record.journal import Event, Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.session import Session, Work
 

@@ -24,7 +24,8 @@ from raysearch.backends.measurement.protocol import Protocol
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.networks.running import TimeLimitExceeded
-from raysearch.record.journal import FILE_NAME, Journal, RunRecord, read
+from raysearch.record.journal import FILE_NAME, Journal, read
+from raysearch.record.run_record import RunRecord
 from raysearch.runs import tuning
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.workers import Workers

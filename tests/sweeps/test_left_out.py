@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from trial_setup import PARENT, make_setup
 
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
+from raysearch.record.run_record import RunRecord
 from raysearch.runs.session import Session
 from raysearch.sweeps.left_out import left_out_of, measure_left_out, metric_without, parent_without
 from raysearch.trainables.evaluation import evaluate

@@ -19,7 +19,7 @@ from sweep_events import RATIOS, events
 from raysearch import Study
 from raysearch import search_spaces as spaces
 from raysearch.backends.measurement.protocol import Protocol
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.resume import resume
 from raysearch.runs import phases as running
 from raysearch.runs.session import Work

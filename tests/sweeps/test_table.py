@@ -13,7 +13,7 @@ from sweep_events import LEFT_OUT, RATIOS, events
 
 from raysearch.allocation import allocate, branches_of
 from raysearch.allocation.problem import Problem
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.sweeps.table import fitted, table_of, together_of, write_sweep
 
 

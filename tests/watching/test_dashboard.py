@@ -8,7 +8,7 @@ import pytest
 from fake_run import make_events, write_run
 
 from raysearch.basics.failures import UserError
-from raysearch.record.journal import RunRecord
+from raysearch.record.run_record import RunRecord
 from raysearch.search_spaces import domains
 
 pytest.importorskip("optuna", reason='optuna is not installed: pip install "raysearch[dashboard]"')

@@ -21,8 +21,9 @@ from typing import Any
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError
 from raysearch.basics.outcome import Outcome
-from raysearch.record.journal import Event, Journal, RunRecord, TrialRecord
+from raysearch.record.journal import Event, Journal
 from raysearch.record.lease import LeaseLost
+from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.states import History, States
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.runs.conducting.algorithms import Algorithms

@@ -12,8 +12,9 @@ import pytest
 from raysearch.basics.disk import StorageError
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import Journal, RunRecord
+from raysearch.record.journal import Journal
 from raysearch.record.lease import LeaseLost
+from raysearch.record.run_record import RunRecord
 from raysearch.runs.conducting.conductor import DEATHS, Conductor
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
