@@ -15,7 +15,7 @@ from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal
 from raysearch.record.lease import LeaseLost
-from raysearch.record.run_record import RunRecord
+from raysearch.record.run_record import RunRecord, begun
 from raysearch.runs import phases as running
 from raysearch.runs.session import Session
 from raysearch.storage import Remote
@@ -97,7 +97,7 @@ def test_an_interrupt_before_the_first_line_says_that_nothing_is_there(
         session.write("run", version=1, study={"task": {}}, metrics={})
     session.work.described["task"] = {}  # type: ignore[index]
     session.work.conditions.demand = None  # type: ignore[misc]
-    monkeypatch.setattr(running, "_check", interrupt)
+    monkeypatch.setattr(running, "check_first", interrupt)
     monkeypatch.setattr(running, "limit_of", lambda work, trials: 1)
     monkeypatch.setattr(running.tuning, "cluster", contextlib.nullcontext)
     monkeypatch.setattr(running, "at_work", lambda *_: contextlib.nullcontext(SimpleNamespace(words=str)))
@@ -118,7 +118,7 @@ def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_journal_is_locked_before_it_is_read(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_read", lambda *arguments: pytest.fail("it was read"))
+    monkeypatch.setattr(running, "begun", lambda *arguments: pytest.fail("it was read"))
     with pytest.raises(UserError, match="another process"):
         running.carry_out(session.work, 1, session.folder, max_minutes=None, progress=False)
 
@@ -130,11 +130,11 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described("/old"))
     journal.close()
-    record, events = running._read(tmp_path, described("/new"), {"accuracy": ""}, {})
+    record, events = begun(tmp_path, described("/new"), {"accuracy": ""}, {})
     assert record.header["study"] == described("/old")
     assert len(events) == 1
     with pytest.raises(UserError, match=r"another study \(task differ\)"):
-        running._read(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
+        begun(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
 
 
 def test_a_study_with_other_limits_is_told_how_they_change(tmp_path):
@@ -146,8 +146,8 @@ def test_a_study_with_other_limits_is_told_how_they_change(tmp_path):
     with pytest.raises(
         UserError, match=r"\(constraints differ\): give another folder, or let raysearch resume"
     ):
-        running._read(tmp_path, other, {"accuracy": "share"}, {})
-    assert running._read(tmp_path, other, {"accuracy": "share"}, {"constraints": ["macs <= 3"]})[1]
+        begun(tmp_path, other, {"accuracy": "share"}, {})
+    assert begun(tmp_path, other, {"accuracy": "share"}, {"constraints": ["macs <= 3"]})[1]
 
 
 def test_a_search_that_came_to_its_end_is_not_begun_again(session: Session) -> None:
@@ -172,9 +172,9 @@ def test_a_task_with_other_metrics_is_another_study(tmp_path):
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described, metrics={"rmse": ""})
     journal.close()
-    assert running._read(tmp_path, described, {"rmse": ""}, {})[0].metrics == {"rmse": ""}
+    assert begun(tmp_path, described, {"rmse": ""}, {})[0].metrics == {"rmse": ""}
     with pytest.raises(UserError, match=r"another study \(metrics differ\)"):
-        running._read(tmp_path, described, {"accuracy": "share"}, {})
+        begun(tmp_path, described, {"accuracy": "share"}, {})
 
 
 def test_a_folder_that_no_worker_sees_is_refused(session: Session) -> None:
