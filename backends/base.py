@@ -28,6 +28,10 @@ class MeasurementError(RuntimeError):
     """A runtime could not load, run or measure a model; the message says which and why."""
 
 
+class DeviceLost(MeasurementError):
+    """A device, and no model, is why there is no result: another device, or a later time, may give one."""
+
+
 class CompiledModel(Protocol):
     """A model that a runtime has loaded."""
 

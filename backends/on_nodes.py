@@ -53,6 +53,11 @@ class OnNodes(Sent):
         reason: str | None = self._said["unavailable"]
         return reason
 
+    def missing(self) -> str:
+        """That the cluster has no such device now, in a sentence; empty where it has one."""
+        nodes = _nodes()
+        return "" if self.place.devices(nodes) else self.place.missing(nodes)
+
     def weight_bits(self) -> int:
         """The least that the devices' nodes say; 7, which is exact everywhere, while there is none."""
         nodes = {node for node, _ in self.place.devices(_nodes())} if ray.is_initialized() else ()

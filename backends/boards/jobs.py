@@ -21,7 +21,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from raysearch import backends
-from raysearch.backends.base import SUFFIXES, Array, Backend, Feed, MeasurementError
+from raysearch.backends.base import SUFFIXES, Array, Backend, DeviceLost, Feed, MeasurementError
 from raysearch.backends.boards import folder as names
 from raysearch.backends.boards.program import program
 from raysearch.backends.measurement.protocol import Figures, Protocol
@@ -32,8 +32,8 @@ LONGEST_S = 600
 _CHUNK_BYTES = 64e6
 
 
-class BoardLost(MeasurementError):
-    """A board, and no model, is why there is no result: another board, or a later time, may give one."""
+class BoardLost(DeviceLost):
+    """A board does not answer, or is cut off in the middle of a job."""
 
 
 class Board(Interface):

@@ -29,7 +29,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysearch import backends
 from raysearch.backends import Spec
-from raysearch.backends.base import Array, Backend, Feed, MeasurementError
+from raysearch.backends.base import Array, Backend, DeviceLost, Feed, MeasurementError
 from raysearch.backends.boards.target import OnBoard
 from raysearch.backends.measurement.notes import Notes, Reference
 from raysearch.backends.measurement.pool import Pool, Unit
@@ -220,7 +220,7 @@ class Devices:
             else:
                 pool.offer(unit)
                 return answer
-        raise MeasurementError(
+        raise DeviceLost(
             f"target {backend.name!r}: the process that measures was killed {_LOSSES} times in a row, as the "
             "system does where memory runs out"
         )
@@ -280,7 +280,7 @@ class Devices:
             patience = 60 * backend.place.wait_minutes if isinstance(backend, OnNodes) else 0.0
             if not pool.units and time.monotonic() - alone_since >= patience and not future.done():
                 future.cancel()
-                raise MeasurementError(self._none_left(pool, backend))
+                raise DeviceLost(self._none_left(pool, backend))
 
     def _none_left(self, pool: Pool, backend: Backend) -> str:
         if not isinstance(pool.place, Place):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from raysearch.backends import Spec
-from raysearch.backends.base import Array, Feed, MeasurementError
+from raysearch.backends.base import Array, DeviceLost, Feed, MeasurementError
 from raysearch.backends.measurement.spared import Description
 from raysearch.basics.failures import first_line
 
@@ -79,7 +79,7 @@ class RemoteService:
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayActorError as error:
-            raise MeasurementError(f"the measurement service is gone: {first_line(error)}") from error
+            raise DeviceLost(f"the measurement service is gone: {first_line(error)}") from error
 
 
 def connect(name: str) -> RemoteService:

@@ -221,7 +221,7 @@ class RunRecord:
             )
         elif event["event"] == "final":
             trial.final.update(event["values"])
-            trial.outdated = False
+            trial.outdated = trial.outdated and not event["values"]
             trial.parts.update(event.get("parts", {}))
             trial.measurements += event.get("measurements", [])
         elif event["event"] == "measured":

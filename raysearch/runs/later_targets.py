@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import ray
 
-from raysearch.backends.base import Backend, trial_figures
+from raysearch.backends.base import Backend, DeviceLost, trial_figures
+from raysearch.backends.on_nodes import OnNodes
 from raysearch.basics.failures import RunError, UserError, failure
 from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
@@ -24,11 +25,15 @@ def targets_that_come(record: RunRecord, conditions: Conditions) -> list[Backend
 def check_weight_bits(record: RunRecord, targets: Sequence[Backend]) -> None:
     """Refuse targets for which the weights of trials that were trained already would have had fewer bits.
 
+    What a device that is away needs is not known.
+
     Raises:
         UserError: in one sentence.
     """
     bits = record.header.get("weight_bits", BITS_BEFORE)
     for target in targets:
+        if isinstance(target, OnNodes) and (missing := target.missing()):
+            raise UserError(f"target {target.name} can be added when it is there: {missing}")
         if (most := target.weight_bits()) < bits:
             raise UserError(
                 f"target {target.name} sums products of integer weights of at most {most} bits, and the "
@@ -57,6 +62,9 @@ def measure_on_later_targets(session: Session) -> bool:
 
     Returns:
         Whether all was measured; False where the session's time was over before.
+
+    Raises:
+        RunError: a target's device does not answer; a later session asks it again.
     """
     later = session.record.later_targets
     for target in (t for t in session.setup.targets if t.name in later):
@@ -96,6 +104,10 @@ def _measure(session: Session, trial: TrialRecord, target: Backend) -> None:
             trial.outcome == "finished",
         )
     except ray.exceptions.RayError as error:
+        if isinstance(lost := getattr(error, "cause", None), DeviceLost):
+            raise RunError(
+                f"{lost}; when it is there again, go on with: raysearch resume {session.folder}"
+            ) from error
         notes = [f"not measured on {target.name}: {failure(getattr(error, 'cause', None) or error)}"]
         session.write("measured", **head, values={}, notes=notes, **session.kept(error, trial.name))
         return

@@ -170,10 +170,20 @@ def _count_missed(session: Session, name: str) -> None:
 
 
 def _compare_with_parent(session: Session, service: RemoteService) -> None:
-    """Make the parent the service's reference: one that was started for a resumed run has none yet."""
+    """Make the parent the service's reference: one that was started for a resumed run has none yet.
+
+    Raises:
+        RunError: a target's device does not answer, or cannot run the parent any more.
+    """
     for target in session.setup.measured:
-        if not isinstance(target, Estimator):
+        if isinstance(target, Estimator):
+            continue
+        try:
             _set_reference(session, service, target)
+        except MeasurementError as error:
+            raise RunError(
+                f"the parent network cannot be measured, so nothing can be compared with it: {error}"
+            ) from error
 
 
 def compare_finalists(session: Session, service: RemoteService) -> dict[str, str]:
@@ -215,6 +225,9 @@ def make_static_int8(session: Session) -> None:
         reason = failure(getattr(error, "cause", None) or error)
         session.write("end", trial=name, outcome="failed", reason=reason, **session.kept(error, name))
         return
-    for report in reports:
-        session.write("report", trial=name, decision=Decision.CONTINUE.value, **report)
-    session.write("end", trial=name, outcome="finished")
+    reported = session.record.trials[name].reports
+    with session.journal.together():
+        for report in reports:
+            if report["step"] not in reported:
+                session.write("report", trial=name, decision=Decision.CONTINUE.value, **report)
+        session.write("end", trial=name, outcome="finished")

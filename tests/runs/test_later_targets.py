@@ -11,7 +11,10 @@ import ray
 from fake_run import STUDY, TARGET, make_events
 
 from raysearch.backends import get
-from raysearch.basics.failures import UserError
+from raysearch.backends.boards import BoardLost
+from raysearch.backends.on_nodes import OnNodes
+from raysearch.backends.place import Place
+from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal
 from raysearch.record.run_record import RunRecord
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
@@ -106,13 +109,25 @@ def test_a_worker_that_dies_leaves_a_note(session: Session, monkeypatch: pytest.
     assert (session.folder / trial.traceback).exists()
 
 
+def test_a_device_that_is_away_is_asked_again_by_a_later_session(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Session, function: Any, *given: Any) -> None:
+        raise ray.exceptions.RayTaskError("figures_on", "", BoardLost("the board far does not answer"))
+
+    monkeypatch.setattr(Session, "remotely", away)
+    with pytest.raises(RunError, match="far does not answer; when it is there again, go on with: raysearch"):
+        measure_on_later_targets(session)
+    assert RunRecord.load(session.folder).trials["parent"].asked == set()
+
+
 def test_nothing_is_measured_once_time_is_over(session: Session, asked: list[tuple[str, bool]]) -> None:
     session.deadline = 0.0
     assert not measure_on_later_targets(session)
     assert asked == []
 
 
-def test_fewer_bits_than_the_trials_were_trained_with_are_refused() -> None:
+def test_fewer_bits_than_the_trials_were_trained_with_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     record: Any = SimpleNamespace(header={"weight_bits": 8}, targets=[TARGET])
     narrow: Any = SimpleNamespace(name="narrow", weight_bits=lambda: 7)
     conditions: Any = SimpleNamespace(targets=(get(TARGET), narrow))
@@ -121,5 +136,9 @@ def test_fewer_bits_than_the_trials_were_trained_with_are_refused() -> None:
         UserError, match=r"^target narrow sums products of integer weights of at most 7 bits, and"
     ):
         check_weight_bits(record, [narrow])
+    away = OnNodes(get(LATE), place=Place.of(LATE, {"resource": "jetson"}))
+    monkeypatch.setattr("raysearch.backends.on_nodes._nodes", list)
+    with pytest.raises(UserError, match=r"^target .* can be added when it is there: no node of the cluster"):
+        check_weight_bits(record, [away])
     record.header["weight_bits"] = 7
     check_weight_bits(record, [narrow])

@@ -13,7 +13,7 @@ import torch
 from raysearch.backends import get
 from raysearch.backends.base import MeasurementError
 from raysearch.basics.failures import RunError
-from raysearch.record.journal import Journal
+from raysearch.record.journal import Journal, read
 from raysearch.record.run_record import RunRecord
 from raysearch.runs import references as making
 from raysearch.runs.cluster.demand import Demand
@@ -75,6 +75,32 @@ def test_the_rival_is_journalled_with_its_reports_and_made_once(
     assert (trial.outcome, trial.role) == ("finished", "reference")
     assert trial.key == f"{bind({}).variant({}).key}-int8"
     assert trial.values == {"size_mb": 1.0, "accuracy": 0.9}
+
+
+def test_a_rival_that_an_earlier_version_was_killed_over_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = [{"step": step, "values": {"size_mb": 1.0}, "measurements": [], "notes": []} for step in (0, 3)]
+    monkeypatch.setattr(Session, "remotely", lambda self, function: reports)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    head = {"role": "reference", "config": {}, "key": "k", "origin": "reference"}
+    session.write("suggestion", trial="parent-int8", **head)
+    session.write("report", trial="parent-int8", decision="continue", **reports[0])
+    make_static_int8(session)
+    assert [event["event"] for event in read(tmp_path)] == ["suggestion", "report", "report", "end"]
+
+
+def test_a_parent_that_a_device_does_not_run_any_more_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any) -> None:
+        raise MeasurementError("no node has a jetson (waited 5 minutes)")
+
+    monkeypatch.setattr(making, "_set_reference", away)
+    session = make_session(tmp_path, "onnxruntime-cpu")
+    session.setup.measured = (get("onnxruntime-cpu"),)  # type: ignore[misc]
+    with pytest.raises(RunError, match=r"^the parent network cannot be measured, .*: no node has a jetson"):
+        making._compare_with_parent(session, SimpleNamespace())  # type: ignore[arg-type]
 
 
 def test_a_rival_that_fails_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

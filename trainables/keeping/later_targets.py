@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from raysearch import storage
-from raysearch.backends.base import Backend, MeasurementError, values_of
+from raysearch.backends.base import Backend, DeviceLost, MeasurementError, values_of
 from raysearch.basics.disk import is_full
 from raysearch.trainables.evaluation import evaluate, outputs_of, score
 from raysearch.trainables.export.agreement import check_agreement
@@ -47,6 +47,9 @@ def figures_on(
     Returns:
         A report as a dictionary: the target's figures, and of a trial that has finished the task's metrics
         there and the worst of each over all targets. Where there are none a note says why.
+
+    Raises:
+        DeviceLost: no device of the target answers, so that a later time may give figures.
     """
     backend = next(each for each in setup.targets if each.name == target)
     try:
@@ -56,6 +59,8 @@ def figures_on(
             _make_whole(setup, name, config)
         with storage.fetched(setup.variant_folder(name)) as folder:
             return _of_files(setup, name, config, backend, folder, known)
+    except DeviceLost:
+        raise
     except (MeasurementError, ExportDisagreement, _GoneError) as error:
         return asdict(Report(0, {}, notes=[f"not measured on {target}: {error}"]))
 
