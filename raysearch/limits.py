@@ -15,6 +15,7 @@ from raysearch.backends.base import Backend, in_integers_alone
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.run_record import LIMITS, RunRecord
+from raysearch.runs.conditions import check_named_once
 from raysearch.runs.session import Work
 
 _SHOWN = 3  # names of trials in a sentence
@@ -25,7 +26,7 @@ def changed_study(study: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[s
     """A described study with other limits; of targets those that it has come first, as they stand.
 
     Raises:
-        UserError: a target of the study is left out, or has other options.
+        UserError: a target of the study is left out, has other options, or is given twice.
     """
     changed = {**study, **limits}
     given = limits.get("targets")
@@ -65,6 +66,7 @@ def _joined(targets: Sequence[Spec], given: Sequence[Spec]) -> list[Spec]:
     """The targets of a study, then those that are given besides."""
     own = {backends.get(target).name: target for target in targets}
     asked = [backends.get(target) for target in given]
+    check_named_once(asked)
     for name, target in own.items():
         same = next((backend for backend in asked if backend.name == name), None)
         if same is None:

@@ -224,8 +224,17 @@ def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
         raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
     known = tuple(backends.get(target) for target in targets)
     check_available(known)
-    names = [target.name for target in known]
+    check_named_once(known)
+    return known
+
+
+def check_named_once(targets: Sequence[Backend]) -> None:
+    """Refuse two targets of one name.
+
+    Raises:
+        UserError: there are such.
+    """
+    names = [target.name for target in targets]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"targets name {name} twice: name each once, or give one a name of its own")
-    return known
