@@ -103,7 +103,7 @@ class Journal:
         line: Event = {"event": event, "time": round(time.time(), 3), **fields}
         data = (json.dumps(line, allow_nan=True) + "\n").encode()
         if self._group is None:
-            self._append(data)
+            self._writer.append(data)
         else:
             self._group.append(data)
         return line
@@ -122,10 +122,7 @@ class Journal:
         finally:
             self._group = None
         if group:
-            self._append(b"".join(group))
-
-    def _append(self, data: bytes) -> None:
-        self._writer.append(data)
+            self._writer.append(b"".join(group))
 
     def close(self) -> None:
         """Give the run back; a later write raises ValueError."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from raysearch.basics.names import name_of_target
 from raysearch.objectives import Objective
 from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete
@@ -57,8 +58,7 @@ def _about_limits(record: RunRecord) -> Iterator[str]:
 
 
 def _listed(goals: Sequence[Any]) -> str:
-    names = (g if isinstance(g, str) else str(g.get("name", g.get("runtime"))) for g in goals)
-    return f"[{', '.join(names)}]"
+    return f"[{', '.join(str(name_of_target(goal)) for goal in goals)}]"
 
 
 def _about_later_targets(record: RunRecord) -> Iterator[str]:

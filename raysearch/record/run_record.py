@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.names import name_of_target
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find, is_static
 from raysearch.record.journal import read
-from raysearch.record.schema import Event
+from raysearch.record.schema import OF_A_TRIAL, Event
 from raysearch.record.writing import is_run
 from raysearch.storage import Place
 
 LIMITS = ("objectives", "constraints", "targets")
 """What of a study may change between two sessions of its run besides the budget."""
-
-_OF_A_TRIAL = ("report", "promotion", "end", "final", "measured")
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Change:
 
 
 def _names(targets: Iterable[Any]) -> list[str]:
-    return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in targets]
+    return [str(name_of_target(target)) for target in targets]
 
 
 @dataclass
@@ -185,7 +184,7 @@ class RunRecord:
                 origin=event["origin"],
                 started=event["time"],
             )
-        elif kind not in _OF_A_TRIAL:
+        elif kind not in OF_A_TRIAL:
             self.others.append(dict(event))
         elif event["trial"] not in self.trials:
             raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from raysearch.basics.failures import UserError
-from raysearch.basics.names import FORM, is_plain
+from raysearch.basics.names import FORM, is_plain, name_of_target
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.schema.values import (
     is_config,
@@ -241,4 +241,4 @@ def check_together(objectives: list[str], constraints: list[str], where: str) ->
 
 
 def _is_target(target: Any) -> bool:
-    return is_plain(target.get("name", target.get("runtime")) if type(target) is dict else target)
+    return is_plain(name_of_target(target))
