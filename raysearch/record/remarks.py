@@ -92,12 +92,14 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
 
 def _about_space(record: RunRecord) -> Iterator[str]:
     last = record.sessions[-1] if record.sessions else {}
-    asked, found = last.get("num_trials"), len(record.searched())
+    asked, most, found = last.get("num_trials"), record.most_trials, len(record.searched())
     if last.get("action") != "finish":
         return
-    if asked is not None and found < asked:
+    if asked is not None and found < most:
+        of = "" if most == asked else f", of {most:.0f} candidates"
         yield (
-            f"The space is used up: it gave {found} different variants, and {asked} trials were asked for."
+            f"The space is used up: it gave {found} different variants, and {asked} trials were asked "
+            f"for{of}."
         )
     elif asked is None and last.get("max_minutes"):
         yield f"The space is used up: it gave {found} different variants, before the time was over."

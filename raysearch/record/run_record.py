@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from raysearch.record.journal import read
 from raysearch.record.schema import OF_A_TRIAL, Event
 from raysearch.record.writing import is_run
 from raysearch.storage import Place
+
+_BEFORE_SEARCHERS = ("given", "design")  # origins of what trains whatever the screen
 
 LIMITS = ("objectives", "constraints", "targets")
 """What of a study may change between two sessions of its run besides the budget."""
@@ -151,6 +154,17 @@ class RunRecord:
     def later_targets(self) -> list[str]:
         """The names of those that came later than the run began."""
         return [name for change in self.changes for name in change.targets]
+
+    @property
+    def most_trials(self) -> float:
+        """How many trials the last session may suggest, screened ones counted; inf: any number."""
+        budgets = [session["num_trials"] for session in self.sessions if "num_trials" in session]
+        trials = budgets[-1] if budgets else None
+        if trials is None:
+            return math.inf
+        screen = self.header["study"].get("search", {}).get("screen") or 1
+        at_once = min(trials, sum(trial.origin in _BEFORE_SEARCHERS for trial in self.searched()))
+        return float(at_once + screen * (trials - at_once))
 
     @classmethod
     def load(cls, folder: Place) -> RunRecord:

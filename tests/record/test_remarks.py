@@ -52,6 +52,20 @@ def test_a_used_up_space_is_said() -> None:
     assert remarks(record) == []
 
 
+def test_a_used_up_space_is_said_where_candidates_are_screened() -> None:
+    trials = figures(*map(float, range(1, 11)))
+    record = record_of_figures(GOALS, figures(30.0)[0], trials, metrics=METRICS, asked=4)
+    assert remarks(record) == []
+    record.header["study"]["search"]["screen"] = 4
+    assert remarks(record) == [
+        "The space is used up: it gave 10 different variants, and 4 trials were asked for, of 16 candidates."
+    ]
+    for trial in record.searched()[:2]:  # which train whatever the screen
+        trial.origin = "design"
+    assert record.most_trials == 10
+    assert remarks(record) == []
+
+
 def test_a_front_beyond_the_reference_is_said() -> None:
     trials = [{"rmse": 7.0, "size_mb": 1.0}, {"rmse": 8.0, "size_mb": 0.5}]  # more than twice the parent's
     record = record_of_figures(GOALS, {"rmse": 3.0, "size_mb": 2.0}, trials, metrics=METRICS)
