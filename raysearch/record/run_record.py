@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.basics.failures import UserError
 from raysearch.basics.names import name_of_target
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find, is_static
 from raysearch.record.journal import read
 from raysearch.record.schema import OF_A_TRIAL, Event
-from raysearch.record.writing import is_run
 from raysearch.storage import Place
 
 _BEFORE_SEARCHERS = ("given", "design")  # origins of what trains whatever the screen
@@ -261,36 +259,3 @@ class RunRecord:
     def searched(self) -> list[TrialRecord]:
         """The trials that were searched (references left out), in the order of suggestion."""
         return [t for t in self.trials.values() if t.role == "trial"]
-
-
-def begun(
-    folder: Place,
-    described: Mapping[str, Any],
-    metrics: Mapping[str, str],
-    limits: Mapping[str, Any],
-) -> tuple[RunRecord, list[Event]]:
-    """The record of the run in a folder, empty where none was begun; limits that are to change may differ."""
-    record = RunRecord()
-    events = list(read(folder)) if is_run(folder) else []
-    for event in events:
-        record.apply(event)
-    held = {**record.header.get("study", described), **limits}
-    known, asked = (_the_same(study) for study in (held, described))
-    changed = [k for k in asked if known.get(k) != asked[k]]
-    if record.header and list(record.metrics) != list(metrics):
-        changed.append("metrics")
-    if known != asked or changed:
-        only = set(changed) <= set(LIMITS)
-        more = f", or let raysearch resume {folder} --set change them" if only else ""
-        differ = f"({', '.join(changed)} differ)"
-        raise UserError(f"{folder} holds the run of another study {differ}: give another folder{more}")
-    return record, events
-
-
-def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a described study the same: not where its module lies, nor how many work on it."""
-    task = {k: v for k, v in described["task"].items() if k != "module_folder"}
-    same = {**described, "task": task}
-    if "search" in described:
-        same["search"] = {k: v for k, v in described["search"].items() if k != "workers"}
-    return same

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +20,9 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.journal import Event, Journal
+from raysearch.record.journal import Journal
 from raysearch.record.results import RunResult
-from raysearch.record.run_record import RunRecord, begun
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import goals_of
 from raysearch.record.states import States
 from raysearch.reporting.cards import write_cards
@@ -37,7 +37,7 @@ from raysearch.runs.later_targets import check_weight_bits, measure_on_later_tar
 from raysearch.runs.preflight import check_first
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import conduct, make_references
-from raysearch.runs.session import Session, Work, limit_of
+from raysearch.runs.session import Session, Work, begun, has_searched, is_done, limit_of
 from raysearch.runs.signals import Signals
 from raysearch.runs.sparing import spare_measurements
 from raysearch.schedulers.base import Scheduler
@@ -97,7 +97,7 @@ def go_on(
     """
     folder = journal.folder
     record, events = begun(folder, work.described, work.conditions.metrics, limits)
-    if _is_done(record, num_trials) and not limits:
+    if is_done(record, num_trials) and not limits:
         return conclude(work, folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
     limit = limit_of(work, num_trials)
@@ -184,18 +184,6 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     return result
 
 
-def _is_done(record: RunRecord, num_trials: int | None) -> bool:
-    """Whether an earlier session has already done all that is asked for."""
-    ended = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
-    return ended and _has_searched(record.sessions[-1:], num_trials)
-
-
-def _has_searched(sessions: Iterable[Event], num_trials: int | None) -> bool:
-    """Whether one of the sessions ran to the end of a search for as many trials."""
-    asked = [said.get("num_trials") for said in sessions if said["action"] == "finish"]
-    return any(number is None or (num_trials is not None and number >= num_trials) for number in asked)
-
-
 def _phases(session: Session) -> str:
     """Do what is left of the run; says how it ended: "finish", "timeout" or "interrupt".
 
@@ -230,7 +218,7 @@ def _phases(session: Session) -> str:
 def _is_searched(session: Session) -> bool:
     """Whether the search has come to its end before, so that only what its limits bring is left."""
     ended = all(trial.outcome for trial in session.record.searched())
-    return ended and _has_searched(session.record.sessions, session.num_trials)
+    return ended and has_searched(session.record.sessions, session.num_trials)
 
 
 def _search(session: Session) -> str:

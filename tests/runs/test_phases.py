@@ -15,9 +15,9 @@ from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal
 from raysearch.record.lease import LeaseLost
-from raysearch.record.run_record import RunRecord, begun
+from raysearch.record.run_record import RunRecord
 from raysearch.runs import phases as running
-from raysearch.runs.session import Session
+from raysearch.runs.session import Session, begun
 from raysearch.storage import Remote
 
 
@@ -137,17 +137,26 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
         begun(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
 
 
-def test_a_study_with_other_limits_is_told_how_they_change(tmp_path):
+def test_limits_may_differ_where_they_are_to_change(tmp_path):
     described = {"task": {"name": "own"}, "constraints": []}
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described)
     journal.close()
     other = {**described, "constraints": ["macs <= 3"]}
-    with pytest.raises(
-        UserError, match=r"\(constraints differ\): give another folder, or let raysearch resume"
-    ):
+    with pytest.raises(UserError, match=r"\(constraints differ\): give another folder$"):
         begun(tmp_path, other, {"accuracy": "share"}, {})
     assert begun(tmp_path, other, {"accuracy": "share"}, {"constraints": ["macs <= 3"]})[1]
+
+
+def test_a_key_that_the_run_alone_has_is_named(tmp_path):
+    described = {"task": {"name": "own"}, "sweep": {"parts": ["left"], "multiple": None}}
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, study=described)
+    journal.close()
+    with pytest.raises(UserError, match=r"another study \(sweep differ\)"):
+        begun(tmp_path, {"task": {"name": "own"}}, {"accuracy": "share"}, {})
+    resolved = {**described, "sweep": {"parts": ["left"], "multiple": 8}}  # by its space, which says it too
+    assert begun(tmp_path, resolved, {"accuracy": "share"}, {})[1]
 
 
 def test_a_search_that_came_to_its_end_is_not_begun_again(session: Session) -> None:
