@@ -19,6 +19,7 @@ from raysearch.storage import Place, resolved
 from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, check_search, parse
 from raysearch.study_file.yaml_text import override_key
+from raysearch.sweeps.plan import multiple_of
 from raysearch.sweeps.sweep import plan_of
 
 BUDGET = ("num_trials", "max_minutes", "workers")
@@ -100,8 +101,11 @@ def _go_on(journal: Journal, changed: Changes, progress: bool) -> None:
 
 
 def _work_of(described: Mapping[str, Any]) -> Work:
-    file = parse(described)
-    return plan_of(file).work if "sweep" in described else study_of(file).work
+    if "sweep" not in described:
+        return study_of(parse(described)).work
+    # One that says no multiple goes on with that of its space, whatever a profile says since.
+    own = {**described["sweep"], "multiple": described["sweep"].get("multiple") or multiple_of(described)}
+    return plan_of(parse({**described, "sweep": own})).work
 
 
 def read_changes(changes: Iterable[str]) -> Changes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from raysearch.allocation.fitting import FEWEST_RATIOS
 from raysearch.basics.failures import UserError
@@ -47,13 +48,21 @@ class Sweep:
     def work(self) -> Work:
         """The sweep as what a run is to do: its points, and the parent without each part."""
         work = self.points.work
-        own = {"parts": self.parts, "ratios": self.ratios, "multiple": self.multiple}
+        # What is resolved now holds for the run: a profile may say something else later.
+        multiple = multiple_of(work.described)
+        own = {"parts": self.parts, "ratios": self.ratios, "multiple": multiple}
         return replace(
             work,
             described={**work.described, "sweep": own},
             after_references=partial(measure_left_out, parts=self.parts),
             write_pages=write_sweep,
         )
+
+
+def multiple_of(described: Mapping[str, Any]) -> int | None:
+    """What kept channels are multiples of in a described study; None where its space does not say."""
+    found: int | None = described.get("space", {}).get("pruning", {}).get("multiple")
+    return found
 
 
 def plan_sweep(
