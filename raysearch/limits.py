@@ -6,7 +6,7 @@ that: a figure of each trial that finished is known, or can be measured from wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raysearch import backends
@@ -20,6 +20,30 @@ from raysearch.runs.session import Work
 
 _SHOWN = 3  # names of trials in a sentence
 _BEGIN = "begin another run for it"
+
+
+def changed_work(
+    record: RunRecord, limits: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Work]
+) -> tuple[Work, dict[str, Any]]:
+    """The work of a run that has begun, under other limits.
+
+    Args:
+        record: the run.
+        limits: of "objectives", "constraints" and "targets", what is asked for; empty: those that hold.
+        make: the work that a described study is.
+
+    Returns:
+        The work, and the limits as the journal says them, empty where they are those that hold.
+
+    Raises:
+        UserError: as ``changed_study`` and ``check_change``, or something asked for is none.
+    """
+    described = record.header["study"]
+    before = make(described)
+    if not limits:
+        return before, {}
+    after = make(changed_study(described, limits))
+    return after, check_change(record, before, after)
 
 
 def changed_study(study: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:

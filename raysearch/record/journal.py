@@ -8,7 +8,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
 
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
                  (0.1.0 had none: accuracy), references (a digest of what they are made of), weight_bits (that
-                 integer weights fit in), software {package: version}, machine
+                 integer weights fit in), warm_start (folders of earlier runs, and how many of the configs
+                 that are evaluated first are from there), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
                  number), max_minutes; workers, where they are others than the study says
     limits       objectives, constraints, targets, each whole: those that hold from here on, for what came

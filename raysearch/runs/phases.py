@@ -150,7 +150,13 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             made = made_of(work.conditions, work.described, work.maximize)
             bits = weight_bits_on(work.conditions.targets)
             session.write(
-                "run", version=journals.VERSION, **head, references=made, weight_bits=bits, **provenance()
+                "run",
+                version=journals.VERSION,
+                **head,
+                references=made,
+                weight_bits=bits,
+                warm_start=dict(work.warm_start),
+                **provenance(),
             )
         if workers != session.record.header["study"].get("search", {}).get("workers"):
             budget["workers"] = workers

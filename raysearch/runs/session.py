@@ -60,6 +60,7 @@ class Work:
         write_pages: writes into the run's folder what is shown of it besides its report.
         screen: candidates that go through step 0 for each trial that trains.
         unscreened: keys of the variants that train whatever step 0 says.
+        warm_start: "folders" of earlier runs, and how many "configs" of the first are from there.
     """
 
     described: Mapping[str, Any]
@@ -74,6 +75,7 @@ class Work:
     write_pages: Callable[[Place], object] | None = None
     screen: int = 1
     unscreened: Collection[str] = ()
+    warm_start: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def maximize(self) -> dict[str, bool]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from raysearch.allocation.fitting import FEWEST_RATIOS
 from raysearch.basics.failures import UserError
@@ -14,6 +13,7 @@ from raysearch.objectives import Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
 from raysearch.searchers.base import Config
+from raysearch.study import multiple_of
 from raysearch.sweeps.left_out import measure_left_out
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.points import Points, points_of
@@ -57,12 +57,6 @@ class Sweep:
             after_references=partial(measure_left_out, parts=self.parts),
             write_pages=write_sweep,
         )
-
-
-def multiple_of(described: Mapping[str, Any]) -> int | None:
-    """What kept channels are multiples of in a described study; None where its space does not say."""
-    found: int | None = described.get("space", {}).get("pruning", {}).get("multiple")
-    return found
 
 
 def plan_sweep(

@@ -22,9 +22,10 @@ from raysearch.record.writing import is_run
 from raysearch.runs.conditions import check_conditions
 from raysearch.runs.phases import carry_out
 from raysearch.storage import Place, resolved
+from raysearch.study import multiple_of
 from raysearch.study_file.build import build_task, load
 from raysearch.sweeps.parts import prunable_parts
-from raysearch.sweeps.plan import Sweep, check_ratios, multiple_of, plan_sweep
+from raysearch.sweeps.plan import Sweep, check_ratios, plan_sweep
 from raysearch.sweeps.points import points_of
 from raysearch.sweeps.quality import quality_of
 from raysearch.sweeps.table import figures_of, table_of

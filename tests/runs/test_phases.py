@@ -27,7 +27,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
     task = SimpleNamespace(source=None)
     conditions = SimpleNamespace(metrics={}, workers=None, task=task, targets=(get("onnxruntime-cpu"),))
-    work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions)
+    work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions, warm_start={})
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))
 

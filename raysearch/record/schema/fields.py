@@ -95,6 +95,7 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
         _Field("study", is_mapping, "give the study, a mapping"),
         _Field("metrics", is_texts_by_name, "give a unit for each metric", False),
         _Field("references", is_text, "give a text", False),
+        _Field("warm_start", is_mapping, _MAPPING, False),
         _Field("weight_bits", lambda v: type(v) is int and 1 <= v <= 32, "give 1 to 32", False),
         _Field("software", is_texts_by_name, "give a version for each package", False),
         _Field("machine", is_mapping, _MAPPING, False),
