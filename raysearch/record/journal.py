@@ -11,7 +11,8 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
                  integer weights fit in), warm_start (folders of earlier runs, and how many of the configs
                  that are evaluated first are from there), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
-                 number), max_minutes; workers, where they are others than the study says
+                 number), max_minutes; workers, where they are others than the study says; of one that begins
+                 code, a digest of that of the task's module, where it is in a file
     limits       objectives, constraints, targets, each whole: those that hold from here on, for what came
                  before too
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what

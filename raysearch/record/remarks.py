@@ -9,6 +9,7 @@ from typing import Any
 from raysearch.basics.names import name_of_target
 from raysearch.objectives import Objective
 from raysearch.record.run_record import LIMITS, RunRecord
+from raysearch.record.schema import Event
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete
 from raysearch.record.ties import Outdone, outdone
 
@@ -18,6 +19,7 @@ def remarks(record: RunRecord) -> list[str]:
     scores = Scores(record)
     about = (
         _about_limits(record),
+        about_code(record),
         _about_later_targets(record),
         _about_objectives(record),
         _about_space(record),
@@ -25,6 +27,33 @@ def remarks(record: RunRecord) -> list[str]:
         _about_ties(record, scores),
     )
     return [remark for found in about for remark in found]
+
+
+def about_code(record: RunRecord, since: Event | None = None) -> list[str]:
+    """A sentence for each session that began with other code of the task than the one before it.
+
+    Sessions of earlier versions do not say it: they are passed over.
+
+    Args:
+        record: the run.
+        since: only of this session and those after it; None: of all.
+    """
+    found, known, wanted = [], "", since is None
+    for session in record.sessions:
+        code, wanted = session.get("code", known), wanted or session is since
+        if wanted and known and code != known:
+            ended = sum(t.ended is not None and t.ended <= session["time"] for t in record.searched())
+            module = record.header["study"]["task"].get("import", "its module")
+            found.append(
+                f"After {_trials(ended)} the code of the task was changed ({module}, or a module beside it): "
+                "figures from before and after are of different code, and are compared all the same."
+            )
+        known = code
+    return found
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def why_no_front(record: RunRecord) -> str:
@@ -52,8 +81,7 @@ def _about_limits(record: RunRecord) -> Iterator[str]:
             for name in LIMITS
             if change.before[name] != change.after[name]
         ]
-        trials = "1 trial" if change.ended == 1 else f"{change.ended} trials"
-        what = "; ".join(said)
+        trials, what = _trials(change.ended), "; ".join(said)
         yield f"After {trials} the limits were changed: {what}. All trials are ranked by the new ones."
 
 

@@ -21,6 +21,7 @@ from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
 from raysearch.record.journal import Journal
+from raysearch.record.remarks import about_code
 from raysearch.record.results import RunResult
 from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import goals_of
@@ -32,7 +33,7 @@ from raysearch.runs import tuning
 from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conducting.conductor import Conductor
 from raysearch.runs.finalists import measure_finalists
-from raysearch.runs.kept import made_of
+from raysearch.runs.kept import code_of, made_of
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.preflight import check_first
 from raysearch.runs.provenance import provenance
@@ -160,10 +161,19 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             )
         if workers != session.record.header["study"].get("search", {}).get("workers"):
             budget["workers"] = workers
+        source = work.conditions.task.source
+        code = code_of(source) if source else None
+        began = {
+            "action": "resume" if session.events else "start",
+            **budget,
+            **({"code": code} if code else {}),
+        }
         with session.journal.together():  # a change is stored with the session that makes it, or not at all
-            session.write("session", action="resume" if session.events else "start", **budget)
+            session.write("session", **began)
             if session.limits:
                 session.events.append(session.write("limits", **session.limits))
+        for remark in about_code(session.record, since=session.record.sessions[-1]):
+            session.table.say(remark)
         try:
             ending = _phases(session)
         except Exception as error:

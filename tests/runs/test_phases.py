@@ -107,6 +107,28 @@ def test_an_interrupt_before_the_first_line_says_that_nothing_is_there(
     assert str(raised.value) == said
 
 
+def test_other_code_of_the_task_is_said_when_a_session_begins(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(running, "_phases", lambda session: "interrupt")
+    module, said = tmp_path / "code" / "mine.py", list[str]()
+    module.parent.mkdir()
+    session.work.conditions.task.source = {"import": "mine:make", "module_folder": str(module.parent)}
+    session.work.described["task"] = session.work.conditions.task.source  # type: ignore[index]
+    session.work.described |= {"parent": {}}  # type: ignore[operator]
+    monkeypatch.setattr(running, "made_of", lambda *_: "")
+    session.table.say = said.append  # type: ignore[method-assign]
+    for text in ("a = 1", "a = 1", "a = 2", "a = 2"):
+        module.write_text(text)
+        running._work_through(session, None)
+    assert len(said) == 1
+    assert said[0].startswith("After 0 trials the code of the task was changed (mine:make, or a module")
+    codes = [s.get("code") for s in RunRecord.load(session.folder).sessions]
+    assert codes[::2] == [codes[0], codes[0], codes[4], codes[4]]
+    assert codes[0] != codes[4]
+    assert codes[1::2] == [None] * 4  # of ends
+
+
 def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(session: Session) -> str:
         raise ValueError("a bug")

@@ -110,6 +110,7 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
             "give a whole number from 1 on, or null",
             False,
         ),
+        _Field("code", is_text, "give a text", False),
     ),
     "suggestion": (
         _TRIAL,
