@@ -6,7 +6,7 @@ that: a figure of each trial that finished is known, or can be measured from wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raysearch import backends
@@ -15,17 +15,42 @@ from raysearch.backends.base import Backend, in_integers_alone
 from raysearch.basics.failures import UserError
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.run_record import LIMITS, RunRecord
+from raysearch.runs.conditions import check_named_once
 from raysearch.runs.session import Work
 
 _SHOWN = 3  # names of trials in a sentence
 _BEGIN = "begin another run for it"
 
 
+def changed_work(
+    record: RunRecord, limits: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Work]
+) -> tuple[Work, dict[str, Any]]:
+    """The work of a run that has begun, under other limits.
+
+    Args:
+        record: the run.
+        limits: of "objectives", "constraints" and "targets", what is asked for; empty: those that hold.
+        make: the work that a described study is.
+
+    Returns:
+        The work, and the limits as the journal says them, empty where they are those that hold.
+
+    Raises:
+        UserError: as ``changed_study`` and ``check_change``, or something asked for is none.
+    """
+    described = record.header["study"]
+    before = make(described)
+    if not limits:
+        return before, {}
+    after = make(changed_study(described, limits))
+    return after, check_change(record, before, after)
+
+
 def changed_study(study: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
     """A described study with other limits; of targets those that it has come first, as they stand.
 
     Raises:
-        UserError: a target of the study is left out, or has other options.
+        UserError: a target of the study is left out, has other options, or is given twice.
     """
     changed = {**study, **limits}
     given = limits.get("targets")
@@ -65,6 +90,7 @@ def _joined(targets: Sequence[Spec], given: Sequence[Spec]) -> list[Spec]:
     """The targets of a study, then those that are given besides."""
     own = {backends.get(target).name: target for target in targets}
     asked = [backends.get(target) for target in given]
+    check_named_once(asked)
     for name, target in own.items():
         same = next((backend for backend in asked if backend.name == name), None)
         if same is None:

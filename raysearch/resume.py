@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raysearch.basics.failures import UserError
-from raysearch.limits import changed_study, check_change
+from raysearch.limits import changed_work
 from raysearch.record.journal import Journal, check_run_folder
 from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.record.schema import check_begun
@@ -16,7 +16,7 @@ from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
 from raysearch.runs.session import Work
 from raysearch.storage import Place, resolved
-from raysearch.study import study_of
+from raysearch.study import multiple_of, study_of
 from raysearch.study_file.schema import TASKS, check_search, parse
 from raysearch.study_file.yaml_text import override_key
 from raysearch.sweeps.sweep import plan_of
@@ -77,11 +77,7 @@ def _go_on(journal: Journal, changed: Changes, progress: bool) -> None:
     left_out += changed.limits
     if "sweep" in described and left_out:
         raise UserError(f"{folder} holds a sweep, which measures all its points: leave out {left_out[0]}")
-    work = _work_of(described)
-    limits: Mapping[str, Any] = {}
-    if changed.limits:
-        before, work = work, _work_of(changed_study(described, changed.limits))
-        limits = check_change(record, before, work)
+    work, limits = changed_work(record, changed.limits, _work_of)
     budget = {**_budget(record), **changed.budget}
     if budget["num_trials"] is None and budget["max_minutes"] is None:
         raise UserError(
@@ -100,8 +96,11 @@ def _go_on(journal: Journal, changed: Changes, progress: bool) -> None:
 
 
 def _work_of(described: Mapping[str, Any]) -> Work:
-    file = parse(described)
-    return plan_of(file).work if "sweep" in described else study_of(file).work
+    if "sweep" not in described:
+        return study_of(parse(described)).work
+    # One that says no multiple goes on with that of its space, whatever a profile says since.
+    own = {**described["sweep"], "multiple": described["sweep"].get("multiple") or multiple_of(described)}
+    return plan_of(parse({**described, "sweep": own})).work
 
 
 def read_changes(changes: Iterable[str]) -> Changes:

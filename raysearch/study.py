@@ -6,6 +6,7 @@ result = study.run(num_trials=64)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,15 @@ from typing import Any
 
 from raysearch.backends import Spec, spec_of
 from raysearch.basics.failures import UserError
+from raysearch.limits import changed_work
 from raysearch.methods import Choice, name_of
 from raysearch.objectives import Goals
+from raysearch.record.run_record import LIMITS, RunRecord
+from raysearch.record.schema import check_begun
+from raysearch.record.writing import is_run
 from raysearch.results import StudyResult
 from raysearch.runs.conditions import Conditions, check_conditions
-from raysearch.runs.session import Callback, Work
+from raysearch.runs.session import Callback, Work, differing
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.architectures import enlarge
@@ -114,6 +119,7 @@ class Study:
         )
         if grace is not None and grace > epochs:
             raise UserError(f"grace is {grace}, and a trial has {epochs} epochs: give at most as many")
+        self._space, self._given = space, len(evaluate_first)
         self.conditions = check_conditions(
             task,
             parent,
@@ -137,6 +143,7 @@ class Study:
         self.evaluate_first = [self.space.completed(config, self.parent) for config in evaluate_first]
         if warm_start:
             self.evaluate_first += self._from_earlier_runs(warm_start)
+        self._warm = [str(resolved(folder)) for folder in warm_start]
         self.make_searcher(self.goals)
         self.make_scheduler(self.goals)
 
@@ -215,6 +222,7 @@ class Study:
             origin=lambda key: self.origins.get(key, name_of(self.searcher)),
             screen=self.screen,
             unscreened=self.origins,
+            warm_start={"folders": self._warm, "configs": len(self.evaluate_first) - self._given},
         )
 
     def describe(self) -> dict[str, Any]:
@@ -247,7 +255,10 @@ class Study:
     ) -> StudyResult:
         """Search, on the cluster that ``ray.init()`` found or on this machine.
 
-        A folder that holds an unfinished run of the same study is gone on with: no finished trial runs again.
+        A folder that holds a run of the same study is gone on with: no finished trial runs again. What was
+        resolved when it began holds: the multiple of channels, and what a warm start from the same folders
+        took. Objectives, constraints and targets may be others, as in ``raysearch resume DIR --set``: all
+        trials are ranked anew by them.
 
         Args:
             num_trials: how many may train in all; 64 if left out, or with ``max_minutes`` any number.
@@ -261,20 +272,72 @@ class Study:
                 on as another of Tune's. Files that they keep for a trial go to ``tune/`` in the folder.
 
         Raises:
-            ValueError: bad arguments, or a folder that holds another study's run.
+            ValueError: bad arguments, a folder that holds another study's run, or other limits than the
+                run's that its trials cannot be ranked by.
         """
-        from raysearch.runs.phases import carry_out
+        from raysearch.runs.phases import go_on, opened
 
         check_search(num_trials=num_trials, max_minutes=max_minutes)
         path = resolved(folder or Path("runs") / f"{self.task.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         trials = num_trials or (None if max_minutes else TRIALS)
-        carry_out(self.work, trials, path, max_minutes=max_minutes, progress=progress, callbacks=callbacks)
+        with contextlib.closing(opened(path)) as journal:  # nobody else writes it from before it is read
+            work, limits = self._work_in(path)
+            go_on(
+                work,
+                trials,
+                journal,
+                max_minutes=max_minutes,
+                progress=progress,
+                callbacks=callbacks,
+                limits=limits,
+            )
         return StudyResult(path)
+
+    def _work_in(self, folder: Place) -> tuple[Work, Mapping[str, Any]]:
+        """What is to be done in a folder, and the limits that are others than those of the run there."""
+        record = RunRecord.load(folder) if is_run(folder) else RunRecord()
+        if not record.header:
+            return self.work, {}
+        check_begun(record.header, True, folder)
+        asked = self._as_begun(record.header)
+        differ = differing(record.header["study"], asked)
+        if not set(differ) <= set(LIMITS):
+            return replace(self.work, described=asked), {}  # which is refused
+        if not differ and asked == self.describe():
+            return self.work, {}
+        limits = {name: asked[name] for name in differ}
+        work, limits = changed_work(record, limits, lambda study: _described_as(study, self.task).work)
+        return replace(work, conditions=replace(work.conditions, workers=self.workers)), limits
+
+    def _as_begun(self, header: Mapping[str, Any]) -> dict[str, Any]:
+        """As ``describe``, with what was resolved when a run began.
+
+        That is the multiple of channels where the space does not say it, and what was taken from the same
+        folders of earlier runs, which may have gone on since.
+        """
+        held, asked = header["study"], self.describe()
+        first = held["search"].get("evaluate_first", [])
+        taken = len(first) - self._given
+        same = {"folders": self._warm, "configs": taken}
+        if self._warm and taken > 0 and header.get("warm_start", same) == same:
+            own = asked["search"]["evaluate_first"][: self._given]
+            asked["search"]["evaluate_first"] = [*own, *first[self._given :]]
+        multiple = multiple_of(held)
+        if multiple is not None and multiple != multiple_of(asked):
+            space = replace(self.conditions, channel_multiple=multiple).bind(as_mapping(self._space, "space"))
+            asked["space"] = json.loads(json.dumps(dump_space(space.domains)))
+        return asked
 
 
 def usual_grace(epochs: int) -> int:
     """The epochs before trials of so many are first compared: three, fewer in short studies."""
     return min(3, max(1, epochs // 3))
+
+
+def multiple_of(described: Mapping[str, Any]) -> int | None:
+    """What kept channels are multiples of in a described study; None where its space does not say."""
+    found = described.get("space", {}).get("pruning", {}).get("multiple")
+    return found if type(found) is int else None
 
 
 def describe(
@@ -314,15 +377,20 @@ def study_of(file: StudyFile) -> Study:
     Raises:
         ValueError: the task, the space, the parent or a target is wrong; one sentence says which and how.
     """
-    search = file.search.model_dump()
-    for argument_of_run in ("num_trials", "max_minutes"):
-        search.pop(argument_of_run)
+    document = file.model_dump(exclude={"parent"})
+    if file.parent:
+        document["parent"] = file.parent.model_dump(exclude_none=True)
+    return _described_as(document, build_task(file.task))
+
+
+def _described_as(document: Mapping[str, Any], task: Task) -> Study:
+    """The Study on a task that a document in the form of a study file describes."""
+    left_out = ("num_trials", "max_minutes")  # arguments of ``run``
+    search = {k: v for k, v in document["search"].items() if v is not None and k not in left_out}
     return Study(
-        build_task(file.task),
-        space=parse_space({k: v for k, v in file.space.model_dump().items() if v is not None}),
-        objectives=file.objectives,
-        constraints=file.constraints,
-        targets=file.targets,
-        parent=file.parent.model_dump(exclude_none=True) if file.parent else None,
-        **{key: value for key, value in search.items() if value is not None},
+        task,
+        space=parse_space({k: v for k, v in document["space"].items() if v is not None}),
+        parent=document.get("parent"),
+        **{name: document[name] for name in LIMITS},
+        **search,
     )

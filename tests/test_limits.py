@@ -77,6 +77,10 @@ REFUSED = {
         f"targets has other options for {TARGET} than the run: give what is added a name of its own",
     ),
     "a target twice": (f"targets=[{TARGET}, torch-cpu, torch-cpu]", "targets name torch-cpu twice: name each once"),
+    "a target of the run twice": (
+        f"targets=[{TARGET}, {{runtime: {TARGET}, batch: 8}}]",
+        f"targets name {TARGET} twice: name each once, or give one a name of its own",
+    ),
     "a target that nobody knows": (f"targets=[{TARGET}, torch-cup]", "target 'torch-cup' is unknown: did you mean"),
     "no targets": ("targets=[]", "targets is []: "),
     "a target that is not there": (f"targets=[{TARGET}, torch-cuda]", "target torch-cuda is not available: "),

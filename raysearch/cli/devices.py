@@ -182,8 +182,9 @@ def _remarks(row: dict[str, Any]) -> list[str]:
 def _named_once(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The targets, of which no two share a name: their rows could not be told apart."""
     from raysearch.basics.failures import UserError
+    from raysearch.basics.names import name_of_target
 
-    names = [spec.get("name", spec.get("runtime")) for spec in specs]
+    names = [name_of_target(spec) for spec in specs]
     for name in names:
         if names.count(name) > 1:
             raise UserError(

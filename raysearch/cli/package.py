@@ -13,7 +13,6 @@ from typing import Any
 from raysearch.basics.failures import UserError
 from raysearch.basics.files import WEIGHTS, read_text
 
-_RUN, _SEGMENTS = "journal.jsonl", "journal"  # what a run folder has: one of them
 _ENVIRONMENT = "pyvenv.cfg"  # what Python's environments have
 _MIB = 2**20
 
@@ -73,11 +72,12 @@ def pack(file: Path, overrides: Iterable[str] = (), excludes: Iterable[str] = ()
 
 def _left_behind(folder: Path) -> list[str]:
     """Patterns of a folder's run folders and Python environments; Ray leaves .git and .venv itself."""
+    from raysearch.record.writing import is_run
+
     found = []
     for place, folders, names in os.walk(folder):
         inside = Path(place).relative_to(folder)
-        is_run = _RUN in names or any((Path(place) / _SEGMENTS).glob("00000001.*.jsonl"))
-        if inside.parts and (is_run or _ENVIRONMENT in names or inside == Path("runs")):
+        if inside.parts and (is_run(Path(place)) or _ENVIRONMENT in names or inside == Path("runs")):
             found.append("/" + re.sub(r"([\\*?\[\]])", r"\\\1", inside.as_posix()) + "/")
             folders.clear()
         folders[:] = sorted(name for name in folders if name not in (".git", ".venv", "__pycache__"))

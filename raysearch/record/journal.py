@@ -8,9 +8,11 @@ The events, by their ``event`` field (``time`` is seconds since the epoch and pa
 
     run          the first line: version, study (the resolved study), metrics {name: unit} of the task
                  (0.1.0 had none: accuracy), references (a digest of what they are made of), weight_bits (that
-                 integer weights fit in), software {package: version}, machine
+                 integer weights fit in), warm_start (folders of earlier runs, and how many of the configs
+                 that are evaluated first are from there), software {package: version}, machine
     session      action (start, resume; finish, interrupt, timeout, storage, error), num_trials (null: any
-                 number), max_minutes; workers, where they are others than the study says
+                 number), max_minutes; workers, where they are others than the study says; of one that begins
+                 code, a digest of that of the task's module, where it is in a file
     limits       objectives, constraints, targets, each whole: those that hold from here on, for what came
                  before too
     suggestion   trial, role ("reference" or "trial"), config (canonical), key (of it), origin; proposal (what
@@ -103,7 +105,7 @@ class Journal:
         line: Event = {"event": event, "time": round(time.time(), 3), **fields}
         data = (json.dumps(line, allow_nan=True) + "\n").encode()
         if self._group is None:
-            self._append(data)
+            self._writer.append(data)
         else:
             self._group.append(data)
         return line
@@ -122,10 +124,7 @@ class Journal:
         finally:
             self._group = None
         if group:
-            self._append(b"".join(group))
-
-    def _append(self, data: bytes) -> None:
-        self._writer.append(data)
+            self._writer.append(b"".join(group))
 
     def close(self) -> None:
         """Give the run back; a later write raises ValueError."""

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from raysearch.basics.names import name_of_target
 from raysearch.objectives import Objective
 from raysearch.record.run_record import LIMITS, RunRecord
+from raysearch.record.schema import Event
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete
 from raysearch.record.ties import Outdone, outdone
 
@@ -17,6 +19,7 @@ def remarks(record: RunRecord) -> list[str]:
     scores = Scores(record)
     about = (
         _about_limits(record),
+        about_code(record),
         _about_later_targets(record),
         _about_objectives(record),
         _about_space(record),
@@ -24,6 +27,33 @@ def remarks(record: RunRecord) -> list[str]:
         _about_ties(record, scores),
     )
     return [remark for found in about for remark in found]
+
+
+def about_code(record: RunRecord, since: Event | None = None) -> list[str]:
+    """A sentence for each session that began with other code of the task than the one before it.
+
+    Sessions of earlier versions do not say it: they are passed over.
+
+    Args:
+        record: the run.
+        since: only of this session and those after it; None: of all.
+    """
+    found, known, wanted = [], "", since is None
+    for session in record.sessions:
+        code, wanted = session.get("code", known), wanted or session is since
+        if wanted and known and code != known:
+            ended = sum(t.ended is not None and t.ended <= session["time"] for t in record.searched())
+            module = record.header["study"]["task"].get("import", "its module")
+            found.append(
+                f"After {_trials(ended)} the code of the task was changed ({module}, or a module beside it): "
+                "figures from before and after are of different code, and are compared all the same."
+            )
+        known = code
+    return found
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def why_no_front(record: RunRecord) -> str:
@@ -51,14 +81,12 @@ def _about_limits(record: RunRecord) -> Iterator[str]:
             for name in LIMITS
             if change.before[name] != change.after[name]
         ]
-        trials = "1 trial" if change.ended == 1 else f"{change.ended} trials"
-        what = "; ".join(said)
+        trials, what = _trials(change.ended), "; ".join(said)
         yield f"After {trials} the limits were changed: {what}. All trials are ranked by the new ones."
 
 
 def _listed(goals: Sequence[Any]) -> str:
-    names = (g if isinstance(g, str) else str(g.get("name", g.get("runtime"))) for g in goals)
-    return f"[{', '.join(names)}]"
+    return f"[{', '.join(str(name_of_target(goal)) for goal in goals)}]"
 
 
 def _about_later_targets(record: RunRecord) -> Iterator[str]:
@@ -92,12 +120,14 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
 
 def _about_space(record: RunRecord) -> Iterator[str]:
     last = record.sessions[-1] if record.sessions else {}
-    asked, found = last.get("num_trials"), len(record.searched())
+    asked, most, found = last.get("num_trials"), record.most_trials, len(record.searched())
     if last.get("action") != "finish":
         return
-    if asked is not None and found < asked:
+    if asked is not None and found < most:
+        of = "" if most == asked else f", of {most:.0f} candidates"
         yield (
-            f"The space is used up: it gave {found} different variants, and {asked} trials were asked for."
+            f"The space is used up: it gave {found} different variants, and {asked} trials were asked "
+            f"for{of}."
         )
     elif asked is None and last.get("max_minutes"):
         yield f"The space is used up: it gave {found} different variants, before the time was over."

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.basics.failures import UserError
+from raysearch.basics.names import name_of_target
 from raysearch.basics.outcome import Outcome
 from raysearch.metrics import DEFAULT, Metric, find, is_static
 from raysearch.record.journal import read
-from raysearch.record.schema import Event
-from raysearch.record.writing import is_run
+from raysearch.record.schema import OF_A_TRIAL, Event
 from raysearch.storage import Place
+
+_BEFORE_SEARCHERS = ("given", "design")  # origins of what trains whatever the screen
 
 LIMITS = ("objectives", "constraints", "targets")
 """What of a study may change between two sessions of its run besides the budget."""
-
-_OF_A_TRIAL = ("report", "promotion", "end", "final", "measured")
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Change:
 
 
 def _names(targets: Iterable[Any]) -> list[str]:
-    return [t if isinstance(t, str) else t.get("name", t.get("runtime")) for t in targets]
+    return [str(name_of_target(target)) for target in targets]
 
 
 @dataclass
@@ -152,6 +152,17 @@ class RunRecord:
     def later_targets(self) -> list[str]:
         """The names of those that came later than the run began."""
         return [name for change in self.changes for name in change.targets]
+
+    @property
+    def most_trials(self) -> float:
+        """How many trials the last session may suggest, screened ones counted; inf: any number."""
+        budgets = [session["num_trials"] for session in self.sessions if "num_trials" in session]
+        trials = budgets[-1] if budgets else None
+        if trials is None:
+            return math.inf
+        screen = self.header["study"].get("search", {}).get("screen") or 1
+        at_once = min(trials, sum(trial.origin in _BEFORE_SEARCHERS for trial in self.searched()))
+        return float(at_once + screen * (trials - at_once))
 
     @classmethod
     def load(cls, folder: Place) -> RunRecord:
@@ -185,7 +196,7 @@ class RunRecord:
                 origin=event["origin"],
                 started=event["time"],
             )
-        elif kind not in _OF_A_TRIAL:
+        elif kind not in OF_A_TRIAL:
             self.others.append(dict(event))
         elif event["trial"] not in self.trials:
             raise ValueError(f"the journal has a {kind} of trial {event['trial']!r} before its suggestion")
@@ -248,36 +259,3 @@ class RunRecord:
     def searched(self) -> list[TrialRecord]:
         """The trials that were searched (references left out), in the order of suggestion."""
         return [t for t in self.trials.values() if t.role == "trial"]
-
-
-def begun(
-    folder: Place,
-    described: Mapping[str, Any],
-    metrics: Mapping[str, str],
-    limits: Mapping[str, Any],
-) -> tuple[RunRecord, list[Event]]:
-    """The record of the run in a folder, empty where none was begun; limits that are to change may differ."""
-    record = RunRecord()
-    events = list(read(folder)) if is_run(folder) else []
-    for event in events:
-        record.apply(event)
-    held = {**record.header.get("study", described), **limits}
-    known, asked = (_the_same(study) for study in (held, described))
-    changed = [k for k in asked if known.get(k) != asked[k]]
-    if record.header and list(record.metrics) != list(metrics):
-        changed.append("metrics")
-    if known != asked or changed:
-        only = set(changed) <= set(LIMITS)
-        more = f", or let raysearch resume {folder} --set change them" if only else ""
-        differ = f"({', '.join(changed)} differ)"
-        raise UserError(f"{folder} holds the run of another study {differ}: give another folder{more}")
-    return record, events
-
-
-def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a described study the same: not where its module lies, nor how many work on it."""
-    task = {k: v for k, v in described["task"].items() if k != "module_folder"}
-    same = {**described, "task": task}
-    if "search" in described:
-        same["search"] = {k: v for k, v in described["search"].items() if k != "workers"}
-    return same

@@ -140,7 +140,7 @@ class OneFile:
             while lines:
                 lines = lines[self._file.write(lines) :]  # a disk may take a part before it is full
             os.fsync(self._file.fileno())
-        except OSError:
+        except BaseException:  # an interrupt too may come behind a part
             with contextlib.suppress(OSError):
                 self._file.truncate(whole)
             raise

@@ -105,6 +105,11 @@ class LiveTable:
         elif self._live is None and not self.quiet:
             self.console.print(phase)
 
+    def say(self, remark: str) -> None:
+        """Print a remark, above the table where there is one."""
+        if not self.quiet:
+            self.console.print(f"Note: {remark}", markup=False, highlight=False, soft_wrap=True)
+
     def wait(self, text: str) -> None:
         """Say what the run waits for; an empty text: it goes on."""
         news = bool(text) != bool(self.waiting)

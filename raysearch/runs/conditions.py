@@ -40,6 +40,7 @@ class Conditions:
         seed: of every random choice.
         resources: of a trial, as ``search.resources`` of a study file.
         workers: trials at a time; None: as many as the resources allow.
+        channel_multiple: of kept channels, where a space does not say; None: what the targets like now.
     """
 
     task: Task
@@ -50,6 +51,7 @@ class Conditions:
     resources: dict[str, Any]
     workers: int | None
     parent_epochs: int | None = None
+    channel_multiple: int | None = None
 
     @property
     def last_step(self) -> int:
@@ -139,7 +141,7 @@ class Conditions:
         return bind(
             space,
             parent=self.parent,
-            channel_multiple=max(map(channel_multiple, self.targets)),
+            channel_multiple=self.channel_multiple or max(map(channel_multiple, self.targets)),
             exclude=self.task.exclude,
             example_input=self.task.example_input(2),
             build=self.task.function,
@@ -224,8 +226,17 @@ def _known(targets: Sequence[backends.Spec]) -> tuple[Backend, ...]:
         raise UserError("targets is empty: name at least one, such as onnxruntime-cpu")
     known = tuple(backends.get(target) for target in targets)
     check_available(known)
-    names = [target.name for target in known]
+    check_named_once(known)
+    return known
+
+
+def check_named_once(targets: Sequence[Backend]) -> None:
+    """Refuse two targets of one name.
+
+    Raises:
+        UserError: there are such.
+    """
+    names = [target.name for target in targets]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"targets name {name} twice: name each once, or give one a name of its own")
-    return known

@@ -41,7 +41,7 @@ def made_of(conditions: Conditions, described: Mapping[str, Any], maximize: Mapp
         maximize: which way the task's metrics are better.
     """
     source = conditions.task.source
-    code = _code_of(source) if source is not None else None
+    code = code_of(source) if source is not None else None
     if source is None or code is None:
         return ""
     software = provenance()["software"]
@@ -57,7 +57,7 @@ def made_of(conditions: Conditions, described: Mapping[str, Any], maximize: Mapp
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _code_of(source: Mapping[str, Any]) -> str | None:
+def code_of(source: Mapping[str, Any]) -> str | None:
     """The digest of the modules that make a task: the one named, and those in its folder that it may import.
 
     Returns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +20,10 @@ from raysearch.basics.disk import StorageError, is_full, storing
 from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.objectives import Goals
 from raysearch.record import journal as journals
-from raysearch.record.journal import Event, Journal
+from raysearch.record.journal import Journal
+from raysearch.record.remarks import about_code
 from raysearch.record.results import RunResult
-from raysearch.record.run_record import RunRecord, begun
+from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import goals_of
 from raysearch.record.states import States
 from raysearch.reporting.cards import write_cards
@@ -32,12 +33,12 @@ from raysearch.runs import tuning
 from raysearch.runs.cluster.workers import at_work
 from raysearch.runs.conducting.conductor import Conductor
 from raysearch.runs.finalists import measure_finalists
-from raysearch.runs.kept import made_of
+from raysearch.runs.kept import code_of, made_of
 from raysearch.runs.later_targets import check_weight_bits, measure_on_later_targets, targets_that_come
 from raysearch.runs.preflight import check_first
 from raysearch.runs.provenance import provenance
 from raysearch.runs.references import conduct, make_references
-from raysearch.runs.session import Session, Work, limit_of
+from raysearch.runs.session import Session, Work, begun, has_searched, is_done, limit_of
 from raysearch.runs.signals import Signals
 from raysearch.runs.sparing import spare_measurements
 from raysearch.schedulers.base import Scheduler
@@ -97,7 +98,7 @@ def go_on(
     """
     folder = journal.folder
     record, events = begun(folder, work.described, work.conditions.metrics, limits)
-    if _is_done(record, num_trials) and not limits:
+    if is_done(record, num_trials) and not limits:
         return conclude(work, folder)
     deadline = time.time() + 60 * max_minutes if max_minutes else float("inf")
     limit = limit_of(work, num_trials)
@@ -150,14 +151,29 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
             made = made_of(work.conditions, work.described, work.maximize)
             bits = weight_bits_on(work.conditions.targets)
             session.write(
-                "run", version=journals.VERSION, **head, references=made, weight_bits=bits, **provenance()
+                "run",
+                version=journals.VERSION,
+                **head,
+                references=made,
+                weight_bits=bits,
+                warm_start=dict(work.warm_start),
+                **provenance(),
             )
         if workers != session.record.header["study"].get("search", {}).get("workers"):
             budget["workers"] = workers
+        source = work.conditions.task.source
+        code = code_of(source) if source else None
+        began = {
+            "action": "resume" if session.events else "start",
+            **budget,
+            **({"code": code} if code else {}),
+        }
         with session.journal.together():  # a change is stored with the session that makes it, or not at all
-            session.write("session", action="resume" if session.events else "start", **budget)
+            session.write("session", **began)
             if session.limits:
                 session.events.append(session.write("limits", **session.limits))
+        for remark in about_code(session.record, since=session.record.sessions[-1]):
+            session.table.say(remark)
         try:
             ending = _phases(session)
         except Exception as error:
@@ -182,18 +198,6 @@ def _work_through(session: Session, max_minutes: float | None) -> RunResult:
     if session.signals.now:  # somebody else took the interrupt
         raise KeyboardInterrupt
     return result
-
-
-def _is_done(record: RunRecord, num_trials: int | None) -> bool:
-    """Whether an earlier session has already done all that is asked for."""
-    ended = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
-    return ended and _has_searched(record.sessions[-1:], num_trials)
-
-
-def _has_searched(sessions: Iterable[Event], num_trials: int | None) -> bool:
-    """Whether one of the sessions ran to the end of a search for as many trials."""
-    asked = [said.get("num_trials") for said in sessions if said["action"] == "finish"]
-    return any(number is None or (num_trials is not None and number >= num_trials) for number in asked)
 
 
 def _phases(session: Session) -> str:
@@ -230,7 +234,7 @@ def _phases(session: Session) -> str:
 def _is_searched(session: Session) -> bool:
     """Whether the search has come to its end before, so that only what its limits bring is left."""
     ended = all(trial.outcome for trial in session.record.searched())
-    return ended and _has_searched(session.record.sessions, session.num_trials)
+    return ended and has_searched(session.record.sessions, session.num_trials)
 
 
 def _search(session: Session) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,11 +19,12 @@ from ray.tune import Callback as Callback
 
 from raysearch import storage
 from raysearch.basics.disk import StorageError, is_full
-from raysearch.basics.failures import first_line, traceback_of
+from raysearch.basics.failures import UserError, first_line, traceback_of
 from raysearch.objectives import Goals
-from raysearch.record.journal import Event, Journal
+from raysearch.record.journal import Event, Journal, read
 from raysearch.record.run_record import RunRecord
 from raysearch.record.tracebacks import keep_traceback
+from raysearch.record.writing import is_run
 from raysearch.reporting.progress import LiveTable
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.workers import Workers
@@ -59,6 +60,7 @@ class Work:
         write_pages: writes into the run's folder what is shown of it besides its report.
         screen: candidates that go through step 0 for each trial that trains.
         unscreened: keys of the variants that train whatever step 0 says.
+        warm_start: "folders" of earlier runs, and how many "configs" of the first are from there.
     """
 
     described: Mapping[str, Any]
@@ -73,6 +75,7 @@ class Work:
     write_pages: Callable[[Place], object] | None = None
     screen: int = 1
     unscreened: Collection[str] = ()
+    warm_start: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def maximize(self) -> dict[str, bool]:
@@ -87,6 +90,63 @@ def limit_of(work: Work, num_trials: int | None) -> float:
         return math.inf
     unscreened = min(num_trials, len(work.unscreened))
     return unscreened + work.screen * (num_trials - unscreened)
+
+
+def begun(
+    folder: Place,
+    described: Mapping[str, Any],
+    metrics: Mapping[str, str],
+    limits: Mapping[str, Any],
+) -> tuple[RunRecord, list[Event]]:
+    """The record of the run in a folder, empty where none was begun; limits that are to change may differ.
+
+    Raises:
+        UserError: the run is of another study.
+    """
+    record = RunRecord()
+    events = list(read(folder)) if is_run(folder) else []
+    for event in events:
+        record.apply(event)
+    changed = differing({**record.header.get("study", described), **limits}, described)
+    if record.header and list(record.metrics) != list(metrics):
+        changed.append("metrics")
+    if changed:
+        raise UserError(
+            f"{folder} holds the run of another study ({', '.join(changed)} differ): give another folder"
+        )
+    return record, events
+
+
+def differing(held: Mapping[str, Any], described: Mapping[str, Any]) -> list[str]:
+    """The keys in which two described studies are not the same."""
+    known, asked = _the_same(held), _the_same(described)
+    return [key for key in {**asked, **known} if known.get(key, _ABSENT) != asked.get(key, _ABSENT)]
+
+
+_ABSENT = object()
+
+
+def _the_same(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a described study the same: not where its module lies, nor how many work on it.
+
+    What channels are multiples of, the space of a sweep says too, also of one that does not say it itself.
+    """
+    left_out = {"task": "module_folder", "search": "workers", "sweep": "multiple"}
+    kept = {key: {k: v for k, v in described[key].items() if k != name}
+            for key, name in left_out.items() if key in described}  # fmt: skip
+    return {**described, **kept}
+
+
+def is_done(record: RunRecord, num_trials: int | None) -> bool:
+    """Whether an earlier session has already done all that is asked for."""
+    ended = bool(record.sessions) and record.sessions[-1]["action"] == "finish"
+    return ended and has_searched(record.sessions[-1:], num_trials)
+
+
+def has_searched(sessions: Iterable[Event], num_trials: int | None) -> bool:
+    """Whether one of the sessions ran to the end of a search for as many trials."""
+    asked = [said.get("num_trials") for said in sessions if said["action"] == "finish"]
+    return any(number is None or (num_trials is not None and number >= num_trials) for number in asked)
 
 
 @dataclass

@@ -80,7 +80,7 @@ def folder_of(given: str | Path | Remote) -> Place:
         UserError: it is in no storage that a run can live in.
     """
     if isinstance(given, Remote):
-        return given
+        return _inside_bucket(given)
     text = str(given)
     # A Path has lost one of the slashes.
     found = re.match(r"(s3|s3a|gs|gcs|memory):/+(.*)$|([A-Za-z][\w+.-]*)://(.*)$", text, re.DOTALL)
@@ -100,7 +100,14 @@ def folder_of(given: str | Path | Remote) -> Place:
     package = _PACKAGES[protocol]
     if package is not None:
         extras.check(*package)
-    return Remote(f"{protocol}://{inside}")
+    return _inside_bucket(Remote(f"{protocol}://{inside}"))
+
+
+def _inside_bucket(place: Remote) -> Remote:
+    """A place as it is, unless it is a whole bucket: a run lies beside others, in something."""
+    if "/" not in place.key:
+        raise UserError(f"{place} is a whole bucket: name a folder in it, such as {place}/runs/NAME")
+    return place
 
 
 def _known() -> str:

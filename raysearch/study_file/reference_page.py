@@ -78,6 +78,10 @@ _CHANGES = """## What may change in a run that has begun
   trial that waits as it was before training. One whose files are gone has no figure there, as the report
   says, and cannot be on a front of that target.
 
+`raysearch run FILE --out DIR` on the run's folder, and `Study(...).run(folder=...)` in Python, go on under
+the objectives, constraints and targets that they name, by the same rules. A run whose task was made in Python
+takes others in this way alone.
+
 All trials are ranked anew and none runs again: searcher and scheduler take in the whole journal as it ranks
 under the limits of now, what was decided stays decided, and a finished run ends as soon as the variants that
 came to the front have been measured as the others were. A trial that was stopped under narrower limits stays

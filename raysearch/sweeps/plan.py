@@ -13,6 +13,7 @@ from raysearch.objectives import Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
 from raysearch.searchers.base import Config
+from raysearch.study import multiple_of
 from raysearch.sweeps.left_out import measure_left_out
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.points import Points, points_of
@@ -47,7 +48,9 @@ class Sweep:
     def work(self) -> Work:
         """The sweep as what a run is to do: its points, and the parent without each part."""
         work = self.points.work
-        own = {"parts": self.parts, "ratios": self.ratios, "multiple": self.multiple}
+        # What is resolved now holds for the run: a profile may say something else later.
+        multiple = multiple_of(work.described)
+        own = {"parts": self.parts, "ratios": self.ratios, "multiple": multiple}
         return replace(
             work,
             described={**work.described, "sweep": own},

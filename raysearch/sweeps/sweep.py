@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 
 from raysearch.basics.failures import RunError
 from raysearch.objectives import Constraint, Objective
+from raysearch.record.journal import read
+from raysearch.record.writing import is_run
 from raysearch.runs.conditions import check_conditions
 from raysearch.runs.phases import carry_out
 from raysearch.storage import Place, resolved
+from raysearch.study import multiple_of
 from raysearch.study_file.build import build_task, load
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.plan import Sweep, check_ratios, plan_sweep
@@ -89,8 +92,8 @@ def sweep(
             pruning may prune.
         ratios: shares of a part's channels to remove, in [0, 1); with 0, which is always measured, four or
             more. None: those of the plan, else ``raysearch.sweeps.plan.RATIOS``.
-        multiple: kept channels are multiples of this; None: that of the plan, else what the targets like.
-            Ratios that leave the same channels are one point.
+        multiple: kept channels are multiples of this; None: that of the plan, else of the run that is in the
+            folder, else what the targets like. Ratios that leave the same channels are one point.
         folder: of the run; ``runs/sweep-<task>-<time>`` if left out.
         progress: whether to show the live table.
 
@@ -105,8 +108,9 @@ def sweep(
         parts = plan.parts if parts is None else parts
         ratios = plan.ratios if ratios is None else ratios
         multiple = plan.multiple if multiple is None else multiple
-    plan = plan_sweep(plan.conditions, parts, ratios, multiple=multiple, quality=_quality(plan))
     path = resolved(folder or _usual_folder("sweep", plan))
+    multiple = multiple or _multiple_in(path)
+    plan = plan_sweep(plan.conditions, parts, ratios, multiple=multiple, quality=_quality(plan))
     return table_of(run_sweep(plan, path, progress=progress).record)
 
 
@@ -124,8 +128,13 @@ def run_sweep(
     Raises:
         ValueError: the folder holds another run.
     """
-    count = len(plan.points.configs)
-    return carry_out(plan.work, count, resolved(folder), max_minutes=max_minutes, progress=progress)
+    path = resolved(folder)
+    held = _multiple_in(path) if plan.multiple is None else None
+    if held is not None:
+        plan = plan_sweep(
+            plan.conditions, plan.parts, plan.ratios, multiple=held, quality=plan.points.quality
+        )
+    return carry_out(plan.work, len(plan.points.configs), path, max_minutes=max_minutes, progress=progress)
 
 
 def measure(
@@ -160,14 +169,20 @@ def measure(
         multiple = plan.multiple
     parts = prunable_parts(plan.conditions, list(ratios))
     asked, quality = {name: float(ratios[name]) for name in parts}, _quality(plan)
-    points = points_of(plan.conditions, quality, [asked], multiple)
     path = resolved(folder or _usual_folder("pruned", plan))
+    points = points_of(plan.conditions, quality, [asked], multiple or _multiple_in(path))
     record = carry_out(points.work, 1, path, max_minutes=None, progress=progress).record
     trial = next(iter(record.searched()), None)
     if trial is None or trial.outcome != "finished":
         reason = trial.reason if trial and trial.reason else "it was interrupted: call again with this folder"
         raise RunError(f"the pruned network in {path} is not complete: {reason}")
     return figures_of(trial, quality, plan.conditions.targets[0].name)
+
+
+def _multiple_in(folder: Place) -> int | None:
+    """What channels are multiples of in the run that a folder holds, as it was resolved when that began."""
+    header = next(iter(read(folder)), {}) if is_run(folder) else {}
+    return multiple_of(header.get("study", {}))
 
 
 def _quality(plan: Sweep | Study) -> Objective:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
 from rich.console import Console
 
-from raysearch.record.run_record import RunRecord
 from raysearch.reporting.html import write_report
 from raysearch.reporting.progress import LiveTable
 from raysearch.storage import Place
@@ -16,7 +14,6 @@ from raysearch.watching.following import Followed
 
 _EVERY_S = 5.0  # between two looks
 _PAGE_S = 30.0  # between two pages: one takes a second of a core's time, and draws all plots anew
-_BEFORE_SEARCHERS = ("given", "design")
 
 
 def watch(
@@ -43,30 +40,19 @@ def watch(
     """
     run = Followed(folder)
     run.begin()
-    with LiveTable(run.record, limit=asked(run.record), console=console) as table:
+    with LiveTable(run.record, limit=run.record.most_trials, console=console) as table:
         for session in run.record.sessions[-1:]:
             table.event(session)  # says until when the search goes on
         written = _write(folder, run)
         while not run.ended:
             wait(every)
             events = run.news()
-            table.limit = asked(run.record)
+            table.limit = run.record.most_trials
             for event in events:
                 table.event(event)
             if events and time.monotonic() - written >= _PAGE_S:
                 written = _write(folder, run)
     _write(folder, run)
-
-
-def asked(record: RunRecord) -> float:
-    """How many trials the last session may suggest, screened ones counted; inf: any number."""
-    budgets = [session["num_trials"] for session in record.sessions if "num_trials" in session]
-    trials = budgets[-1] if budgets else None
-    if trials is None:
-        return math.inf
-    screen = record.header["study"].get("search", {}).get("screen") or 1
-    at_once = min(trials, sum(trial.origin in _BEFORE_SEARCHERS for trial in record.searched()))
-    return float(at_once + screen * (trials - at_once))
 
 
 def _write(folder: Place, run: Followed) -> float:

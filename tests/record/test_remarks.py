@@ -5,7 +5,7 @@ import math
 import pytest
 from made_up import record_of_figures
 
-from raysearch.record.remarks import remarks, why_no_front
+from raysearch.record.remarks import about_code, remarks, why_no_front
 
 GOALS = ["minimize rmse", "minimize size_mb"]
 METRICS = {"rmse": ""}
@@ -50,6 +50,46 @@ def test_a_used_up_space_is_said() -> None:
     ]
     record.sessions[-1]["action"] = "timeout"
     assert remarks(record) == []
+
+
+def test_a_used_up_space_is_said_where_candidates_are_screened() -> None:
+    trials = figures(*map(float, range(1, 11)))
+    record = record_of_figures(GOALS, figures(30.0)[0], trials, metrics=METRICS, asked=4)
+    assert remarks(record) == []
+    record.header["study"]["search"]["screen"] = 4
+    assert remarks(record) == [
+        "The space is used up: it gave 10 different variants, and 4 trials were asked for, of 16 candidates."
+    ]
+    for trial in record.searched()[:2]:  # which train whatever the screen
+        trial.origin = "design"
+    assert record.most_trials == 10
+    assert remarks(record) == []
+
+
+def test_code_of_the_task_that_changed_is_said_once_a_session() -> None:
+    record = record_of_figures(GOALS, figures(3.0)[0], figures(2.0, 1.0), metrics=METRICS)
+    record.header["study"]["task"] = {"import": "mine:make"}
+    last = record.sessions.pop()
+
+    def begin(time: float, **code: str) -> None:
+        record.sessions.append({"event": "session", "time": time, "action": "resume", **code})
+
+    begin(0.5)  # of an earlier version
+    begin(0.6, code="a")
+    begin(0.7, code="a")
+    assert about_code(record) == []
+    begin(2.5, code="b")
+    begin(2.6)
+    begin(2.7, code="b")
+    record.sessions.append(last)
+    (remark,) = remarks(record)
+    assert remark.startswith(
+        "After 1 trial the code of the task was changed (mine:make, or a module beside it): figures"
+    )
+    assert about_code(record, since=record.sessions[-2]) == []
+    begin(9.0, code="a")
+    (again,) = about_code(record, since=record.sessions[-1])
+    assert again.startswith("After 2 trials the code of the task was changed")
 
 
 def test_a_front_beyond_the_reference_is_said() -> None:

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -102,6 +103,34 @@ def test_a_group_that_cannot_be_stored_leaves_nothing(folder: Place, monkeypatch
     assert notes(folder) == [0]
     journal.write("note", note=3)
     assert notes(folder) == [0, 3]
+    journal.close()
+
+
+def test_an_interrupt_behind_a_part_of_a_line_leaves_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write("note", note=0)
+    assert isinstance(journal._writer, writing.OneFile)
+
+    class Interrupted:
+        """A file of which an interrupt comes behind the first bytes of a line."""
+
+        def __init__(self, file: IO[bytes]) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def write(self, data: bytes) -> int:
+            self._file.write(data[:5])
+            raise KeyboardInterrupt
+
+    file = journal._writer._file
+    journal._writer._file = Interrupted(file)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        journal.write("note", note=1)
+    journal._writer._file = file
+    journal.write("note", note=2)
+    assert notes(tmp_path) == [0, 2]
     journal.close()
 
 

@@ -15,9 +15,9 @@ from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError
 from raysearch.record.journal import Journal
 from raysearch.record.lease import LeaseLost
-from raysearch.record.run_record import RunRecord, begun
+from raysearch.record.run_record import RunRecord
 from raysearch.runs import phases as running
-from raysearch.runs.session import Session
+from raysearch.runs.session import Session, begun
 from raysearch.storage import Remote
 
 
@@ -27,7 +27,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(running, "conclude", lambda work, folder: None)
     task = SimpleNamespace(source=None)
     conditions = SimpleNamespace(metrics={}, workers=None, task=task, targets=(get("onnxruntime-cpu"),))
-    work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions)
+    work: Any = SimpleNamespace(described={}, maximize={}, conditions=conditions, warm_start={})
     table: Any = SimpleNamespace(event=lambda event: None)
     return Session(work, tmp_path, 1, Journal(tmp_path), RunRecord(), table, float("inf"))
 
@@ -107,6 +107,28 @@ def test_an_interrupt_before_the_first_line_says_that_nothing_is_there(
     assert str(raised.value) == said
 
 
+def test_other_code_of_the_task_is_said_when_a_session_begins(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(running, "_phases", lambda session: "interrupt")
+    module, said = tmp_path / "code" / "mine.py", list[str]()
+    module.parent.mkdir()
+    session.work.conditions.task.source = {"import": "mine:make", "module_folder": str(module.parent)}
+    session.work.described["task"] = session.work.conditions.task.source  # type: ignore[index]
+    session.work.described |= {"parent": {}}  # type: ignore[operator]
+    monkeypatch.setattr(running, "made_of", lambda *_: "")
+    session.table.say = said.append  # type: ignore[method-assign]
+    for text in ("a = 1", "a = 1", "a = 2", "a = 2"):
+        module.write_text(text)
+        running._work_through(session, None)
+    assert len(said) == 1
+    assert said[0].startswith("After 0 trials the code of the task was changed (mine:make, or a module")
+    codes = [s.get("code") for s in RunRecord.load(session.folder).sessions]
+    assert codes[::2] == [codes[0], codes[0], codes[4], codes[4]]
+    assert codes[0] != codes[4]
+    assert codes[1::2] == [None] * 4  # of ends
+
+
 def test_a_bug_is_no_full_disk(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(session: Session) -> str:
         raise ValueError("a bug")
@@ -137,17 +159,26 @@ def test_a_study_whose_module_has_moved_is_the_same_study(tmp_path):
         begun(tmp_path, described("/old", "other:make"), {"accuracy": "share"}, {})
 
 
-def test_a_study_with_other_limits_is_told_how_they_change(tmp_path):
+def test_limits_may_differ_where_they_are_to_change(tmp_path):
     described = {"task": {"name": "own"}, "constraints": []}
     journal = Journal(tmp_path)
     journal.write("run", version=1, study=described)
     journal.close()
     other = {**described, "constraints": ["macs <= 3"]}
-    with pytest.raises(
-        UserError, match=r"\(constraints differ\): give another folder, or let raysearch resume"
-    ):
+    with pytest.raises(UserError, match=r"\(constraints differ\): give another folder$"):
         begun(tmp_path, other, {"accuracy": "share"}, {})
     assert begun(tmp_path, other, {"accuracy": "share"}, {"constraints": ["macs <= 3"]})[1]
+
+
+def test_a_key_that_the_run_alone_has_is_named(tmp_path):
+    described = {"task": {"name": "own"}, "sweep": {"parts": ["left"], "multiple": None}}
+    journal = Journal(tmp_path)
+    journal.write("run", version=1, study=described)
+    journal.close()
+    with pytest.raises(UserError, match=r"another study \(sweep differ\)"):
+        begun(tmp_path, {"task": {"name": "own"}}, {"accuracy": "share"}, {})
+    resolved = {**described, "sweep": {"parts": ["left"], "multiple": 8}}  # by its space, which says it too
+    assert begun(tmp_path, resolved, {"accuracy": "share"}, {})[1]
 
 
 def test_a_search_that_came_to_its_end_is_not_begun_again(session: Session) -> None:

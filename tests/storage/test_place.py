@@ -43,6 +43,12 @@ def test_a_url_without_a_bucket_is_refused(given: str) -> None:
         folder_of(given)
 
 
+@pytest.mark.parametrize("given", ["memory://bucket", "memory://bucket/", Remote("s3://bucket")])
+def test_a_whole_bucket_is_refused(given: str | Remote) -> None:
+    with pytest.raises(UserError, match=r"^(\w+://bucket) is a whole bucket: name a folder in it"):
+        folder_of(given)
+
+
 @pytest.mark.parametrize("given", ["sftp://host/runs", "http://host/runs", "hdfs://host/runs", "S4://x"])
 def test_storage_without_whole_files_is_refused_in_one_sentence(given: str) -> None:
     with pytest.raises(

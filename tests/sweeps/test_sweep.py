@@ -17,12 +17,16 @@ from fake_run import write_run
 from sweep_events import RATIOS, events
 
 from raysearch import Study
+from raysearch import resume as resuming
 from raysearch import search_spaces as spaces
 from raysearch.backends.measurement.protocol import Protocol
+from raysearch.basics.failures import UserError
 from raysearch.record.run_record import RunRecord
+from raysearch.record.writing import is_run
 from raysearch.resume import resume
 from raysearch.runs import phases as running
 from raysearch.runs.session import Work
+from raysearch.runs.session import begun as begun_in
 from raysearch.study_file.build import build_task, load
 from raysearch.study_file.schema import parse
 from raysearch.sweeps import sweep as sweeping
@@ -80,6 +84,50 @@ def test_the_guide_defines_each_name_from_a_study_file_on() -> None:
 def test_a_sweep_is_described_as_0_1_0_did_so_that_its_folder_is_gone_on_with() -> None:
     described = json.loads((Path(__file__).parents[1] / "golden" / "sweep_of_0_1_0.json").read_text())
     assert plan_of(parse(described)).work.described == described
+
+
+def test_a_sweep_goes_on_with_the_multiple_that_it_began_with(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[dict[str, Any]] = []
+
+    def go_on(work: Work, trials: int, folder: Any, **_: Any) -> Any:
+        place = getattr(folder, "folder", folder)
+        if is_run(place):
+            begun_in(place, work.described, {"accuracy": "share"}, {})
+        begun.append(dict(work.described))
+        return SimpleNamespace(record=None)
+
+    def like(multiple: int) -> None:
+        monkeypatch.setattr("raysearch.runs.conditions.channel_multiple", lambda target: multiple)
+
+    monkeypatch.setattr(sweeping, "carry_out", go_on)
+    monkeypatch.setattr(resuming, "go_on", go_on)
+    monkeypatch.setattr(sweeping, "table_of", lambda record: record)
+    monkeypatch.setattr(resuming, "StudyResult", lambda folder: folder)
+    file = {
+        "task": {"import": "branch_networks:two_branches"},
+        "search": {"epochs": 1, "workers": 1},
+        "sweep": {"ratios": [0.25, 0.5, 0.75]},
+    }
+    like(4)
+    sweeping.run_sweep(plan_of(parse(file)), tmp_path / "new")
+    described = begun.pop()
+    assert described["sweep"]["multiple"] == described["space"]["pruning"]["multiple"] == 4
+    unsaid = {**described, "sweep": {**described["sweep"], "multiple": None}}  # as it was written before
+    like(2)
+    for held in (described, unsaid):
+        head = {"event": "run", "time": 1.0, "version": 1, "study": held, "metrics": {"accuracy": "share"}}
+        session = {"event": "session", "time": 2.0, "action": "start", "num_trials": 9}
+        folder = write_run(tmp_path / str(held["sweep"]["multiple"]), [head, session])
+        resume(folder, progress=False)
+        sweeping.run_sweep(plan_of(parse(file)), folder)
+        sweep(study, ratios=[0.25, 0.5, 0.75], folder=folder)
+        assert begun == [described] * 3
+        begun.clear()
+        other = {**file, "sweep": {**file["sweep"], "multiple": 2}}
+        with pytest.raises(UserError, match=r"another study \(space"):
+            sweeping.run_sweep(plan_of(parse(other)), folder)
 
 
 def test_a_division_is_one_trial_with_all_parts_pruned(

@@ -15,7 +15,7 @@ from raysearch.basics.failures import UserError
 from raysearch.reporting.progress import LiveTable
 from raysearch.watching import pages
 from raysearch.watching.following import Followed
-from raysearch.watching.pages import asked, watch
+from raysearch.watching.pages import watch
 
 
 def grow(folder: Path, events: list[dict]) -> None:
@@ -108,4 +108,4 @@ def test_how_many_trials_are_asked_for(
         events[0] = {**events[0], "study": {**study, "search": {**study["search"], "screen": screen}}}
     run = Followed(write_run(tmp_path / "run", [e for e in events if e.get("action") != "interrupt"]))
     run.news()
-    assert asked(run.record) == trials
+    assert run.record.most_trials == trials

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from raysearch.basics.failures import UserError
-from raysearch.basics.names import FORM, is_plain
+from raysearch.basics.names import FORM, is_plain, name_of_target
 from raysearch.objectives import Constraint, Goals, Objective
 from raysearch.record.schema.values import (
     is_config,
@@ -95,6 +95,7 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
         _Field("study", is_mapping, "give the study, a mapping"),
         _Field("metrics", is_texts_by_name, "give a unit for each metric", False),
         _Field("references", is_text, "give a text", False),
+        _Field("warm_start", is_mapping, _MAPPING, False),
         _Field("weight_bits", lambda v: type(v) is int and 1 <= v <= 32, "give 1 to 32", False),
         _Field("software", is_texts_by_name, "give a version for each package", False),
         _Field("machine", is_mapping, _MAPPING, False),
@@ -109,6 +110,7 @@ _FIELDS: dict[str, tuple[_Field, ...]] = {
             "give a whole number from 1 on, or null",
             False,
         ),
+        _Field("code", is_text, "give a text", False),
     ),
     "suggestion": (
         _TRIAL,
@@ -241,4 +243,4 @@ def check_together(objectives: list[str], constraints: list[str], where: str) ->
 
 
 def _is_target(target: Any) -> bool:
-    return is_plain(target.get("name", target.get("runtime")) if type(target) is dict else target)
+    return is_plain(name_of_target(target))

@@ -17,7 +17,6 @@ from raysearch.record.schema.fields import Event, WrongError, check, check_study
 MEND = "; `raysearch resume DIR --repair` goes on without it"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OF_A_TRIAL = ("report", "promotion", "end", "final", "measured")
 _SAID = {
     "report": "is a report",
     "promotion": "is a promotion",
@@ -25,6 +24,8 @@ _SAID = {
     "final": "gives final figures",
     "measured": "gives later figures",
 }
+OF_A_TRIAL = tuple(_SAID)
+"""The events that follow a trial's suggestion."""
 
 
 class DamagedLine(UserError):
@@ -92,7 +93,7 @@ class Reader:
             self._trials[name] = _Trial()
         elif kind == "limits":
             check_together(event["objectives"], event["constraints"], "(limits) has limits")
-        elif kind in _OF_A_TRIAL:
+        elif kind in OF_A_TRIAL:
             self._follow(kind, event)
 
     def _follow(self, kind: str, event: Event) -> None:
