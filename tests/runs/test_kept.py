@@ -126,6 +126,19 @@ def test_a_network_that_was_trained_is_the_same_without_training(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_figures_of_the_earlier_runs_targets_and_exits_are_left_out(
+    trained: tuple[TrialSetup, list[Report]], tmp_path: Path
+) -> None:
+    earlier, before = trained
+    others = {"exit_share": 0.5, "mean_latency_ms/elsewhere": 1.0, "latency_ms/elsewhere": 2.0}
+    curve = {r.step: {**r.values, **others} for r in before}
+    kept = Kept(str(earlier.reference_weights("parent")), curve)
+    again = reports(replace(make_setup(tmp_path, epochs=3), kept={"parent": kept}))
+    assert again[1].notes == ["trained in an earlier run of the same task, and taken over"]
+    assert [set(r.values) for r in again[1:-1]] == [{"accuracy"}] * len(again[1:-1])
+    assert not any(others.keys() & r.values.keys() for r in again)
+
+
 @pytest.mark.parametrize("what", ["other metrics", "other layers", "no file"])
 def test_what_is_not_the_same_is_trained(
     trained: tuple[TrialSetup, list[Report]], tmp_path: Path, what: str
