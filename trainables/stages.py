@@ -173,8 +173,13 @@ class TrialStages:
         )
         report.notes[:0] = self.course.notes
         if self.kept is not None:  # its weights are trained already
-            report.values.update({metric: self.kept.curve[0][metric] for metric in self.task.metrics})
+            report.values.update(self._kept_metrics(0))
         return report
+
+    def _kept_metrics(self, step: int) -> dict[str, float]:
+        """The task's metrics as the earlier run had them; its targets and exits may have been others."""
+        known = self.kept.curve[step] if self.kept is not None else {}
+        return {metric: known[metric] for metric in self.task.metrics if metric in known}
 
     @property
     def _measurements(self) -> list[dict[str, Any]]:
@@ -182,7 +187,7 @@ class TrialStages:
 
     def _epoch(self, epoch: int) -> Report:
         if self.kept is not None:
-            known = {**self.kept.curve[epoch], **exit_figures(self.setup, self._measurements, None)}
+            known = self._kept_metrics(epoch) | exit_figures(self.setup, self._measurements, None)
             return Report(epoch, known, notes=[_TAKEN_OVER])
         measured = self._measured_at_last() if epoch == 1 else []
         self.course.begin(epoch)

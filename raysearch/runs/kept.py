@@ -2,8 +2,8 @@
 
 A run's first line names what its references are made of: the task, the parent, the epochs, the seed, the
 code of the task's module and the versions of what trains. Runs beside it in the same folder that name the
-same have trained the same networks. A trial that takes one over makes sure that it gives the metrics that
-it gave there.
+same have trained the same networks, as far as they had the time. A trial that takes one over makes sure that
+it gives the metrics that it gave there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.provenance import provenance
 from raysearch.storage import Place, Remote
-from raysearch.trainables.setup import Kept
+from raysearch.trainables.setup import Kept, TrialSetup
+from raysearch.trainables.start import schedule_of
 
 _MOST_BESIDE = 100  # in a bucket, where to look into each takes longer than to train a small network
 _TRAINS = ("raysearch", "torch", "torch-pruning", "numpy")
@@ -76,15 +77,40 @@ def code_of(source: Mapping[str, Any]) -> str | None:
     return digest.hexdigest()
 
 
-def kept_references(folder: Place, digest: str) -> dict[str, Kept]:
-    """The references, by name, that runs beside a folder's have made of the same; of each the latest."""
+def kept_references(setup: TrialSetup, digest: str) -> dict[str, Kept]:
+    """The references, by name, that runs beside a set-up's have made of the same; of each the latest.
+
+    One whose training was cut short, for the time was over there, is none of them, nor is what was trained on
+    from it.
+    """
     found: dict[str, Kept] = {}
-    for other in _runs_beside(folder, digest) if digest else ():
-        for trial in _trials_of(other):
+    for other in _runs_beside(setup.folder, digest) if digest else ():
+        for trial in _made_in(other, setup):
             weights = other / "references" / f"{trial.name}.safetensors"
-            if trial.role == "reference" and trial.outcome == "finished" and storage.exists(weights):
+            if storage.exists(weights):
                 found[trial.name] = Kept(str(weights), trial.reports)
     return found
+
+
+def _made_in(folder: Place, setup: TrialSetup) -> list[TrialRecord]:
+    """The references of somebody else's run that were trained to their ends."""
+    made = [
+        trial
+        for trial in _trials_of(folder)
+        if trial.role == "reference" and trial.outcome == "finished" and _is_trained(trial, setup)
+    ]
+    begins = any(trial.name == "parent" for trial in made)
+    return [trial for trial in made if begins or trial.name in setup.from_scratch]
+
+
+def _is_trained(trial: TrialRecord, setup: TrialSetup) -> bool:
+    """Whether nothing was left to train where a reference was exported."""
+    config = setup.references.get(trial.name)
+    curve = {step: values for step, values in trial.reports.items() if step < setup.last_step(trial.name)}
+    if config is None or not curve:
+        return False
+    training = setup.space.variant(config).plan.training
+    return schedule_of(setup, trial.name, training, setup.epochs).is_done(curve)
 
 
 def _trials_of(folder: Place) -> list[TrialRecord]:

@@ -198,7 +198,7 @@ class Session:
     def setup(self) -> TrialSetup:
         """What the trials are given."""
         conditions = self.work.conditions
-        return TrialSetup(
+        setup = TrialSetup(
             conditions.task,
             self.work.space,
             conditions.targets,
@@ -207,12 +207,12 @@ class Session:
             references=self.work.references,
             seed=conditions.seed,
             parent_epochs=conditions.parent_epochs,
-            kept=kept_references(self.folder, self.record.header.get("references", "")),
             maximize=self.work.maximize,
             weight_bits=self.record.header.get("weight_bits", BITS_BEFORE),
             patience=time.time() + _PATIENCE * self.seconds_left(),
             service=f"raysearch-{uuid4().hex}",
         )
+        return replace(setup, kept=kept_references(setup, self.record.header.get("references", "")))
 
     @cached_property
     def _stored_setup(self) -> Any:

@@ -69,6 +69,8 @@ class FrontHalving:
         self._rungs = [self._steps[at] for at in sorted(set(levels) & set(self._steps), reverse=True)]
         self._live: dict[str, _Progress] = {}
         self._waiting: dict[str, Rung] = {}
+        # Of each step the part of ``left``, until another trial comes there: it is asked for all the time.
+        self._left: dict[Rung, dict[str, int]] = {}
         self._ending = False
 
     def decide(
@@ -91,6 +93,7 @@ class FrontHalving:
         if any(math.isnan(progress.values.get(metric, 0.0)) for metric in self._goals.metrics):
             return given or Decision.STOP
         rung.add(trial, costs, self._goals.violation(progress.values, step))
+        self._left.pop(rung, None)
         decision = given or (Decision.CONTINUE if self._goes_on(trial, rung) else Decision.PAUSE)
         if decision is Decision.PAUSE:
             rung.hold(trial)
@@ -108,9 +111,11 @@ class FrontHalving:
         """The paused trials that may end on the front, with the steps that they reached."""
         found: dict[str, int] = {}
         for rung in self._steps.values():
-            waiting = [trial for trial, at in self._waiting.items() if at is rung]
-            hopeful = self._hopeful(rung) if waiting else ()
-            found |= {trial: int(rung.at) for trial in waiting if hopeful[rung.trials[trial]]}
+            if rung not in self._left:
+                waiting = [trial for trial, at in self._waiting.items() if at is rung]
+                hopeful = self._hopeful(rung) if waiting else ()
+                self._left[rung] = {t: int(rung.at) for t in waiting if hopeful[rung.trials[t]]}
+            found |= self._left[rung]
         return found
 
     def finish(self, given: str | None = None) -> str | None:
@@ -146,7 +151,7 @@ class FrontHalving:
         own, given = list(self._steps), [saved["at"] for saved in state["steps"]]
         if own != given:
             raise ValueError(f"state has steps {given}, not {own}: use the same max_step and grace")
-        self._waiting = {}
+        self._waiting, self._left = {}, {}
         for rung, saved in zip(self._steps.values(), state["steps"], strict=True):
             rung.load(saved)
             self._waiting.update(dict.fromkeys(saved["waiting"], rung))
@@ -167,14 +172,8 @@ class FrontHalving:
 
     def _next_of_the_front(self) -> str | None:
         """A waiting trial that may end on the front; of those the farthest."""
-        for rung in reversed(self._steps.values()):
-            waiting = [trial for trial, at in self._waiting.items() if at is rung]
-            if waiting:
-                hopeful = self._hopeful(rung)
-                found = next((trial for trial in waiting if hopeful[rung.trials[trial]]), None)
-                if found is not None:
-                    return found
-        return None
+        left = self.left()
+        return max(left, key=left.__getitem__, default=None)
 
     def _hopeful(self, rung: Rung, rows: slice = _ALL) -> NDArray[np.bool_]:
         """Which of the trials that came to a step may end on the front, shape (n,).
@@ -200,6 +199,7 @@ class FrontHalving:
         rung = self._waiting.pop(trial, None)
         if rung is not None:
             rung.release(trial)
+            self._left.get(rung, {}).pop(trial, None)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raysearch.basics.failures import UserError, attempt
 from raysearch.basics.spelling import did_you_mean
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _TAKEN_APART = 8  # networks with layers that those before do not have, at most
 _DRAWS = 16
-_RUN_S = 10.0  # for how long networks are run, the ends of the domains before draws
+_RUN_S = (
+    10.0  # for how long networks are run that tell their outputs without, the ends of domains before draws
+)
 
 
 def own_family(
@@ -45,24 +47,28 @@ def own_family(
 
     Raises:
         UserError: the function fails on the middle, makes no module, or makes another one of the same config;
-            the network of the middle does not run; or no network has a part that is named.
+            the network of the middle does not run; no network has a part that is named; or taking one apart
+            takes too long.
     """
     family = OwnFamily(space, build, tuple(parts), tuple(exclude))
     middle, *others = _samples(space)
     layers = [_checked(family, resolved(middle))]
-    shapes, exits = _output_shapes(family, middle, example_input)
+    shapes, exits = _run(family, middle, example_input)
     failures, until = [], time.monotonic() + _RUN_S
     for config in others:
+        told = _outputs_without_values(family, config, example_input)
         try:
             layers.append(family.layers(resolved(config)))
-            runs = time.monotonic() < until
-            found, left = _output_shapes(family, config, example_input) if runs else (shapes, False)
+            if told is None or time.monotonic() < until:
+                ran = _run(family, config, example_input)
+                told = told or ran  # the clock decides what is run, never what is found
         except UserError as error:
             failures.append(str(error))
-            continue
-        exits = exits or left
-        if found != shapes:
-            failures.append(f"{resolved(config)} gives outputs of shape {found}, and the middle {shapes}")
+        else:
+            if told.shapes != shapes:
+                found = f"gives outputs of shape {told.shapes}, and the middle {shapes}"
+                failures.append(f"{resolved(config)} {found}")
+        exits = exits or (told is not None and told.left_early)
     if failures:
         warnings.warn(
             f"some architectures do not work, or not alike ({len(failures)} of {len(others)} that were "
@@ -89,29 +95,60 @@ def own_family(
     return replace(family, pruned=tuple(part for part in family.known if part in losing))
 
 
-def _output_shapes(
-    family: OwnFamily, config: dict[str, Any], example_input: Nest | None
-) -> tuple[list[tuple[int, ...]], bool]:
-    """The shapes of what a network gives at its end, without the batch, and whether it may be left early.
+class _Outputs(NamedTuple):
+    """What a network gives: the shapes at its end, without the batch, and whether it may be left early."""
+
+    shapes: list[tuple[int, ...]]
+    left_early: bool
+
+
+def _run(family: OwnFamily, config: dict[str, Any], example_input: Nest | None) -> _Outputs:
+    """The outputs of a network; none without an input.
 
     Raises:
         UserError: it does not run.
     """
     if example_input is None:
-        return [], False
+        return _Outputs([], False)
     import torch
 
     from raysearch.networks import nests
-    from raysearch.networks.exits import Exits
     from raysearch.networks.running import check_runs
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = attempt(lambda: family.build(resolved(config)), f"making the model of {resolved(config)}")
         check_runs(model, example_input)
-        outputs = nests.call(model.eval(), example_input)
+        return _read(nests.call(model.eval(), example_input))
+
+
+def _outputs_without_values(
+    family: OwnFamily, config: dict[str, Any], example_input: Nest | None
+) -> _Outputs | None:
+    """The same in milliseconds, on torch's device "meta"; None where the network does not run there.
+
+    It does not where it fails, or reads values of tensors.
+    """
+    if example_input is None:
+        return _Outputs([], False)
+    import torch
+
+    from raysearch.networks import nests
+
+    try:
+        model = without_weights(family.build, resolved(config)).to("meta").eval()
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
+            return _read(nests.call(model, nests.to_device(example_input, "meta")))
+    except Exception:  # whatever it is, running the network tells
+        return None
+
+
+def _read(outputs: Nest) -> _Outputs:
+    from raysearch.networks import nests
+    from raysearch.networks.exits import Exits
+
     exits = isinstance(outputs, Exits)
     ends = nests.tensors(outputs.last if exits else outputs)
-    return [tuple(tensor.shape[1:]) for tensor in ends], exits
+    return _Outputs([tuple(tensor.shape[1:]) for tensor in ends], exits)
 
 
 def _warn_of_unread(family: OwnFamily, configs: Iterable[dict[str, Any]]) -> None:
@@ -166,8 +203,13 @@ def _checked(family: OwnFamily, config: dict[str, Any]) -> dict[str, Layer]:
 def _not_pruned(
     family: OwnFamily, configs: Iterable[dict[str, Any]], example_input: Nest
 ) -> frozenset[LayerKind]:
-    """Layers that lose no channels in the networks that are taken apart: those with layers of a new kind."""
+    """Layers that lose no channels in the networks that are taken apart: those with layers of a new kind.
+
+    Raises:
+        TimeLimitExceeded: to take one apart takes too long.
+    """
     from raysearch.networks.groups import CannotPrune, prunable_groups
+    from raysearch.networks.running import TimeLimitExceeded
 
     seen: set[LayerKind] = set()
     pruned: set[LayerKind] = set()
@@ -182,6 +224,8 @@ def _not_pruned(
             roots = prunable_groups(model, example_input, exclude=family.exclude)
         except CannotPrune:
             roots = {}
+        except TimeLimitExceeded:
+            raise  # passed over, as on a busy machine, it would leave other layers
         except Exception:
             if not taken:
                 raise

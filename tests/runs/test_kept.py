@@ -17,7 +17,7 @@ from raysearch import storage
 from raysearch.record.journal import Journal
 from raysearch.runs.kept import kept_references, made_of
 from raysearch.storage import Remote
-from raysearch.trainables.setup import Kept, Report, TrialSetup
+from raysearch.trainables.setup import LONGER, Kept, Report, TrialSetup
 from raysearch.trainables.stages import TrialStages
 
 MAXIMIZE = {"accuracy": True}
@@ -53,45 +53,75 @@ def test_a_digest_says_what_references_are_made_of(tmp_path: Path) -> None:
     assert made_of(conditions(nowhere), DESCRIBED, MAXIMIZE) == ""  # its code may have changed
 
 
-def run_of(folder: Path, digest: str, seconds: float) -> None:
+DONE = {0: 0.1, 2: 0.5, 4: 0.5}  # of two epochs a cycle: the second brings nothing
+
+
+def run_of(
+    folder: Path, digest: str, accuracies: dict[int, float] = DONE, names: tuple[str, ...] = ("parent",)
+) -> None:
     journal = Journal(folder)
     journal.write("run", version=1, study={}, metrics={}, references=digest)
-    journal.write("suggestion", trial="parent", role="reference", config={}, key="k", origin="reference")
-    journal.write("report", trial="parent", step=0, values={"accuracy": seconds}, decision="continue")
-    journal.write("end", trial="parent", outcome="finished")
-    journal.close()
     (folder / "references").mkdir()
-    save_file({"w": torch.ones(1)}, folder / "references" / "parent.safetensors")
+    for name in names:
+        journal.write("suggestion", trial=name, role="reference", config={}, key="k", origin="reference")
+        curve = {**(accuracies if name != LONGER else {0: 0.5, 2: 0.6}), 9 if name != LONGER else 3: 0.5}
+        for step, value in curve.items():
+            journal.write("report", trial=name, step=step, values={"accuracy": value}, decision="continue")
+        journal.write("end", trial=name, outcome="finished")
+        save_file({"w": torch.ones(1)}, folder / "references" / f"{name}.safetensors")
+    journal.close()
+
+
+def beside(folder: Path | Remote, digest: str) -> dict[str, Kept]:
+    """What a new run of two epochs a trial would take over."""
+    setup = make_setup(folder / "new")  # type: ignore[arg-type]
+    return kept_references(replace(setup, references={"parent": PARENT, LONGER: PARENT}), digest)
+
+
+def first(kept: Kept) -> float:
+    return kept.curve[0]["accuracy"]
 
 
 def test_the_latest_run_beside_that_is_made_of_the_same(tmp_path: Path) -> None:
     for i, digest in enumerate(["same", "same", "other"]):
-        run_of(tmp_path / f"run{i}", digest, float(i))
+        run_of(tmp_path / f"run{i}", digest, {**DONE, 0: float(i)})
     (tmp_path / "none").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "journal.jsonl").write_text("no JSON\n")
-    run_of(tmp_path / "torn", "same", 9.0)
+    run_of(tmp_path / "torn", "same")
     with (tmp_path / "torn" / "journal.jsonl").open("a") as file:
         file.write("no JSON\n")
-    found = kept_references(tmp_path / "new", "same")
-    assert found == {
-        "parent": Kept(str(tmp_path / "run1" / "references" / "parent.safetensors"), {0: {"accuracy": 1.0}})
+    found = beside(tmp_path, "same")
+    assert {name: kept.weights for name, kept in found.items()} == {
+        "parent": str(tmp_path / "run1" / "references" / "parent.safetensors")
     }
-    assert kept_references(tmp_path / "new", "") == kept_references(tmp_path / "new", "third") == {}
+    assert first(found["parent"]) == 1.0
+    assert beside(tmp_path, "") == beside(tmp_path, "third") == {}
     (tmp_path / "run1" / "references" / "parent.safetensors").unlink()
-    assert kept_references(tmp_path / "new", "same")["parent"].curve == {0: {"accuracy": 0.0}}
+    assert first(beside(tmp_path, "same")["parent"]) == 0.0
+
+
+def test_what_was_cut_short_is_not_taken_over_nor_what_was_trained_on_from_it(tmp_path: Path) -> None:
+    run_of(tmp_path / "whole", "same", names=("parent", LONGER))
+    assert set(beside(tmp_path, "same")) == {"parent", LONGER}
+    for cut in ({0: 0.1, 2: 0.5}, {0: 0.1, 2: 0.5, 4: 0.7}):  # a cycle; two, and it was still learning
+        folder = tmp_path / f"after {len(cut)}"
+        run_of(folder / "short", "same", cut, names=("parent", LONGER))
+        assert beside(folder, "same") == {}
+    run_of(tmp_path / "latest", "same", {0: 0.1, 2: 0.5}, names=("parent", LONGER))
+    assert {Path(k.weights).parent.parent.name for k in beside(tmp_path, "same").values()} == {"whole"}
 
 
 def test_runs_beside_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raysearch.record.lease._SETTLED_S", 0.0)
     runs = Remote(f"memory://{uuid.uuid4().hex}/runs")
     for i, digest in enumerate(["same", "other"]):
-        run_of(tmp_path / f"run{i}", digest, float(i))
+        run_of(tmp_path / f"run{i}", digest)
         for file in (p for p in (tmp_path / f"run{i}").rglob("*") if p.is_file()):
             storage.write(runs / f"run{i}" / file.relative_to(tmp_path / f"run{i}"), file.read_bytes())
     storage.write(runs / "notes.txt", "no run")
     weights = f"{runs}/run0/references/parent.safetensors"
-    assert kept_references(runs / "new", "same") == {"parent": Kept(weights, {0: {"accuracy": 0.0}})}
+    assert {name: kept.weights for name, kept in beside(runs, "same").items()} == {"parent": weights}
 
 
 def reports(setup: TrialSetup, name: str = "parent") -> list[Report]:
@@ -124,6 +154,19 @@ def test_a_network_that_was_trained_is_the_same_without_training(
     assert again[1].notes == ["trained in an earlier run of the same task, and taken over"]
     weights = [load_file(s.reference_weights("parent")) for s in (earlier, setup)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_figures_of_the_earlier_runs_targets_and_exits_are_left_out(
+    trained: tuple[TrialSetup, list[Report]], tmp_path: Path
+) -> None:
+    earlier, before = trained
+    others = {"exit_share": 0.5, "mean_latency_ms/elsewhere": 1.0, "latency_ms/elsewhere": 2.0}
+    curve = {r.step: {**r.values, **others} for r in before}
+    kept = Kept(str(earlier.reference_weights("parent")), curve)
+    again = reports(replace(make_setup(tmp_path, epochs=3), kept={"parent": kept}))
+    assert again[1].notes == ["trained in an earlier run of the same task, and taken over"]
+    assert [set(r.values) for r in again[1:-1]] == [{"accuracy"}] * len(again[1:-1])
+    assert not any(others.keys() & r.values.keys() for r in again)
 
 
 @pytest.mark.parametrize("what", ["other metrics", "other layers", "no file"])

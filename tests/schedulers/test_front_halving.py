@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
 from raysearch.schedulers.base import Decision
 from raysearch.schedulers.front_halving import FrontHalving
+from raysearch.schedulers.rung import Rung
 from raysearch.searchers.fixed import FixedList
 from raysearch.simulation import Problem, simulate
 from raysearch.testing import check_scheduler
@@ -160,3 +162,63 @@ def test_what_would_be_finished_is_known_with_its_steps() -> None:
     while (trial := scheduler.finish()) is not None:
         assert trial in {"0", "1"}
     assert scheduler.left() == {}
+
+
+def test_what_would_be_finished_is_worked_out_anew_only_where_a_trial_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    hopeful = FrontHalving._hopeful
+
+    def counted(self: FrontHalving, rung: Rung, *rows: slice) -> NDArray[np.bool_]:
+        asked.append(rung.at)
+        return hopeful(self, rung, *rows)
+
+    scheduler = FrontHalving(GOALS, max_step=9, grace=2, eta=3, margin=0.0)
+    for step in (2, 5):
+        for i in range(6):
+            scheduler.decide(f"{step} {i}", step, at(0.1 * i, 6 - i))
+    known = scheduler.left()
+    assert len(known) > 3
+    monkeypatch.setattr(FrontHalving, "_hopeful", counted)
+    assert scheduler.left() == known
+    assert scheduler.finish() in known
+    assert len(scheduler.left()) == len(known) - 1
+    assert not asked
+    scheduler.decide("new", 2, at(9, 9))
+    scheduler.left()
+    assert set(asked) == {2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_kept_of_what_would_be_finished_is_what_a_scheduler_of_its_state_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def fresh() -> FrontHalving:
+        return FrontHalving(GOALS, max_step=9, grace=2, eta=2)
+
+    scheduler, running = fresh(), {}
+    for i in range(300):
+        draw = rng.random()
+        if draw < 0.15 or not running:
+            running[str(i)] = 1
+        elif draw < 0.8:
+            trial = str(rng.choice(list(running)))
+            running[trial] += 1
+            if running[trial] < 9:
+                decision = scheduler.decide(trial, running[trial], at(rng.random(), rng.random()))
+            if running[trial] == 9 or decision is PAUSE:
+                step = running.pop(trial)
+                if step == 9:
+                    scheduler.end(trial, "finished")
+        elif draw < 0.9:
+            trial = scheduler.promote() if draw < 0.85 else scheduler.finish()
+            if trial is not None:
+                running[trial] = scheduler.state()["live"][trial]["step"]
+        elif draw < 0.95 and scheduler.left():
+            scheduler.end(next(iter(scheduler.left())), "stopped")
+        elif draw < 0.97:
+            scheduler.load(scheduler.state())
+        again = fresh()
+        again.load(scheduler.state())
+        assert list(scheduler.left().items()) == list(again.left().items())

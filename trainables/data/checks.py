@@ -5,10 +5,11 @@ Tensors that are held as a whole are looked at from end to end, of other data th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from operator import itemgetter
 
-from torch import nn
+from torch import Tensor, nn
 
 from raysearch.basics.failures import UserError, attempt
 from raysearch.networks.nests import batch_size, map_tensors, names, tensors
@@ -20,13 +21,26 @@ _SIZE, _BATCHES = 64, 4
 _IGNORED = -100
 
 
-def check_labels(examples: Examples, collate: Collate | None, split: str, classes: int) -> None:
+def check_labels(
+    examples: Examples,
+    collate: Collate | None,
+    split: str,
+    classes: int,
+    of: Callable[[Batch], Tensor] = itemgetter(1),
+) -> None:
     """Refuse class indices that the model has no logit for.
+
+    Args:
+        examples: of the split.
+        collate: the task's.
+        split: its name.
+        classes: how many logits there are.
+        of: the indices of a batch; its targets, if left out.
 
     Raises:
         ValueError: with the smallest and the largest index.
     """
-    known = [labels[labels != _IGNORED] for _, labels in _looked_at(examples, collate, split)]
+    known = [labels[labels != _IGNORED] for labels in map(of, _looked_at(examples, collate, split))]
     ends = [int(end) for labels in known if labels.numel() for end in labels.aminmax()]
     if ends and not 0 <= min(ends) <= max(ends) < classes:
         raise UserError(

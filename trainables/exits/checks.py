@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from raysearch.backends.base import Backend, runs_branches
 from raysearch.basics.failures import UserError
 from raysearch.networks.exits import Exits
-from raysearch.networks.nests import Nest, tensors
+from raysearch.networks.nests import Nest
 from raysearch.search_spaces.architectures import Architecture
+from raysearch.trainables.data.checks import check_labels
 from raysearch.trainables.evaluation import outputs_of
+from raysearch.trainables.exits.labels import labels_of
 from raysearch.trainables.task import Task
 
 
@@ -20,8 +21,8 @@ def check_exits(task: Task, targets: Sequence[Backend]) -> None:
     """Refuse targets that cannot run such a network, and tasks in which nothing says how sure it is.
 
     Raises:
-        UserError: a target runs no branches or is measured with several inputs at a time, or the task's
-            targets hold no index of a class for each example.
+        UserError: a target runs no branches or is measured with several inputs at a time, or it is not clear
+            which of the task's targets is the index of each example's class.
     """
     for target in targets:
         if not runs_branches(target):
@@ -34,12 +35,7 @@ def check_exits(task: Task, targets: Sequence[Backend]) -> None:
                 f"architecture/exits: target {target.name} has batch {target.batch}, all of which would "
                 "have to leave together: leave the batch or the exits out"
             )
-    _, labels = task.example(2)
-    if not any(t.dtype is torch.int64 and t.shape == (2,) for t in tensors(labels)):
-        raise UserError(
-            "architecture/exits: the task's targets hold no class index (int64) for each example, and an "
-            "input leaves by how sure of its class the exit is: leave the exits out"
-        )
+    labels_of([task.example(2)])
 
 
 def refuse_exits(outputs: Nest) -> None:
@@ -62,7 +58,7 @@ def check_parent(task: Task, plan: Architecture) -> None:
     """Refuse a parent that inputs may leave early, or that says of no class how sure it is.
 
     Raises:
-        UserError: it may be, or its outputs are no logits of classes.
+        UserError: it may be, its outputs are no logits of classes, or the targets are no indices of these.
     """
     outputs = outputs_of(task.build(plan), task.example_input(2))
     refuse_exits(outputs)
@@ -71,3 +67,4 @@ def check_parent(task: Task, plan: Architecture) -> None:
             "architecture/exits: the network's outputs are no logits of shape (n, classes), and an input "
             "leaves by how sure of its class the exit is: leave the exits out"
         )
+    check_labels(task.validation, task.collate, "validation", outputs.shape[1], of=lambda b: labels_of([b]))

@@ -9,16 +9,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from raysearch.metrics import MEAN_LATENCY
 from raysearch.networks.capture import signature
 from raysearch.networks.exits import Exits
-from raysearch.networks.nests import Nest, concatenate, tensors
+from raysearch.networks.nests import concatenate
 from raysearch.search_spaces.plans import TrialPlan
 from raysearch.trainables.data.batches import Batch
 from raysearch.trainables.evaluation import evaluate, predictions, score
+from raysearch.trainables.exits.labels import labels_of
 from raysearch.trainables.exits.rule import ExitRule, set_rule, share_for
 from raysearch.trainables.task import Task
 
@@ -68,20 +68,10 @@ def evaluated(
     if not predicted or not isinstance(predicted[0][0], Exits):
         return score(predicted, task.metrics), None
     exits: Exits = concatenate([outputs for outputs, _ in predicted])
-    labels = torch.cat([labels_of(targets, len(outputs.last)) for outputs, targets in predicted])
     budget = plan.training.exit_budget
-    rule = set_rule(exits, labels, share_for(budget, costs) if budget else None)
+    rule = set_rule(exits, labels_of(predicted), share_for(budget, costs) if budget else None)
     left: Iterable[Batch] = ((rule.outputs(outputs), targets) for outputs, targets in predicted)
     return score(left, task.metrics), rule
-
-
-def labels_of(targets: Nest, examples: int) -> Tensor:
-    """The class indices, int64 (n,), among a batch's targets.
-
-    Raises:
-        StopIteration: there are none; the task was checked before.
-    """
-    return next(t for t in tensors(targets) if t.dtype is torch.int64 and t.shape == (examples,))
 
 
 def costs_of(measurements: Sequence[Mapping[str, Any]]) -> Costs:

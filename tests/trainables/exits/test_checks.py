@@ -7,11 +7,12 @@ import torch
 from exiting_network import build
 from ray import tune
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 from trial_setup import PARENT, small_task
 
 import raysearch as rs
 from raysearch import search_spaces as spaces
+from raysearch.trainables.exits.labels import labels_of
 from raysearch.trainables.task_check import check_task
 
 EXITS = {
@@ -71,3 +72,49 @@ def test_a_parent_with_an_exit_is_refused() -> None:
         study(task, own)
     with pytest.raises(ValueError, match="the parent's network has an early exit"):
         check_task(small_task(model=build({"exits": True}), parent={}))
+
+
+class WithNumbers(Dataset):  # type: ignore[type-arg]
+    """Digits whose targets also hold a number for each example, which comes first."""
+
+    def __init__(self, examples: Any, number: torch.dtype, label: torch.dtype) -> None:
+        self.examples, self.number, self.label = examples, number, label
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: int) -> Any:
+        image, label = self.examples[i]
+        return image, {"id": torch.tensor(1000 + i, dtype=self.number), "label": label.to(self.label)}
+
+
+def numbered(number: torch.dtype, label: torch.dtype) -> rs.Task:
+    digits = small_task()
+    splits = {s: WithNumbers(getattr(digits, s), number, label) for s in ("train", "validation", "test")}
+
+    def loss(outputs: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, targets["label"].long())
+
+    def right(outputs: torch.Tensor, targets: dict[str, torch.Tensor]) -> float:
+        return float((outputs.argmax(1) == targets["label"]).double().mean())
+
+    return small_task(**splits, loss=loss, metrics={"right": right})
+
+
+def test_the_class_index_is_told_from_other_targets_or_the_task_is_refused() -> None:
+    objectives = ["maximize right", "minimize mean_latency_ms/onnxruntime-cpu"]
+    task = numbered(torch.int32, torch.int64)
+    assert study(task, objectives=objectives).space.exits
+    batches = [task.example(5), task.example(1)]
+    labels = [int(label) for _, label in list(small_task().train)[:5]]
+    assert labels_of(batches).tolist() == [*labels, labels[0]]
+    with pytest.raises(ValueError, match=r"targets 'id' and 'label' are all int64, .*: give the others"):
+        study(numbered(torch.int64, torch.int64), objectives=objectives)
+    with pytest.raises(ValueError, match="labels go from 1000 to 1099, and the model has 10 outputs"):
+        study(numbered(torch.int64, torch.int32), objectives=objectives)
+
+
+def test_what_has_as_many_numbers_as_one_batch_has_examples_is_no_class_index() -> None:
+    labels, two = torch.tensor([3, 4, 5]), torch.tensor([7, 8])
+    batches = [(torch.rand(n, 4), (two, labels[:n])) for n in (2, 3)]
+    assert labels_of(batches).tolist() == [3, 4, 3, 4, 5]
