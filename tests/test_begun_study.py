@@ -154,3 +154,16 @@ def test_the_multiple_that_the_run_began_with_holds(
     assert work.space.domains["pruning"]["multiple"] == 4
     with pytest.raises(ValueError, match=r"another study \(space differ\)"):
         pruned(multiple=2).run(3, folder=folder)
+
+
+@pytest.mark.cluster
+def test_a_run_of_a_task_made_in_python_is_ranked_anew(tmp_path: Path, cluster: None) -> None:
+    study = {"targets": ["torch-cpu"], "epochs": 1, "workers": 1, "scheduler": "full_training"}
+    folder = tmp_path / "run"
+    before = made(**study).run(2, folder=folder, progress=False)
+    after = made(**study, constraints=["accuracy >= 1.5"]).run(2, folder=folder, progress=False)
+    assert before.complete
+    assert after.complete
+    assert list(after.trials["trial"]) == list(before.trials["trial"])  # none ran again
+    assert any("constraints from [] to [accuracy >= 1.5]" in remark for remark in after.remarks)
+    assert not [trial for trial in after.front_records if trial.role == "trial"]
