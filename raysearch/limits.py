@@ -38,12 +38,15 @@ def changed_work(
     Raises:
         UserError: as ``changed_study`` and ``check_change``, or something asked for is none.
     """
-    described = record.header["study"]
+    described = _without_given_up(record, limits)
     before = make(described)
     if not limits:
         return before, {}
     after = make(changed_study(described, limits))
-    return after, check_change(record, before, after)
+    changed = check_change(record, before, after)
+    if described is not record.header["study"]:
+        changed = {name: after.described[name] for name in LIMITS}
+    return after, changed
 
 
 def changed_study(study: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +60,23 @@ def changed_study(study: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[s
     if isinstance(given, list) and given:
         changed["targets"] = _joined(study["targets"], given)
     return changed
+
+
+def _without_given_up(record: RunRecord, limits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A run's study as it was before targets came that other limits leave out, and that gave no figure.
+
+    So a device that is gone, or on which the parent does not run, does not hold up the run for ever.
+    """
+    study: Mapping[str, Any] = record.header["study"]
+    given = limits.get("targets")
+    if not isinstance(given, list):
+        return study
+    left_out = {*record.later_targets} - {backends.get(target).name for target in given}
+    known = {key.partition("/")[2] for trial in record.trials.values() for key in trial.values}
+    for change in record.changes:
+        if left_out.difference(known).intersection(change.targets):
+            return {**study, **change.before}
+    return study
 
 
 def check_change(record: RunRecord, before: Work, after: Work) -> dict[str, Any]:
@@ -94,7 +114,10 @@ def _joined(targets: Sequence[Spec], given: Sequence[Spec]) -> list[Spec]:
     for name, target in own.items():
         same = next((backend for backend in asked if backend.name == name), None)
         if same is None:
-            raise UserError(f"targets leaves out {name}, which the run has: targets may only be added")
+            raise UserError(
+                f"targets leaves out {name}, on which networks of the run were measured: targets may be "
+                "added, and one that came later may go again while it has given no figure"
+            )
         if backends.spec_of(same) != backends.spec_of(backends.get(target)):
             raise UserError(
                 f"targets has other options for {name} than the run: give what is added a name of its own"

@@ -16,7 +16,7 @@ from raysearch import limits
 from raysearch.backends import get
 from raysearch.basics.failures import UserError
 from raysearch.cli.main import app
-from raysearch.limits import changed_study, check_change
+from raysearch.limits import changed_study, changed_work, check_change
 from raysearch.record.run_record import RunRecord
 from raysearch.study import study_of
 from raysearch.study_file.schema import parse
@@ -70,7 +70,7 @@ REFUSED = {
     ),
     "a target that is left out": (
         "targets=[torch-cpu]",
-        f"targets leaves out {TARGET}, which the run has: targets may only be added",
+        f"targets leaves out {TARGET}, on which networks of the run were measured: targets may be added, and",
     ),
     "a target with other options": (
         f"targets=[{{runtime: {TARGET}, threads: 2}}]",
@@ -128,6 +128,22 @@ def test_what_changes_is_said_whole(folder: Path) -> None:
         "constraints": ["accuracy >= parent - 0.01"],
         "targets": [TARGET, "torch-cpu"],  # the run's own first, whose file is weighed
     }
+
+
+def test_a_target_that_gave_no_figure_may_go_again_with_what_was_asked_of_it(tmp_path: Path) -> None:
+    asked = {"objectives": ["maximize accuracy", "minimize latency_ms/torch-cpu"], "constraints": []}
+    events = make_events(9, study=HELD)
+    events.append({"event": "limits", "time": 1.0, **asked, "targets": [TARGET, "torch-cpu"]})
+    record = record_of(write_run(tmp_path / "away", events))
+    given = {"targets": [TARGET], "constraints": ["macs <= 1e+06"]}
+    work, changed = changed_work(record, given, lambda study: study_of(parse(study)).work)
+    assert changed == {**given, "objectives": HELD["objectives"]} == {n: work.described[n] for n in changed}
+    measured = {"trial": "parent", "target": "torch-cpu", "values": {"latency_ms/torch-cpu": 1.0}}
+    record.apply({"event": "measured", "time": 2.0, **measured})
+    with pytest.raises(UserError, match=r"^targets leaves out torch-cpu, on which networks of the run were"):
+        changed_work(record, given, lambda study: study_of(parse(study)).work)
+    record.apply({"event": "limits", "time": 3.0, **changed})
+    assert record.later_targets == []
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,9 @@ class RunRecord:
 
     @property
     def later_targets(self) -> list[str]:
-        """The names of those that came later than the run began."""
-        return [name for change in self.changes for name in change.targets]
+        """The names of those that came later than the run began, and are still among its targets."""
+        came = dict.fromkeys(name for change in self.changes for name in change.targets)
+        return [name for name in came if name in self.targets]
 
     @property
     def most_trials(self) -> float:

@@ -53,7 +53,8 @@ def export_parent(session: Session) -> None:
         except ray.exceptions.RayError as error:
             reason = failure(getattr(error, "cause", None) or error)
             raise RunError(
-                f"the parent network cannot be exported for the targets that came: {reason}"
+                f"the parent network cannot be exported for the targets that came: {reason}; "
+                f"{_give_up(session)}"
             ) from error
 
 
@@ -106,9 +107,17 @@ def _measure(session: Session, trial: TrialRecord, target: Backend) -> None:
     except ray.exceptions.RayError as error:
         if isinstance(lost := getattr(error, "cause", None), DeviceLost):
             raise RunError(
-                f"{lost}; when it is there again, go on with: raysearch resume {session.folder}"
+                f"{lost}; when it is there again, go on with: raysearch resume {session.folder}; or, "
+                f"while it has given no figure, {_give_up(session)}"
             ) from error
         notes = [f"not measured on {target.name}: {failure(getattr(error, 'cause', None) or error)}"]
         session.write("measured", **head, values={}, notes=notes, **session.kept(error, trial.name))
         return
+    if trial is session.record.parent and not report["values"]:
+        raise RunError(f"the parent network has no figures there: {report['notes'][0]}; {_give_up(session)}")
     session.write("measured", **head, **{name: report[name] for name in ("values", "measurements", "notes")})
+
+
+def _give_up(session: Session) -> str:
+    """How a target that came later goes again."""
+    return f"give it up with: raysearch resume {session.folder} --set targets=[those from before]"

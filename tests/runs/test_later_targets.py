@@ -121,6 +121,18 @@ def test_a_device_that_is_away_is_asked_again_by_a_later_session(
     assert RunRecord.load(session.folder).trials["parent"].asked == set()
 
 
+def test_a_parent_without_figures_there_ends_in_a_sentence(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"values": {}, "measurements": [], "notes": [f"not measured on {LATE}: it has no Sinh"]}
+    monkeypatch.setattr(Session, "remotely", lambda *given: nothing)
+    with pytest.raises(
+        RunError, match=r"it has no Sinh; give it up with: raysearch resume .* --set targets="
+    ):
+        measure_on_later_targets(session)
+    assert RunRecord.load(session.folder).trials["parent"].asked == set()
+
+
 def test_nothing_is_measured_once_time_is_over(session: Session, asked: list[tuple[str, bool]]) -> None:
     session.deadline = 0.0
     assert not measure_on_later_targets(session)
