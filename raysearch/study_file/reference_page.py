@@ -76,7 +76,9 @@ _CHANGES = """## What may change in a run that has begun
 - `targets`, to which others are added: `--set "targets=[onnxruntime-cpu, torch-cpu]"`. Each trial that
   finished and each reference is measured there once, from its files or exported from its weights, and each
   trial that waits as it was before training. One whose files are gone has no figure there, as the report
-  says, and cannot be on a front of that target.
+  says, and cannot be on a front of that target. A device that is away is asked again by the next session. A
+  target that came so and gave no figure, as its device is gone or does not run the parent, goes again where
+  the list leaves it out, and the limits from before it hold but for those that are named.
 
 `raysearch run FILE --out DIR` on the run's folder, and `Study(...).run(folder=...)` in Python, go on under
 the objectives, constraints and targets that they name, by the same rules. A run whose task was made in Python
