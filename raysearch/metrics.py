@@ -132,11 +132,16 @@ _EXITS = (
 #: raysearch's own metrics, by name.
 OWN = {metric.name: metric for metric in (*_TABLE, *_EXITS)}
 
-# What the tables of a run, its reports and its constraints call something else.
+#: Under it a result of Ray Tune's holds what a trial tells its study.
+RESULT_KEY = "raysearch"
+# What goals, the tables of runs and sweeps and what Ray Tune adds to every result call something else.
 _TAKEN = re.compile(
-    "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|step|loss|"
-    "parent|architecture|pruning|bits|teacher|training|test_.*|se_.*|tied_.*|times_.*|verdict.*|"
-    "metrics|measurements|failure|traceback|stuck|unsaved|done|config|date|timestamp|hostname|node_ip|pid"
+    f"{RESULT_KEY}|parent|step|loss|architecture|pruning|bits|teacher|training|test_.*|se_.*|"
+    "trial|role|origin|outcome|reason|epochs|complete|feasible|violation|front|seconds|is_parent|notes|predicted|"
+    "searched_.*|tied_.*|times_.*|verdict.*|branch|ratio|network_mb|network_ms|left_out|"
+    "done|config|date|timestamp|hostname|node_ip|pid|training_iteration|trial_id|trainable_name|"
+    "experiment_id|experiment_tag|should_checkpoint|checkpoint_dir_name|time_this_iter_s|time_total_s|"
+    "(time|timesteps|iterations)_since_restore|(timesteps|episodes)_(this_iter|total)|__.*"
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -219,7 +224,8 @@ def check_names(task: Iterable[str]) -> None:
     """Refuse names of a task's metrics that would be taken for something else.
 
     Raises:
-        UserError: no name at all, or one that is no word, is raysearch's own or begins with "test_" or "se_".
+        UserError: no name at all, or one that is no word, is raysearch's own or Ray Tune's, or begins with
+            "test_", "se_", "searched_", "tied_", "times_", "verdict" or "__".
     """
     names = list(task)
     if not names:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from fake_run import make_events, write_run
+from ray.tune import Trainable
+from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS
 
 from raysearch.basics.failures import UserError
 from raysearch.basics.spelling import did_you_mean, nearest
 from raysearch.metrics import OWN, PER_TARGET, check_names, find, is_static, reported
 from raysearch.objectives import Constraint, Goals, Objective
+from raysearch.record.results import RunResult
 
 BOTH = dict.fromkeys(["a", "b"], PER_TARGET)
 UNMETERED = dict.fromkeys(["a", "b"], tuple(name for name in PER_TARGET if name != "energy_mj"))
@@ -75,7 +81,7 @@ def test_what_depends_on_the_weights_is_not_static() -> None:
     assert not any(map(is_static, ("accuracy", "nonzero_rate", "rmse", "test_size_mb", "latency")))
 
 
-@pytest.mark.parametrize("name", ["rmse", "IoU", "accuracy", "_f1", "top5"])
+@pytest.mark.parametrize("name", ["rmse", "IoU", "accuracy", "_f1", "top5", "lost", "node"])
 def test_names_of_a_task(name: str) -> None:
     check_names([name])
 
@@ -91,6 +97,10 @@ def test_names_of_a_task(name: str) -> None:
         (["loss"], "raysearch's own"),
         (["parent"], "raysearch's own"),
         *(([name], "raysearch's own") for name in OWN),
+        *(
+            ([name], "raysearch's own")
+            for name in ("predicted", "searched_rmse", "ratio", "raysearch", "done")
+        ),
     ],
 )
 def test_names_that_are_taken_are_refused(names: list[str], message: str) -> None:
@@ -102,3 +112,22 @@ def test_a_word_that_is_begun_comes_before_one_that_is_like_it() -> None:
     assert nearest("acc", ["macs", "accuracy"]) == "accuracy"
     assert nearest("xyz", ["macs", "accuracy"]) is None
     assert did_you_mean("xyz", ["macs"]) == "known: macs"
+
+
+def test_what_ray_tune_adds_to_every_result_is_refused() -> None:
+    class Nothing(Trainable):
+        def step(self) -> dict[str, bool]:
+            return {"done": True}
+
+    added = {*DEBUG_METRICS, *AUTO_RESULT_KEYS, *Nothing({}).train()}
+    for name in added:
+        with pytest.raises(UserError, match="raysearch's own"):
+            check_names([name])
+
+
+def test_what_tables_of_trials_have_besides_is_refused(tmp_path: Path) -> None:
+    result = RunResult(write_run(tmp_path, make_events()))
+    own = {column for table in (result.trials, result.front) for column in table if "/" not in column}
+    for name in own - {"accuracy"}:
+        with pytest.raises(UserError, match="raysearch's own"):
+            check_names([name])

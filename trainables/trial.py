@@ -23,6 +23,7 @@ from ray import tune
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import failure, first_line, traceback_of
+from raysearch.metrics import RESULT_KEY
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.storage.logs import logged
 from raysearch.trainables.keeping.references import LostReference
@@ -34,11 +35,12 @@ from raysearch.trainables.stages import TrialStages
 class CompressionTrial(tune.Trainable):
     """Reports one step of its TrialStages at a time; a stage that fails ends the trial with its reason.
 
-    Its results hold every metric under its own name, ``step``, ``measurements`` and ``notes``. Where a stage
-    failed they hold ``failure``, ``traceback`` and ``stuck``: whether its work may go on in this process.
-    Where its state could not be saved they hold ``unsaved``, where a reference's weights are lost that one's
-    name, ``lost``: the trial is not at its end. All hold ``node``, the one that it runs on. Its state
-    is in the run's folder, not in Tune's checkpoints.
+    Its results hold every metric under its own name, and ``step``. What a study reads stands under
+    "raysearch" alone, where no metric's name can be taken for it: ``step``, ``values`` (the metrics again),
+    ``measurements`` and ``notes``. Where a stage failed that is ``failure``, ``traceback`` and ``stuck``:
+    whether its work may go on in this process. Where its state could not be saved it is ``unsaved``, where a
+    reference's weights are lost that one's name, ``lost``: the trial is not at its end. ``node``, the one
+    that it runs on, always stands there. The trial's state is in the run's folder, not in Tune's checkpoints.
     """
 
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
@@ -61,16 +63,16 @@ class CompressionTrial(tune.Trainable):
                 stages = self._stages = self._stages or self._start()
                 report = stages.next_report()
         except Exception as error:
-            return {**_failed(error), "node": node, "done": True}
-        return {
-            **report.values,
-            "node": node,
+            return {RESULT_KEY: {**_failed(error), "node": node}, "done": True}
+        told = {
             "step": report.step,
-            "metrics": list(report.values),
+            "values": report.values,
             "measurements": report.measurements,
             "notes": report.notes,
-            "done": report.step == stages.last_step,
+            "node": node,
         }
+        done = report.step == stages.last_step
+        return {**report.values, "step": report.step, RESULT_KEY: told, "done": done}
 
     def _start(self) -> TrialStages:
         config = {key: value for key, value in self._config.items() if key != "trial"}

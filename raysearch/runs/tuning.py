@@ -19,6 +19,7 @@ from ray.tune.experiment import Trial
 from raysearch import storage
 from raysearch.basics.disk import StorageError
 from raysearch.basics.failures import RunError, UserError, first_line
+from raysearch.metrics import RESULT_KEY
 from raysearch.runs.carried import Carried
 from raysearch.runs.cluster.demand import Demand
 from raysearch.runs.cluster.workers import Workers
@@ -228,25 +229,27 @@ class _ConductorScheduler(TuneScheduler):
     scheduler: Conductor
 
     def __init__(self, conductor: Conductor, workers: Workers) -> None:
-        super().__init__(conductor, step="step")
+        super().__init__(conductor, step=f"{RESULT_KEY}/step")
         self._workers = workers
 
     def decide(self, trial: str, step: int, result: Mapping[str, Any]) -> Decision:
-        values = numbers({metric: result[metric] for metric in result["metrics"]})
-        return self.scheduler.decide(trial, step, values, result["measurements"], result["notes"])
+        told = _under(RESULT_KEY, result)
+        values = numbers(_under("values", told))
+        return self.scheduler.decide(trial, step, values, told["measurements"], told["notes"])
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        if "unsaved" in result:
-            self.scheduler.suspend(trial.trial_id, result["unsaved"])
-        elif "lost" in result:
-            self.scheduler.lose(trial.trial_id, result["lost"])
-        elif "failure" in result:
-            if result["stuck"]:
+        told = _under(RESULT_KEY, result)
+        if "unsaved" in told:
+            self.scheduler.suspend(trial.trial_id, told["unsaved"])
+        elif "lost" in told:
+            self.scheduler.lose(trial.trial_id, told["lost"])
+        elif "failure" in told:
+            if told["stuck"]:
                 _end_process(tune_controller, trial)
-            self.scheduler.fail(trial.trial_id, result["failure"], result["traceback"])
+            self.scheduler.fail(trial.trial_id, told["failure"], told["traceback"])
         else:
             super().on_trial_complete(tune_controller, trial, result)
-        conductor, node = self.scheduler, result.get("node", "")
+        conductor, node = self.scheduler, told.get("node", "")
         if not conductor.has_more or self._workers.lets_go(node, conductor.in_flight):
             _end_process(tune_controller, trial)
 
@@ -255,6 +258,12 @@ class _ConductorScheduler(TuneScheduler):
         if not trial.should_recover():  # type: ignore[no-untyped-call]
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
             self.scheduler.die(trial.trial_id, _last_words(text), text)
+
+
+def _under(key: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What stood under a key before Tune flattened a result: that of "values/accuracy" is "accuracy"."""
+    found = ((name.partition("/"), value) for name, value in flat.items())
+    return {rest: value for (first, slash, rest), value in found if first == key and slash}
 
 
 def _end_process(tune_controller: Any, trial: Trial) -> None:

@@ -17,6 +17,7 @@ from raysearch.record.run_record import RunRecord
 from raysearch.record.scores import Scores
 from raysearch.record.states import States
 from raysearch.runs.conducting.conductor import Conductor
+from raysearch.runs.conducting.replay import as_of_now, limits_in
 from raysearch.schedulers import SCHEDULERS
 from raysearch.schedulers.base import Decision
 from raysearch.searchers import SEARCHERS
@@ -130,7 +131,7 @@ def test_a_state_of_other_limits_is_left(tmp_path: Path) -> None:
     kept = States(tmp_path, least=10).read()
     assert kept
     again, events = make_conductor(tmp_path, "nsga2", 1, 16)
-    assert len(again._as_of_now(events)) >= max(kept)
+    assert len(as_of_now(events, again._trial_of)) >= max(kept)
     again.journal.close()
     change(tmp_path, Goals.parse([str(o) for o in GOALS.objectives], ["size_mb <= 6"], last_step=EPOCHS + 1))
     record = RunRecord.load(tmp_path)
@@ -147,7 +148,7 @@ def test_a_state_of_other_limits_is_left(tmp_path: Path) -> None:
     work(with_states, trials=15, prefix="more")
     assert max(States(tmp_path).read()) > max(kept)  # which do for those limits
     last, events = make_conductor(tmp_path, "nsga2", 1, 16, goals=tight, states=States(tmp_path, least=10))
-    assert last._states.newest(last._as_of_now(events), last._limits, last.load).events == max(
+    assert last._states.newest(as_of_now(events, last._trial_of), limits_in(events), last.load).events == max(
         States(tmp_path).read()
     )
     last.journal.close()

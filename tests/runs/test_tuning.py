@@ -112,7 +112,8 @@ def test_a_worker_is_kept_for_the_next_trial_only_while_it_is_the_studys(
     trial: Any = SimpleNamespace(trial_id="t")
     actors = SimpleNamespace(get=lambda trial: "actor")
     controller = SimpleNamespace(_started_actors={"actor"}, _trial_to_actor=actors)
-    result = {"failure": "x", "traceback": "", "stuck": False, "node": "n"}
+    told = {"failure": "x", "traceback": "", "stuck": False, "node": "n"}
+    result = {f"raysearch/{key}": value for key, value in told.items()}  # as Tune hands it on
     tuning._ConductorScheduler(conductor, workers).on_trial_complete(controller, trial, result)
     assert controller._started_actors == ({"actor"} if kept else set())
     assert asked == ([("n", 3)] if has_more else [])
@@ -217,6 +218,25 @@ def test_a_trial_that_misses_a_reference_is_not_at_its_end_and_none_begins_after
     tuning.conduct(conductor, made, ONE)
     assert conductor.lost == "parent"
     assert [(t.outcome, t.step) for t in RunRecord.load(run).trials.values()] == [(None, -1)]
+
+
+NAMES = ("lost", "node", "unsaved", "failure", "stuck", "metrics", "values")
+
+
+@pytest.mark.cluster
+def test_no_name_of_a_metric_is_taken_for_what_a_trial_tells_the_study(
+    tmp_path: Path, setup: TrialSetup
+) -> None:
+    setup = replace(setup, task=replace(setup.task, metrics=dict.fromkeys(NAMES, accuracy)), epochs=1)
+    conductor = make_conductor(tmp_path / "run", setup, [PARENT], FullTraining())
+    tuning.conduct(conductor, setup, ONE)
+    assert conductor.complete
+    assert not conductor.lost
+    assert conductor.error is None
+    [trial] = RunRecord.load(tmp_path / "run").trials.values()
+    assert trial.outcome == "finished"
+    assert {name: trial.values[name] for name in NAMES} == dict.fromkeys(NAMES, trial.values["lost"])
+    assert all(f"{name}/onnxruntime-cpu" in trial.values for name in NAMES)
 
 
 def hanging(plan: Any) -> Any:

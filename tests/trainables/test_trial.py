@@ -42,7 +42,7 @@ def test_steps_are_reported_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     results = [trainable.step() for _ in range(3)]
     assert [r["step"] for r in results] == [0, 1, 2]
     assert [r["done"] for r in results] == [False, False, True]
-    assert results[1]["metrics"] == ["accuracy"]
+    assert results[1]["raysearch"]["values"] == {"accuracy": results[1]["accuracy"]}
     assert trainable.reset_config({"trial": "0001", **PARENT})
     assert trainable.step()["step"] == 0
 
@@ -51,7 +51,9 @@ def test_a_stage_that_fails_ends_the_trial_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = make(make_setup(tmp_path, small_task(model=broken)), monkeypatch).step()
-    assert result["done"]
+    assert result.pop("done")
+    assert list(result) == ["raysearch"]
+    result = result["raysearch"]
     reason = "UserError: making the model fails: RuntimeError: no such layer (test_trial.py, line "
     assert result["failure"].startswith(reason)
     assert "no such layer\nand more" in result["traceback"]
@@ -66,7 +68,7 @@ def test_work_that_was_stopped_at_its_limit_may_go_on_in_the_process(
         raise TimeLimitExceeded("exporting took longer than 180 s")
 
     monkeypatch.setattr("raysearch.trainables.hardware.run_limited", hang)
-    result = make(make_setup(tmp_path), monkeypatch).step()
+    result = make(make_setup(tmp_path), monkeypatch).step()["raysearch"]
     assert result["stuck"]
     assert result["failure"].startswith("TimeLimitExceeded: exporting took longer than 180 s")
 
@@ -87,7 +89,7 @@ def test_a_state_that_cannot_be_saved_is_no_failure_and_the_trial_goes_on_from_t
         result = trainable.step()
     folder = setup.trial_folder("0000")
     unsaved = f"{folder} cannot be written: {os.strerror(number)}"
-    assert result == {"unsaved": unsaved, "node": result["node"], "done": True}
+    assert result == {"raysearch": {"unsaved": unsaved, "node": ""}, "done": True}
     assert [p.name for p in folder.iterdir()] == ["checkpoint.pt"]
     again = make(setup, monkeypatch)
     results = [again.step() for _ in range(4)]
@@ -106,7 +108,7 @@ def test_a_plain_tuner_samples_and_measures_without_a_study(tmp_path: Path, clus
             self.measured: list[dict[str, Any]] = []
 
         def on_trial_result(self, iteration, trials, trial, result, **info) -> None:  # type: ignore
-            self.measured += result["measurements"]
+            self.measured += result["raysearch"]["measurements"]
 
     space = bind(
         {
@@ -130,7 +132,7 @@ def test_a_plain_tuner_samples_and_measures_without_a_study(tmp_path: Path, clus
     finally:
         service.stop()
     ends = [result.metrics for result in results]
-    assert [end.get("failure") for end in ends] == [None, None]
+    assert not any("failure" in end["raysearch"] for end in ends)
     assert [end["step"] for end in ends] == [2, 2]
     assert all(0 <= end["accuracy"] <= 1 for end in ends)
     assert [m["target"] for m in hardware.measured] == [target, target]

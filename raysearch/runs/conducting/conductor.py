@@ -27,12 +27,11 @@ from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.record.states import History, States
 from raysearch.record.tracebacks import keep_traceback
 from raysearch.runs.conducting.algorithms import Algorithms
+from raysearch.runs.conducting.closing import Closing
+from raysearch.runs.conducting.replay import as_of_now, limits_in
 from raysearch.schedulers.base import Decision, Scheduler
-from raysearch.schedulers.pace import Pace
 from raysearch.search_spaces.plans import Variant
 from raysearch.searchers.base import Config, Searcher
-
-_REPLAYED = ("suggestion", "report", "promotion", "end")
 
 DEATHS = 3  # of a trial's workers in a row, without a report between, that it survives
 
@@ -83,8 +82,7 @@ class Conductor:
         self.algorithms = Algorithms(searcher, scheduler)
         self.role, self.limit, self.workers, self.last_step = role, limit, workers, last_step
         self.variant, self.origin, self.names, self.listener = variant, origin, names, listener
-        self.deadline, self.closing = deadline, False
-        self._pace = Pace()
+        self._closing, self.closing = Closing(deadline, last_step), False
         self._limits: list[Mapping[str, Any]] = []
         self._history, self._states = History(), states or States(None)
         self.pending: list[str] = []
@@ -111,7 +109,8 @@ class Conductor:
             self._replay(events)
 
     def _replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        own = self._as_of_now(list(events))
+        known = list(events)
+        self._limits, own = limits_in(known), as_of_now(known, self._trial_of)
         self._history = self._states.newest(own, self._limits, self.load)
         for event in own[self._history.events :]:
             self._history.add(event)
@@ -123,28 +122,6 @@ class Conductor:
         unfinished = [t for t in self.record.trials.values() if self._mine(t) and t.outcome is None]
         self.pending = [t.name for t in unfinished if not t.paused]
         self._paused = {t.name for t in unfinished if t.paused}
-
-    def _as_of_now(self, events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The events of its trials as they would be had the limits of now held from the beginning.
-
-        Reports have the figures measured since on targets that came later. What a searcher had worked out
-        under other limits it works out anew.
-        """
-        changes = [place for place, event in enumerate(events) if event["event"] == "limits"]
-        self._limits = [events[place] for place in changes]
-        return [
-            self._known_now(event, place < max(changes, default=0))
-            for place, event in enumerate(events)
-            if event["event"] in _REPLAYED and self._is_mine(event)
-        ]
-
-    def _known_now(self, event: Mapping[str, Any], before_a_change: bool) -> Mapping[str, Any]:
-        trial = self.record.trials[event["trial"]]
-        if event["event"] == "report" and trial.later:
-            event = {**event, "values": trial.figures[event["step"]]}
-        if before_a_change and "worked" in event:
-            event = {field: value for field, value in event.items() if field != "worked"}
-        return event
 
     def ask(self, trial: str) -> Config | None:
         """The next config, its trial's name under "trial"; None while all workers are busy, or at the end.
@@ -161,7 +138,7 @@ class Conductor:
             return None
         if self._states.due(self._history.events):  # now the algorithms have taken in all that was written
             self._states.write(self._history, self.state())
-        self.closing = self._time_is_short()
+        self.closing = self._closing.is_due(self._to_finish, self.workers)
         if self.pending:
             return self._go_on(trial, self.pending.pop(0))
         if self.closing:
@@ -219,7 +196,7 @@ class Conductor:
             decision=decision.value,
         )
         self._deaths.pop(name, None)
-        self._pace.reported(name, step, self.record.last_time, self.last_step(name))
+        self._closing.pace.reported(name, step, self.record.last_time, self.last_step(name))
         self.algorithms.searcher.tell(name, step, values)
         if self._end_after(name, step, decision):
             del self._name[trial]
@@ -301,9 +278,10 @@ class Conductor:
         """Nothing: Tune pickles what it is given, but a run is restored from its journal."""
         return object, ()
 
-    def _is_mine(self, event: Mapping[str, Any]) -> bool:
+    def _trial_of(self, event: Mapping[str, Any]) -> TrialRecord | None:
+        """The trial of an event, where it is one of those that it conducts."""
         trial = self.record.trials.get(event["trial"])
-        return trial is not None and self._mine(trial)
+        return trial if trial is not None and self._mine(trial) else None
 
     def _mine(self, trial: TrialRecord) -> bool:
         return trial.role == self.role and (not self.names or trial.name in self.names)
@@ -345,18 +323,13 @@ class Conductor:
     def _go_on(self, trial: str, name: str) -> Config:
         """A trial of before, under Tune's name of now."""
         self._name[trial] = name
-        self._pace.began(name, self.record.trials[name].step, time.time())
+        self._closing.pace.began(name, self.record.trials[name].step, time.time())
         return {"trial": name, **self.record.trials[name].config}
 
-    def _time_is_short(self) -> bool:
-        """Whether one more trial would leave too little to finish it and all that may end on the front."""
-        if self.deadline == math.inf:
-            return False
+    def _to_finish(self) -> dict[str, int]:
+        """The trials that are to reach their ends, paused or in flight, with their steps."""
         under_way = {name: self.record.trials[name].step for name in self._name.values()}
-        left = {**self.algorithms.left(), **under_way}
-        left["one more"] = 0
-        each = [self._pace.until(name, step, self.last_step(name)) for name, step in left.items()]
-        return time.time() + max(sum(each) / self.workers(), *each) >= self.deadline
+        return {**self.algorithms.left(), **under_way}
 
     def _released(self, name: str | None, **fields: Any) -> str | None:
         """A paused trial that goes on, where there is one."""

@@ -462,7 +462,7 @@ def test_when_time_is_short_no_trial_begins_and_the_front_is_finished(tmp_path, 
     clock = [1000.0]
     monkeypatch.setattr("raysearch.runs.conducting.conductor.time.time", lambda: clock[0])
     conductor, _ = make_conductor(tmp_path, 10_000, scheduler=finishing())
-    conductor.deadline = clock[0] + 200
+    conductor._closing.deadline = clock[0] + 200
     tune_id = 0
     while (config := conductor.ask(f"tune{tune_id}")) is not None:
         x, y = config["a"]["x"], config["a"]["y"]
@@ -493,9 +493,11 @@ def test_a_trial_begins_only_if_the_longest_under_way_can_end_in_time(tmp_path, 
         conductor.decide("first", step, {"size_mb": 1.0} if step == 0 else {"error": 1.0})
         clock[0] += 1.0
     one_trial = EPOCHS + 1  # seconds, a step each
-    conductor.deadline = clock[0] + 0.9 * one_trial  # all that is under way, by four workers, takes less
+    conductor._closing.deadline = (
+        clock[0] + 0.9 * one_trial
+    )  # all that is under way, by four workers, takes less
     assert conductor.ask("second") is None
-    conductor.deadline = clock[0] + 1.1 * one_trial
+    conductor._closing.deadline = clock[0] + 1.1 * one_trial
     assert conductor.ask("second") is not None
 
 
