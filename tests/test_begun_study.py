@@ -86,7 +86,10 @@ REFUSED = {
         {"constraints": ["macs <= 3"]},
         'constraint "macs <= 3" is on a metric that 0000 finished without: begin another run for it',
     ),
-    "a target less": ({"targets": ["torch-cpu"]}, f"targets leaves out {TARGET}, which the run has: targets"),
+    "a target less": (
+        {"targets": ["torch-cpu"]},
+        f"targets leaves out {TARGET}, on which networks",
+    ),
     "a direction": ({"objectives": ["minimize accuracy"]}, "more of accuracy was better so far, and now it"),
     "more than limits": (
         {"constraints": ["macs <= 1e6"], "epochs": 3},

@@ -188,6 +188,7 @@ search: {num_trials: 2, epochs: 1, workers: 1}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_task_beside_its_study_file_runs_and_goes_on_from_anywhere(tmp_path, monkeypatch):
     home, folder = tmp_path / "home", tmp_path / "run"

@@ -22,6 +22,7 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_study_file_with_a_module_beside_it(tmp_path: Path) -> None:
     study = str(EXAMPLES / "own_model" / "study.yaml")
@@ -36,7 +37,9 @@ def test_a_study_file_with_a_module_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [name if name == "text" else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPTS]
+)
 def test_a_script_prints_its_front(name: str, tmp_path: Path) -> None:
     output = run(tmp_path, str(EXAMPLES / f"{name}.py"), "1")
     assert SCRIPTS[name] in output

@@ -49,6 +49,7 @@ def test_its_study_is_described_as_it_was() -> None:
     assert study_of(parse(described)).describe() == described
 
 
+@pytest.mark.slow
 def test_it_is_gone_on_with_where_it_is_not_complete(folder: Path, cluster: None) -> None:
     lines = (GOLDEN / "journal.jsonl").read_text().splitlines(keepends=True)
     begun = next(i for i, line in enumerate(lines) if '"suggestion"' in line and '"trial": "0003"' in line)

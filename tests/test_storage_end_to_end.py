@@ -142,6 +142,7 @@ def in_a_folder(here: Path) -> list[Mapping[str, object]]:
     return story(here)
 
 
+@pytest.mark.slow
 def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_nothing_is_lost(
     home: Path, in_a_folder: list[Mapping[str, object]], server: S3Server, tmp_path: Path
 ) -> None:

@@ -216,6 +216,10 @@ class _Stopper(tune.Stopper):
     def __init__(self, conductor: Conductor, asked: Callable[[], bool]) -> None:
         self._conductor, self._asked = conductor, asked
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Nothing: Tune pickles it, and among what it knows are the signal handlers of a user's program."""
+        return object, ()
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 

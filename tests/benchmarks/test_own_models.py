@@ -21,7 +21,7 @@ from benchmarks.own_models.zoo import NAMES, case, described
 
 MODELS = Path(__file__).parents[2] / "docs" / "models.md"
 # One for each kind of data, of outputs and of targets; `python -m benchmarks.own_models` runs them all.
-SEARCHED = ("recurrent_lengths", "flat_output")
+SEARCHED = (pytest.param("recurrent_lengths", marks=pytest.mark.slow), "flat_output")
 
 
 @pytest.fixture(scope="module", params=SEARCHED)

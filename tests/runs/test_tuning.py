@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from trial_setup import PARENT, make_setup
@@ -69,6 +71,13 @@ def test_a_machine_that_is_too_busy_for_ray_is_one_sentence(monkeypatch: pytest.
 )
 def test_a_dead_workers_last_words(text: str, words: str) -> None:
     assert tuning._last_words(text).startswith(words)
+
+
+def test_what_tune_pickles_holds_nothing_of_the_users_program() -> None:
+    lock = threading.Lock()  # as a handler of signals may hold
+    stopper = tuning._Stopper(SimpleNamespace(stopped=False), lambda: lock.locked())  # type: ignore[arg-type]
+    assert not stopper.stop_all()
+    pickle.loads(cloudpickle.dumps(stopper))
 
 
 @pytest.mark.cluster

@@ -152,6 +152,7 @@ def test_a_division_is_one_trial_with_all_parts_pruned(
         measure(study, {"lef": 0.25})
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_sweep_that_was_cut_short_goes_on(
     study: Study, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -65,7 +65,7 @@ def test_through_ray(start, small, large):
         start_service(name)
     service.stop()
     with pytest.raises(MeasurementError, match=r"is gone|is closed"):
-        service.measure(TARGET, small, EXAMPLE)
+        service.remeasure(TARGET, small, EXAMPLE)
 
 
 class Deadly(Protocol):
