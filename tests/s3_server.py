@@ -8,6 +8,7 @@ with S3Server() as server:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -34,9 +35,7 @@ class S3Server:
     """The server's process, and what a test tells it."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), str(self.port)],
@@ -85,6 +84,15 @@ class S3Server:
     def _tell(self, **said: Any) -> Any:
         request = urllib.request.Request(f"{self.url}{_CONTROL}", data=json.dumps(said).encode())
         return json.loads(urllib.request.urlopen(request, timeout=10).read())
+
+
+def _free_port() -> int:
+    """One that no client is given as its own while the server is away."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class _Faulty:
@@ -140,13 +148,14 @@ class _Faulty:
         from werkzeug.serving import make_server
 
         while True:
-            self._server = make_server("127.0.0.1", self._port, self, threaded=True)
+            try:
+                self._server = make_server("127.0.0.1", self._port, self, threaded=True)
+            except (OSError, SystemExit):  # the port is not free again yet
+                time.sleep(0.2)
+                continue
             self._server.serve_forever()
             self._server.server_close()
-            with socket.socket() as held:  # or another process may take the port
-                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                held.bind(("127.0.0.1", self._port))
-                time.sleep(self._away)
+            time.sleep(self._away)
 
 
 if __name__ == "__main__":
