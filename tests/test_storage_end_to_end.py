@@ -216,7 +216,7 @@ def wait_for(folder: Place, process: subprocess.Popen[str], events: int) -> None
 def test_workers_that_see_no_disk_of_the_driver_decide_the_same(
     home: Path, in_a_folder: list[Mapping[str, object]], server: S3Server
 ) -> None:
-    url = "s3://bucket/runs/apart"
+    url = "s3://bucket/elsewhere/apart"  # beside no run whose parent it would take over
     with cluster_without(home, server.environment) as environment:
         finish(start(home, "run", "s.yaml", "--out", url, **environment))
     assert story(folder_of(url)) == in_a_folder
