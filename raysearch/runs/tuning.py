@@ -72,26 +72,9 @@ def cluster() -> Iterator[None]:
     printing = mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True)
     try:
         with printing:
-            if address == "local":
-                _warm_up()
             yield
     finally:
         ray.shutdown()
-
-
-def _warm_up() -> None:
-    """Import what a trial needs in two idle processes while the driver goes on.
-
-    Ray gives a task or an actor an idle process before it starts one, so neither the references nor the first
-    trials wait for it.
-    """
-    task = ray.remote(_import_trial).options(num_cpus=0, max_retries=0)
-    for _ in range(min(2, os.cpu_count() or 1)):
-        task.remote()
-
-
-def _import_trial() -> None:
-    import raysearch.trainables.trial  # noqa: F401
 
 
 def conduct(
