@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raysearch.basics.failures import UserError
+from raysearch.described import multiple_of
 from raysearch.limits import changed_work
 from raysearch.record.journal import Journal, check_run_folder
 from raysearch.record.run_record import LIMITS, RunRecord
@@ -16,7 +17,7 @@ from raysearch.results import StudyResult
 from raysearch.runs.phases import go_on, opened
 from raysearch.runs.session import Work
 from raysearch.storage import Place, resolved
-from raysearch.study import multiple_of, study_of
+from raysearch.study import study_of
 from raysearch.study_file.schema import TASKS, check_search, parse
 from raysearch.study_file.yaml_text import override_key
 from raysearch.sweeps.sweep import plan_of

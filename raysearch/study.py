@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raysearch.backends import Spec, spec_of
+from raysearch.backends import Spec
 from raysearch.basics.failures import UserError
+from raysearch.described import describe, multiple_of
 from raysearch.limits import changed_work
 from raysearch.methods import Choice, name_of
 from raysearch.objectives import Goals
@@ -24,14 +25,13 @@ from raysearch.record.run_record import LIMITS, RunRecord
 from raysearch.record.schema import check_begun
 from raysearch.record.writing import is_run
 from raysearch.results import StudyResult
-from raysearch.runs.conditions import Conditions, check_conditions
+from raysearch.runs.conditions import check_conditions
 from raysearch.runs.session import Callback, Work, differing
 from raysearch.schedulers import make_scheduler
 from raysearch.schedulers.base import Scheduler
 from raysearch.search_spaces.architectures import enlarge
 from raysearch.search_spaces.bit_widths import precision_prior
 from raysearch.search_spaces.keys import as_mapping
-from raysearch.search_spaces.space import Space
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config, Searcher
 from raysearch.searchers.encoding import Parameter
@@ -332,43 +332,6 @@ class Study:
 def usual_grace(epochs: int) -> int:
     """The epochs before trials of so many are first compared: three, fewer in short studies."""
     return min(3, max(1, epochs // 3))
-
-
-def multiple_of(described: Mapping[str, Any]) -> int | None:
-    """What kept channels are multiples of in a described study; None where its space does not say."""
-    found = described.get("space", {}).get("pruning", {}).get("multiple")
-    return found if type(found) is int else None
-
-
-def describe(
-    conditions: Conditions,
-    space: Space,
-    goals: Goals,
-    method: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A run's work as plain data in the form of a study file, as the journal reads it back.
-
-    Args:
-        conditions: what holds for every trial.
-        space: bound.
-        goals: objectives and constraints.
-        method: ``searcher``, ``scheduler``, ``evaluate_first``, ``grace`` and ``screen``.
-    """
-    search = {"epochs": conditions.epochs, **method, "seed": conditions.seed}
-    document = {
-        "task": conditions.task.source or {"name": conditions.task.name},
-        "space": dump_space(space.domains),
-        "parent": {
-            **conditions.parent,
-            **({"epochs": conditions.parent_epochs} if conditions.parent_epochs else {}),
-        },
-        "objectives": [str(o) for o in goals.objectives],
-        "constraints": [str(c) for c in goals.constraints],
-        "targets": [spec_of(target) for target in conditions.targets],
-        "search": {**search, "resources": conditions.resources, "workers": conditions.workers},
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(document))
-    return plain
 
 
 def study_of(file: StudyFile) -> Study:

@@ -9,11 +9,11 @@ from functools import partial
 
 from raysearch.allocation.fitting import FEWEST_RATIOS
 from raysearch.basics.failures import UserError
+from raysearch.described import multiple_of
 from raysearch.objectives import Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
 from raysearch.searchers.base import Config
-from raysearch.study import multiple_of
 from raysearch.sweeps.left_out import measure_left_out
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.points import Points, points_of

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ray import tune
 
+from raysearch.described import describe
 from raysearch.objectives import Goals, Objective
 from raysearch.runs.conditions import Conditions
 from raysearch.runs.session import Work
@@ -14,7 +15,7 @@ from raysearch.schedulers.full_training import FullTraining
 from raysearch.search_spaces.space import Space
 from raysearch.searchers.base import Config
 from raysearch.searchers.fixed import FixedList
-from raysearch.study import describe, usual_grace
+from raysearch.study import usual_grace
 
 
 @dataclass(frozen=True)

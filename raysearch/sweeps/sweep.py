@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raysearch.basics.failures import RunError
+from raysearch.described import multiple_of
 from raysearch.objectives import Constraint, Objective
 from raysearch.record.journal import read
 from raysearch.record.writing import is_run
 from raysearch.runs.conditions import check_conditions
 from raysearch.runs.phases import carry_out
 from raysearch.storage import Place, resolved
-from raysearch.study import multiple_of
 from raysearch.study_file.build import build_task, load
 from raysearch.sweeps.parts import prunable_parts
 from raysearch.sweeps.plan import Sweep, check_ratios, plan_sweep
