@@ -18,7 +18,8 @@ from raysearch.allocation.sweeps import branches_of, importances_left_out
 from raysearch.basics.failures import MissingFile, UserError
 from raysearch.basics.files import read_text
 from raysearch.basics.spelling import did_you_mean
-from raysearch.study_file.schema import Section, sentences
+from raysearch.study_file.schema import Section
+from raysearch.study_file.sentences import sentences
 from raysearch.study_file.yaml_text import override_key, parse_yaml
 
 LEFT_OUT, ALONE = "left_out", "alone"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from raysearch.study_file.schema import Search, Section, StudyFile, check_search, parse, sentences
+from raysearch.study_file.schema import Search, Section, StudyFile, check_search, parse
+from raysearch.study_file.sentences import sentences
 
 LEAST: dict[str, Any] = {
     "task": "digits",
