@@ -15,6 +15,8 @@ settings.load_profile("raysearch")
 
 # Tune's extra loggers and usage reports have no place in tests; set before anything imports ray.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Tests run side by side, a process for each core: more threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["RAYSEARCH_CACHE"] = ""  # no test finds what another run has left
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 # Workers find the modules that stand beside the tests, as the tests themselves do.

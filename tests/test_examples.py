@@ -37,9 +37,8 @@ def test_a_study_file_with_a_module_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(
-    "name", [name if name == "text" else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_prints_its_front(name: str, tmp_path: Path) -> None:
     output = run(tmp_path, str(EXAMPLES / f"{name}.py"), "1")
     assert SCRIPTS[name] in output

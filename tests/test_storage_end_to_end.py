@@ -25,7 +25,7 @@ from raysearch.storage import Place, folder_of
 for package in ("moto", "flask", "s3fs"):
     pytest.importorskip(package, reason="moto's S3 server, of raysearch[dev]")
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 TASK = """
 from own_layers import Digits, network
@@ -142,7 +142,6 @@ def in_a_folder(here: Path) -> list[Mapping[str, object]]:
     return story(here)
 
 
-@pytest.mark.slow
 def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_nothing_is_lost(
     home: Path, in_a_folder: list[Mapping[str, object]], server: S3Server, tmp_path: Path
 ) -> None:
@@ -177,7 +176,6 @@ def test_in_a_bucket_that_fails_and_vanishes_and_by_a_driver_that_is_killed_noth
     assert storage.read(folder / "report.html").startswith(b"<!doctype html>")
 
 
-@pytest.mark.slow
 def test_limits_change_in_a_bucket_too(home: Path, here: Path, server: S3Server) -> None:
     url, late = "s3://bucket/runs/changed", "torch-cpu"
     folder = folder_of(url)

@@ -21,7 +21,7 @@ from benchmarks.own_models.zoo import NAMES, case, described
 
 MODELS = Path(__file__).parents[2] / "docs" / "models.md"
 # One for each kind of data, of outputs and of targets; `python -m benchmarks.own_models` runs them all.
-SEARCHED = (pytest.param("recurrent_lengths", marks=pytest.mark.slow), "flat_output")
+SEARCHED = ("recurrent_lengths", "flat_output")
 
 
 @pytest.fixture(scope="module", params=SEARCHED)
@@ -31,6 +31,7 @@ def searched(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: py
     return request.param, folder
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_it_is_searched_to_a_front_whose_figures_hold(searched) -> None:
     name, folder = searched
@@ -40,6 +41,7 @@ def test_it_is_searched_to_a_front_whose_figures_hold(searched) -> None:
     assert findings.front >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_wrong_figure_is_found(searched, tmp_path: Path) -> None:
     name, folder = searched

@@ -161,6 +161,7 @@ def run(head: Head, folder: Path, *command: str | None) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_a_study_with_a_module_of_its_own_runs_as_a_job(head: Head, study: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs of mine"
     done = submit(head, study, "--out", str(out), "--follow", "--set", "search.seed=7")

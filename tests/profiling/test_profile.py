@@ -89,6 +89,7 @@ def test_what_none_can_be_asked(target: str, samples: int, message: str) -> None
         profile.profile(target, samples)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(backends.get("ethos-u55-256").unavailable() is not None, reason="Vela is not installed")
 def test_a_device_that_computes_nothing_in_float_is_known_by_its_integers(
     monkeypatch: pytest.MonkeyPatch,

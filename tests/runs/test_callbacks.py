@@ -33,6 +33,7 @@ class Seen(tune.Callback):
             file.write(f"{trial.config['trial']} {result['step']} {result.get('accuracy', '')}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_they_see_every_report_and_keep_their_files_beside_the_journal(tmp_path: Path, cluster: None) -> None:
     study = rs.Study(

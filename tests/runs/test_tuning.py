@@ -197,6 +197,7 @@ def setup(tmp_path: Path, cluster: None) -> Iterator[TrialSetup]:
     service.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_run_whose_trial_cannot_be_saved_stops_and_goes_on_with_it(
     tmp_path: Path, setup: TrialSetup
@@ -252,6 +253,7 @@ def hanging(plan: Any) -> Any:
     raise TimeLimitExceeded(f"hung in process {os.getpid()}")
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_process_in_which_work_may_go_on_is_not_given_to_the_next_trial(
     tmp_path: Path, setup: TrialSetup

@@ -144,17 +144,25 @@ def epochs_of(lines, row):
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("trainable", [Curve, curve])
 def test_every_epoch_is_trained_once(tmp_path, trainable):
-    scheduler, lines = fit(tmp_path, trainable)
-    for row in range(len(ERRORS)):
-        epochs = epochs_of(lines, row)
-        assert epochs == list(range(1, len(epochs) + 1))
-        assert len(epochs) in (1, 3, 9)
-    assert scheduler.promoted.total() > 0, "none was promoted late"
-    outcomes = Counter(scheduler.ends.values())
-    assert outcomes["finished"] == sum(epoch == str(EPOCHS) for _, epoch in lines) > 0
-    assert outcomes["stopped"] == scheduler.paused.total() - scheduler.promoted.total() > 0
+    promoted = 0
+    for attempt in range(3):  # whether one is promoted late is also a matter of the workers' pace
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        scheduler, lines = fit(folder, trainable)
+        for row in range(len(ERRORS)):
+            epochs = epochs_of(lines, row)
+            assert epochs == list(range(1, len(epochs) + 1))
+            assert len(epochs) in (1, 3, 9)
+        outcomes = Counter(scheduler.ends.values())
+        assert outcomes["finished"] == sum(epoch == str(EPOCHS) for _, epoch in lines) > 0
+        assert outcomes["stopped"] == scheduler.paused.total() - scheduler.promoted.total() > 0
+        promoted = scheduler.promoted.total()
+        if promoted:
+            break
+    assert promoted > 0, "none was promoted late"
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.usefixtures("cluster")
 def test_a_trial_whose_worker_dies_is_tried_again(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from raysearch import backends
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_measurement_moves_to_another_device_and_fails_where_none_is_left(export, tmp_path):
     models = tmp_path / "models"
@@ -31,7 +32,7 @@ def test_a_measurement_moves_to_another_device_and_fails_where_none_is_left(expo
     assert len(found["one is lost"]) == 8
     assert all(isinstance(ratio, float) for ratio in found["one is lost"])
     (reason,) = found["none is left"]
-    assert reason.startswith("MeasurementError: target 'desk': no node of the cluster has the resource")
+    assert reason.startswith("DeviceLost: target 'desk': no node of the cluster has the resource")
     assert isinstance(found["another comes"][0], float)
     path = sorted(models.glob("*.onnx"))[0]
     local = backends.get("onnxruntime-cpu").load(path)({"input": np.ones((3, 1, 8, 8), np.float32)})
