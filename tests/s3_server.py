@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import fsspec
+
 _CONTROL = "/_faults"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -45,6 +47,7 @@ class S3Server:
         )
 
     def __enter__(self) -> S3Server:
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # those know another server's address
         deadline = time.monotonic() + 60
         while True:
             try:
