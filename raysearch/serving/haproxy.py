@@ -19,6 +19,9 @@ _SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
+    # What a killed replica had in hand, or is sent before its end is noticed, another one answers: a
+    # prediction may be made twice.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than Ray's 5 s to start one
 }
 #: Where Ray would lay what any user of the machine may write to.
