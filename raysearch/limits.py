@@ -73,9 +73,10 @@ def _without_given_up(record: RunRecord, limits: Mapping[str, Any]) -> Mapping[s
         return study
     left_out = {*record.later_targets} - {backends.get(target).name for target in given}
     known = {key.partition("/")[2] for trial in record.trials.values() for key in trial.values}
-    for change in record.changes:
-        if left_out.difference(known).intersection(change.targets):
-            return {**study, **change.before}
+    if not left_out & known:
+        for change in record.changes:
+            if left_out.intersection(change.targets):
+                return {**study, **change.before}
     return study
 
 

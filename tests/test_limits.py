@@ -142,6 +142,10 @@ def test_a_target_that_gave_no_figure_may_go_again_with_what_was_asked_of_it(tmp
     record.apply({"event": "measured", "time": 2.0, **measured})
     with pytest.raises(UserError, match=r"^targets leaves out torch-cpu, on which networks of the run were"):
         changed_work(record, given, lambda study: study_of(parse(study)).work)
+    both = {"event": "limits", "time": 2.5, **asked, "targets": [TARGET, "torch-cpu", "openvino-cpu"]}
+    record.apply(both)  # what gave a figure does not go with what gave none
+    with pytest.raises(UserError, match=r"^targets leaves out torch-cpu, on which networks of the run were"):
+        changed_work(record, given, lambda study: study_of(parse(study)).work)
     record.apply({"event": "limits", "time": 3.0, **changed})
     assert record.later_targets == []
 

@@ -110,12 +110,19 @@ def _measure(session: Session, trial: TrialRecord, target: Backend) -> None:
                 f"{lost}; when it is there again, go on with: raysearch resume {session.folder}; or, "
                 f"while it has given no figure, {_give_up(session)}"
             ) from error
-        notes = [f"not measured on {target.name}: {failure(getattr(error, 'cause', None) or error)}"]
-        session.write("measured", **head, values={}, notes=notes, **session.kept(error, trial.name))
+        note = f"not measured on {target.name}: {failure(getattr(error, 'cause', None) or error)}"
+        _check_parent(session, trial, note)
+        session.write("measured", **head, values={}, notes=[note], **session.kept(error, trial.name))
         return
-    if trial is session.record.parent and not report["values"]:
-        raise RunError(f"the parent network has no figures there: {report['notes'][0]}; {_give_up(session)}")
+    if not report["values"]:
+        _check_parent(session, trial, report["notes"][0])
     session.write("measured", **head, **{name: report[name] for name in ("values", "measurements", "notes")})
+
+
+def _check_parent(session: Session, trial: TrialRecord, why: str) -> None:
+    """Without the parent's figures on a target no other network can be compared with it there."""
+    if trial is session.record.parent:
+        raise RunError(f"the parent network has no figures there: {why}; {_give_up(session)}")
 
 
 def _give_up(session: Session) -> str:

@@ -97,12 +97,14 @@ def test_what_finishes_later_is_measured_where_it_lacks_figures(
 
 
 def test_a_worker_that_dies_leaves_a_note(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(self: Session, function: Any, *given: Any) -> None:
-        raise ray.exceptions.WorkerCrashedError
+    def die(self: Session, function: Any, name: str, *given: Any) -> dict[str, Any]:
+        if name == "0000":
+            raise ray.exceptions.WorkerCrashedError
+        return {"values": FIGURES, "measurements": [], "notes": []}
 
     monkeypatch.setattr(Session, "remotely", die)
     assert measure_on_later_targets(session)
-    trial = RunRecord.load(session.folder).trials["parent"]
+    trial = RunRecord.load(session.folder).trials["0000"]
     assert trial.asked == {LATE}
     assert trial.later == {}
     assert any(note.startswith(f"not measured on {LATE}: ") for note in trial.notes)
@@ -129,6 +131,13 @@ def test_a_parent_without_figures_there_ends_in_a_sentence(
     with pytest.raises(
         RunError, match=r"it has no Sinh; give it up with: raysearch resume .* --set targets="
     ):
+        measure_on_later_targets(session)
+
+    def die(*given: Any) -> None:
+        raise ray.exceptions.WorkerCrashedError
+
+    monkeypatch.setattr(Session, "remotely", die)
+    with pytest.raises(RunError, match=f"no figures there: not measured on {LATE}: WorkerCrashedError"):
         measure_on_later_targets(session)
     assert RunRecord.load(session.folder).trials["parent"].asked == set()
 
