@@ -32,7 +32,7 @@ from raysearch.basics.failures import UserError
 from raysearch.record.journal import read
 from raysearch.record.run_record import RunRecord, TrialRecord
 from raysearch.searchers.base import Config
-from raysearch.simulation.cluster import Problem
+from raysearch.simulation.problem import Problem
 
 
 @dataclass(frozen=True)
