@@ -26,8 +26,10 @@ from raysearch.serving.variants import Servable, read_front
 HTTP_MS, ROUTER_MS = 50.0, 20.0
 ATTAINED = 0.99
 _OVERLOAD = 1.5  # of what the most accurate variant can bear
+_STATIC = 3  # variants that are tried alone, the most accurate
 _FASTEST_CLIENT = 200.0  # requests a second
 _BAD = 10_000
+_ROUNDS = 3  # in which the players take turns: a stall of the machine's own is nobody's
 
 Figures = dict[str, float]
 
@@ -61,7 +63,7 @@ def router_alone(folder: Path, arrivals: NDArray[np.float64], seconds: float) ->
         ]
         return float(np.mean(kept)), float(np.mean(right)) if right else 0.0
 
-    trace = _cut(arrivals, _rate(front, _FASTEST_CLIENT * 2), seconds)
+    trace = _cut(arrivals, _rate(front, _FASTEST_CLIENT * 2), seconds / _ROUNDS)
     return _beside_static("router", played, front)
 
 
@@ -69,7 +71,7 @@ def over_http(folder: Path, arrivals: NDArray[np.float64], seconds: float) -> Fi
     """The same over HTTP at 50 ms: this client on one core, the server on the other."""
     front = front_in(folder)
     images, labels = held_out()
-    trace = _cut(arrivals, _rate(front, _FASTEST_CLIENT), seconds)
+    trace = _cut(arrivals, _rate(front, _FASTEST_CLIENT), seconds / _ROUNDS)
 
     def played(variants: Sequence[Servable]) -> tuple[float, float]:
         command("serve", str(_alone(folder, variants)), "--update", "--port", str(PORT))
@@ -77,6 +79,7 @@ def over_http(folder: Path, arrivals: NDArray[np.float64], seconds: float) -> Fi
         return _judged(answers, labels)
 
     with server(folder, HTTP_MS):
+        played(front)  # what a server and its clients take once
         return _beside_static("http", played, front)
 
 
@@ -188,13 +191,19 @@ def _beside_static(
     name: str, played: Callable[[Sequence[Servable]], tuple[float, float]], front: Sequence[Servable]
 ) -> Figures:
     """The whole front's figures, and those of the most accurate variant that attains the bar alone."""
-    attained, accuracy = played(front)
-    figures = {f"{name}_attained": attained, f"{name}_accuracy": accuracy}
-    for variant in reversed(front):
-        alone, own = played([variant])
-        print(f"  {name}: {variant.name} alone attains {alone:.4f} at accuracy {own:.4f}", flush=True)
-        if alone >= ATTAINED:
-            return figures | {f"{name}_static_attained": alone, f"{name}_static_accuracy": own}
+    players = {"the front": front, **{f"{one.name} alone": [one] for one in reversed(front[-_STATIC:])}}
+    found: dict[str, list[tuple[float, float]]] = {player: [] for player in players}
+    for _ in range(_ROUNDS):
+        for player, variants in players.items():
+            found[player].append(played(variants))
+    figures: Figures = {}
+    for player, rounds in found.items():
+        attained, accuracy = np.mean(rounds, axis=0).tolist()
+        print(f"  {name}: {player} attains {attained:.4f} at accuracy {accuracy:.4f}", flush=True)
+        if not figures:
+            figures = {f"{name}_attained": attained, f"{name}_accuracy": accuracy}
+        elif attained >= ATTAINED:
+            return figures | {f"{name}_static_attained": attained, f"{name}_static_accuracy": accuracy}
     return figures
 
 

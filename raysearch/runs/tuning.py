@@ -18,6 +18,7 @@ from ray.tune.experiment import Trial
 
 from raysearch import storage
 from raysearch.basics.disk import StorageError
+from raysearch.basics.environment import NO_DASHBOARD
 from raysearch.basics.failures import RunError, UserError, first_line
 from raysearch.metrics import RESULT_KEY
 from raysearch.runs.carried import Carried
@@ -41,6 +42,7 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The newer output prints a banner at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
+    **NO_DASHBOARD,
 }
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 
+from raysearch.basics.environment import NO_DASHBOARD, environment
 from raysearch.basics.failures import RunError, UserError
 from raysearch.basics.spelling import did_you_mean
 from raysearch.serving import haproxy
@@ -128,7 +129,10 @@ def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[Front]:
     local = address == "local"
     if local:
         _check_free(host, port)
-    with haproxy.set_up() if local else contextlib.nullcontext():
+    with contextlib.ExitStack() as settings:
+        if local:
+            settings.enter_context(haproxy.set_up())
+            settings.enter_context(environment(NO_DASHBOARD))
         serve = serve_itself()
         ray.init(address=address, log_to_driver=False, include_dashboard=False if local else None)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from raysearch.basics import extras
+from raysearch.basics.environment import environment
 
 #: Serve's own proxy takes more of a processor than a small model's inference, HAProxy a tenth of it. A client
 #: that begins a request, and goes no further, is let go.
@@ -57,13 +58,10 @@ def set_up() -> Iterator[None]:
     settings = {**_SETTINGS, **{name: str(folder / file) for name, file in _FILES.items()}}
     if _BINARY not in os.environ:
         settings[_BINARY] = str(starter(folder))
-    own = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(own)
     try:
-        yield
+        with environment(settings):
+            yield
     finally:
-        for name in own:
-            os.environ.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
 
 

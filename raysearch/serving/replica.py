@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -46,6 +47,9 @@ class Replica:
             target=follow, args=(state, self._exchange, self._keep_to), name="raysearch-board", daemon=True
         )
         self._line.start()
+        # What was imported is no garbage; to look through it takes as long as many a deadline.
+        gc.collect()
+        gc.freeze()
 
     def __serve_build_asgi_app__(self) -> Application:
         """What Serve sends requests to."""

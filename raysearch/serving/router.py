@@ -138,7 +138,7 @@ class Router:
         """
         return self.submit(checked(inputs, self._hall.ports)).result()
 
-    def submit(self, feed: Feed, waited_ms: float = 0.0) -> Future[Reply]:
+    def submit(self, feed: Feed, waited_ms: float = 0.0, after_ms: float = 0.0) -> Future[Reply]:
         """Queue an example that was checked (see ``inputs.parse``); the answer, or ``TooLate``, follows.
 
         Whoever cancels the answer takes the example out of the queue.
@@ -146,11 +146,12 @@ class Router:
         Args:
             feed: a batch of one.
             waited_ms: how long ago it arrived.
+            after_ms: how long its answer will take to whoever waits for it, once it is there.
         """
         now = _now()
         with self._lock:
             request = _Request(feed, now - waited_ms, self._limits.slo_ms)
-            refusal = self._refusal(now, request)
+            refusal = self._refusal(now, request, after_ms)
             if refusal is None:
                 self._changed.notify()
             else:
@@ -213,11 +214,11 @@ class Router:
             self._limits, self._hall = limits, hall
             self._station.rule, self._station.costs = limits.make(), hall.costs
 
-    def _refusal(self, now: float, request: _Request) -> TooLate | None:
+    def _refusal(self, now: float, request: _Request, after_ms: float) -> TooLate | None:
         """Let a request into the queue, or say why it is not."""
         if self._closing:
             return TooLate("the server is shutting down", 1.0)
-        late = self._station.arrive(now, request, request.arrived + request.slo_ms)
+        late = self._station.arrive(now, request, request.arrived + request.slo_ms - after_ms)
         if late is None:
             return None
         text = f"not even the fastest variant would be in time: {late:.1f} ms beyond {request.slo_ms:g} ms"

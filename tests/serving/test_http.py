@@ -71,7 +71,7 @@ def test_time_counts_from_when_the_body_is_there(router: Router, monkeypatch: py
 
 def test_a_busy_loop_s_lateness_counts_against_the_deadline(router: Router) -> None:
     application = Application(router)
-    application._lag_ms = 30_000.0  # more than the limit of 20,000
+    application._lateness.before_ms = 30_000.0  # more than the limit of 20,000
     assert ask(application, "/predict", BODY)[0] == 503
 
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from raysearch.basics.failures import UserError, failure
 from raysearch.serving.counts import Counts, prometheus
 from raysearch.serving.http.bodies import Receive, Refusal, Send, raw, reply, whole_body
+from raysearch.serving.http.lateness import Lateness
 from raysearch.serving.inputs import JSON, BadInput, most_bytes, parse
 from raysearch.serving.router import Reply, Router, TooLate
 
 _LONGEST_SETTING = 4096
 _EVENT_MS = 500
-_BEAT_S, _BEAT_WEIGHT, _IDLE_S = 0.01, 0.2, 1.0
 _DIGITS = 9  # of a label that may be a class
 
 
@@ -57,8 +57,7 @@ class Application:
 
     def __init__(self, router: Router, token: str = "", board: Board | None = None) -> None:
         self._router, self._token, self._board = router, token.encode(), board
-        self._lag_ms, self._asked = 0.0, 0.0
-        self._beating: asyncio.Task[None] | None = None
+        self._lateness = Lateness()
         self._page = Path(__file__).with_name("page.html").read_bytes()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -107,9 +106,7 @@ class Application:
             raise Refusal(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
 
     async def _predict(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
-        self._asked = time.monotonic()
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._beat())
+        self._lateness.asked()
         ports = self._router.hall.ports
         try:
             body = await whole_body(headers, receive, most_bytes(ports))
@@ -118,27 +115,21 @@ class Application:
         except (Refusal, BadInput) as error:
             self._router.count(_bad)
             raise error if isinstance(error, Refusal) else Refusal(400, str(error)) from None
-        waited_ms = self._lag_ms + 1e3 * (time.monotonic() - complete)
+        submitted = time.monotonic()
+        waited_ms = self._lateness.before_ms + 1e3 * (submitted - complete)
+        answering = self._router.submit(feed, waited_ms, self._lateness.after_ms)
         try:
-            answer = await asyncio.wrap_future(self._router.submit(feed, waited_ms))
+            answer = await asyncio.wrap_future(answering)
         except TooLate as late:
             seconds = str(max(1, math.ceil(late.retry_after_s)))
             raise Refusal(503, str(late), {"retry-after": seconds}) from None
         except Exception as error:  # of the runtime, whose classes share no base
             raise Refusal(500, f"the network cannot run this input: {failure(error)}") from None
+        self._lateness.answered(waited_ms + 1e3 * (time.monotonic() - submitted) - answer.ms)
         label = headers.get("x-label", label)
         if label is not None:
             self._count_label(answer, label)
         await reply(send, 200, _said(answer), {"x-variant": quote(answer.variant, _PLAIN)})
-
-    async def _beat(self) -> None:
-        """How late this loop wakes up: so long a request has waited, unseen, before it is queued."""
-        loop = asyncio.get_running_loop()
-        while time.monotonic() < self._asked + _IDLE_S:
-            due = loop.time() + _BEAT_S
-            await asyncio.sleep(_BEAT_S)
-            self._lag_ms += _BEAT_WEIGHT * (1e3 * max(0.0, loop.time() - due) - self._lag_ms)
-        self._lag_ms = 0.0
 
     def _count_label(self, reply: Reply, label: Any) -> None:
         """Whether the largest output is the one that was sent as right; other outputs are let be."""
