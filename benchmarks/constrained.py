@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Floats, Merit, arguments, by_budget, report, show
-from benchmarks.decision_cost import default_searcher
+from benchmarks.decision_cost import default_of
 from raysearch.objectives import Goals
 from raysearch.pareto import non_dominated
 from raysearch.schedulers.full_training import FullTraining
@@ -127,7 +127,7 @@ def shares(known: Known, searcher: str, seed: int) -> Floats:
 
 def methods() -> list[str]:
     """Random search, NSGA-II, C-TAEA and the default searcher, as far as there are."""
-    wanted = dict.fromkeys(["random", "nsga2", "ctaea", default_searcher()])
+    wanted = dict.fromkeys(["random", "nsga2", "ctaea", default_of("searcher")])
     return [name for name in wanted if name in SEARCHERS]
 
 

@@ -127,18 +127,18 @@ def variant_ms(configs: int = 500) -> tuple[float, float]:
     return taken[0], taken[1]
 
 
-def default_searcher() -> str:
-    """The searcher of a study that names none."""
+def default_of(kind: str) -> str:
+    """The "searcher" or "scheduler" of a study that names none."""
     from raysearch.study import Study
 
-    return str(inspect.signature(Study).parameters["searcher"].default)
+    return str(inspect.signature(Study).parameters[kind].default)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print each figure and, with --json, all of them."""
     options = arguments(__doc__, seeds=3).parse_args(argv)
     figures: dict[str, float] = {}
-    searcher = default_searcher()
+    searcher = default_of("searcher")
     print(f"the default searcher is {searcher}")
     for scheduler in SCHEDULERS:
         if scheduler == "full_training":

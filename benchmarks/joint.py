@@ -14,8 +14,8 @@ trial counts when it has finished its 200 epochs. Two problems are made of the t
 A figure is the mean over pairs and seeds of the hypervolume ratio to the true front after 5,000, 10,000 and
 20,000 epochs (25, 50 and 100 full trainings): "hv@5000" of "measured", "curves_hv@5000" of the other.
 
-Acceptance: the default searcher with early stopping beats random search with full training, and the same
-searcher with full training, at 20,000 epochs, one-sided p < 0.05 over 10 seeds or more.
+Acceptance: a study's default searcher with its default early stopping beats random search with full training,
+and the same searcher with full training, at 20,000 epochs, one-sided p < 0.05 over 10 seeds or more.
 
 Limit: a ratio of 1 is the front of the table, 3,125,000 epochs.
 
@@ -32,10 +32,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Floats, Merit, arguments, by_budget, data_file, read_table, report, show
-from benchmarks.decision_cost import default_searcher
+from benchmarks.decision_cost import default_of
 from benchmarks.search import EDGES, costs_of
 from raysearch.objectives import Goals
-from raysearch.schedulers import SCHEDULERS, make_scheduler
+from raysearch.schedulers import make_scheduler
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config
 from raysearch.searchers.encoding import Parameter
@@ -127,9 +127,9 @@ def shares(pair: Pair, problem: Problem, method: tuple[str, str], seed: int) -> 
 
 
 def methods() -> list[tuple[str, str]]:
-    """Searcher and scheduler: the controls first, the default searcher with the last of ours last."""
-    searchers = list(dict.fromkeys(["random", "nsga2", default_searcher()]))
-    schedulers = [name for name in ("successive_halving", "learning_curve") if name in SCHEDULERS]
+    """Searcher and scheduler: the controls first, a study's defaults last."""
+    searchers = list(dict.fromkeys(["random", "nsga2", default_of("searcher")]))
+    schedulers = list(dict.fromkeys(["successive_halving", "learning_curve", default_of("scheduler")]))
     return [(searcher, "full_training") for searcher in searchers] + [
         (searcher, scheduler) for scheduler in schedulers for searcher in searchers
     ]
@@ -152,19 +152,19 @@ def measure(path: Path, seeds: int) -> dict[str, dict[str, Floats]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print the tables and, with --json, the figures of the default searcher with early stopping."""
+    """Measure, print the tables and, with --json, the figures of a study's default searcher and scheduler."""
     options = arguments(__doc__, seeds=10).parse_args(argv)
     found = measure(data_file(options.data, "nas_bench_201/nas_bench_201.parquet"), options.seeds)
     figures: dict[str, float] = {}
     peers: dict[str, dict[str, float]] = {}
     for problem, rows in found.items():
         prefix = "" if problem == "measured" else f"{problem}_"
-        ours = f"{default_searcher()} + successive_halving"
+        ours = " + ".join(default_of(kind) for kind in ("searcher", "scheduler"))
         p_values = {
             f"p ({ours} above {control})": [
                 better(rows[ours][:, b].tolist(), rows[control][:, b].tolist()) for b in range(len(BUDGETS))
             ]
-            for control in ("random + full_training", f"{default_searcher()} + full_training")
+            for control in ("random + full_training", f"{default_of('searcher')} + full_training")
         }
         show(f"{NAME}, {problem}", rows, BUDGETS, p_values)
         figures |= {prefix + name: value for name, value in by_budget(rows[ours], BUDGETS).items()}

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, report
-from benchmarks.decision_cost import GOALS, MAX_STEP, SPACE, default_searcher, identity
+from benchmarks.decision_cost import GOALS, MAX_STEP, SPACE, default_of, identity
 from raysearch.schedulers import make_scheduler
 from raysearch.searchers import make_searcher
 from raysearch.searchers.base import Config
@@ -109,7 +109,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--suggested", type=int, default=2_000, help="trials of the default searcher")
     options = parser.parse_args(argv)
     figures = measure("random", options.trials, options.workers, options.seeds)
-    default = measure(default_searcher(), options.suggested, max(1, options.suggested // 10), options.seeds)
+    default = measure(
+        default_of("searcher"), options.suggested, max(1, options.suggested // 10), options.seeds
+    )
     del default["max_rss_mb"]  # the process's, so the large run's too
     figures |= {f"default_{name}": value for name, value in default.items()}
     for name, value in figures.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.decision_cost import decision_ms, default_searcher, study_space, suggestion_ms, variant_ms
+from benchmarks.decision_cost import decision_ms, default_of, study_space, suggestion_ms, variant_ms
 from benchmarks.driver_cost import LEAN, NoOp
 from benchmarks.large_cluster import measure
 from raysearch.schedulers import SCHEDULERS
@@ -14,7 +14,7 @@ from raysearch.searchers import SEARCHERS
 def test_a_decision_and_a_suggestion_are_timed():
     for scheduler in SCHEDULERS:
         assert 0 < decision_ms(scheduler, 30, newcomers=5) < 1000
-    assert default_searcher() in SEARCHERS
+    assert default_of("searcher") in SEARCHERS
     assert 0 < suggestion_ms("nsga2", 30, blocks=2, block=3) < 1000
     assert 0 < suggestion_ms("nsga2", 30, blocks=2, block=3, study=study_space()) < 1000
 
