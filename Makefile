@@ -11,7 +11,7 @@ help:  ## list the targets
 
 $(BIN)/raysearch: setup.cfg constraints.txt litert.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[dev,vision]"
+	$(BIN)/pip install -q -c constraints.txt --config-settings editable_mode=compat -e ".[dev,vision]"
 	$(BIN)/pip install -q --no-deps -r litert.txt
 	@touch $@
 

@@ -23,6 +23,7 @@ from raysearch.trainables.task import Task, accuracy, cross_entropy
 from raysearch.trainables.task_form import SPLITS, check_excluded
 
 _SIZE, _BATCHES = 8, 2
+_FULL = 256  # a loss of some of the examples alone, of positive ones say, may be none on a few
 
 
 def check_task(task: Task, plan: Architecture | None = None) -> None:
@@ -128,6 +129,8 @@ def _check_step(task: Task, model: nn.Module) -> None:
     given = f"outputs {form(outputs)} and targets {form(targets)}"
     loss = attempt(lambda: task.loss(outputs, targets), f"loss, on {given},")
     _check_scalar(loss, "loss")
+    if not loss.isfinite():
+        _check_loss_of_many(task, model)
     if loss.requires_grad:
         attempt(loss.backward, f"the gradient of loss, on {given},")
     elif any(p.requires_grad for p in model.parameters()):
@@ -141,6 +144,18 @@ def _check_step(task: Task, model: nn.Module) -> None:
             f"distillation, on outputs {form(outputs)} twice,",
         )
         _check_scalar(term, "distillation")
+
+
+def _check_loss_of_many(task: Task, model: nn.Module) -> None:
+    """Refuse a loss that has no value before anything is trained."""
+    inputs, targets = next(batches(task.train, _FULL, collate=task.collate))
+    with torch.no_grad():
+        loss = task.loss(call(model, inputs), targets)
+    if not loss.isfinite():
+        raise UserError(
+            f"loss gives {loss.item():g} on the first {batch_size(inputs)} examples of train before anything "
+            "is trained: it must give a finite number, so look for a division by 0, or its logarithm"
+        )
 
 
 def _check_scalar(value: Any, name: str) -> None:

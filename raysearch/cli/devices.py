@@ -153,6 +153,8 @@ _HEAD = (
 
 
 def _row(row: dict[str, Any]) -> list[str]:
+    from raysearch.reporting.figures import number
+
     def text(value: float | None, form: str = ".4g") -> str:
         return _OPEN if value is None else format(value, form)
 
@@ -163,7 +165,7 @@ def _row(row: dict[str, Any]) -> list[str]:
         text(figures.get("latency_ms")),
         text(100 * row["noise"], ".1f") + " %" if "noise" in row else _OPEN,
         *(text(wall.get(name)) for name in ("p50", "p90", "p99")),
-        text(figures.get("throughput")),
+        number(figures["throughput"]) if "throughput" in figures else _OPEN,
         text(row.get("memory_mb") or figures.get("peak_memory_mb")),
         row["source"],
     ]

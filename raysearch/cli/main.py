@@ -187,7 +187,9 @@ def _show(result: RunResult, as_json: bool) -> None:
         typer.echo(f"Tracebacks of the failed: {result.folder / FOLDER}")
     typer.echo(room_text(result.folder))
     typer.echo(f"Report: {page}")
-    if not result.complete:
+    if result.ending == "running":
+        typer.echo(f"It is running, or was killed: then go on with: raysearch resume {result.folder}")
+    elif not result.complete:
         typer.echo(f"Go on with: raysearch resume {result.folder}")
 
 

@@ -25,6 +25,7 @@ def remarks(record: RunRecord) -> list[str]:
         _about_space(record),
         _about_hypervolume(record, scores),
         _about_ties(record, scores),
+        _about_load(record, scores),
     )
     return [remark for found in about for remark in found]
 
@@ -45,7 +46,7 @@ def about_code(record: RunRecord, since: Event | None = None) -> list[str]:
             ended = sum(t.ended is not None and t.ended <= session["time"] for t in record.searched())
             module = record.header["study"]["task"].get("import", "its module")
             found.append(
-                f"After {_trials(ended)} the code of the task was changed ({module}, or a module beside it): "
+                f"After {_trials(ended)} the code of the task was changed ({module}, or what it imports): "
                 "figures from before and after are of different code, and are compared all the same."
             )
         known = code
@@ -163,6 +164,21 @@ def _about_ties(record: RunRecord, scores: Scores) -> Iterator[str]:
         said = " nor ".join(f"{pair.name} from {pair.by}" for pair in pairs)
         which = "the latter" if len(pairs) == 1 else "the second of each pair"
         yield f"In {' and '.join(tied)} the test split cannot tell {said}; {which} is behind in nothing else."
+
+
+def _about_load(record: RunRecord, scores: Scores) -> Iterator[str]:
+    """Latencies of the front that were measured last while the machine did other work."""
+    by_target: dict[str, list[str]] = {}
+    for trial in final_front(record, scores.front):
+        last = {m["target"]: m for m in trial.measurements if "target" in m}
+        for target in (name for name, m in last.items() if m.get("contended")):
+            by_target.setdefault(target, []).append(trial.name)
+    for target, names in by_target.items():
+        yield (
+            f"On {target} {len(names)} of the front were measured beside another load: their latencies may "
+            "be further off than their noise says. When the machine has nothing else to do, measure them "
+            f"again: raysearch measure FILE -t {target}."
+        )
 
 
 def _better(value: float, limit: float, objective: Objective) -> bool:

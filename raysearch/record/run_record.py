@@ -73,6 +73,11 @@ class TrialRecord:
         return max(self.reports, default=-1)
 
     @property
+    def untrained(self) -> bool:
+        """Whether it was stopped before its first epoch, as a candidate that was measured and not chosen."""
+        return self.outcome == "stopped" and self.step <= 0
+
+    @property
     def figures(self) -> dict[int, dict[str, float]]:
         """What is known of it at each step: its reports, and what was measured on targets that came later.
 
@@ -161,9 +166,14 @@ class RunRecord:
         trials = budgets[-1] if budgets else None
         if trials is None:
             return math.inf
-        screen = self.header["study"].get("search", {}).get("screen") or 1
+        screen = self.screen
         at_once = min(trials, sum(trial.origin in _BEFORE_SEARCHERS for trial in self.searched()))
         return float(at_once + screen * (trials - at_once))
+
+    @property
+    def screen(self) -> int:
+        """How many candidates come for each that trains."""
+        return int(self.header.get("study", {}).get("search", {}).get("screen") or 1)
 
     @classmethod
     def load(cls, folder: Place) -> RunRecord:

@@ -14,6 +14,7 @@ def number(value: float) -> str:
     """Four significant digits, large counts in k, M, G; a dash where unknown."""
     if not math.isfinite(value):
         return UNKNOWN if math.isnan(value) else str(value)
+    value += 0.0  # no "-0"
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(value) >= size:
             return f"{value / (1e3 if unit == 'k' else size):.3g} {unit}"

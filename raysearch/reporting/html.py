@@ -33,7 +33,7 @@ _ENDINGS = {
     "interrupt": "The search was interrupted; raysearch resume goes on with it.",
     "storage": "A disk was full, or storage did not answer; raysearch resume goes on with the search.",
     "error": "An error ended the search; raysearch resume goes on with it.",
-    "running": "The search is running, or was killed; raysearch resume goes on with it.",
+    "running": "The search is running; or it was killed, and raysearch resume goes on with it.",
 }
 
 
@@ -91,17 +91,19 @@ def _summary(result: RunResult) -> str:
     parts = [
         f"{counts['finished']} complete",
         f"{counts['stopped']} stopped early",
+        *([f"{counts['untrained']} untrained"] if counts["untrained"] else []),
         f"{counts['failed']} failed",
     ]
     for left in ("waiting", "unfinished"):
         if counts[left]:
             parts.append(f"{counts[left]} {left}")
+    candidates = "candidates" if result.record.screen > 1 else "trials"
     goals = [*map(str, result.goals.objectives), *map(str, result.goals.constraints)]
     curves = (
         f' <a href="{sweep_page.FILE_NAME}">The curves of this sweep.</a>' if "sweep" in result.study else ""
     )
     return (
-        f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} trials in {duration(result.seconds)}: "
+        f"<p>{_ENDINGS[result.ending]} {sum(counts.values())} {candidates} in {duration(result.seconds)}: "
         f"{', '.join(parts)}.{curves} {escape(room_text(result.folder))}.</p>"
         f'<p class="goals">{escape(" · ".join(goals))}</p>'
     )
@@ -185,7 +187,7 @@ def _quality(result: RunResult, trial: TrialRecord, key: str) -> str:
 
 def _verdict(trial: TrialRecord, rival: TrialRecord, target: str) -> str:
     ratio, verdict = compare(trial, rival, target)
-    if not verdict:
+    if not verdict or trial is rival:
         return UNKNOWN
     if verdict == "faster":
         return f'<span class="faster">{times(ratio)} faster</span>'

@@ -57,9 +57,9 @@ class LiveTable:
         self.record, self.limit, self.quiet = record, limit, quiet
         self.console = console or Console()
         self.scores = Scores(record)
-        self.counts = {"running": 0, "finished": 0, "stopped": 0, "failed": 0}
+        self.counts = {"running": 0, "finished": 0, "stopped": 0, "untrained": 0, "failed": 0}
         for trial in record.searched():
-            self.counts[trial.outcome or "running"] += 1
+            self.counts[_state(trial)] += 1
         self._paused = {trial.name for trial in record.searched() if trial.paused}
         self._outdated = False  # whether the scores are, by limits that changed
         self.phase, self.waiting = "starting", ""
@@ -168,7 +168,7 @@ class LiveTable:
             self.counts["running"] += 1
         elif event["event"] == "end":
             self.counts["running"] -= 1
-            self.counts[event["outcome"]] += 1
+            self.counts[_state(trial)] += 1
             self.scores.add(trial)
         if first:
             # An end that comes first was only written down late, by a resume: it says nothing of the pace.
@@ -178,7 +178,7 @@ class LiveTable:
     @property
     def ended(self) -> int:
         """The trials that ended, in earlier sessions too."""
-        return self.counts["finished"] + self.counts["stopped"] + self.counts["failed"]
+        return sum(self.counts.values()) - self.counts["running"]
 
     @property
     def _running(self) -> int:
@@ -190,7 +190,8 @@ class LiveTable:
         return self.ended + len(self._paused)
 
     def _progress(self) -> str:
-        return str(self._done) if math.isinf(self.limit) else f"{self._done} of {self.limit:.0f}"
+        done = str(self._done) if math.isinf(self.limit) else f"{self._done} of {self.limit:.0f}"
+        return f"{done} {'candidates' if self.record.screen > 1 else 'trials'}"
 
     def seconds_left(self) -> float:
         """Until all trials have ended or wait at the pace of this session, or time is up; inf where unknown.
@@ -219,7 +220,7 @@ class LiveTable:
             if not self.record.header:
                 return Text(self.phase, style="dim")
             return Panel(
-                Group(self._bar(), Text(), self._counts_table(), *self._where(), Text(), self._best_table()),
+                Group(self._bar(), Text(), self._counts_text(), *self._where(), Text(), self._best_table()),
                 title=f"raysearch · {self._task_name()} · {self.waiting or self.phase}",
                 title_align="left",
                 border_style="dim",
@@ -246,16 +247,16 @@ class LiveTable:
         )
         return line
 
-    def _counts_table(self) -> RenderableType:
-        line = Table.grid(padding=(0, 3))
-        cells = [f"[bold]{count}[/] {name}" for name, count in self._named_counts().items()]
-        cells += [f"[bold]{len(self.scores.front)}[/] on the front"]
-        cells += [f"hypervolume [bold]{number(self.scores.hypervolume)}[/]"]
-        line.add_row(*cells)
-        return line
+    def _counts_text(self) -> RenderableType:
+        counts = [f"[bold]{count}[/] {name}" for name, count in self._named_counts().items()]
+        front = [f"[bold]{len(self.scores.front)}[/] on the front"]
+        front += [f"hypervolume [bold]{number(self.scores.hypervolume)}[/]"]
+        return Text.from_markup("\n".join("   ".join(cells) for cells in (counts, front)))
 
     def _named_counts(self) -> dict[str, int]:
-        counts = {"done" if name == "finished" else name: count for name, count in self.counts.items()}
+        counts = {
+            "done" if n == "finished" else n: c for n, c in self.counts.items() if c or n != "untrained"
+        }
         if self._paused:
             counts.pop("running")
             return {"running": self._running, "paused": len(self._paused), **counts}
@@ -286,7 +287,7 @@ class LiveTable:
         if self._search_start is None and not self.ended:
             self.console.print(self.phase, markup=False, highlight=False)
             return
-        parts = [f"{self._progress()} trials"]
+        parts = [self._progress()]
         parts += [f"{count} {name}" for name, count in self._named_counts().items()]
         parts += [where] if (where := self.where(self._running)) else []
         parts += [f"front {len(self.scores.front)}", f"hypervolume {number(self.scores.hypervolume)}"]
@@ -297,6 +298,10 @@ class LiveTable:
                 parts.append(f"best {metric.name} {metric_value(metric, best.searched_values[metric.name])}")
         parts.append(f"{duration(self.seconds_left())} left" if self.phase == "searching" else self.phase)
         self.console.print(" · ".join(parts), markup=False, highlight=False, soft_wrap=True)
+
+
+def _state(trial: TrialRecord) -> str:
+    return "untrained" if trial.untrained else trial.outcome or "running"
 
 
 class _Cell:

@@ -8,11 +8,12 @@ it gives the metrics that it gave there.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def made_of(conditions: Conditions, described: Mapping[str, Any], maximize: Mapp
 
 
 def code_of(source: Mapping[str, Any]) -> str | None:
-    """The digest of the modules that make a task: the one named, and those in its folder that it may import.
+    """The digest of the modules that make a task: the one named, and those beside it that it imports.
 
     Returns:
         Empty where the task is raysearch's own; None where the module's file is not found.
@@ -72,9 +73,40 @@ def code_of(source: Mapping[str, Any]) -> str | None:
     if named is None:
         return None
     digest = hashlib.sha256()
-    for file in sorted(named.parent.glob("*.py")):
+    for file in sorted(_imported(named, (place, named.parent))):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def _imported(named: Path, places: Sequence[Path]) -> set[Path]:
+    """A module's file, and of those in some places all that it imports, by itself or by another."""
+    found: set[Path] = set()
+    left = [named.resolve()]
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            left += _imports_of(file, places)
+    return found
+
+
+def _imports_of(file: Path, places: Sequence[Path]) -> Iterator[Path]:
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # importing it says what is wrong
+        return
+    for node in nodes:
+        names, roots = [], places
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{a.name}" if node.module else a.name for a in node.names]
+            roots = [file.parents[node.level - 1]] if node.level else places
+        for parts in (name.split(".") for name in names):
+            for root, length in itertools.product(roots, range(1, len(parts) + 1)):
+                stem = root.joinpath(*parts[:length])
+                candidates = (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
+                yield from (c.resolve() for c in candidates if c.is_file())
 
 
 def kept_references(setup: TrialSetup, digest: str) -> dict[str, Kept]:

@@ -84,12 +84,23 @@ def test_code_of_the_task_that_changed_is_said_once_a_session() -> None:
     record.sessions.append(last)
     (remark,) = remarks(record)
     assert remark.startswith(
-        "After 1 trial the code of the task was changed (mine:make, or a module beside it): figures"
+        "After 1 trial the code of the task was changed (mine:make, or what it imports): figures"
     )
     assert about_code(record, since=record.sessions[-2]) == []
     begin(9.0, code="a")
     (again,) = about_code(record, since=record.sessions[-1])
     assert again.startswith("After 2 trials the code of the task was changed")
+
+
+def test_latencies_that_were_measured_beside_another_load_are_said() -> None:
+    record = record_of_figures(GOALS, figures(3.0)[0], figures(2.0, 1.0), metrics=METRICS)
+    assert remarks(record) == []
+    best = record.searched()[-1]
+    best.measurements += [{"target": "onnxruntime-cpu", "contended": False}]
+    assert remarks(record) == []
+    best.measurements += [{"target": "onnxruntime-cpu", "contended": True}]
+    (remark,) = remarks(record)
+    assert remark.startswith("On onnxruntime-cpu 1 of the front were measured beside another load")
 
 
 def test_a_front_beyond_the_reference_is_said() -> None:

@@ -39,7 +39,7 @@ def play(events: Iterable[dict[str, Any]], **keywords: Any) -> tuple[str, LiveTa
 
 def test_it_counts_what_the_journal_says() -> None:
     _, table = play(make_events(), quiet=True)
-    assert table.counts == {"running": 0, "finished": 24, "stopped": 21, "failed": 3}
+    assert table.counts == {"running": 0, "finished": 24, "stopped": 16, "untrained": 5, "failed": 3}
     assert table.ended == 48
     fresh = Scores(table.record)
     assert {t.name for t in table.scores.front} == {t.name for t in fresh.front}
@@ -107,7 +107,8 @@ def test_the_table_shows_each_objective() -> None:
     for word in (
         "48 of 48",
         "24 done",
-        "21 stopped",
+        "16 stopped",
+        "5 untrained",
         "3 failed",
         "on the front",
         "max accuracy",

@@ -46,11 +46,29 @@ def test_a_digest_says_what_references_are_made_of(tmp_path: Path) -> None:
         module.write_text(text)
         codes.append(made_of(conditions(source), DESCRIBED, MAXIMIZE))
     assert codes[0] == codes[2] != codes[1]
-    (tmp_path / "helper.py").write_text("b = 1")  # which it may import
-    assert made_of(conditions(source), DESCRIBED, MAXIMIZE) not in codes
+    (tmp_path / "beside.py").write_text("b = 1")  # which nobody imports
+    assert made_of(conditions(source), DESCRIBED, MAXIMIZE) == codes[0]
     assert made_of(conditions({"name": "digits"}), DESCRIBED, {"accuracy": False}) != whole
     nowhere = {"import": "nowhere:task", "module_folder": str(tmp_path)}
     assert made_of(conditions(nowhere), DESCRIBED, MAXIMIZE) == ""  # its code may have changed
+
+
+@pytest.mark.parametrize(
+    "text", ["import nets.blocks", "from nets import blocks", "from nets.blocks import Block", "import first"]
+)
+def test_modules_that_a_task_imports_are_part_of_its_code(tmp_path: Path, text: str) -> None:
+    source = {"import": "mine:task", "module_folder": str(tmp_path)}
+    (tmp_path / "mine.py").write_text(f"import torch, missing\n{text}")
+    (tmp_path / "first.py").write_text("from nets.blocks import Block\nimport mine")
+    package = tmp_path / "nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "blocks.py").write_text("from .sizes import WIDTH\nfrom . import sizes")
+    codes = []
+    for width in ("8", "16", "8"):
+        (package / "sizes.py").write_text(f"WIDTH = {width}")
+        codes.append(made_of(conditions(source), DESCRIBED, MAXIMIZE))
+    assert codes[0] == codes[2] != codes[1]
 
 
 DONE = {0: 0.1, 2: 0.5, 4: 0.5}  # of two epochs a cycle: the second brings nothing

@@ -122,7 +122,7 @@ def test_other_code_of_the_task_is_said_when_a_session_begins(
         module.write_text(text)
         running._work_through(session, None)
     assert len(said) == 1
-    assert said[0].startswith("After 0 trials the code of the task was changed (mine:make, or a module")
+    assert said[0].startswith("After 0 trials the code of the task was changed (mine:make, or what")
     codes = [s.get("code") for s in RunRecord.load(session.folder).sessions]
     assert codes[::2] == [codes[0], codes[0], codes[4], codes[4]]
     assert codes[0] != codes[4]

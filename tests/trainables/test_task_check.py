@@ -125,6 +125,7 @@ def one_class_first():
         make(metrics={"every": Every()}, validation=one_class_first()),
         make(metrics={"nan": lambda o, t: math.nan}),
         make(torch.rand(20), loss=lambda o, t: o.mean(), metrics={"equal": Equal()}),
+        make(loss=lambda o, t: functional.cross_entropy(o[8:], t[8:])),  # none of the first eight examples
         make(augment=lambda x: x + 1, distillation=lambda s, t, temperature: (s - t).abs().mean()),
     ],
 )
@@ -167,6 +168,10 @@ def test_an_axis_that_the_task_names_may_vary():
         (
             make(model=nn.Linear(5, 3)),
             r"\(Linear\) fails at the operator 'linear' on an input of shape \(8, 4\)",
+        ),
+        (
+            make(loss=lambda o, t: (o.mean() - o.mean()) / 0),
+            "loss gives nan on the first 20 examples of train",
         ),
         (regression(loss=lambda o, t: o - t), r"loss gives float32 \(8, 1\): it must give a tensor of one"),
         (
