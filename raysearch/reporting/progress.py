@@ -40,6 +40,7 @@ class LiveTable:
         quiet: show nothing.
         console: where to; standard output if left out.
         clock: seconds, for tests.
+        elapsed: seconds since the session began, where that is watched from later on.
 
     Attributes:
         where: what there is to say of the cluster, by how many trials are running; "" on one machine.
@@ -53,6 +54,7 @@ class LiveTable:
         quiet: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        elapsed: float = 0.0,
     ) -> None:
         self.record, self.limit, self.quiet = record, limit, quiet
         self.console = console or Console()
@@ -64,7 +66,7 @@ class LiveTable:
         self._outdated = False  # whether the scores are, by limits that changed
         self.phase, self.waiting = "starting", ""
         self.where: Callable[[int], str] = lambda running: ""
-        self._clock, self._start = clock, clock()
+        self._clock, self._start = clock, clock() - elapsed
         self._deadline = math.inf
         self._search_start: float | None = None
         self._done_before = 0
@@ -156,7 +158,9 @@ class LiveTable:
 
     def _note_reference(self, event: Mapping[str, Any], trial: TrialRecord) -> bool:
         if event["event"] == "report":
-            return False
+            epoch = f", epoch {event['step']}" if event["step"] > 0 else ""
+            self.phase = f"making the reference {trial.name}{epoch}"
+            return True
         doing = "making" if event["event"] == "suggestion" else "made"
         self.phase = f"{doing} the reference {trial.name}"
         return True

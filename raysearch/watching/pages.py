@@ -40,8 +40,10 @@ def watch(
     """
     run = Followed(folder)
     run.begin()
-    with LiveTable(run.record, limit=run.record.most_trials, console=console) as table:
-        for session in run.record.sessions[-1:]:
+    sessions = run.record.sessions[-1:]
+    elapsed = sum(time.time() - session["time"] for session in sessions)
+    with LiveTable(run.record, limit=run.record.most_trials, console=console, elapsed=elapsed) as table:
+        for session in sessions:
             table.event(session)  # says until when the search goes on
         written = _write(folder, run)
         while not run.ended:

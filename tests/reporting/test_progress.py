@@ -46,6 +46,15 @@ def test_it_counts_what_the_journal_says() -> None:
     assert table.scores.hypervolume == pytest.approx(fresh.hypervolume)
 
 
+def test_a_reference_that_trains_for_long_says_its_epochs() -> None:
+    events = make_events(4)
+    first = next(i for i, e in enumerate(events) if e["event"] == "report" and e["trial"] == "parent")
+    head, last = events[:first], dict(events[first], step=40)
+    text, table = play([*head, *(dict(events[first], step=step) for step in range(1, 40)), last])
+    assert table.phase == "making the reference parent, epoch 40"
+    assert 2 <= text.count("making the reference parent, epoch") <= 4  # 20 s, a line each ten
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_where_a_cluster_has_its_trials_at_work_is_shown(terminal: bool) -> None:
     text = io.StringIO()

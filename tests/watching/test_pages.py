@@ -48,12 +48,13 @@ def test_a_search_that_is_watched_late_ends_when_it_ends(tmp_path: Path) -> None
     begun = [e for e in events if e["event"] == "session" and e["action"] in ("start", "resume")]
     begun[-1] |= {"time": time.time() - 120, "num_trials": None, "max_minutes": 3}
     folder = write_run(tmp_path / "run", events[:-1])
-    left = []
+    left, elapsed = [], []
 
     class Table(LiveTable):
         def event(self, event: Mapping[str, Any]) -> None:
             super().event(event)
             left.append(self.seconds_left())
+            elapsed.append(self._clock() - self._start)
 
     def wait(seconds: float) -> None:
         grow(folder, events[-1:])
@@ -63,6 +64,7 @@ def test_a_search_that_is_watched_late_ends_when_it_ends(tmp_path: Path) -> None
         watch(folder, console=Console(file=text, width=200), wait=wait)
     assert left
     assert 50 < left[0] <= 60  # later also by what the trials took
+    assert 120 <= elapsed[0] < 130
 
 
 def test_a_line_that_is_being_written_is_told_when_it_is_whole(tmp_path: Path) -> None:
