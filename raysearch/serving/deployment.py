@@ -12,11 +12,13 @@ share, limits that change, another front and their counts, goes through one smal
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ray
 
@@ -134,7 +136,13 @@ def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[Front]:
             settings.enter_context(haproxy.set_up())
             settings.enter_context(environment(NO_DASHBOARD))
         serve = serve_itself()
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if local else None)
+        settings.enter_context(_quiet())
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            include_dashboard=False if local else None,
+            logging_level=logging.ERROR,
+        )
         try:
             if local and args.get("min_replicas", 1) > _cpus():
                 raise UserError(
@@ -156,6 +164,19 @@ def running(args: Mapping[str, Any], host: str, port: int) -> Iterator[Front]:
             if local:
                 serve.shutdown()
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What fails is raised: Serve's warnings, and what Ray prints of actors that end, say nothing more."""
+    logger = logging.getLogger("ray.serve")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with mock.patch.object(ray._private.worker, "_worker_logs_enabled", False, create=True):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _deploy(serve: Any, args: Mapping[str, Any]) -> None:
