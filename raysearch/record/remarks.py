@@ -13,6 +13,8 @@ from raysearch.record.schema import Event
 from raysearch.record.scores import Scores, final_front, goals_of, is_complete
 from raysearch.record.ties import Outdone, outdone
 
+_MANY = 5  # trials that are alike: fewer may be so by chance
+
 
 def remarks(record: RunRecord) -> list[str]:
     """Sentences on a run, none where there is nothing to say."""
@@ -114,7 +116,7 @@ def _about_objectives(record: RunRecord) -> Iterator[str]:
             of = f"{unknown} of the {len(told)} trials that reported it"
             yield f"{metric} had no finite value in {of}: such a trial is not on the front."
         complete = [known[t.name] for t in told if is_complete(t, goals) and t.name in known]
-        if len(complete) > 1 and min(complete) == max(complete):
+        if len(complete) >= _MANY and min(complete) == max(complete):
             every = f"all {len(complete)} complete trials"
             yield f"{metric} is {complete[0]:.6g} in {every}: as an objective it tells none apart."
 

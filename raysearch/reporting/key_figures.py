@@ -17,7 +17,9 @@ from raysearch.reporting.page import tile
 def key_figures(result: RunResult) -> list[str]:
     """Tiles: the front's size, the best in each objective beside the parent, and what a point buys."""
     variants = [t for t in result.front_records if t.role == "trial"]
-    shown = [tile(str(len(variants)), f"{'variant' if len(variants) == 1 else 'variants'} on the front", "")]
+    word = "variant" if len(variants) == 1 else "variants"
+    beside = "beside the parent" if len(result.front_records) > len(variants) else ""
+    shown = [tile(str(len(variants)), f"{word} on the front", beside)]
     parent = result.record.parent
     for objective in result.goals.objectives if variants else ():
         metric, choose = result.record.metric(objective.metric), max if objective.maximize else min

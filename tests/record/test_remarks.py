@@ -36,10 +36,10 @@ def test_a_metric_that_is_not_finite_at_times_is_counted(value: float) -> None:
 
 
 def test_a_constant_objective_is_said() -> None:
-    record = record_of_figures(GOALS, figures(2.5)[0], figures(2.5, 2.5, 2.5), metrics=METRICS)
-    assert remarks(record) == ["rmse is 2.5 in all 3 complete trials: as an objective it tells none apart."]
-    alone = record_of_figures(GOALS, figures(2.5)[0], figures(2.5), metrics=METRICS)
-    assert remarks(alone) == []  # one trial is no evidence
+    record = record_of_figures(GOALS, figures(2.5)[0], figures(*[2.5] * 5), metrics=METRICS)
+    assert remarks(record) == ["rmse is 2.5 in all 5 complete trials: as an objective it tells none apart."]
+    alone = record_of_figures(GOALS, figures(2.5)[0], figures(*[2.5] * 4), metrics=METRICS)
+    assert remarks(alone) == []  # few trials are no evidence
 
 
 def test_a_used_up_space_is_said() -> None:
