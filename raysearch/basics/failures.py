@@ -34,7 +34,12 @@ def first_line(error: BaseException) -> str:
 
 
 def failure(error: BaseException) -> str:
-    """An error's type, the first line of its text, and the line of a user's code that led to it."""
+    """An error's type, the first line of its text, and the line of a user's code that led to it.
+
+    Of Ray's error of a task they are those of what was raised in its worker.
+    """
+    cause = getattr(error, "cause", None)
+    error = cause if isinstance(cause, BaseException) else error
     name, text = type(error).__name__, first_line(error)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(Path(f.filename))]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -34,7 +34,7 @@ def measure_finalists(session: Session, service: RemoteService) -> None:
             remark = _restored(session, name)
             report = session.remotely(final_figures, name, refused)
         except ray.exceptions.RayError as error:
-            cause = failure(getattr(error, "cause", None) or error)
+            cause = failure(error)
             notes = [f"not measured again: {cause}"]
             session.write("final", trial=name, values={}, notes=notes, **session.kept(error, name))
             continue

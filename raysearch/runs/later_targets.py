@@ -51,7 +51,7 @@ def export_parent(session: Session) -> None:
         try:
             session.remotely(add_forms, "parent", session.work.references["parent"])
         except ray.exceptions.RayError as error:
-            reason = failure(getattr(error, "cause", None) or error)
+            reason = failure(error)
             raise RunError(
                 f"the parent network cannot be exported for the targets that came: {reason}; "
                 f"{_give_up(session)}"
@@ -110,7 +110,7 @@ def _measure(session: Session, trial: TrialRecord, target: Backend) -> None:
                 f"{lost}; when it is there again, go on with: raysearch resume {session.folder}; or, "
                 f"while it has given no figure, {_give_up(session)}"
             ) from error
-        note = f"not measured on {target.name}: {failure(getattr(error, 'cause', None) or error)}"
+        note = f"not measured on {target.name}: {failure(error)}"
         _check_parent(session, trial, note)
         session.write("measured", **head, values={}, notes=[note], **session.kept(error, trial.name))
         return

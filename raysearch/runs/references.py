@@ -79,7 +79,7 @@ def make_lost_again(session: Session) -> list[str]:
         try:
             session.remotely(make_again, name, trial.reports, gpu=True)
         except ray.exceptions.RayError as error:
-            reason = failure(getattr(error, "cause", None) or error)
+            reason = failure(error)
             raise RunError(
                 f"the {name} network's files are lost, and could not be made again: {reason}"
             ) from error
@@ -222,7 +222,7 @@ def make_static_int8(session: Session) -> None:
     try:
         reports = session.remotely(static_int8_reports)
     except ray.exceptions.RayError as error:  # with a cause where it is the task's own
-        reason = failure(getattr(error, "cause", None) or error)
+        reason = failure(error)
         session.write("end", trial=name, outcome="failed", reason=reason, **session.kept(error, name))
         return
     reported = session.record.trials[name].reports

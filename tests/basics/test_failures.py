@@ -28,3 +28,13 @@ def test_a_user_s_own_work_is_attempted() -> None:
         attempt(lambda: {}["three"], "counting")
     with pytest.raises(UserError, match=r"^told already$"):
         attempt(lambda: (_ for _ in ()).throw(UserError("told already")), "counting")
+
+
+def test_of_a_task_s_error_the_one_of_its_worker_is_told() -> None:
+    class TaskError(RuntimeError):
+        cause = ValueError("no such layer")
+
+    assert failure(TaskError("ray::parent() (pid=7)")) == "ValueError: no such layer"
+    other = RuntimeError("bad")
+    other.cause = "a text"  # type: ignore[attr-defined]
+    assert failure(other) == "RuntimeError: bad"
