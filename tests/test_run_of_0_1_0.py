@@ -60,7 +60,6 @@ def test_it_is_gone_on_with_where_it_is_not_complete(folder: Path, cluster: None
     assert result.counts() == {
         "finished": 4,
         "stopped": 0,
-        "untrained": 0,
         "failed": 0,
         "waiting": 0,
         "unfinished": 0,

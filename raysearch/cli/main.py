@@ -179,8 +179,9 @@ def _show(result: RunResult, as_json: bool) -> None:
         return
     _print_front(result)
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
+    untrained = f"; {result.untrained} of the stopped untrained" if result.untrained else ""
     parent = ", the parent among them" if any(t.role != "trial" for t in result.front_records) else ""
-    typer.echo(f"\n{len(result.front)} on the front{parent}; trials: {counts}")
+    typer.echo(f"\n{len(result.front)} on the front{parent}; trials: {counts}{untrained}")
     for remark in result.remarks:
         typer.echo(f"Note: {remark}")
     if any(t.traceback for t in result.failed):

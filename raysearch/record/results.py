@@ -270,11 +270,15 @@ class RunResult:
         storage.write(self.folder / "front.csv", self.front.to_csv(index=False))
 
     def counts(self) -> dict[str, int]:
-        """How many searched trials finished, stopped, ended untrained, failed, wait, were left unfinished."""
-        searched = self.record.searched()
-        outcomes = ["untrained" if trial.untrained else _outcome(trial) for trial in searched]
-        names = ("finished", "stopped", "untrained", "failed", "waiting", "unfinished")
+        """How many searched trials finished, stopped, failed, wait to go on, and were left unfinished."""
+        outcomes = [_outcome(trial) for trial in self.record.searched()]
+        names = ("finished", "stopped", "failed", "waiting", "unfinished")
         return {name: outcomes.count(name) for name in names}
+
+    @property
+    def untrained(self) -> int:
+        """How many of those that were stopped ended before their first epoch."""
+        return sum(trial.untrained for trial in self.record.searched())
 
     def __repr__(self) -> str:
         counts = self.counts()

@@ -90,8 +90,8 @@ def _summary(result: RunResult) -> str:
     counts = result.counts()
     parts = [
         f"{counts['finished']} complete",
-        f"{counts['stopped']} stopped early",
-        *([f"{counts['untrained']} untrained"] if counts["untrained"] else []),
+        f"{counts['stopped'] - result.untrained} stopped early",
+        *([f"{result.untrained} untrained"] if result.untrained else []),
         f"{counts['failed']} failed",
     ]
     for left in ("waiting", "unfinished"):

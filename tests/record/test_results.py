@@ -125,7 +125,6 @@ def test_what_waits_is_told_from_what_was_cut_short(tmp_path: Path) -> None:
     assert result.counts() == {
         "finished": 0,
         "stopped": 0,
-        "untrained": 0,
         "failed": 0,
         "waiting": 1,
         "unfinished": 1,
