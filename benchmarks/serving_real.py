@@ -26,7 +26,6 @@ from raysearch.serving.variants import Servable, read_front
 HTTP_MS, ROUTER_MS = 50.0, 20.0
 ATTAINED = 0.99
 _OVERLOAD = 1.5  # of what the most accurate variant can bear
-_STATIC = 3  # variants that are tried alone, the most accurate
 _FASTEST_CLIENT = 200.0  # requests a second
 _BAD = 10_000
 _ROUNDS = 3  # in which the players take turns: a stall of the machine's own is nobody's
@@ -190,8 +189,11 @@ async def _slow_sender() -> int:
 def _beside_static(
     name: str, played: Callable[[Sequence[Servable]], tuple[float, float]], front: Sequence[Servable]
 ) -> Figures:
-    """The whole front's figures, and those of the most accurate variant that attains the bar alone."""
-    players = {"the front": front, **{f"{one.name} alone": [one] for one in reversed(front[-_STATIC:])}}
+    """The whole front's figures, and those of the most accurate variant that attains the bar alone.
+
+    All take turns.
+    """
+    players = {"the front": front, **{f"{one.name} alone": [one] for one in reversed(front)}}
     found: dict[str, list[tuple[float, float]]] = {player: [] for player in players}
     for _ in range(_ROUNDS):
         for player, variants in players.items():

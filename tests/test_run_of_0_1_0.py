@@ -57,13 +57,7 @@ def test_it_is_gone_on_with_where_it_is_not_complete(folder: Path, cluster: None
     (folder / "journal.jsonl").write_text("".join(kept))
     result = resume(folder, progress=False)
     assert result.complete
-    assert result.counts() == {
-        "finished": 4,
-        "stopped": 0,
-        "failed": 0,
-        "waiting": 0,
-        "unfinished": 0,
-    }
+    assert result.counts() == {"finished": 4, "stopped": 0, "failed": 0, "waiting": 0, "unfinished": 0}
     assert (folder / "journal.jsonl").read_text().startswith("".join(kept))
     before = StudyResult(GOLDEN).record.trials
     assert all(result.record.trials[t].values == before[t].values for t in ("0000", "0001"))

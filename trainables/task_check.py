@@ -23,7 +23,7 @@ from raysearch.trainables.task import Task, accuracy, cross_entropy
 from raysearch.trainables.task_form import SPLITS, check_excluded
 
 _SIZE, _BATCHES = 8, 2
-_FULL = 256  # a loss of some of the examples alone, of positive ones say, may be none on a few
+_FULL = 64  # a loss of some of the examples alone, of positive ones say, may be none on a few
 
 
 def check_task(task: Task, plan: Architecture | None = None) -> None:
@@ -150,7 +150,9 @@ def _check_loss_of_many(task: Task, model: nn.Module) -> None:
     """Refuse a loss that has no value before anything is trained."""
     inputs, targets = next(batches(task.train, _FULL, collate=task.collate))
     with torch.no_grad():
-        loss = task.loss(call(model, inputs), targets)
+        outputs = attempt(lambda: call(model, inputs), f"the model in training mode, on {form(inputs)},")
+        given = f"outputs {form(outputs)} and targets {form(targets)}"
+        loss = attempt(lambda: task.loss(outputs, targets), f"loss, on {given},")
     if not loss.isfinite():
         raise UserError(
             f"loss gives {loss.item():g} on the first {batch_size(inputs)} examples of train before anything "

@@ -23,12 +23,14 @@ def compare(trial: TrialRecord, rival: TrialRecord, target: str) -> tuple[float,
 
     Returns:
         rival's latency / the trial's (NaN where either is unknown), and "faster" where that exceeds 1 by more
-        than the noise of both figures, else "not faster"; "" where unknown.
+        than the noise of both figures, else "not faster"; "" where unknown, and of a trial beside itself.
     """
     metric = f"latency_ms/{target}"
     own, other = trial.values.get(metric, math.nan), rival.values.get(metric, math.nan)
     if not (own > 0 and other > 0):
         return math.nan, ""
+    if trial is rival:
+        return 1.0, ""
     margin = max(LEAST_MARGIN, math.hypot(noise_of(trial, target), noise_of(rival, target)))
     return other / own, "faster" if other / own > 1 + margin else "not faster"
 

@@ -187,7 +187,7 @@ def _quality(result: RunResult, trial: TrialRecord, key: str) -> str:
 
 def _verdict(trial: TrialRecord, rival: TrialRecord, target: str) -> str:
     ratio, verdict = compare(trial, rival, target)
-    if not verdict or trial is rival:
+    if not verdict:
         return UNKNOWN
     if verdict == "faster":
         return f'<span class="faster">{times(ratio)} faster</span>'

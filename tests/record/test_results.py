@@ -122,13 +122,7 @@ def test_what_waits_is_told_from_what_was_cut_short(tmp_path: Path) -> None:
     events[-1] |= {"decision": "pause"}
     result = RunResult(write_run(tmp_path / "run", events))
     assert result.trials.set_index("trial")["outcome"].to_dict() == {"0000": "unfinished", "0001": "waiting"}
-    assert result.counts() == {
-        "finished": 0,
-        "stopped": 0,
-        "failed": 0,
-        "waiting": 1,
-        "unfinished": 1,
-    }
+    assert result.counts() == {"finished": 0, "stopped": 0, "failed": 0, "waiting": 1, "unfinished": 1}
 
 
 def test_folders_that_hold_no_run(tmp_path: Path) -> None:
