@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -139,7 +140,7 @@ def decision_us(variants: int = 20, waiting: int = 100, repeats: int = 500) -> f
     costs = Latencies([{1: float(t)} for t in np.geomspace(0.1, 10, variants)])
     rule, taken = Plan(20.0), []
     for _ in range(repeats):
-        deadlines = np.sort(rng.uniform(5, 20, waiting)).tolist()
+        deadlines = array("d", np.sort(rng.uniform(5, 20, waiting)))
         start = time.thread_time_ns()
         rule.choose(0.0, deadlines, costs)
         taken.append(time.thread_time_ns() - start)

@@ -5,6 +5,7 @@ The router and the simulator run this same code; times are in ms of the caller's
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -44,7 +45,7 @@ class Station(Generic[R]):
 
     def __init__(self, rule: Rule, costs: Latencies, workers: int = 1) -> None:
         self.rule, self.costs, self.workers = rule, costs, workers
-        self._deadlines: list[float] = []
+        self._deadlines = array("d")
         self._requests: list[R] = []
         self._busy: dict[int, float] = {}
 

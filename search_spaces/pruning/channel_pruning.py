@@ -58,9 +58,9 @@ def multiple_of(group: str, multiple: int) -> int:
 def kept_channels(width: int, ratio: float, multiple: int) -> int:
     """How many of ``width`` channels or heads stay: rounded to a multiple, at least one, never more than all.
 
-    A ratio of 0 keeps all, also where the width is no multiple.
+    A ratio of 0 keeps all, also where the width is no multiple; so does one that 1 less it does not feel.
     """
-    if ratio <= 0:
+    if 1 - ratio >= 1:
         return width
     return min(width, max(multiple, multiple * round(width * (1 - ratio) / multiple)))
 

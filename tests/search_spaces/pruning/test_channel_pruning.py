@@ -55,6 +55,12 @@ def test_ratios_that_keep_the_same_channels_are_one_also_where_widths_differ(wid
         assert plan is None or decode_pruning(encode_pruning(plan), groups) == plan
 
 
+def test_a_ratio_too_small_for_its_floats_prunes_nothing():
+    assert kept_channels(5, 1e-20, 4) == 5
+    assert kept_channels(5, 1e-6, 4) == 4
+    assert decode_pruning({"ratios": {"part": 1e-131}, "multiple": 4}, {"part.a": 5, "part.b": 6}) is None
+
+
 def test_a_ratio_near_all_of_it_is_its_own_canonical_form():
     widths = {"body.a": 10, "body.b": 1000}
     plan = decode_pruning({"ratios": {"body": 0.999}, "multiple": 1}, widths)
