@@ -159,6 +159,7 @@ def test_the_multiple_that_the_run_began_with_holds(
         pruned(multiple=2).run(3, folder=folder)
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_run_of_a_task_made_in_python_is_ranked_anew(tmp_path: Path, cluster: None) -> None:
     study = {"targets": ["torch-cpu"], "epochs": 1, "workers": 1, "scheduler": "full_training"}

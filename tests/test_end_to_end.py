@@ -18,6 +18,7 @@ import torch
 
 from raysearch import StudyResult, load_variant, tasks
 from raysearch.record import journal
+from raysearch.record.run_record import RunRecord
 
 STUDY = """
 task: digits
@@ -28,6 +29,7 @@ parent:
     stem: {width: 8}
     stage1: {depth: 1, width: 8, kernel: 3, block: basic}
     stage2: {depth: 1, width: 16, kernel: 3, block: basic}
+  epochs: 2
 space:
   architecture: {resnet: {stages: 2, depth: [1, 2], width: [8, 16]}}
   pruning: {channel_pruning: {max_ratio: 0.5, multiple: 4}}
@@ -36,9 +38,10 @@ space:
 objectives: [maximize accuracy, minimize size_mb, minimize macs]
 constraints: [macs <= 1.0 parent]
 search:
-  num_trials: 6
+  num_trials: 4
   epochs: 2
   workers: 1
+  screen: 1
   evaluate_first: [{architecture: {stage1: {depth: 2, width: 16}, stage2: {depth: 2, width: 16}}}]  # large
 """
 # What differs between two runs of the same study: clocks, and what is measured by them.
@@ -68,24 +71,25 @@ def story(folder: Path) -> list[dict]:
     return events
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    path = tmp_path_factory.mktemp("study") / "digits.yaml"
-    path.write_text(STUDY)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(study, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    output = finish(start("run", str(study), "--out", str(folder)))
-    return folder, output
-
-
 @pytest.mark.cluster
-def test_the_run_leaves_what_it_promises(finished):
-    folder, output = finished
+@pytest.mark.timeout(600)
+def test_a_run_leaves_what_it_promises_and_a_killed_one_goes_on_to_the_same_end(tmp_path):
+    study = tmp_path / "digits.yaml"
+    folder = tmp_path / "one" / "whole"  # what stands beside a run is taken over
+    study.write_text(STUDY)
+    output = finish(start("run", str(study), "--out", str(folder)))
     assert str(folder / "report.html") in output
+    check_files(folder)
+    check_accuracy(folder)
+    check_what_breaks_a_static_constraint_costs_no_epoch(StudyResult(folder).record)
+    whole = story(folder)
+    assert story(killed_and_resumed(study, tmp_path / "other" / "killed", len(whole) // 2)) == whole
+    document = json.loads(finish(start("resume", str(folder), "--json")))
+    assert story(folder) == whole, "a finished run is only reported again"
+    assert len(document["front"]) == len(pd.read_csv(folder / "front.csv"))
+
+
+def check_files(folder: Path) -> None:
     assert {p.name for p in folder.iterdir()} >= {
         "journal.jsonl",
         "study.yaml",
@@ -106,9 +110,8 @@ def test_the_run_leaves_what_it_promises(finished):
         }
 
 
-@pytest.mark.cluster
-def test_the_files_have_the_accuracy_that_is_claimed(finished):
-    folder, _ = finished
+def check_accuracy(folder: Path) -> None:
+    """The files have what is claimed."""
     split = tasks.digits().validation
     x, labels = (t.numpy() for t in split.tensors)
     front = pd.read_csv(folder / "front.csv", dtype={"trial": str}).set_index("trial")
@@ -122,39 +125,23 @@ def test_the_files_have_the_accuracy_that_is_claimed(finished):
         assert same.mean() >= 0.99
 
 
-@pytest.mark.cluster
-def test_what_breaks_a_static_constraint_costs_no_epoch(finished):
-    folder, _ = finished
-    result = StudyResult(folder)
-    limit = result.record.parent.reports[0]["macs"]
-    broken = [t for t in result.record.searched() if t.reports[0]["macs"] > limit]
+def check_what_breaks_a_static_constraint_costs_no_epoch(record: RunRecord) -> None:
+    limit = record.parent.reports[0]["macs"]
+    broken = [t for t in record.searched() if t.reports[0]["macs"] > limit]
     assert broken
     assert all(t.step == 0 and t.outcome == "stopped" for t in broken)
 
 
-@pytest.mark.cluster
-def test_a_killed_run_goes_on_to_the_same_end(study, finished, tmp_path):
-    whole, _ = finished
-    folder = tmp_path / "killed"
+def killed_and_resumed(study: Path, folder: Path, events: int) -> Path:
+    """A run that is killed once so many events are there, and resumed."""
     process = start("run", str(study), "--out", str(folder))
-    target = len(story(whole)) // 2
-    while process.poll() is None and (not (folder / "journal.jsonl").exists() or len(story(folder)) < target):
+    while process.poll() is None and (not (folder / "journal.jsonl").exists() or len(story(folder)) < events):
         time.sleep(0.05)
+    assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    cut = len(story(folder))
-    assert cut < len(story(whole))
     finish(start("resume", str(folder)))
-    assert story(folder) == story(whole)
-
-
-@pytest.mark.cluster
-def test_a_finished_run_is_only_reported_again(finished):
-    folder, _ = finished
-    before = story(folder)
-    document = json.loads(finish(start("resume", str(folder), "--json")))
-    assert story(folder) == before
-    assert len(document["front"]) == len(pd.read_csv(folder / "front.csv"))
+    return folder
 
 
 OWN_MODULE = """

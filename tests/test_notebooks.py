@@ -58,7 +58,7 @@ def test_the_main_job_runs_with_a_live_table(tmp_path: Path, monkeypatch: pytest
     notebook = nbformat.read(NOTEBOOKS[0].with_name("digits.ipynb"), as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("num_trials=24", "num_trials=2").replace(
-            "    targets=[", '    epochs=1,\n    parent={"epochs": 1},\n    targets=['
+            "    targets=[", '    epochs=1,\n    screen=1,\n    parent={"epochs": 1},\n    targets=['
         )
     nbclient.NotebookClient(notebook, timeout=380, resources={"metadata": {"path": str(tmp_path)}}).execute()
     search = next(cell for cell in notebook.cells if "study.run" in cell.source)

@@ -106,6 +106,7 @@ def test_a_target_without_its_runtime_is_refused(monkeypatch: pytest.MonkeyPatch
         Study(small_task(), SPACE, OBJECTIVES, targets=["torch-cpu"])
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_users_own_model_is_compressed_and_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the workers

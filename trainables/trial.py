@@ -53,6 +53,7 @@ class CompressionTrial(tune.Trainable):
         """Make this actor the next trial's."""
         self._config, self._stages = new_config, None
         gc.collect()
+        gc.freeze()  # imports and caches, which no later trial need go through
         return True
 
     def step(self) -> dict[str, Any]:

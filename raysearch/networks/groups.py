@@ -7,7 +7,6 @@ as all that are added by a skip connection. Beside them the heads of an attentio
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import torch_pruning as tp
 from torch import nn
 
 from raysearch.basics.failures import UserError
+from raysearch.basics.garbage import new_garbage_freed
 from raysearch.basics.parts import is_heads
 from raysearch.networks import nests
 from raysearch.networks.attention.heads import Attention, attentions, remove_heads
@@ -247,28 +247,29 @@ def remove_channels(graph: tp.DependencyGraph, root: str, channels: list[int]) -
 
 def _problem(model: nn.Module, example_input: Nest, roots: Collection[str]) -> CannotPrune | None:
     """What goes wrong when half of each of these groups is removed from a copy of the model."""
-    trial = copy_of(model)
+    with new_garbage_freed():  # the graph is full of cycles, and holds on to the copy
+        try:
+            _prune_half(copy_of(model), example_input, roots)
+        except ValueError as error:
+            return CannotPrune(str(error))
+    return None
+
+
+def _prune_half(trial: nn.Module, example_input: Nest, roots: Collection[str]) -> None:
     graph, widths = take_apart(trial, example_input)
     heads = [root for root in roots if is_heads(root)]
-    try:
-        for root in (r for r in roots if r not in heads):
-            blocks = channel_blocks(graph, root)
-            size = widths[root] // blocks
-            removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
-            if removed:
-                remove_channels(graph, root, removed)
+    for root in (r for r in roots if r not in heads):
+        blocks = channel_blocks(graph, root)
+        size = widths[root] // blocks
+        removed = [block * size + i for block in range(blocks) for i in range(size // 2)]
+        if removed:
+            remove_channels(graph, root, removed)
+    _check_pruned(trial, example_input)
+    if heads:
+        found = attentions(trial, example_input)
+        for name in heads:
+            remove_heads(trial, found[name], range(found[name].count // 2))
         _check_pruned(trial, example_input)
-        if heads:
-            found = attentions(trial, example_input)
-            for name in heads:
-                remove_heads(trial, found[name], range(found[name].count // 2))
-            _check_pruned(trial, example_input)
-    except ValueError as error:
-        return CannotPrune(str(error))
-    finally:
-        del graph, trial
-        gc.collect()  # the graph is full of cycles, and holds on to the copy
-    return None
 
 
 def _check_pruned(model: nn.Module, example_input: Nest) -> None:

@@ -74,7 +74,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "study.yaml"
 
 
-@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("command", ["check", pytest.param("run", marks=pytest.mark.slow)])
 def test_a_model_that_cannot_be_traced_is_refused_before_any_trial(command: str, study: Path) -> None:
     # A process of its own: the workers of a cluster that is running already do not look into this folder.
     words = [sys.executable, "-m", "raysearch.cli", command, str(study)]

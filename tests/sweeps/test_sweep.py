@@ -86,6 +86,7 @@ def test_a_sweep_is_described_as_0_1_0_did_so_that_its_folder_is_gone_on_with() 
     assert plan_of(parse(described)).work.described == described
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_the_multiple_that_it_began_with(
     study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -25,6 +25,8 @@ from raysearch.trainables.quantization import fold_batch_norm
 # Which compute in 16 bits unless told otherwise, and what that may change.
 _IN_HALF = {"qnn-htp", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"}
 _HALF = 0.02
+# What a C++ compiler takes half a minute for.
+_SLOW = {"torch-compile-cpu", "torch-aoti-cpu"}
 X = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
 
 
@@ -48,7 +50,9 @@ def files(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Mappi
     return write_files(captured, tmp_path_factory.mktemp("files"), sorted(forms))
 
 
-@pytest.mark.parametrize("name", backends.names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in _SLOW)) for n in backends.names()]
+)
 def test_every_target_keeps_the_contract(
     name: str, files: Mapping[str, Path], network: nn.Module, expected: np.ndarray, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ PLANS = st.builds(ResNetPlan, WIDTHS, st.lists(STAGES, min_size=1, max_size=4).m
 
 
 @given(PLANS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_every_plan_builds_is_captured_and_prunes(plan):
     torch.manual_seed(0)
     model, x = build_resnet(plan, 1, 10).eval(), torch.randn(2, 1, 8, 8)

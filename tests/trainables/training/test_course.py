@@ -76,7 +76,7 @@ def test_channels_go_in_steps_and_what_is_measured_has_lost_all(setup: TrialSetu
     torch.testing.assert_close(rebuilt(x), stages.course.deployed()(x))
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+@pytest.mark.parametrize("cut", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
 @pytest.mark.parametrize(
     "given",
     [
