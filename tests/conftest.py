@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from raysearch.basics.garbage import hold_what_is_there
 
 # A busy machine must not fail a property.
 settings.register_profile("raysearch", deadline=None)
@@ -29,8 +30,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 @pytest.fixture(autouse=True, scope="module")
 def settled() -> None:
     """What earlier tests left alive, a million objects in the end, is not gone through again and again."""
-    gc.collect()
-    gc.freeze()
+    hold_what_is_there()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ have a teacher: only a Study trains the networks that teach.
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import ray
@@ -23,6 +22,7 @@ from ray import tune
 
 from raysearch.basics.disk import StorageError, is_full
 from raysearch.basics.failures import failure, first_line, traceback_of
+from raysearch.basics.garbage import hold_what_is_there
 from raysearch.metrics import RESULT_KEY
 from raysearch.networks.running import TimeLimitExceeded
 from raysearch.storage.logs import logged
@@ -52,8 +52,7 @@ class CompressionTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make this actor the next trial's."""
         self._config, self._stages = new_config, None
-        gc.collect()
-        gc.freeze()  # imports and caches, which no later trial need go through
+        hold_what_is_there()  # imports and caches, which no later trial need go through
         return True
 
     def step(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import ray
 
 from raysearch.basics import extras
 from raysearch.basics.failures import UserError, failure
+from raysearch.basics.garbage import hold_what_is_there
 from raysearch.serving.board import Shared, State, follow
 from raysearch.serving.counts import Counts
 from raysearch.serving.http.application import Application
@@ -48,8 +48,7 @@ class Replica:
         )
         self._line.start()
         # What was imported is no garbage; to look through it takes as long as many a deadline.
-        gc.collect()
-        gc.freeze()
+        hold_what_is_there()
 
     def __serve_build_asgi_app__(self) -> Application:
         """What Serve sends requests to."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raysearch.basics.garbage import new_garbage_freed
+from raysearch.basics.garbage import hold_what_is_there, new_garbage_freed
 
 
 class Cycle:
@@ -19,8 +19,7 @@ def nothing_held() -> Iterator[None]:
     """As in a process where nobody has frozen anything."""
     gc.unfreeze()
     yield
-    gc.collect()
-    gc.freeze()
+    hold_what_is_there()
 
 
 def test_what_became_garbage_inside_is_freed_and_what_was_there_is_not_looked_at(nothing_held: None) -> None:
@@ -42,3 +41,10 @@ def test_an_error_passes_and_what_others_hold_stays_held() -> None:
     with pytest.raises(ZeroDivisionError), new_garbage_freed():
         1 / 0  # noqa: B018
     assert gc.get_freeze_count() >= held - 1000
+
+
+def test_what_is_held_is_freed_of_garbage_first() -> None:
+    gone = weakref.ref(Cycle())
+    hold_what_is_there()
+    assert gone() is None
+    assert gc.get_freeze_count() > 0
