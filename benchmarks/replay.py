@@ -26,7 +26,7 @@ from benchmarks import driver_cost
 from benchmarks.common import report
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, Journal
+from raysearch.record.journal import FILE_NAME, Event, Journal
 from raysearch.record.results import RunResult
 from raysearch.record.run_record import RunRecord
 from raysearch.record.states import States
@@ -164,8 +164,12 @@ def _driver_ms(trials: int) -> float:
 class _Hasty(Journal):
     """A journal that does not wait for the disk."""
 
-    def _append(self, data: bytes) -> None:
-        self._file.write(data)
+    def write(self, event: str, **fields: Any) -> Event:
+        """Add one event."""
+        line: Event = {"event": event, "time": round(time.time(), 3), **fields}
+        assert self._file is not None
+        self._file.write((json.dumps(line) + "\n").encode())
+        return line
 
 
 def _conductor(
