@@ -28,7 +28,7 @@ lint: venv
 test: venv lint  ## lint, types, tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
-slow: venv  ## the tests that take minutes each: kills, clusters that grow, limits that change
+slow: venv  ## the tests that take long: kills, clusters that grow, limits that change, all pairs
 	$(BIN)/pytest -m slow
 
 nni:  ## test NNI's pruners and spaces, in an environment of their own

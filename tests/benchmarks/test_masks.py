@@ -34,6 +34,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_takes_any_files_of_the_format(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(masks, "EVALUATIONS", 60)
     monkeypatch.setattr(masks, "SIZE", 50)

@@ -38,6 +38,7 @@ def as_long_as_large(branches, name, network=None, **_):
     return 1e-3 * branches.size_mb(name, network)
 
 
+@pytest.mark.slow
 def test_it_takes_any_file_of_views(file, monkeypatch, capsys):
     for name, value in {
         "PLAN": MVCNNPlan(views=2, widths=(4,), features=4),

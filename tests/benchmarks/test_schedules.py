@@ -25,6 +25,7 @@ def tiny(name: str, data: Path | None, seed: int) -> Task:
     return small_task()
 
 
+@pytest.mark.slow
 def test_every_table_is_printed_and_each_row_compared_with_its_reference(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def test_early_stopping_takes_any_file_of_the_format(tmp_path):
     assert found["peers"]["full_training"]["hv@2080"] == 1  # 720 epochs train everything
 
 
+@pytest.mark.slow
 def test_search_takes_any_file_of_the_format(tmp_path):
     edges = ["op_01", "op_02", "op_12", "op_03", "op_13", "op_23"]
     table = pd.DataFrame(list(itertools.product("ab", repeat=6)), columns=edges)
@@ -91,6 +92,7 @@ def test_bad_arguments_are_refused_in_a_sentence(name, arguments, message):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_small_studies_take_any_file_of_the_format(tmp_path):
     rng = np.random.default_rng(0)
     floor = rng.random((80, 1))

@@ -47,6 +47,7 @@ def test_networks_are_made_for_files_of_every_form(tmp_path: Path) -> None:
         assert files.target.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_profile_is_kept_and_used_by_studies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a device whose time is what its networks compute, so that nothing need be measured."""
     monkeypatch.setenv("RAYSEARCH_CACHE", str(tmp_path))

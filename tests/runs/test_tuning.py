@@ -81,7 +81,7 @@ def test_what_tune_pickles_holds_nothing_of_the_users_program() -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("searcher", ["optuna", "random"])
+@pytest.mark.parametrize("searcher", ["optuna", pytest.param("random", marks=pytest.mark.slow)])
 def test_spaces_work_with_tunes_own_searchers(searcher: str, tmp_path: Path) -> None:
     space = make_setup(tmp_path).space
 
@@ -233,6 +233,7 @@ def test_a_trial_that_misses_a_reference_is_not_at_its_end_and_none_begins_after
 NAMES = ("lost", "node", "unsaved", "failure", "stuck", "metrics", "values")
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_no_name_of_a_metric_is_taken_for_what_a_trial_tells_the_study(
     tmp_path: Path, setup: TrialSetup

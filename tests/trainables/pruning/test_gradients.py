@@ -94,8 +94,18 @@ def test_inputs_and_targets_may_be_nests(criterion: str) -> None:
     assert prune_like(zoo.Text(), inputs, history).hidden.out_features == 4
 
 
-@pytest.mark.parametrize("criterion", [*GRADIENTS, "batch_norm_scale", "lamp", "fpgm"])
-@pytest.mark.parametrize("name", ["resnet", "densenet", "segmentation", "squeeze_excitation", "conv3d"])
+KINDS = ("resnet", "densenet", "segmentation", "squeeze_excitation", "conv3d")
+CRITERIA = (*GRADIENTS, "batch_norm_scale", "lamp", "fpgm")
+
+
+@pytest.mark.parametrize(
+    ("name", "criterion"),
+    [
+        pytest.param(kind, criterion, marks=[pytest.mark.slow] * ((k + c) % len(KINDS) > 0))
+        for k, kind in enumerate(KINDS)
+        for c, criterion in enumerate(CRITERIA)
+    ],
+)  # each kind once a criterion or two; all pairs take a minute
 def test_networks_of_several_kinds(name: str, criterion: str) -> None:
     kind = zoo.NETWORKS[name]
     inputs = kind.inputs(6)

@@ -147,7 +147,9 @@ def test_inputs_are_whole_in_the_last_third_of_the_float_part() -> None:
     assert size_at(0.5, 1, 1) == 1
 
 
-@pytest.mark.parametrize(("channels", "weights"), [(1, 3), (3, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("channels", "weights"), [(2, 3), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((1, 3), (3, 1)))]
+)
 def test_heads_go_once_where_weights_go_in_other_steps(tmp_path: Path, channels: int, weights: int) -> None:
     plan = {"family": "vit", "blocks": 2, "patch": 4, "heads": 3, "head_width": 8, "activation": "relu"}
     plan |= {f"block{i}": {"mlp_ratio": 2} for i in (1, 2)}
