@@ -17,7 +17,7 @@ STUDY = """
 task: digits
 parent:
   epochs: 1
-  training: {batch_size: 8}  # so that an epoch takes its time
+  training: {batch_size: 2}  # so that a trial is under way when the other one begins
   architecture:
     family: resnet
     stages: 2
