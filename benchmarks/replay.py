@@ -26,10 +26,11 @@ from benchmarks import driver_cost
 from benchmarks.common import report
 from raysearch.objectives import Goals
 from raysearch.record import journal
-from raysearch.record.journal import FILE_NAME, Event, Journal
+from raysearch.record.journal import FILE_NAME, Journal
 from raysearch.record.results import RunResult
 from raysearch.record.run_record import RunRecord
 from raysearch.record.states import States
+from raysearch.record.writing import OneFile, Writer
 from raysearch.reporting.html import write_report
 from raysearch.runs.conducting.conductor import Conductor
 from raysearch.schedulers import make_scheduler
@@ -164,12 +165,15 @@ def _driver_ms(trials: int) -> float:
 class _Hasty(Journal):
     """A journal that does not wait for the disk."""
 
-    def write(self, event: str, **fields: Any) -> Event:
-        """Add one event."""
-        line: Event = {"event": event, "time": round(time.time(), 3), **fields}
+    def _begun(self) -> Writer:
+        assert isinstance(self.folder, Path)
         assert self._file is not None
-        self._file.write((json.dumps(line) + "\n").encode())
-        return line
+        return _Unsynced(self.folder, self._file, self._lease.check)
+
+
+class _Unsynced(OneFile):
+    def _append(self, lines: bytes) -> None:
+        self._file.write(lines)
 
 
 def _conductor(

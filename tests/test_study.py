@@ -119,7 +119,9 @@ def test_a_users_own_model_is_compressed_and_rebuilt(tmp_path: Path, monkeypatch
             "bits": spaces.bit_widths(weights=(4, 8), activations=(8,)),
         },
         OBJECTIVES,
+        parent={"epochs": 1},
         epochs=1,
+        screen=1,
         workers=1,
     )
     result = study.run(2, folder=tmp_path / "run", progress=False)

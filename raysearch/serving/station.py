@@ -45,7 +45,7 @@ class Station(Generic[R]):
 
     def __init__(self, rule: Rule, costs: Latencies, workers: int = 1) -> None:
         self.rule, self.costs, self.workers = rule, costs, workers
-        self._deadlines = array("d")
+        self._deadlines = array("d")  # which numpy reads as it is
         self._requests: list[R] = []
         self._busy: dict[int, float] = {}
 

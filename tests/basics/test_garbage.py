@@ -19,6 +19,7 @@ def nothing_held() -> Iterator[None]:
     """As in a process where nobody has frozen anything."""
     gc.unfreeze()
     yield
+    gc.enable()
     hold_what_is_there()
 
 

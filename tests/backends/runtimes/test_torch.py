@@ -74,9 +74,7 @@ def check_what_is_timed(name, path, images):
         np.testing.assert_allclose(output_of(run), expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(
-    "name", ["torch-cpu", "torch-aoti-cpu", pytest.param("torch-compile-cpu", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["torch-cpu", "torch-compile-cpu", "torch-aoti-cpu"])
 def test_what_is_timed_equals_the_module(name, export, images, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     own = tmp_path / "own"

@@ -98,6 +98,7 @@ KINDS = ("resnet", "densenet", "segmentation", "squeeze_excitation", "conv3d")
 CRITERIA = (*GRADIENTS, "batch_norm_scale", "lamp", "fpgm")
 
 
+# Each kind once a criterion, or twice; all pairs take a minute.
 @pytest.mark.parametrize(
     ("name", "criterion"),
     [
@@ -105,7 +106,7 @@ CRITERIA = (*GRADIENTS, "batch_norm_scale", "lamp", "fpgm")
         for k, kind in enumerate(KINDS)
         for c, criterion in enumerate(CRITERIA)
     ],
-)  # each kind once a criterion or two; all pairs take a minute
+)
 def test_networks_of_several_kinds(name: str, criterion: str) -> None:
     kind = zoo.NETWORKS[name]
     inputs = kind.inputs(6)
